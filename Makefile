@@ -1,0 +1,32 @@
+# Every target makes its own environment first; the second time is instant.
+# PYTHON=/path/to/python names the Python to make it with.
+export TF_CPP_MIN_LOG_LEVEL := 2
+export PYTHON
+VENV := .venv
+READY := $(VENV)/.installed
+RUN := $(VENV)/bin/python -m
+
+.PHONY: demo test test-slow check clean
+
+demo: $(READY)
+	@$(RUN) experiments.demo
+
+test: $(READY)
+	@$(RUN) pytest -n 2
+
+test-slow: $(READY)
+	@$(RUN) pytest -n 2 -m slow
+
+check: $(READY)
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+	@$(VENV)/bin/lint-imports --no-logo
+	@$(RUN) mypy
+
+clean:
+	rm -rf $(VENV) $(VENV).incomplete build dist *.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(READY): setup.cfg pyproject.toml .ci/setup
+	@.ci/setup $(VENV) $@

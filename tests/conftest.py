@@ -1,0 +1,42 @@
+"""Two logical CPU devices for every test, and the real data if it is there."""
+
+import os
+import pathlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+REAL_DATA = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Splits the CPU in two, which TensorFlow allows before it starts only."""
+    if getattr(config.option, "numprocesses", None):
+        return  # xdist's controller runs no test and stays light.
+    import tensorflow as tf
+
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0],
+        [tf.config.LogicalDeviceConfiguration()] * 2,
+    )
+
+
+@pytest.fixture
+def data_dir() -> pathlib.Path:
+    """Returns the folder of real data sets; skips where there is none."""
+    if not REAL_DATA.is_dir():
+        pytest.skip("needs the real data sets beside the project")
+    return REAL_DATA
+
+
+@pytest.fixture
+def two_replicas() -> "tf.distribute.MirroredStrategy":
+    """Returns a strategy of two replicas on the two logical CPUs."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
