@@ -1,0 +1,245 @@
+"""Mixing in two pure steps: draw a plan, then apply it.
+
+A plan is a coefficient `lam` and a `partner` for each row of a batch; it is
+all the randomness there is. Applying it is arithmetic:
+
+    mixed = lam * row + (1 - lam) * partner's row
+
+for inputs and targets alike (Zhang et al., equation for the vicinal
+distribution). Letters: B rows, K classes, G groups.
+
+References:
+    Zhang, Cisse, Dauphin and Lopez-Paz. mixup: Beyond Empirical Risk
+    Minimization. ICLR 2018. https://arxiv.org/abs/1710.09412
+"""
+
+from typing import Any
+
+import tensorflow as tf
+
+from tf_mixup import checks
+
+# Who a row may be mixed with. Each name is explained in `choose_partner`.
+PARTNERS = ("random", "same_class", "different_class")
+
+
+def draw_lam(alpha: tf.Tensor, size: int, *, seed: tf.Tensor) -> tf.Tensor:
+    """Draws mixing coefficients from Beta(alpha, alpha).
+
+    TensorFlow Probability draws in log space: the usual ratio of two Gammas
+    underflows in float32 and gives 1/2 to a fifth of the rows at alpha 0.01.
+
+    Args:
+        alpha: Concentration, a float scalar >= 0; 0 gives coefficients of 1,
+            which is no mixing.
+        size: How many to draw.
+        seed: Stateless seed, an integer tensor of shape `(2,)`.
+
+    Returns:
+        lam: Float32 tensor of shape `(size,)` in `[0, 1]`.
+    """
+    # Late: it takes as long to import as half of TensorFlow.
+    import tensorflow_probability as tfp
+
+    alpha = tf.convert_to_tensor(alpha, tf.float32)
+    positive = tf.where(alpha > 0, alpha, 1.0)
+    beta = tfp.distributions.Beta(positive, positive)
+    lam = beta.sample(size, seed=tf.cast(seed, tf.int32))
+    return tf.where(alpha > 0, lam, 1.0)
+
+
+def choose_partner(
+    size: tf.Tensor,
+    *,
+    seed: tf.Tensor,
+    kind: str = "random",
+    labels: tf.Tensor | None = None,
+    groups: int = 1,
+    self_pairs: bool = True,
+) -> tf.Tensor:
+    """Chooses the row that each row is mixed with.
+
+    - `"random"`: a random permutation.
+    - `"same_class"`: a random permutation within each class.
+    - `"different_class"`: any row of another class, each equally likely; a
+      row may be chosen more than once. Where there is no other class a row is
+      its own partner.
+
+    Args:
+        size: Rows in the batch, B.
+        seed: Stateless seed, an integer tensor of shape `(2,)`.
+        kind: One of `PARTNERS`.
+        labels: Integer tensor of shape `(B,)`; needed by the two kinds that
+            look at classes.
+        groups: Partners stay within this many contiguous blocks of
+            `ceil(B / groups)` rows: the slices that the replicas of a
+            strategy see.
+        self_pairs: False gives each row another partner than itself, where
+            its block (and class) has another row: a random cycle in place of
+            a random permutation.
+
+    Returns:
+        partner: Int32 tensor of shape `(B,)` with values in `[0, B - 1]`.
+    """
+    rows = tf.range(size)
+    block_size = (size + groups - 1) // groups
+    block = rows // block_size
+    if kind == "random":
+        return _permute_within(block, seed, self_pairs)
+    # Each pair of a block and a class is a cell.
+    num_labels = tf.reduce_max(labels) + 1
+    cell = block * num_labels + labels
+    if kind == "same_class":
+        return _permute_within(cell, seed, self_pairs)
+    return _choose_outside(cell, block, seed)
+
+
+def _permute_within(
+    cell: tf.Tensor, seed: tf.Tensor, self_pairs: bool
+) -> tf.Tensor:
+    """Permutes rows at random within each cell, all cells at once."""
+    size = tf.size(cell)
+    key = tf.random.stateless_uniform([size], seed, dtype=tf.float64)
+    # Sorting by cell, then at random: float64 has bits to spare for both.
+    shuffled = tf.argsort(tf.cast(cell, tf.float64) + key)
+    if self_pairs:
+        ordered = tf.argsort(cell, stable=True)
+        partners = shuffled
+    else:
+        # Each row takes the next of its cell; the last takes the first.
+        ordered = shuffled
+        start, count = _runs(tf.gather(cell, shuffled))
+        place = tf.range(size) - start
+        partners = tf.gather(shuffled, start + (place + 1) % count)
+    return tf.scatter_nd(ordered[:, None], partners, [size])
+
+
+def _choose_outside(
+    cell: tf.Tensor, block: tf.Tensor, seed: tf.Tensor
+) -> tf.Tensor:
+    """Chooses for each row a row of its block, but not of its cell."""
+    size = tf.size(cell)
+    ordered = tf.argsort(cell, stable=True)
+    cell_start, cell_count = _runs(tf.gather(cell, ordered))
+    block_start, block_count = _runs(tf.gather(block, ordered))
+    others = block_count - cell_count
+    uniform = tf.random.stateless_uniform([size], seed, dtype=tf.float64)
+    place = tf.cast(uniform * tf.cast(others, tf.float64), tf.int32)
+    # The places of the own cell are jumped over.
+    jump = tf.where(block_start + place >= cell_start, cell_count, 0)
+    chosen = tf.where(others > 0, block_start + place + jump, tf.range(size))
+    return tf.scatter_nd(ordered[:, None], tf.gather(ordered, chosen), [size])
+
+
+def _runs(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns for each element of a sorted vector its run's start and size."""
+    start = tf.searchsorted(values, values, side="left")
+    return start, tf.searchsorted(values, values, side="right") - start
+
+
+def mix(
+    inputs: Any, targets: Any, lam: tf.Tensor, partner: tf.Tensor
+) -> tuple[Any, Any]:
+    """Mixes each row of a batch with its partner, inputs and targets alike.
+
+    Args:
+        inputs: Tensor, or nested structure of tensors, of any rank whose first
+            axis is B. Integers and booleans become float32 before any
+            arithmetic, so uint8 does not overflow; floats keep their type.
+            Mix embeddings of tokens, not their ids.
+        targets: The same; class probabilities `(B, K)`, or regression targets.
+        lam: Coefficients in `[0, 1]`, float of shape `(B,)` or a scalar. Rows
+            with a coefficient of 1 are returned bit by bit.
+        partner: Integer tensor of shape `(B,)`: the row to mix with.
+
+    Returns:
+        mixed_inputs: Structure of `inputs`.
+        mixed_targets: Structure of `targets`.
+
+    Raises:
+        ValueError: If a tensor has no numbers to mix (strings, ragged rows).
+
+    Example:
+        >>> x, y = mix([[0.0], [8.0]], [[1.0, 0.0], [0.0, 1.0]], 0.75, [1, 0])
+        >>> x.numpy().tolist(), y.numpy().tolist()
+        ([[2.0], [6.0]], [[0.75, 0.25], [0.25, 0.75]])
+
+    References:
+        Zhang et al., section 2. https://arxiv.org/abs/1710.09412
+    """
+    lam = tf.convert_to_tensor(lam, tf.float32)
+
+    def interpolate(rows: Any) -> tf.Tensor:
+        return _interpolate(rows, lam, partner)
+
+    return _map_tensors(interpolate, inputs), _map_tensors(interpolate, targets)
+
+
+def take_nearer(values: Any, lam: tf.Tensor, partner: tf.Tensor) -> Any:
+    """Returns the value of the nearer of the two rows that were mixed.
+
+    With it the inputs alone are mixed and the label stays hard, the ablation
+    in which mixup loses its effect on calibration.
+
+    Args:
+        values: Tensor or structure of tensors whose first axis is B.
+        lam: Coefficients in `[0, 1]`, float of shape `(B,)` or a scalar; a row
+            is nearer to itself from 1/2 on.
+        partner: Integer tensor of shape `(B,)`.
+
+    Returns:
+        nearer: Structure of `values`.
+
+    References:
+        Thulasidasan et al. On Mixup Training: Improved Calibration and
+        Predictive Uncertainty for Deep Neural Networks. NeurIPS 2019.
+        https://arxiv.org/abs/1905.11001
+    """
+
+    def choose(rows: Any) -> tf.Tensor:
+        rows = tf.convert_to_tensor(rows)
+        own = broadcast_rows(tf.convert_to_tensor(lam) >= 0.5, rows)
+        return tf.where(own, rows, tf.gather(rows, partner))
+
+    return _map_tensors(choose, values)
+
+
+def _interpolate(rows: Any, lam: tf.Tensor, partner: tf.Tensor) -> tf.Tensor:
+    """Returns `lam * rows + (1 - lam) * rows[partner]`."""
+    if isinstance(rows, tf.RaggedTensor | tf.SparseTensor):
+        raise checks.refusal(
+            "Only dense tensors can be mixed",
+            f"a {type(rows).__name__}",
+            "Pad it to a dense tensor, e.g. with `.to_tensor()`",
+        )
+    rows = tf.convert_to_tensor(rows)
+    if rows.dtype == tf.string:
+        raise checks.refusal(
+            "Only numbers can be mixed",
+            f"a tensor of dtype {rows.dtype.name}",
+            "Mix embeddings inside the model with `layers.Mix`",
+        )
+    others = tf.gather(rows, partner)
+    kept = rows.dtype.is_floating or rows.dtype.is_complex
+    wide = rows.dtype if kept and rows.dtype.size >= 4 else tf.float32
+    rows_wide = tf.cast(rows, wide)
+    lam = broadcast_rows(tf.cast(lam, wide), rows)
+    mixed = lam * rows_wide + (1 - lam) * tf.cast(others, wide)
+    # 0 times a partner's infinity or NaN is NaN: not mixed means untouched.
+    mixed = tf.where(lam == 1, rows_wide, mixed)
+    return tf.cast(mixed, rows.dtype if kept else tf.float32)
+
+
+def broadcast_rows(values: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """Shapes `(B,)` as `(B, 1, ..., 1)` to go with `rows`; keeps scalars."""
+    if values.shape.rank == 0:
+        return values
+    ones = [1] * (rows.shape.rank - 1)
+    return tf.reshape(values, [-1, *ones])
+
+
+def _map_tensors(function: Any, structure: Any) -> Any:
+    """Maps over tensors; plain Python lists of numbers count as tensors."""
+    if isinstance(structure, list):
+        structure = tf.convert_to_tensor(structure)
+    return tf.nest.map_structure(function, structure)
