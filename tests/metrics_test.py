@@ -1,0 +1,469 @@
+"""Keras metrics over bins: exact in any batches, on any number of replicas."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests import reference
+from tf_mixup import calibration
+from tf_mixup import metrics
+
+METRICS = [
+    metrics.CalibrationBins,
+    metrics.ExpectedCalibrationError,
+    metrics.OverconfidenceError,
+]
+
+
+def draw(size, num_classes=10, *, seed=0):
+    """Returns labels and the probabilities of a model that is too sure."""
+    generator = np.random.default_rng(seed)
+    truth = generator.dirichlet(np.full(num_classes, 0.3), size)
+    labels = (truth.cumsum(1) < generator.random((size, 1))).sum(1)
+    claimed = truth**2 + 1e-6
+    claimed /= claimed.sum(1, keepdims=True)
+    return np.minimum(labels, num_classes - 1), claimed.astype("float32")
+
+
+def stream(metric, *columns, batch_size=128):
+    """Feeds `metric` batch by batch, compiled as in training."""
+    update = tf.function(metric.update_state, reduce_retracing=True)
+    for batch in tf.data.Dataset.from_tensor_slices(columns).batch(batch_size):
+        update(*batch)
+    return metric
+
+
+class TestResults:
+    def test_by_hand(self):
+        metric = metrics.CalibrationBins(num_bins=2)
+        # One bin, (1/2, 1]: confidence .75, .75, .5625; two of three right.
+        metric.update_state(
+            [0, 1, 1], [[0.75, 0.25], [0.75, 0.25], [0.4375, 0.5625]]
+        )
+        results = metric.results()
+        gap = 0.6875 - 2 / 3
+        nll = -np.log([0.75, 0.25, 0.5625]).mean()
+        expected = {
+            "ece": gap,
+            "oe": 0.6875 * gap,
+            "mce": gap,
+            "over": gap,
+            "under": 0.0,
+            "signed_gap": gap,
+            "accuracy": 2 / 3,
+            "confidence": 0.6875,
+            "nll": nll,
+            "brier": 2 * (0.0625 + 0.5625 + 0.4375**2) / 3,
+            "nonfinite": 0.0,
+        }
+        for name, value in expected.items():
+            np.testing.assert_allclose(
+                results[name], value, rtol=1e-6, atol=1e-9, err_msg=name
+            )
+        assert set(results) == {*expected, "adaptive_ece"}
+        assert all(type(value) is float for value in results.values())
+
+    def test_agrees_with_the_reference_at_fifty_thousand_rows(self):
+        labels, probabilities = draw(50_000)
+        results = stream(
+            metrics.CalibrationBins(), labels, probabilities
+        ).results()
+        for name, error in (
+            ("ece", reference.expected_calibration_error),
+            ("oe", reference.overconfidence_error),
+            ("mce", reference.maximum_calibration_error),
+        ):
+            np.testing.assert_allclose(
+                results[name],
+                error(labels, probabilities, 15),
+                atol=1e-6,
+                err_msg=name,
+            )
+
+    def test_agrees_with_the_functions(self):
+        labels, probabilities = draw(1000)
+        metric = stream(metrics.CalibrationBins(100), labels, probabilities)
+        bins = calibration.bin_predictions(labels, probabilities, num_bins=100)
+        for ours, theirs in zip(metric.bins(), bins, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+        results = metric.results()
+        np.testing.assert_allclose(
+            results["nll"],
+            np.mean(calibration.negative_log_likelihood(labels, probabilities)),
+            rtol=1e-5,
+        )
+        np.testing.assert_allclose(
+            results["brier"],
+            np.mean(calibration.brier_score(labels, probabilities)),
+            rtol=1e-5,
+        )
+        confidence, correct = calibration.top_label(labels, probabilities)
+        exact = reference.adaptive_calibration_error(
+            np.array(confidence), np.array(correct), 100
+        )
+        np.testing.assert_allclose(results["adaptive_ece"], exact, atol=0.02)
+
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+    def test_agrees_with_tfp_under_its_edges(self):
+        import tensorflow_probability as tfp
+
+        labels, probabilities = draw(3000)
+        logits = np.log(probabilities)
+        metric = stream(
+            metrics.ExpectedCalibrationError(
+                10, edges="left", from_logits=True
+            ),
+            labels,
+            logits,
+        )
+        theirs = tfp.stats.expected_calibration_error(
+            10, logits=tf.constant(logits), labels_true=tf.constant(labels)
+        )
+        np.testing.assert_allclose(metric.result(), theirs, atol=1e-6)
+
+    @pytest.mark.parametrize(
+        ("num_bins", "fine"), [(15, 300), (100, 300), (7, 301), (400, 400)]
+    )
+    def test_fine_table_merges_into_the_coarse(self, num_bins, fine):
+        edges = (np.arange(num_bins + 1) / num_bins).astype("float32")
+        column = edges[edges >= 0.5]
+        labels = np.ones(len(column), "int32")
+        metric = metrics.CalibrationBins(num_bins)
+        metric.update_state(labels, column)
+        assert metric.fine_bins().count.shape == (fine,)
+        bins = calibration.bin_predictions(labels, column, num_bins=num_bins)
+        np.testing.assert_array_equal(metric.bins().count, bins.count)
+
+    def test_a_million_rows_lose_nothing(self):
+        metric = metrics.CalibrationBins()
+        # The sums of 2**25 rows, where float32 cannot add 1.
+        table = np.zeros((3, 300))
+        table[:, -1] = 2.0**25
+        metric.variables[0].assign(table)
+        metric.update_state([0], [[1.0, 0.0]])
+        assert float(metric.bins().count[-1]) == 2**25 + 1
+
+    def test_no_rows_give_zero(self):
+        metric = metrics.CalibrationBins()
+        metric.update_state(np.zeros(0, "int32"), np.zeros((0, 3), "float32"))
+        assert float(metric.result()) == 0
+        assert set(metric.results().values()) == {0.0}
+
+    def test_reset_forgets(self):
+        metric = stream(metrics.CalibrationBins(), *draw(100))
+        metric.reset_state()
+        assert set(metric.results().values()) == {0.0}
+
+
+class TestInputs:
+    @pytest.mark.parametrize("encode", ["ids", "column", "one_hot", "float"])
+    def test_labels_in_every_form(self, encode):
+        labels, probabilities = draw(300)
+        given = {
+            "ids": labels,
+            "column": labels[:, None],
+            "one_hot": np.eye(10)[labels],
+            "float": labels.astype("float32"),
+        }[encode]
+        metric = stream(metrics.CalibrationBins(), given, probabilities)
+        np.testing.assert_allclose(
+            metric.result(),
+            reference.expected_calibration_error(labels, probabilities, 15),
+            atol=1e-6,
+        )
+
+    def test_soft_targets(self):
+        _, probabilities = draw(300)
+        targets = np.random.default_rng(1).dirichlet(np.ones(10), 300)
+        results = stream(
+            metrics.CalibrationBins(), targets, probabilities
+        ).results()
+        for name, error in (
+            ("ece", reference.expected_calibration_error),
+            ("oe", reference.overconfidence_error),
+        ):
+            np.testing.assert_allclose(
+                results[name], error(targets, probabilities, 15), atol=1e-6
+            )
+        for name, score in (
+            ("nll", reference.negative_log_likelihood),
+            ("brier", reference.brier_score),
+        ):
+            np.testing.assert_allclose(
+                results[name], score(targets, probabilities), rtol=1e-5
+            )
+
+    @pytest.mark.parametrize("from_logits", [False, True])
+    @pytest.mark.parametrize("shape", [(-1,), (-1, 1)])
+    def test_sigmoid(self, shape, from_logits):
+        labels, probabilities = draw(300, 2)
+        column = probabilities[:, 1]
+        if from_logits:
+            column = np.log(probabilities[:, 1] / probabilities[:, 0])
+        results = stream(
+            metrics.CalibrationBins(from_logits=from_logits),
+            labels,
+            column.reshape(shape),
+        ).results()
+        np.testing.assert_allclose(
+            results["ece"],
+            reference.expected_calibration_error(labels, probabilities, 15),
+            atol=1e-6,
+        )
+        np.testing.assert_allclose(
+            results["nll"],
+            reference.negative_log_likelihood(labels, probabilities),
+            rtol=1e-4,
+        )
+
+    def test_logits(self):
+        labels, probabilities = draw(300)
+        ours, theirs = (
+            stream(metrics.CalibrationBins(from_logits=logits), labels, column)
+            for logits, column in (
+                (False, probabilities),
+                (True, np.log(probabilities) + 3),
+            )
+        )
+        for name, value in ours.results().items():
+            np.testing.assert_allclose(
+                theirs.results()[name], value, atol=1e-5, err_msg=name
+            )
+
+    @pytest.mark.parametrize("shape", [(-1,), (-1, 1)])
+    def test_sample_weight(self, shape):
+        labels, probabilities = draw(200)
+        weight = np.random.default_rng(1).integers(0, 4, 200)
+        weighted = stream(
+            metrics.CalibrationBins(),
+            labels,
+            probabilities,
+            weight.reshape(shape).astype("float32"),
+        )
+        repeated = stream(
+            metrics.CalibrationBins(),
+            labels.repeat(weight),
+            probabilities.repeat(weight, 0),
+        )
+        for name, value in repeated.results().items():
+            np.testing.assert_allclose(
+                weighted.results()[name], value, rtol=1e-6, err_msg=name
+            )
+
+    @pytest.mark.parametrize("jit", [False, True])
+    def test_rows_that_are_not_finite_are_counted_and_left_out(self, jit):
+        labels, probabilities = draw(20)
+        spoiled = probabilities.copy()
+        spoiled[3, 2], spoiled[5, 0] = np.nan, np.inf
+        labels[7] = 10
+        metric = metrics.CalibrationBins()
+        tf.function(metric.update_state, jit_compile=jit)(
+            tf.constant(labels), tf.constant(spoiled)
+        )
+        rest = np.delete(np.arange(20), [3, 5, 7])
+        expected = stream(
+            metrics.CalibrationBins(), labels[rest], probabilities[rest]
+        ).results()
+        results = metric.results()
+        assert results.pop("nonfinite") == 3
+        for name, value in results.items():
+            np.testing.assert_allclose(value, expected[name], rtol=1e-6)
+
+    def test_spoiled_rows_of_no_weight_are_not_counted(self):
+        metric = metrics.CalibrationBins()
+        metric.update_state([0, 0], [[np.nan, 1], [1, 0]], [0.0, 1.0])
+        assert metric.results()["nonfinite"] == 0
+
+    @pytest.mark.parametrize("metric_class", METRICS)
+    def test_nothing_but_spoiled_rows_is_not_zero(self, metric_class):
+        metric = metric_class()
+        # Logits without `from_logits`.
+        metric.update_state([0, 1], [[9.0, -3.0], [2.0, 4.0]])
+        assert np.isnan(float(metric.result()))
+        assert np.isnan(metric.results()["ece"])
+        assert metric.results()["nonfinite"] == 2
+
+
+class TestConfig:
+    @pytest.mark.parametrize("metric_class", METRICS)
+    def test_rebuilds(self, metric_class):
+        metric = metric_class(
+            10, edges="left", from_logits=True, name="mine", dtype="float32"
+        )
+        twin = keras.metrics.deserialize(keras.metrics.serialize(metric))
+        assert type(twin) is metric_class
+        assert twin.get_config() == metric.get_config()
+        assert twin.get_config()["edges"] == "left"
+
+    def test_short_names(self):
+        assert metrics.ExpectedCalibrationError().name == "ece"
+        assert metrics.OverconfidenceError().name == "oe"
+
+    def test_three_metrics_tell_one_story(self):
+        all_numbers, ece, oe = (stream(m(), *draw(300)) for m in METRICS)
+        results = all_numbers.results()
+        np.testing.assert_allclose(ece.result(), results["ece"], rtol=1e-6)
+        np.testing.assert_allclose(oe.result(), results["oe"], rtol=1e-6)
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"num_bins": 0}, "`num_bins` must be an integer, at least 1. Rec"),
+            ({"edges": "up"}, "`edges` must be one of 'right', 'left'. Receiv"),
+        ],
+    )
+    def test_refuses(self, options, message):
+        with pytest.raises(ValueError, match=message):
+            metrics.CalibrationBins(**options)
+
+
+def build(**options):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(3, activation="softmax")]
+    )
+    model.compile(
+        "sgd",
+        "categorical_crossentropy",
+        metrics=["accuracy", metrics.CalibrationBins(10)],
+        weighted_metrics=[metrics.OverconfidenceError(10)],
+        **options,
+    )
+    return model
+
+
+def rows(size):
+    generator = np.random.default_rng(0)
+    inputs = generator.normal(size=(size, 4)).astype("float32")
+    return inputs, np.eye(3, dtype="float32")[generator.integers(0, 3, size)]
+
+
+class TestKeras:
+    @pytest.mark.parametrize(
+        ("jit_compile", "policy"),
+        [
+            (True, "float32"),
+            (False, "mixed_bfloat16"),
+            pytest.param(True, "mixed_bfloat16", marks=pytest.mark.slow),
+        ],
+    )
+    def test_fit_and_evaluate(self, jit_compile, policy):
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(policy)
+        try:
+            model = build(jit_compile=jit_compile)
+            inputs, targets = rows(150)
+            # One shape of batch, one compilation.
+            training = inputs[:128], targets[:128]
+            history = model.fit(
+                *training,
+                batch_size=64,
+                validation_data=(inputs, targets),
+                validation_batch_size=150,
+                verbose=0,
+            ).history
+            probabilities = model.predict(inputs, verbose=0)
+        finally:
+            keras.config.set_dtype_policy(before)
+        expected = reference.expected_calibration_error(
+            targets, np.array(probabilities, "float32"), 10
+        )
+        # Under jit, bfloat16 may skip a rounding that `predict` makes.
+        loose = policy != "float32" and jit_compile
+        np.testing.assert_allclose(
+            history["val_calibration_bins"][0],
+            expected,
+            atol=0.02 if loose else 1e-6,
+        )
+
+    def test_saves_and_reloads_compiled(self, tmp_path):
+        model = build()
+        inputs, targets = rows(100)
+        model.fit(inputs, targets, verbose=0)
+        model.save(tmp_path / "model.keras")
+        twin = keras.models.load_model(tmp_path / "model.keras")
+        ours, theirs = (
+            each.evaluate(inputs, targets, verbose=0, return_dict=True)
+            for each in (model, twin)
+        )
+        assert ours == theirs
+        assert {"calibration_bins", "oe"} <= set(theirs)
+
+    # The last batch of 8 is one row, so the second replica gets none of it;
+    # or five, of which it gets two.
+    @pytest.mark.parametrize("size", [9, 13])
+    def test_two_replicas_equal_one_device(self, size, two_replicas):
+        inputs, targets = rows(size)
+        with two_replicas.scope():
+            mirrored = build()
+        single = build()
+        expected = single.evaluate(
+            inputs, targets, batch_size=8, verbose=0, return_dict=True
+        )
+        results = mirrored.evaluate(
+            inputs, targets, batch_size=8, verbose=0, return_dict=True
+        )
+        for name, value in expected.items():
+            np.testing.assert_allclose(
+                results[name], value, atol=1e-6, err_msg=name
+            )
+        ours, theirs = (find(model).results() for model in (mirrored, single))
+        assert float(np.sum(find(mirrored).bins().count)) == size
+        for name, value in theirs.items():
+            np.testing.assert_allclose(
+                ours[name], value, atol=1e-6, err_msg=name
+            )
+
+    def test_callbacks_read_the_sum_of_replicas(self, two_replicas):
+        inputs, targets = rows(41)
+        with two_replicas.scope():
+            model = build()
+        counts, logged = [], []
+
+        class Read(keras.callbacks.Callback):
+            def on_epoch_end(self, epoch, logs=None):
+                metric = find(self.model)
+                counts.append(float(np.sum(metric.bins().count)))
+                logged.append((metric.results()["ece"], logs))
+
+        # Training batches are full, 5 of 8; validation's last has one row.
+        model.fit(
+            tf.data.Dataset.from_tensor_slices((inputs, targets)).batch(
+                8, drop_remainder=True
+            ),
+            validation_data=(inputs, targets),
+            validation_batch_size=8,
+            epochs=2,
+            callbacks=[Read()],
+            shuffle=False,
+            verbose=0,
+        )
+        assert counts == [41, 41]
+        for ece, logs in logged:
+            np.testing.assert_allclose(
+                logs["val_calibration_bins"], ece, atol=1e-6
+            )
+
+    def test_sample_weight_reaches_weighted_metrics(self):
+        model = build()
+        inputs, targets = rows(40)
+        weight = (np.arange(40) < 25).astype("float32")
+        results = model.evaluate(
+            inputs, targets, sample_weight=weight, verbose=0, return_dict=True
+        )
+        expected = reference.overconfidence_error(
+            targets[:25], model.predict(inputs[:25], verbose=0), 10
+        )
+        np.testing.assert_allclose(results["oe"], expected, atol=1e-6)
+
+
+def find(model):
+    """Returns the compiled metric, as a callback would."""
+    (metric,) = (
+        metric
+        for outer in model.metrics
+        for metric in getattr(outer, "metrics", [outer])
+        if type(metric) is metrics.CalibrationBins
+    )
+    return metric

@@ -1,0 +1,145 @@
+"""What labels and predictions may be, row by row."""
+
+import numpy as np
+import pytest
+
+from tests import reference
+from tf_mixup import predictions
+
+PROBABILITIES = np.array(
+    [[0.5, 0.25, 0.25], [0.125, 0.125, 0.75], [0.25, 0.5, 0.25]], "float32"
+)
+LABELS = np.array([0, 1, 1])
+TARGETS = np.eye(3)[LABELS]
+
+
+class TestTopLabel:
+    @pytest.mark.parametrize(
+        "labels",
+        [
+            LABELS,
+            LABELS[:, None],
+            LABELS.astype("float32"),
+            LABELS.tolist(),
+            TARGETS,
+            TARGETS.astype("int64"),
+        ],
+    )
+    def test_accepts_every_form_of_label(self, labels):
+        confidence, correct = predictions.top_label(labels, PROBABILITIES)
+        np.testing.assert_allclose(confidence, [0.5, 0.75, 0.5])
+        np.testing.assert_array_equal(correct, [1, 0, 1])
+
+    def test_soft_target_is_correct_by_its_mass(self):
+        targets = [[0.7, 0.3, 0], [0.5, 0.25, 0.25], [1, 0, 0]]
+        _, correct = predictions.top_label(targets, PROBABILITIES)
+        np.testing.assert_allclose(correct, [0.7, 0.25, 0])
+
+    @pytest.mark.parametrize("shape", [(4,), (4, 1)])
+    @pytest.mark.parametrize("label_shape", [(4,), (4, 1)])
+    def test_sigmoid_column_stands_for_two_classes(self, shape, label_shape):
+        column = np.array([0.75, 0.25, 0.5, 1.0], "float32").reshape(shape)
+        labels = np.array([1, 1, 0, 0]).reshape(label_shape)
+        confidence, correct = predictions.top_label(labels, column)
+        np.testing.assert_allclose(confidence, [0.75, 0.75, 0.5, 1.0])
+        np.testing.assert_array_equal(correct, [1, 0, 1, 0])
+
+    def test_sigmoid_column_takes_soft_labels_and_pairs(self):
+        column = np.array([[0.75], [0.25]], "float32")
+        for labels in ([0.875, 0.875], [[0.125, 0.875], [0.125, 0.875]]):
+            _, correct = predictions.top_label(labels, column)
+            np.testing.assert_allclose(correct, [0.875, 0.125])
+
+    @pytest.mark.parametrize(
+        ("labels", "row"),
+        [
+            (0, [np.nan, 0.5, 0.5]),
+            (0, [np.inf, 0.0, 0.0]),
+            (0, [4.0, -2.0, 1.0]),
+            (0, [0.9, 0.9, 0.1]),
+            (3, [0.5, 0.25, 0.25]),
+            (-1, [0.5, 0.25, 0.25]),
+            ([1.0, 1.0, 0.0], [0.5, 0.25, 0.25]),
+        ],
+    )
+    def test_what_is_no_distribution_gives_nan(self, labels, row):
+        for column in (
+            *predictions.top_label([labels], [row]),
+            predictions.brier_score([labels], [row]),
+            predictions.negative_log_likelihood([labels], [row]),
+        ):
+            assert np.isnan(np.array(column)).all()
+
+    def test_half_precision_rows_are_distributions(self):
+        generator = np.random.default_rng(0)
+        rows = generator.dirichlet(np.ones(1000), 20).astype("float16")
+        confidence, _ = predictions.top_label(np.zeros(20), rows)
+        assert np.isfinite(np.array(confidence)).all()
+
+    def test_refuses_rank_three(self):
+        message = r"Predictions must have shape \(B, K\).* Received: pred.*\(2,"
+        with pytest.raises(ValueError, match=message):
+            predictions.top_label(np.zeros((2, 3)), np.zeros((2, 3, 4)))
+
+    def test_refuses_targets_of_another_width(self):
+        message = r"Labels must be class ids.* Received: labels of shape \(3, 2"
+        with pytest.raises(ValueError, match=message):
+            predictions.top_label(np.zeros((3, 2)), PROBABILITIES)
+
+
+class TestScores:
+    def test_by_hand(self):
+        # (1/2)^2 + 2 (1/4)^2; 2 (1/8... second: (1/8)^2 + (7/8)^2 + (3/4)^2.
+        np.testing.assert_allclose(
+            predictions.brier_score(LABELS, PROBABILITIES),
+            [0.375, 0.015625 + 0.765625 + 0.5625, 0.375],
+        )
+        np.testing.assert_allclose(
+            predictions.negative_log_likelihood(LABELS, PROBABILITIES),
+            np.log([2, 8, 2]),
+            rtol=1e-6,
+        )
+
+    @pytest.mark.parametrize("soft", [False, True])
+    def test_agree_with_the_reference(self, soft):
+        generator = np.random.default_rng(0)
+        rows = generator.dirichlet(np.ones(5), 200).astype("float32")
+        labels = generator.integers(0, 5, 200)
+        if soft:
+            labels = generator.dirichlet(np.ones(5), 200).astype("float32")
+        np.testing.assert_allclose(
+            np.mean(predictions.brier_score(labels, rows)),
+            reference.brier_score(labels, rows),
+            rtol=1e-5,
+        )
+        np.testing.assert_allclose(
+            np.mean(predictions.negative_log_likelihood(labels, rows)),
+            reference.negative_log_likelihood(labels, rows),
+            rtol=1e-5,
+        )
+
+    def test_logits_have_no_floor_but_probabilities_do(self):
+        logits = np.array([[0.0, 100.0]], "float32")
+        nll = predictions.negative_log_likelihood([0], logits, from_logits=True)
+        np.testing.assert_allclose(nll, [100.0])
+        nll = predictions.negative_log_likelihood([0], [[0.0, 1.0]])
+        np.testing.assert_allclose(nll, [-np.log(1e-7)], rtol=1e-6)
+
+    def test_impossible_class_without_target_costs_nothing(self):
+        logits = [[0.0, -np.inf, 0.0]]
+        nll = predictions.negative_log_likelihood([0], logits, from_logits=True)
+        np.testing.assert_allclose(nll, [np.log(2)], rtol=1e-6)
+
+    def test_sigmoid_logits_are_two_classes(self):
+        logits = np.array([[-2.0], [0.5]], "float32")
+        expected = 1 / (1 + np.exp(-logits))
+        np.testing.assert_allclose(
+            predictions.to_probabilities(logits),
+            np.concatenate([1 - expected, expected], 1),
+            rtol=1e-6,
+        )
+        np.testing.assert_allclose(
+            predictions.negative_log_likelihood([1, 0], logits, from_logits=1),
+            -np.log([expected[0, 0], 1 - expected[1, 0]]),
+            rtol=1e-6,
+        )

@@ -1,0 +1,506 @@
+"""Calibration: do predictions of confidence 0.8 come true 8 times in 10?
+
+Sums first, numbers last. `Bins` holds sums, so that a batch, an epoch, a
+replica and a data set are the same type and add with `+`; every error is a
+function of `Bins`, so that no two of them can disagree. What does not add up
+over batches (exact equal-mass bins, intervals) is in `tf_mixup.scores`.
+
+Letters: B rows, K classes, M bins. Errors are fractions in [0, 1].
+
+`tf_mixup.predictions` tells what labels and predictions may be. A row that
+is no distribution over classes (NaN, logits in place of probabilities, a
+label out of range) makes the result NaN: nothing is left out in silence.
+
+**Edges.** Bins have equal width. `edges="right"` closes bins on the right,
+`((m - 1) / M, m / M]`, as in the papers; `edges="left"` on the left, as in
+TensorFlow Probability. Confidence 0 and 1 always count, in the first and the
+last bin. An edge is the float32 nearest to `m / M` and confidences are
+compared with it as float32, never multiplied: a confidence of 0.8 is on the
+edge 4/5.
+"""
+
+import math
+import types
+from collections.abc import Mapping
+from typing import Any
+from typing import NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from tf_mixup import checks
+from tf_mixup import predictions
+from tf_mixup.predictions import brier_score as brier_score
+from tf_mixup.predictions import (
+    negative_log_likelihood as negative_log_likelihood,
+)
+from tf_mixup.predictions import top_label as top_label
+
+EDGES = ("right", "left")
+
+# Rows are compared with all edges at once, this many comparisons at a time.
+_BLOCK = 2**21
+
+
+class Convention(NamedTuple):
+    """How a paper or package counts; its numbers differ from others' numbers.
+
+    Attributes:
+        num_bins: Number of equal-width bins.
+        edges: Which side of a bin is closed, `"right"` or `"left"`.
+        note: What else to know when comparing numbers.
+    """
+
+    num_bins: int
+    edges: str
+    note: str
+
+
+CONVENTIONS: Mapping[str, Convention] = types.MappingProxyType(
+    {
+        "paper": Convention(
+            100,
+            "right",
+            "Thulasidasan et al. 2019 (mixup). With 500 rows most of it is"
+            " bias; see `scores.null_calibration_error`.",
+        ),
+        "guo": Convention(15, "right", "Guo et al. 2017, and most papers."),
+        "tfp": Convention(
+            10,
+            "left",
+            "`tfp.stats.expected_calibration_error`, whose documentation"
+            " uses 10; `num_bins` has no default there.",
+        ),
+        "torchmetrics": Convention(
+            15,
+            "left",
+            "`multiclass_calibration_error`. It gives a confidence of exactly"
+            " 1 a bin of its own, here it shares the last one; its binary"
+            " form bins P(y=1), not the confidence.",
+        ),
+    }
+)
+"""Settings by name: `num_bins` and `edges` for the functions below."""
+
+
+class Bins(NamedTuple):
+    """Sums over the rows of each bin of confidence; `a + b` adds two tables.
+
+    Attributes:
+        count: Sum of weights (without weights: number of rows), `(..., M)`.
+        confidence: Weighted sum of confidences, `(..., M)`.
+        correct: Weighted sum of correct predictions, `(..., M)`.
+    """
+
+    count: Any
+    confidence: Any
+    correct: Any
+
+    def __add__(self, other: "Bins") -> "Bins":  # type: ignore[override]
+        """Returns the table of both sets of rows."""
+        return Bins(
+            self.count + other.count,
+            self.confidence + other.confidence,
+            self.correct + other.correct,
+        )
+
+
+def accumulator_dtype() -> str:
+    """Returns the type of sums: float64 where the backend has it.
+
+    JAX without `jax_enable_x64` has none; sums are then float32, exact to
+    2**24 rows in a bin.
+    """
+    # Asking for a float64 would make JAX warn; giving one does not.
+    given = ops.convert_to_tensor(np.zeros((), "float64"))
+    return keras.backend.standardize_dtype(given.dtype)
+
+
+def bin_edges(num_bins: int) -> np.ndarray:
+    """Returns the edges `m / M` of equal-width bins.
+
+    Args:
+        num_bins: Number of bins, at least 1.
+
+    Returns:
+        edges: Float32 array of shape `(M + 1,)` from 0 to 1. Rounded from
+            float64, so that `(k * m) / (k * M)` is `m / M` to the bit.
+
+    Raises:
+        ValueError: If `num_bins` is not an integer, at least 1.
+    """
+    checks.integer_at_least(
+        "num_bins", num_bins, 1, remedy="Write 15, as most papers do"
+    )
+    return (np.arange(num_bins + 1) / num_bins).astype("float32")
+
+
+def bin_predictions(
+    labels: Any,
+    probabilities: Any,
+    *,
+    num_bins: int = 15,
+    edges: str = "right",
+    sample_weight: Any = None,
+) -> Bins:
+    """Sums predictions into equal-width bins of confidence.
+
+    Args:
+        labels: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`.
+        probabilities: Float tensor `(B, K)`, or `(B,)` or `(B, 1)`.
+        num_bins: Number of bins, at least 1. Many bins and few rows measure
+            noise: see `scores.null_calibration_error`.
+        edges: The closed side of bins, `"right"` (papers) or `"left"` (tfp).
+        sample_weight: Optional weights `(B,)` or `(B, 1)`, at least 0.
+
+    Returns:
+        bins: `Bins` of shape `(M,)`.
+
+    Raises:
+        ValueError: If the shapes do not fit or an option is out of range.
+
+    Example:
+        >>> probabilities = np.array([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8]])
+        >>> bins = bin_predictions([0, 1, 1], probabilities, num_bins=2)
+        >>> np.array(bins.count).tolist(), np.array(bins.correct).tolist()
+        ([0.0, 3.0], [0.0, 2.0])
+    """
+    confidence, correct = top_label(labels, probabilities)
+    return bin_confidences(
+        confidence,
+        correct,
+        num_bins=num_bins,
+        edges=edges,
+        sample_weight=sample_weight,
+    )
+
+
+def bin_confidences(
+    confidence: Any,
+    correct: Any,
+    *,
+    num_bins: int = 15,
+    edges: str = "right",
+    sample_weight: Any = None,
+) -> Bins:
+    """Sums confidences that are known already into bins.
+
+    Compares with all edges, in place of a histogram, because XLA compiles
+    it, and adds in a fixed order on every device.
+
+    Args:
+        confidence: Float tensor `(B,)` in [0, 1]; or `(B, K)`, which makes a
+            table for each column.
+        correct: Tensor of the same shape: 0 or 1, or mass in [0, 1].
+        num_bins: Number of bins, at least 1.
+        edges: The closed side of bins, `"right"` or `"left"`.
+        sample_weight: Optional weights `(B,)` or `(B, 1)`, at least 0.
+
+    Returns:
+        bins: `Bins` of shape `(M,)` or `(K, M)`.
+
+    Raises:
+        ValueError: If an option is out of range.
+    """
+    checks.one_of("edges", edges, EDGES)
+    limits = bin_edges(num_bins)
+    confidence = ops.cast(ops.convert_to_tensor(confidence), "float32")
+    dtype = accumulator_dtype()
+    weight = ops.ones_like(confidence, dtype=dtype)
+    if sample_weight is not None:
+        shape = (-1,) + (1,) * (len(confidence.shape) - 1)
+        given = ops.cast(ops.convert_to_tensor(sample_weight), dtype)
+        weight = weight * ops.reshape(given, shape)
+    columns = (confidence, ops.cast(ops.convert_to_tensor(correct), dtype))
+
+    def sum_rows(rows: slice) -> Bins:
+        part, right = (column[rows] for column in columns)
+        inside = ops.cast(_membership(part, limits, edges), dtype)
+        inside = inside * weight[rows][..., None]
+        return Bins(
+            ops.sum(inside, axis=0),
+            ops.sum(inside * ops.cast(part, dtype)[..., None], axis=0),
+            ops.sum(inside * right[..., None], axis=0),
+        )
+
+    size = confidence.shape[0] or 0
+    block = max(1, _BLOCK // (num_bins * math.prod(confidence.shape[1:])))
+    if size <= block:
+        return sum_rows(slice(None))
+    parts = (slice(start, start + block) for start in range(0, size, block))
+    total = sum_rows(next(parts))
+    for rows in parts:
+        total = total + sum_rows(rows)
+    return total
+
+
+def class_bins(
+    labels: Any,
+    probabilities: Any,
+    *,
+    num_bins: int = 15,
+    edges: str = "right",
+    sample_weight: Any = None,
+) -> Bins:
+    """Sums the probability of every class, not of the predicted one only.
+
+    In class k's table the confidence is the probability of k, and correct is
+    whether k is the label (or the target's mass on k).
+
+    Args:
+        labels: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`.
+        probabilities: Float tensor `(B, K)`, or `(B,)` or `(B, 1)`.
+        num_bins: Number of bins, at least 1.
+        edges: The closed side of bins, `"right"` or `"left"`.
+        sample_weight: Optional weights `(B,)` or `(B, 1)`, at least 0.
+
+    Returns:
+        bins: `Bins` of shape `(K, M)`; K is 2 for a sigmoid.
+
+    Raises:
+        ValueError: If the shapes do not fit or an option is out of range.
+    """
+    targets, probabilities = predictions.pair(labels, probabilities)
+    return bin_confidences(
+        probabilities,
+        targets,
+        num_bins=num_bins,
+        edges=edges,
+        sample_weight=sample_weight,
+    )
+
+
+def accuracy(bins: Bins) -> Any:
+    """Returns the fraction of correct predictions of a whole table."""
+    return _divide(ops.sum(bins.correct, -1), ops.sum(bins.count, -1))
+
+
+def mean_confidence(bins: Bins) -> Any:
+    """Returns the mean confidence of a whole table."""
+    return _divide(ops.sum(bins.confidence, -1), ops.sum(bins.count, -1))
+
+
+def signed_gap(bins: Bins) -> Any:
+    """Returns mean confidence - accuracy: above 0 is over-confidence.
+
+    It is `overconfident_part - underconfident_part`. It can be 0 where ECE is
+    large: bins that are too confident and bins that are not enough cancel.
+    """
+    return mean_confidence(bins) - accuracy(bins)
+
+
+def expected_calibration_error(bins: Bins) -> Any:
+    """Averages |accuracy - confidence| over bins, weighted by their counts.
+
+    ECE = sum over m of |B_m| / n * |acc(B_m) - conf(B_m)|. It is biased
+    upwards: a perfectly calibrated model has an ECE above 0 on finite data,
+    more with more bins and fewer rows.
+
+    Args:
+        bins: Table from `bin_predictions`, or a sum of several.
+
+    Returns:
+        ece: Scalar in [0, 1], or one for each leading index of `bins`; 0 for
+            an empty table.
+
+    Example:
+        >>> bins = Bins(*np.array([[4.0, 4.0], [1.0, 3.6], [1.0, 3.0]]))
+        >>> round(float(expected_calibration_error(bins)), 6)
+        0.075
+
+    References:
+        Guo, Pleiss, Sun and Weinberger. On Calibration of Modern Neural
+        Networks. ICML 2017, equation 3. https://arxiv.org/abs/1706.04599
+    """
+    gap = ops.sum(ops.abs(bins.confidence - bins.correct), -1)
+    return _divide(gap, ops.sum(bins.count, -1))
+
+
+def overconfident_part(bins: Bins) -> Any:
+    """Returns what the bins with conf > acc add to ECE."""
+    gap = ops.sum(ops.relu(bins.confidence - bins.correct), -1)
+    return _divide(gap, ops.sum(bins.count, -1))
+
+
+def underconfident_part(bins: Bins) -> Any:
+    """Returns what the bins with acc > conf add to ECE."""
+    gap = ops.sum(ops.relu(bins.correct - bins.confidence), -1)
+    return _divide(gap, ops.sum(bins.count, -1))
+
+
+def overconfidence_error(bins: Bins) -> Any:
+    """Averages conf * max(conf - acc, 0) over bins: OE.
+
+    OE = sum over m of |B_m| / n * conf(B_m) * max(conf(B_m) - acc(B_m), 0).
+    Being wrong with confidence costs most; under-confidence costs nothing,
+    so a model can lower OE by being under-confident: read it beside ECE.
+
+    Args:
+        bins: Table from `bin_predictions`, or a sum of several.
+
+    Returns:
+        oe: Scalar in [0, 1], at most ECE; 0 for an empty table.
+
+    References:
+        Thulasidasan, Chennupati, Bilmes, Bhattacharya and Michalak. On Mixup
+        Training: Improved Calibration and Predictive Uncertainty for Deep
+        Neural Networks. NeurIPS 2019, section 3.
+        https://arxiv.org/abs/1905.11001
+    """
+    confidence = _divide(bins.confidence, bins.count)
+    gap = confidence * ops.relu(bins.confidence - bins.correct)
+    return _divide(ops.sum(gap, -1), ops.sum(bins.count, -1))
+
+
+def maximum_calibration_error(bins: Bins) -> Any:
+    """Returns the largest |acc - conf| of any bin: MCE.
+
+    A bin of one row counts as much as one of thousands, so it is mostly the
+    noise of the emptiest bin.
+
+    Args:
+        bins: Table from `bin_predictions`, or a sum of several.
+
+    Returns:
+        mce: Scalar in [0, 1]; 0 for an empty table.
+    """
+    gap = ops.abs(bins.confidence - bins.correct)
+    return ops.max(_divide(gap, bins.count), -1)
+
+
+def debiased_calibration_error(bins: Bins) -> Any:
+    """Takes from ECE an estimate of its own bias.
+
+    If m's accuracy had been drawn from N(acc, acc (1 - acc) / |B_m|), ECE
+    would change on average by as much as ECE differs from the truth. Where
+    the model is far from calibrated this is nothing; of the ECE of a
+    calibrated model it takes about two fifths, and less where bins hold a
+    handful of rows. `scores.null_calibration_error` shows the rest.
+
+    Args:
+        bins: Table of rows of weight 1.
+
+    Returns:
+        ece: Scalar, at least 0; 0 for an empty table.
+
+    References:
+        Kumar, Liang and Ma. Verified Uncertainty Calibration. NeurIPS 2019;
+        its L2 estimate, for ECE. https://arxiv.org/abs/1909.10155
+    """
+    rate = _divide(bins.correct, bins.count)
+    gap = ops.abs(_divide(bins.confidence, bins.count) - rate)
+    deviation = ops.sqrt(_divide(ops.relu(rate * (1 - rate)), bins.count))
+    # The mean of |N(gap, deviation)|, the folded normal distribution.
+    ratio = _divide(gap, deviation * math.sqrt(2))
+    spread = math.sqrt(2 / math.pi) * deviation * ops.exp(-ops.square(ratio))
+    redrawn = ops.where(deviation > 0, spread + gap * ops.erf(ratio), gap)
+    error = ops.sum(bins.count * (2 * gap - redrawn), -1)
+    return ops.relu(_divide(error, ops.sum(bins.count, -1)))
+
+
+def classwise_calibration_error(bins: Bins) -> Any:
+    """Averages the ECE of each class's own probability over classes.
+
+    Small by construction with many classes, most of whose probabilities are
+    near 0: compare it only at equal K.
+
+    Args:
+        bins: Table `(K, M)` from `class_bins`.
+
+    Returns:
+        error: Scalar in [0, 1]; 0 for an empty table.
+
+    References:
+        Kull et al. Beyond temperature scaling. NeurIPS 2019, section 2.
+        https://arxiv.org/abs/1910.12656
+    """
+    return ops.mean(expected_calibration_error(bins), -1)
+
+
+def merge_bins(bins: Bins, factor: int) -> Bins:
+    """Sums groups of adjacent bins; exact, as fine edges contain the coarse.
+
+    Args:
+        bins: Table `(..., M)`.
+        factor: How many bins become one; divides M.
+
+    Returns:
+        merged: Table `(..., M / factor)`, as if binned with that number.
+
+    Raises:
+        ValueError: If `factor` does not divide M.
+    """
+    size = bins.count.shape[-1]
+    if factor < 1 or size % factor:
+        raise checks.refusal(
+            f"`factor` must divide the number of bins, {size}",
+            f"factor={factor!r}",
+            "Bin again with a number of bins that it divides",
+        )
+    shape = (*bins.count.shape[:-1], size // factor, factor)
+    return Bins(*(ops.sum(ops.reshape(part, shape), -1) for part in bins))
+
+
+def equal_mass_bins(bins: Bins, num_bins: int) -> Bins:
+    """Regroups a fine table into bins that hold equally many rows.
+
+    A fine bin that a boundary cuts is shared out in proportion, as if its
+    rows were alike.
+
+    Args:
+        bins: Fine table `(..., M_fine)`, with many more bins than `num_bins`.
+        num_bins: Number of bins of equal count, at least 1.
+
+    Returns:
+        equal: Table `(..., num_bins)` with equal counts.
+    """
+    after = ops.cumsum(bins.count, -1)[..., None, :]
+    before = after - bins.count[..., None, :]
+    place = ops.convert_to_tensor(np.arange(num_bins + 1) / num_bins)
+    bounds = after[..., -1:] * ops.cast(place, after.dtype)[:, None]
+    overlap = ops.relu(
+        ops.minimum(after, bounds[..., 1:, :])
+        - ops.maximum(before, bounds[..., :-1, :])
+    )
+    share = _divide(overlap, bins.count[..., None, :])
+    return Bins(*(ops.sum(share * part[..., None, :], -1) for part in bins))
+
+
+def adaptive_calibration_error_from_bins(bins: Bins, num_bins: int) -> Any:
+    """Estimates the ECE over equal-mass bins from a fine table.
+
+    It differs from `scores.adaptive_calibration_error` by at most
+
+        2 (num_bins - 1) / n
+        + sum over cut bins j of n_j / n * (2 acc_j (1 - acc_j) + w / 2)
+
+    where cut bins are the fine ones (width w) that a boundary between equal
+    masses falls in: rows within them may stand in any order. The estimate is
+    good if the rows are spread out, or if the crowded fine bins are nearly
+    all correct, as is usual.
+
+    Args:
+        bins: Fine table, such as `metrics.CalibrationBins.fine_bins()`.
+        num_bins: Number of bins of equal count.
+
+    Returns:
+        error: Scalar in [0, 1]; 0 for an empty table.
+    """
+    return expected_calibration_error(equal_mass_bins(bins, num_bins))
+
+
+def _membership(confidence: Any, limits: np.ndarray, edges: str) -> Any:
+    """Tells `(..., M)` in which bin each confidence lies."""
+    # The outer bins are open-ended: a softmax may exceed 1 by rounding.
+    lower = np.append(np.float32(-np.inf), limits[1:-1])
+    upper = np.append(limits[1:-1], np.float32(np.inf))
+    confidence = confidence[..., None]
+    if edges == "right":
+        return ops.logical_and(confidence > lower, confidence <= upper)
+    return ops.logical_and(confidence >= lower, confidence < upper)
+
+
+def _divide(numerator: Any, denominator: Any) -> Any:
+    """Divides sums; an empty bin's 0 / 0 is 0, and NaN stays NaN."""
+    return numerator / ops.where(denominator == 0, 1.0, denominator)
