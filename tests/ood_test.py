@@ -1,0 +1,217 @@
+"""Scores and measures by hand, against slow NumPy, and noise's moments."""
+
+import keras
+import numpy as np
+import pytest
+
+from tf_mixup import ood
+
+
+def slow_auroc(inside, outside):
+    """Counts pairs: the chance that inside scores higher, ties half."""
+    pairs = [(a > b) + 0.5 * (a == b) for a in inside for b in outside]
+    return sum(pairs) / len(pairs)
+
+
+def slow_average_precision(positive, negative):
+    """Sums precision times the step of recall, threshold by threshold."""
+    total, recall = 0.0, 0.0
+    for threshold in sorted({*positive, *negative}, reverse=True):
+        hits = sum(p >= threshold for p in positive)
+        false = sum(n >= threshold for n in negative)
+        total += (hits / len(positive) - recall) * hits / (hits + false)
+        recall = hits / len(positive)
+    return total
+
+
+def slow_fpr(inside, outside):
+    """Tries every threshold, from the highest."""
+    for threshold in sorted({*inside, *outside}, reverse=True):
+        if sum(a >= threshold for a in inside) >= 0.95 * len(inside):
+            return sum(b >= threshold for b in outside) / len(outside)
+    raise AssertionError
+
+
+class TestConfidence:
+    def test_is_the_largest_probability(self):
+        probabilities = np.array([[0.2, 0.5, 0.3], [1.0, 0.0, 0.0]])
+        np.testing.assert_allclose(ood.confidence(probabilities), [0.5, 1.0])
+
+    @pytest.mark.parametrize("shape", [(3,), (3, 1)])
+    def test_reads_a_sigmoid_column_as_two_classes(self, shape):
+        column = np.array([0.1, 0.5, 0.8]).reshape(shape)
+        np.testing.assert_allclose(
+            ood.confidence(column), [0.9, 0.5, 0.8], rtol=1e-6
+        )
+
+    def test_takes_logits(self):
+        # softmax(0, log 3) = (1/4, 3/4); sigmoid(-log 3) = 1/4.
+        logits = np.array([[0.0, np.log(3)]])
+        confidence = ood.confidence(logits, from_logits=True)
+        np.testing.assert_allclose(confidence, [0.75], rtol=1e-6)
+        confidence = ood.confidence([-np.log(3)], from_logits=True)
+        np.testing.assert_allclose(confidence, [0.75], rtol=1e-6)
+
+    def test_half_precision_logits_give_float32(self):
+        logits = keras.ops.cast([[0.0, 7.0]], "bfloat16")
+        confidence = ood.confidence(logits, from_logits=True)
+        expected = 1 / (1 + np.exp(-7.0))
+        np.testing.assert_allclose(confidence, [expected], rtol=1e-6)
+
+    def test_refuses_other_ranks(self):
+        with pytest.raises(
+            ValueError,
+            match=r"must have shape \(B, K\).* Received: predictions of shape"
+            r" \(2, 3, 4\)\. Flatten",
+        ):
+            ood.confidence(np.zeros((2, 3, 4)))
+
+
+class TestMeasures:
+    def test_auroc_by_hand(self):
+        # Of 4 pairs 0.9>0.7, 0.9>0.5, 0.6<0.7, 0.6>0.5: 3 are right.
+        assert ood.auroc([0.9, 0.6], [0.7, 0.5]) == 0.75
+
+    def test_ties_count_half(self):
+        assert ood.auroc([0.5, 0.5], [0.5]) == 0.5
+
+    def test_aupr_by_hand(self):
+        # Thresholds 0.9: recall 1/2, precision 1; 0.6: recall 1, 2 of 3.
+        expected = 0.5 * 1 + 0.5 * 2 / 3
+        assert ood.aupr_in([0.9, 0.6], [0.7, 0.5]) == pytest.approx(expected)
+        # Lowest first: 0.5 is out (1), 0.6 is in, 0.7 is out (2 of 3).
+        expected = 0.5 * 1 + 0.5 * 2 / 3
+        assert ood.aupr_out([0.9, 0.6], [0.7, 0.5]) == pytest.approx(expected)
+
+    def test_fpr_by_hand(self):
+        # 19 of 20 inside rows score at least 2: accepted with them are 2, 3.
+        inside = np.arange(1, 21)
+        assert ood.fpr_at_95_tpr(inside, [0, 1, 2, 3]) == 0.5
+
+    @pytest.mark.parametrize("seed", range(4))
+    def test_equal_slow_counting_with_ties(self, seed):
+        rng = np.random.default_rng(seed)
+        inside = np.round(rng.beta(4, 2, 60), 1)
+        outside = np.round(rng.beta(2, 3, 41), 1)
+        assert ood.auroc(inside, outside) == pytest.approx(
+            slow_auroc(inside, outside)
+        )
+        assert ood.aupr_in(inside, outside) == pytest.approx(
+            slow_average_precision(inside, outside)
+        )
+        assert ood.aupr_out(inside, outside) == pytest.approx(
+            slow_average_precision(-outside, -inside)
+        )
+        assert ood.fpr_at_95_tpr(inside, outside) == pytest.approx(
+            slow_fpr(inside, outside)
+        )
+
+    def test_swapping_the_sets_mirrors_auroc(self):
+        rng = np.random.default_rng(0)
+        a, b = rng.random(50), rng.random(30)
+        assert ood.auroc(a, b) + ood.auroc(b, a) == pytest.approx(1)
+
+    def test_perfect_separation(self):
+        inside, outside = [0.8, 0.9], [0.1, 0.2]
+        assert ood.auroc(inside, outside) == 1
+        assert ood.fpr_at_95_tpr(inside, outside) == 0
+
+    @pytest.mark.parametrize(
+        "measure", [ood.auroc, ood.aupr_in, ood.aupr_out, ood.fpr_at_95_tpr]
+    )
+    def test_refuse_unusable_scores(self, measure):
+        with pytest.raises(
+            ValueError, match=r"`out_scores` must be one score.*shape \(0,\)"
+        ):
+            measure([0.5], [])
+        with pytest.raises(
+            ValueError,
+            match=r"`in_scores`.*Received: in_scores of shape \(1, 1",
+        ):
+            measure([[0.5]], [0.5])
+        with pytest.raises(
+            ValueError,
+            match=r"`in_scores` must be finite\. Received: in_scores with 2 of"
+            r" 3 scores NaN or infinite\. Look for",
+        ):
+            measure([0.5, np.nan, np.inf], [0.5])
+
+
+class TestNoise:
+    @pytest.mark.parametrize("draw", [ood.gaussian_noise, ood.uniform_noise])
+    def test_has_the_moments(self, draw):
+        mean, std = np.array([1.0, -2.0]), np.array([0.5, 3.0])
+        noise = draw((50, 2), mean, std, num_rows=2000, seed=0)
+        assert noise.shape == (2000, 50, 2)
+        assert noise.dtype == np.float32
+        # Standard error: 3 / sqrt(100,000) = 0.01.
+        np.testing.assert_allclose(noise.mean((0, 1)), mean, atol=0.04)
+        np.testing.assert_allclose(noise.std((0, 1)), std, rtol=0.02)
+
+    def test_uniform_is_bounded(self):
+        noise = ood.uniform_noise((100,), 0.0, 1.0, num_rows=100, seed=0)
+        assert np.abs(noise).max() <= np.sqrt(3)
+        # Fourth moment of a uniform over its squared variance is 9/5.
+        assert np.mean(noise**4) == pytest.approx(1.8, rel=0.05)
+
+    def test_is_fixed_by_its_seed(self):
+        inputs = np.random.default_rng(0).random((5, 4, 4, 3))
+        once, again = (ood.noise_like(inputs, seed=3) for _ in range(2))
+        np.testing.assert_array_equal(once, again)
+        assert not np.array_equal(once, ood.noise_like(inputs, seed=4))
+
+    @pytest.mark.parametrize("kind", ood.NOISES)
+    def test_like_bytes_is_bytes(self, kind):
+        rng = np.random.default_rng(0)
+        inputs = rng.normal([90, 150], 20, (50, 8, 8, 2)).clip(0, 255)
+        inputs = inputs.astype(np.uint8)
+        noise = ood.noise_like(inputs, kind=kind, num_rows=400)
+        assert noise.dtype == np.uint8
+        assert noise.shape == (400, 8, 8, 2)
+        axes = (0, 1, 2)
+        np.testing.assert_allclose(noise.mean(axes), inputs.mean(axes), atol=1)
+        np.testing.assert_allclose(noise.std(axes), inputs.std(axes), rtol=0.05)
+
+    def test_bytes_are_clipped_not_wrapped(self):
+        noise = ood.gaussian_noise((9,), 255, 80, num_rows=99, seed=0)
+        clipped = ood.gaussian_noise(
+            (9,), 255, 80, num_rows=99, seed=0, dtype="uint8"
+        )
+        expected = np.clip(np.rint(noise), 0, 255)
+        np.testing.assert_array_equal(clipped, expected)
+
+    def test_one_mean_for_all(self):
+        inputs = np.stack([np.zeros((6, 3)), np.ones((6, 3))], axis=1)
+        noise = ood.noise_like(inputs, num_rows=4000, channel_axis=None)
+        np.testing.assert_allclose(noise.mean((0, 1)), 0.5, atol=0.03)
+        np.testing.assert_allclose(noise.std(), 0.5, atol=0.03)
+
+    def test_axis_counts_from_both_ends(self):
+        inputs = np.random.default_rng(0).random((9, 3, 5)).astype("float32")
+        np.testing.assert_array_equal(
+            ood.noise_like(inputs, channel_axis=-1),
+            ood.noise_like(inputs, channel_axis=2),
+        )
+
+    def test_keeps_half_precision(self):
+        assert ood.noise_like(np.ones((2, 3), np.float16)).dtype == np.float16
+
+    @pytest.mark.parametrize(
+        ("inputs", "message"),
+        [
+            (np.zeros((0, 3)), r"Received: inputs of shape \(0, 3\)"),
+            (np.zeros(3), r"Received: inputs of shape \(3,\)"),
+            (np.array([["a"]]), r"dtype <U1\. Give one array"),
+            (np.zeros((2, 3), int), r"floats or uint8\. Received: dtype=int64"),
+            (np.full((2, 1), np.nan), r"finite\. Received: inputs with mean"),
+        ],
+    )
+    def test_refuses_inputs_it_cannot_imitate(self, inputs, message):
+        with pytest.raises(ValueError, match=message):
+            ood.noise_like(inputs)
+
+    def test_refuses_unknown_kinds_and_no_rows(self):
+        with pytest.raises(ValueError, match="`kind` must be one of"):
+            ood.noise_like(np.ones((2, 2)), kind="salt")
+        with pytest.raises(ValueError, match="`num_rows` must be an integer"):
+            ood.gaussian_noise((2,), 0, 1, num_rows=0, seed=0)

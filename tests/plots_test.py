@@ -1,0 +1,154 @@
+"""What figures show: bars, points and densities are the numbers given."""
+
+import numpy as np
+import pytest
+
+from tf_mixup import plots
+
+
+class Table(tuple):
+    """Stands for `calibration.Bins`: count, confidence, correct."""
+
+    count = property(lambda self: self[0])
+    correct = property(lambda self: self[2])
+
+
+def table():
+    """Bins [0, 1/2] with 2 rows and (1/2, 1] with 8 rows."""
+    count = np.array([2.0, 8.0])
+    return Table((count, count * [0.4, 0.9], count * [0.5, 0.6]))
+
+
+class TestReliabilityDiagram:
+    def test_bars_are_accuracies_and_shares(self):
+        upper, lower = plots.reliability_diagram(table()).axes
+        heights = [bar.get_height() for bar in upper.patches]
+        np.testing.assert_allclose(heights, [0.5, 0.6])
+        np.testing.assert_allclose(
+            [bar.get_height() for bar in lower.patches], [0.2, 0.8]
+        )
+        assert [bar.get_x() for bar in upper.patches] == [0, 0.5]
+
+    def test_gap_is_at_the_mean_confidence(self):
+        upper = plots.reliability_diagram(table()).axes[0]
+        segments = upper.collections[0].get_segments()
+        np.testing.assert_allclose(segments[1], [[0.9, 0.6], [0.9, 0.9]])
+
+    def test_draws_an_empty_table(self):
+        empty = Table(np.zeros((3, 15)))
+        image = plots.figure_to_image(plots.reliability_diagram(empty))
+        assert image.ndim == 3
+
+    def test_refuses_several_tables(self):
+        with pytest.raises(ValueError, match=r"one table.*shape \(4, 15\)"):
+            plots.reliability_diagram(Table(np.zeros((3, 4, 15))))
+
+
+class TestConfidenceHistogram:
+    def test_bins_and_rows_give_the_same_bars(self):
+        rows = np.repeat([0.4, 0.9], [2, 8])
+        figure = plots.confidence_histogram(
+            {"rows": rows, "table": table()}, num_bins=4
+        )
+        first, second = figure.axes[0].patches
+        np.testing.assert_allclose(first.get_xy(), second.get_xy())
+        # 2 and 8 of 10 rows on bars 1/4 wide.
+        assert set(np.round(first.get_xy()[:, 1], 6)) == {0, 0.8, 3.2}
+
+    def test_names_the_sets(self):
+        figure = plots.confidence_histogram({"a": [0.5], "b": [0.7, 0.9]})
+        texts = figure.axes[0].get_legend().get_texts()
+        assert [text.get_text() for text in texts] == ["a", "b"]
+
+    def test_draws_nothing_of_an_empty_set(self):
+        figure = plots.confidence_histogram({"a": Table(np.zeros((3, 15)))})
+        assert not figure.axes[0].patches
+
+
+class TestDensity:
+    def test_one_bin_is_one_kernel(self):
+        bins = Table((np.array([3.0]), np.array([1.5]), np.array([1.2])))
+        density = plots.joint_density(bins, bandwidth=0.1, size=11)
+        # The peak, (1 / (0.1 sqrt(2 pi)))^2, at accuracy 0.4, confidence 0.5.
+        assert np.unravel_index(density.argmax(), (11, 11)) == (4, 5)
+        assert density[4, 5] == pytest.approx(100 / (2 * np.pi))
+        # One deviation away: exp(-1/2) of it.
+        ratio = density[5, 5] / density[4, 5]
+        assert ratio == pytest.approx(np.exp(-0.5))
+
+    def test_integrates_to_one(self):
+        density = plots.joint_density(table(), bandwidth=0.02, size=401)
+        assert density.sum() / 400**2 == pytest.approx(1, abs=1e-3)
+
+    def test_weighs_bins_by_rows(self):
+        density = plots.joint_density(table(), bandwidth=0.02, size=101)
+        assert density[60, 90] / density[50, 40] == pytest.approx(4, rel=1e-3)
+
+    def test_is_zero_for_an_empty_table(self):
+        assert not plots.joint_density(Table(np.zeros((3, 15)))).any()
+
+    def test_one_panel_for_each_table(self):
+        bins = {"epoch 1": table(), "epoch 2": table()}
+        figure = plots.accuracy_confidence_density(bins, title="VGG")
+        titles = [axes.get_title() for axes in figure.axes]
+        assert titles == ["epoch 1", "epoch 2"]
+
+    def test_refuses_no_bandwidth(self):
+        with pytest.raises(ValueError, match="`bandwidth` must be a finite"):
+            plots.joint_density(table(), bandwidth=0)
+
+
+class TestMixedBatch:
+    @pytest.mark.parametrize("shape", [(4, 5), (4, 5, 1), (4, 5, 3)])
+    def test_shows_source_partner_mixed(self, shape):
+        batch = np.linspace(0, 255, 3 * np.prod(shape)).reshape(3, *shape)
+        figure = plots.mixed_batch(
+            batch,
+            batch[::-1],
+            (batch + batch[::-1]) / 2,
+            0.25,
+            targets=np.array([[0.25, 0, 0.75], [0, 1, 0], [0.75, 0, 0.25]]),
+            max_rows=2,
+        )
+        assert len(figure.axes) == 6
+        titles = [axes.get_title() for axes in figure.axes[:3]]
+        assert titles == ["0.25 of", "0.75 of", "2: 0.75, 0: 0.25"]
+        shown = figure.axes[0].images[0].get_array()
+        np.testing.assert_allclose(
+            np.ravel(shown), np.ravel(batch[0]) / 255, atol=1e-6
+        )
+        plots.figure_to_image(figure)
+
+    def test_refuses_what_is_no_image(self):
+        rows = np.zeros((8, 10))
+        with pytest.raises(ValueError, match=r"images of one shape.*\(8, 10\)"):
+            plots.mixed_batch(rows, rows, rows, 0.5)
+        images = np.zeros((8, 10, 10))
+        with pytest.raises(ValueError, match=r"\(7, 10, 10\)"):
+            plots.mixed_batch(images, images, images[:7], 0.5)
+
+
+class TestFiles:
+    def test_image_is_rgba(self):
+        image = plots.figure_to_image(plots.reliability_diagram(table()))
+        assert image.dtype == np.uint8
+        assert image.shape == (500, 400, 4)
+
+    def test_saves_png_and_leaves_nothing_else(self, tmp_path):
+        path = tmp_path / "figures" / "reliability.png"
+        plots.save_figure(plots.reliability_diagram(table()), path)
+        assert path.read_bytes().startswith(b"\x89PNG")
+        assert list(path.parent.iterdir()) == [path]
+
+    def test_failed_write_keeps_the_old_file(self, tmp_path):
+        class Broken:
+            def savefig(self, path, format):
+                path.write_bytes(b"half")
+                raise OSError("disk full")
+
+        path = tmp_path / "old.png"
+        path.write_bytes(b"old")
+        with pytest.raises(OSError, match="disk full"):
+            plots.save_figure(Broken(), path)
+        assert path.read_bytes() == b"old"
+        assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,102 @@
+"""What TensorBoard reads back."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests import plots_test
+from tf_mixup import plots
+from tf_mixup import summaries
+
+
+def read(folder):
+    """Returns {tag: [(step, value)]} of all event files, in their order."""
+    found = {}
+    for path in sorted(folder.glob("events*")):
+        for record in tf.data.TFRecordDataset(str(path)):
+            event = tf.compat.v1.Event.FromString(record.numpy())
+            for value in event.summary.value:
+                number = tf.make_ndarray(value.tensor)
+                found.setdefault(value.tag, []).append((event.step, number))
+    return found
+
+
+def written(folder, write):
+    writer = tf.summary.create_file_writer(str(folder))
+    with writer.as_default():
+        write()
+    writer.close()
+    return read(folder)
+
+
+class TestWrite:
+    def test_scalars(self, tmp_path):
+        tags = written(
+            tmp_path,
+            lambda: summaries.write_scalars({"ece": 0.25}, step=3, name="c"),
+        )
+        assert tags == {"c/ece": [(3, 0.25)]}
+
+    def test_bins_give_three_figures(self, tmp_path):
+        table = plots_test.table()
+        tags = written(tmp_path, lambda: summaries.write_bins(table, step=1))
+        assert sorted(tags) == [
+            "calibration/accuracy_confidence_density",
+            "calibration/confidence_histogram",
+            "calibration/reliability_diagram",
+        ]
+        (step, image), *_ = tags["calibration/reliability_diagram"]
+        assert step == 1
+        # TensorBoard's format: width, height, then one PNG.
+        assert image[:2].tolist() == [b"400", b"500"]
+        pixels = tf.io.decode_png(image[2]).numpy()
+        figure = plots.reliability_diagram(table)
+        np.testing.assert_array_equal(pixels, plots.figure_to_image(figure))
+
+    def test_confidences(self, tmp_path):
+        sets = {"svhn": np.array([0.25, 0.75]), "noise": np.array([0.5])}
+        tags = written(
+            tmp_path, lambda: summaries.write_confidences(sets, step=0)
+        )
+        assert sorted(tags) == [
+            "ood/confidence_histogram",
+            "ood/noise_confidences",
+            "ood/svhn_confidences",
+        ]
+        buckets = tags["ood/svhn_confidences"][0][1]
+        assert buckets[:, 2].sum() == 2
+
+    def test_mixed_batch(self, tmp_path):
+        images = np.arange(2 * 9, dtype=np.float32).reshape(2, 3, 3)
+        mixed = 0.25 * images + 0.75 * images[::-1]
+        tags = written(
+            tmp_path,
+            lambda: summaries.write_mixed_batch(
+                images, mixed, [0.25, 0.25], [1, 0], step=5
+            ),
+        )
+        assert sorted(tags) == ["mixup/lam", "mixup/mixed_batch"]
+        assert tags["mixup/lam"][0][1][:, 2].sum() == 2
+
+    @pytest.mark.parametrize("partner", [[0, 2], [-1, 0], [0], [0.0, 1.0]])
+    def test_mixed_batch_refuses_partners_of_another(self, tmp_path, partner):
+        images = np.zeros((2, 3, 3))
+        with pytest.raises(
+            ValueError, match=r"`partner` must name.*for 2 rows\. Give the plan"
+        ):
+            written(
+                tmp_path,
+                lambda: summaries.write_mixed_batch(
+                    images, images, 0.5, partner, step=0
+                ),
+            )
+
+    def test_draws_nothing_without_a_writer(self, monkeypatch):
+        def refuse(*args, **kwargs):
+            raise AssertionError("a figure was drawn")
+
+        monkeypatch.setattr(plots, "_new_figure", refuse)
+        summaries.write_bins(plots_test.table(), step=0)
+        summaries.write_confidences({"a": np.ones(2)}, step=0)
+        images = np.zeros((2, 3, 3))
+        summaries.write_mixed_batch(images, images, 0.5, [1, 0], step=0)

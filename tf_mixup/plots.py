@@ -1,0 +1,317 @@
+"""Calibration, confidence and mixed batches as matplotlib figures.
+
+Figures are plain objects: no window, no state of `pyplot`, nothing to close.
+Matplotlib is imported when a figure is made. Functions of `bins` take
+`calibration.Bins`, whose three sums say all there is to draw.
+"""
+
+import os
+import pathlib
+import uuid
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
+
+from tf_mixup import checks
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import matplotlib.figure
+
+# Read well by most colour-blind eyes: blue for data, orange for the gap.
+DATA_COLOR = "#4477aa"
+GAP_COLOR = "#ee7733"
+
+
+def reliability_diagram(
+    bins: Any, *, title: str = ""
+) -> "matplotlib.figure.Figure":
+    """Draws accuracy against confidence by bin, above the share of rows.
+
+    Bars below the diagonal are over-confident. The gap is drawn at the mean
+    confidence of the bin. A bin of few rows may lie far off by chance: the
+    lower panel says how much each counts.
+
+    Args:
+        bins: `calibration.Bins` of shape `(M,)`.
+        title: Text above the figure. Defaults to nothing.
+
+    Returns:
+        figure: The figure.
+
+    Raises:
+        ValueError: If `bins` is not one table.
+
+    References:
+        Guo et al. On Calibration of Modern Neural Networks. ICML 2017.
+        https://arxiv.org/abs/1706.04599
+    """
+    count, confidence, accuracy = _read_bins(bins)
+    if count.ndim != 1:
+        raise checks.refusal(
+            "A reliability diagram shows one table of bins",
+            f"bins of shape {count.shape}",
+            "Pick a class, or sum over the leading axes",
+        )
+    figure = _new_figure(4.0, 5.0)
+    upper, lower = figure.subplots(
+        2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1]}
+    )
+    width = 1 / count.size
+    left = np.arange(count.size) * width
+    seen = count > 0
+    bar = {"width": width, "align": "edge", "edgecolor": "white"}
+    upper.bar(left, accuracy, color=DATA_COLOR, label="accuracy", **bar)
+    upper.vlines(
+        *(confidence[seen], accuracy[seen], confidence[seen]),
+        color=GAP_COLOR,
+        label="gap to mean confidence",
+    )
+    _draw_diagonal(upper)
+    upper.legend(loc="upper left")
+    upper.set(ylabel="accuracy", title=title)
+    lower.bar(left, count / max(count.sum(), 1e-12), color=DATA_COLOR, **bar)
+    lower.set(xlabel="confidence", ylabel="share of rows")
+    return figure
+
+
+def confidence_histogram(
+    sets: Mapping[str, Any], *, num_bins: int = 20, title: str = ""
+) -> "matplotlib.figure.Figure":
+    """Draws the distribution of confidence of one or several sets.
+
+    Args:
+        sets: Name of a set to its confidences, an array `(N,)`, or to
+            `calibration.Bins`, which count at their bins' mean confidence.
+        num_bins: Bars in the histogram. Defaults to 20.
+        title: Text above the figure. Defaults to nothing.
+
+    Returns:
+        figure: The figure; areas of all sets are equal.
+    """
+    figure = _new_figure(5.0, 3.5)
+    axes = figure.subplots()
+    for name, values in sets.items():
+        weights = None
+        if hasattr(values, "count") and hasattr(values, "correct"):
+            count, confidence, _ = _read_bins(values)
+            values, weights = np.ravel(confidence), np.ravel(count)
+        values = np.asarray(values, np.float64)
+        total = values.size if weights is None else weights.sum()
+        if total > 0:
+            axes.hist(
+                values,
+                bins=np.linspace(0, 1, num_bins + 1),
+                weights=weights,
+                density=True,
+                histtype="stepfilled",
+                alpha=0.5,
+                label=name,
+            )
+    if axes.has_data():
+        axes.legend(loc="upper left")
+    axes.set(xlabel="confidence", ylabel="density", title=title, xlim=(0, 1))
+    return figure
+
+
+def accuracy_confidence_density(
+    bins: Any, *, bandwidth: float = 0.04, title: str = ""
+) -> "matplotlib.figure.Figure":
+    """Draws the joint density of accuracy and confidence over bins.
+
+    Each bin is a point (mean confidence, accuracy) that weighs as many rows
+    as it has; a Gaussian kernel makes them a density. Most of it lies on the
+    diagonal for a calibrated model, below it for an over-confident one. Give
+    several epochs to see the model move.
+
+    Args:
+        bins: `calibration.Bins`, or a mapping of a panel's name to them.
+        bandwidth: Deviation of the kernel, in units of probability. It is
+            fixed: an automatic one vanishes when all points lie on a line.
+            Defaults to 0.04.
+        title: Text above the figure. Defaults to nothing.
+
+    Returns:
+        figure: The figure, one panel for each table.
+
+    References:
+        Thulasidasan et al. On Mixup Training: Improved Calibration and
+        Predictive Uncertainty for Deep Neural Networks. NeurIPS 2019, figure
+        1. https://arxiv.org/abs/1905.11001
+    """
+    panels = bins if isinstance(bins, Mapping) else {"": bins}
+    figure = _new_figure(3.4 * len(panels) + 0.4, 3.6)
+    figure.suptitle(title)
+    row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (name, table) in zip(row, panels.items(), strict=True):
+        density = joint_density(table, bandwidth=bandwidth)
+        axes.imshow(density, origin="lower", extent=(0, 1, 0, 1), cmap="Blues")
+        _draw_diagonal(axes)
+        axes.set(xlabel="mean confidence", title=name)
+    row[0].set(ylabel="accuracy")
+    return figure
+
+
+def joint_density(
+    bins: Any, *, bandwidth: float = 0.04, size: int = 101
+) -> np.ndarray:
+    """Returns the density that `accuracy_confidence_density` draws.
+
+    Args:
+        bins: `calibration.Bins`; leading axes are more points.
+        bandwidth: Deviation of the Gaussian kernel. Defaults to 0.04.
+        size: Points of the grid on `[0, 1]`, each way. Defaults to 101.
+
+    Returns:
+        density: `(size, size)` array, accuracy by confidence; it integrates
+            to 1 over the plane. Zero for an empty table.
+
+    Raises:
+        ValueError: If `bandwidth` is not above 0.
+    """
+    checks.real_at_least(
+        "bandwidth", bandwidth, 1e-3, remedy="Write 0.04, a fine bin's width"
+    )
+    count, confidence, accuracy = map(np.ravel, _read_bins(bins))
+    grid = np.linspace(0, 1, size)
+
+    def kernel(centers: np.ndarray) -> np.ndarray:
+        z = (grid[:, None] - centers) / bandwidth
+        return np.exp(-0.5 * z**2) / (bandwidth * np.sqrt(2 * np.pi))
+
+    weight = count / max(count.sum(), 1e-12)
+    return (kernel(accuracy) * weight) @ kernel(confidence).T
+
+
+def mixed_batch(
+    sources: Any,
+    partners: Any,
+    mixed: Any,
+    lam: Any,
+    *,
+    targets: Any = None,
+    max_rows: int = 6,
+) -> "matplotlib.figure.Figure":
+    """Draws images, their partners and what mixing made of them.
+
+    Args:
+        sources: Images `(B, H, W)` or `(B, H, W, C)` with 1, 3 or 4 channels.
+            All three batches share one grey scale, found from their values.
+        partners: The image that each one was mixed with, likewise.
+        mixed: The mixed images, likewise.
+        lam: Share of the source in each, `(B,)` or a scalar.
+        targets: Mixed targets `(B, K)`: the two largest are printed. Defaults
+            to nothing.
+        max_rows: Rows to draw at most. Defaults to 6.
+
+    Returns:
+        figure: One line for each row: source, partner, mixed.
+
+    Raises:
+        ValueError: If the batches are not images of one shape.
+    """
+    batches = [np.asarray(x, np.float32) for x in (sources, partners, mixed)]
+    _check_images(batches)
+    rows = min(max_rows, len(batches[0]))
+    lam = np.broadcast_to(np.asarray(lam, np.float64), len(batches[0]))
+    figure = _new_figure(4.5, 1.5 * rows + 0.4)
+    grid = figure.subplots(rows, 3, squeeze=False)
+    for column, images in enumerate(_rescale(batches)):
+        for row in range(rows):
+            image = (
+                np.squeeze(images[row], -1)
+                if images.shape[-1:] == (1,)
+                else images[row]
+            )
+            grid[row, column].imshow(image, cmap="gray", vmin=0, vmax=1)
+            grid[row, column].set_axis_off()
+    for row in range(rows):
+        grid[row, 0].set_title(f"{lam[row]:.2f} of", fontsize=8)
+        grid[row, 1].set_title(f"{1 - lam[row]:.2f} of", fontsize=8)
+        if targets is not None:
+            label = _describe_target(np.asarray(targets)[row])
+            grid[row, 2].set_title(label, fontsize=8)
+    return figure
+
+
+def save_figure(
+    figure: "matplotlib.figure.Figure", path: str | os.PathLike[str]
+) -> None:
+    """Writes a PNG file, under a temporary name first.
+
+    Args:
+        figure: The figure.
+        path: The file; its folder is made if needed.
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        figure.savefig(partial, format="png")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def figure_to_image(figure: "matplotlib.figure.Figure") -> np.ndarray:
+    """Returns the figure's pixels.
+
+    Args:
+        figure: The figure.
+
+    Returns:
+        image: uint8 array `(H, W, 4)`: red, green, blue, opacity.
+    """
+    import matplotlib.backends.backend_agg
+
+    canvas = matplotlib.backends.backend_agg.FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())
+
+
+def _new_figure(width: float, height: float) -> "matplotlib.figure.Figure":
+    import matplotlib.figure
+
+    return matplotlib.figure.Figure(
+        figsize=(width, height), dpi=100, layout="constrained"
+    )
+
+
+def _draw_diagonal(axes: "matplotlib.axes.Axes") -> None:
+    axes.plot([0, 1], [0, 1], color="gray", linestyle="--", linewidth=1)
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+
+
+def _read_bins(bins: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns counts, and mean confidence and accuracy (0 where empty)."""
+    count, confidence, correct = (np.asarray(s, np.float64) for s in bins)
+    divisor = np.where(count > 0, count, 1)
+    return count, confidence / divisor, correct / divisor
+
+
+def _check_images(batches: list[np.ndarray]) -> None:
+    shape = batches[0].shape
+    images = len(shape) == 3 or (len(shape) == 4 and shape[-1] in (1, 3, 4))
+    if not images or any(batch.shape != shape for batch in batches):
+        raise checks.refusal(
+            "Sources, partners and mixed must be images of one shape,"
+            " (B, H, W) or (B, H, W, C) with 1, 3 or 4 channels",
+            f"shapes {[batch.shape for batch in batches]}",
+            "Mixed tables or embeddings cannot be drawn as images",
+        )
+
+
+def _rescale(batches: list[np.ndarray]) -> list[np.ndarray]:
+    """Maps the values of all batches together to [0, 1]."""
+    low = min(float(batch.min()) for batch in batches)
+    high = max(float(batch.max()) for batch in batches)
+    return [(batch - low) / max(high - low, 1e-12) for batch in batches]
+
+
+def _describe_target(target: np.ndarray) -> str:
+    """Returns the largest two entries of a target, `class: share`."""
+    target = np.ravel(target)
+    order = np.argsort(-target, kind="stable")[:2]
+    return ", ".join(f"{k}: {target[k]:.2f}" for k in order if target[k] > 0)

@@ -1,0 +1,153 @@
+"""Writes calibration, confidences and mixed batches for TensorBoard.
+
+Like `tf.summary`'s own functions these write to the default writer:
+
+    with tf.summary.create_file_writer("logs/validation").as_default():
+        summaries.write_bins(bins, step=epoch)
+
+Nothing is written, and no figure drawn, where there is no default writer.
+Tags never are `epoch_*`, which `keras.callbacks.TensorBoard` writes.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tf_mixup import checks
+from tf_mixup import plots
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+
+def write_scalars(values: Mapping[str, float], *, step: int, name: str) -> None:
+    """Writes numbers under `<name>/<key>`.
+
+    Args:
+        values: Numbers by name.
+        step: Position on TensorBoard's axis, e.g. the epoch.
+        name: What the tags begin with.
+    """
+    for key, value in values.items():
+        tf.summary.scalar(f"{name}/{key}", value, step=step)
+
+
+def write_bins(bins: Any, *, step: int, name: str = "calibration") -> None:
+    """Writes the three figures of a table of bins.
+
+    These are the reliability diagram, the confidence histogram and the joint
+    density of accuracy and confidence.
+
+    Args:
+        bins: `calibration.Bins` of shape `(M,)`.
+        step: Position on TensorBoard's axis, e.g. the epoch.
+        name: What the tags begin with. Defaults to `"calibration"`.
+    """
+    if not _has_writer():
+        return
+    figures = {
+        "reliability_diagram": plots.reliability_diagram(bins),
+        "confidence_histogram": plots.confidence_histogram(
+            {"rows": bins}, num_bins=np.size(bins[0])
+        ),
+        "accuracy_confidence_density": plots.accuracy_confidence_density(bins),
+    }
+    for tag, figure in figures.items():
+        write_figure(f"{name}/{tag}", figure, step=step)
+
+
+def write_confidences(
+    sets: Mapping[str, Any], *, step: int, name: str = "ood"
+) -> None:
+    """Writes the distribution of confidence of each set.
+
+    TensorBoard's own histogram for each, and a figure that compares them.
+
+    Args:
+        sets: Name of a set to its confidences, `(N,)`.
+        step: Position on TensorBoard's axis, e.g. the epoch.
+        name: What the tags begin with. Defaults to `"ood"`.
+    """
+    if not _has_writer():
+        return
+    for key, values in sets.items():
+        tf.summary.histogram(f"{name}/{key}_confidences", values, step=step)
+    figure = plots.confidence_histogram(sets)
+    write_figure(f"{name}/confidence_histogram", figure, step=step)
+
+
+def write_mixed_batch(
+    sources: Any,
+    mixed: Any,
+    lam: Any,
+    partner: Any,
+    *,
+    step: int,
+    targets: Any = None,
+    max_rows: int = 6,
+    name: str = "mixup",
+) -> None:
+    """Writes a mixed batch beside its sources, and its coefficients.
+
+    Args:
+        sources: Images before mixing, `(B, H, W)` or `(B, H, W, C)`.
+        mixed: The mixed images, likewise.
+        lam: Share of the source in each, `(B,)` or a scalar.
+        partner: Integers `(B,)`: the row that each was mixed with.
+        step: Position on TensorBoard's axis, e.g. the epoch.
+        targets: Mixed targets `(B, K)`. Defaults to nothing.
+        max_rows: Rows to draw at most. Defaults to 6.
+        name: What the tags begin with. Defaults to `"mixup"`.
+
+    Raises:
+        ValueError: If `partner` does not name rows of `sources`, or the
+            batches are not images.
+
+    Example:
+        >>> from tf_mixup import mixing
+        >>> x, lam, partner = np.zeros((2, 8, 8)), [0.3, 0.3], [1, 0]
+        >>> mixed, _ = mixing.mix(x, x, lam, partner)
+        >>> write_mixed_batch(x, mixed, lam, partner, step=0)
+    """
+    if not _has_writer():
+        return
+    sources, partner = np.asarray(sources), np.asarray(partner)
+    rows = len(sources)
+    named = partner.shape == (rows,) and partner.dtype.kind in "iu"
+    if not named or np.any((partner < 0) | (partner >= rows)):
+        raise checks.refusal(
+            "`partner` must name a row of `sources` for each row",
+            f"partner={partner.tolist()} for {rows} rows",
+            "Give the plan that this very batch was mixed by",
+        )
+    figure = plots.mixed_batch(
+        sources,
+        sources[partner],
+        mixed,
+        lam,
+        targets=targets,
+        max_rows=max_rows,
+    )
+    write_figure(f"{name}/mixed_batch", figure, step=step)
+    tf.summary.histogram(f"{name}/lam", np.ravel(lam), step=step)
+
+
+def write_figure(
+    tag: str, figure: "matplotlib.figure.Figure", *, step: int
+) -> None:
+    """Writes a matplotlib figure as an image.
+
+    Args:
+        tag: The summary's whole name.
+        figure: The figure.
+        step: Position on TensorBoard's axis, e.g. the epoch.
+    """
+    tf.summary.image(tag, plots.figure_to_image(figure)[None], step=step)
+
+
+def _has_writer() -> bool:
+    # A figure takes a tenth of a second: not for nothing.
+    return bool(tf.summary.should_record_summaries())
