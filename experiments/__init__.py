@@ -1,0 +1,1 @@
+"""The papers' experiments: flags -> Config -> run -> record -> table."""

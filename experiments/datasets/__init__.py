@@ -1,0 +1,197 @@
+"""Image data sets as arrays in memory, and sets from elsewhere for OOD.
+
+Everything is uint8 in `[0, 255]` and `(N, H, W, C)`; networks standardise by
+themselves. Augmentation of batches is in `datasets.augment`.
+"""
+
+import pathlib
+
+import numpy as np
+
+from experiments.datasets import augment as augment
+from experiments.datasets import images
+from experiments.datasets import splits
+from experiments.datasets.splits import Arrays as Arrays
+from experiments.datasets.splits import Splits as Splits
+from experiments.datasets.splits import corrupt as corrupt
+from tf_mixup import checks
+
+NAMES = ("digits", *images.TFDS_NAMES)
+FOLDER = "folder:"
+# Mean and standard deviation of the official training pixels, in [0, 1], so
+# that they do not depend on a run's split.
+PIXEL_STATISTICS = {
+    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
+    "fashion_mnist": ((0.2860,), (0.3530,)),
+    "mnist": ((0.1307,), (0.3081,)),
+    "stl10": ((0.4467, 0.4398, 0.4066), (0.2603, 0.2566, 0.2713)),
+    "svhn_cropped": ((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
+}
+
+
+def load(
+    name: str,
+    *,
+    data_dir: str | pathlib.Path | None = None,
+    download: bool = False,
+    seed: int = 0,
+    num_validation: int | None = None,
+    num_train: int | None = None,
+    corruption: float = 0.0,
+    image_size: int | None = None,
+) -> Splits:
+    """Loads a data set: training, validation and test arrays.
+
+    Validation is carved from the training set by `seed` (see
+    `splits.carve`), test is the official test set. Only training labels are
+    corrupted, uniformly over all classes; `corrupt` knows other ways.
+
+    Args:
+        name: One of `NAMES`, or `folder:PATH` of `CLASS/*` or of
+            `train/CLASS/*` and `test/CLASS/*`, PATH absolute or relative to
+            `data_dir`.
+        data_dir: TFDS's folder; `None` is its default.
+        download: Whether TFDS may download a missing set.
+        seed: Decides the validation rows, the subset and the corruption.
+        num_validation: Validation rows; a tenth of the training set if
+            `None`.
+        num_train: Training rows; all the others if `None`.
+        corruption: Probability that a training label is redrawn.
+        image_size: Side to which all images are resized; `None` keeps them.
+
+    Returns:
+        splits: See `Splits`.
+
+    Raises:
+        ValueError: If the name is unknown or a number does not fit.
+        FileNotFoundError: If the set is not there; says what fetches it.
+    """
+    train, test = _read(name, data_dir, download, image_size)
+    if image_size is not None:
+        shape = (image_size, image_size, train.images.shape[-1])
+        train, test = (
+            part._replace(images=images.convert_images(part.images, shape))
+            for part in (train, test)
+        )
+    # From all training labels: a small subset may lack a class.
+    num_classes = int(train.labels.max()) + 1
+    mean, std = _pixel_statistics(name, train.images)
+    train, validation = splits.carve(
+        train, num_validation=num_validation, num_train=num_train, seed=seed
+    )
+    clean = Splits(
+        name=name,
+        train=train,
+        validation=validation,
+        test=test,
+        num_classes=num_classes,
+        mean=mean,
+        std=std,
+        true_labels=train.labels,
+        corrupted=np.zeros(len(train.labels), bool),
+    )
+    return corrupt(clean, corruption, seed=seed) if corruption else clean
+
+
+def load_ood(
+    name: str,
+    *,
+    input_shape: tuple[int, int, int],
+    data_dir: str | pathlib.Path | None = None,
+    download: bool = False,
+    num_rows: int | None = None,
+    seed: int = 0,
+) -> np.ndarray:
+    """Loads images of another source, in the shape that a model takes.
+
+    Args:
+        name: One of `NAMES` (its test set is used); `folder:PATH`, all
+            images below it; or the path of an `.npz` file with an array
+            `image`. Paths are absolute or relative to `data_dir`.
+        input_shape: `(H, W, C)` of the model; see `images.convert_images`.
+        data_dir: TFDS's folder; `None` is its default.
+        download: Whether TFDS may download a missing set.
+        num_rows: Rows to draw; all if `None` or if there are fewer.
+        seed: Decides the rows.
+
+    Returns:
+        images: uint8 `(N, H, W, C)`.
+
+    Raises:
+        ValueError: If the name is unknown or the images do not convert.
+        FileNotFoundError: If the set is not there.
+    """
+    if name.endswith(".npz"):
+        found = _read_npz(_resolve(name, data_dir))
+    elif name.startswith(FOLDER):
+        paths = images.find_images(
+            _resolve(name.removeprefix(FOLDER), data_dir)
+        )
+        # Photographs differ in size: squares at once, stretched only then.
+        found = images.read_files(paths, image_size=max(input_shape[:2]))
+    else:
+        found = _read(name, data_dir, download, None)[1].images
+    if num_rows is not None:
+        order = np.random.default_rng(seed).permutation(len(found))
+        found = found[order[:num_rows]]
+    return images.convert_images(found, input_shape)
+
+
+def _read(
+    name: str,
+    data_dir: str | pathlib.Path | None,
+    download: bool,
+    image_size: int | None,
+) -> tuple[Arrays, Arrays]:
+    """Reads the training and test arrays of a named set."""
+    if name == "digits":
+        return images.read_digits()
+    if name.startswith(FOLDER):
+        folder = _resolve(name.removeprefix(FOLDER), data_dir)
+        return images.read_folder(folder, image_size=image_size)
+    if name not in images.TFDS_NAMES:
+        raise checks.refusal(
+            f"A data set must be one of {', '.join(NAMES)}, or folder:PATH",
+            f"name={name!r}",
+            "Put images of your own into folders named by class",
+        )
+    return images.read_tfds(
+        name, pathlib.Path(data_dir) if data_dir else None, download=download
+    )
+
+
+def _resolve(path: str, data_dir: str | pathlib.Path | None) -> pathlib.Path:
+    """Returns `path`, taken relative to `data_dir` unless absolute."""
+    return pathlib.Path(data_dir or ".", path)
+
+
+def _read_npz(path: pathlib.Path) -> np.ndarray:
+    """Reads the uint8 array `image` of an `.npz` file; gray gets a channel."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            "An OOD file must exist. Received: "
+            f"{str(path)!r}. Give its path, absolute or relative to "
+            "`data_dir`."
+        )
+    with np.load(path) as arrays:
+        if "image" not in arrays or arrays["image"].dtype != np.uint8:
+            raise checks.refusal(
+                "An OOD file must hold a uint8 array `image`",
+                f"{path.name} with {sorted(arrays)}",
+                "Write it with np.savez(path, image=images)",
+            )
+        image = arrays["image"]
+    return image if image.ndim == 4 else image[..., np.newaxis]
+
+
+def _pixel_statistics(
+    name: str, pixels: np.ndarray
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Returns mean and deviation a channel, in `[0, 255]`."""
+    if name in PIXEL_STATISTICS:
+        mean, std = PIXEL_STATISTICS[name]
+        return tuple(255 * m for m in mean), tuple(255 * s for s in std)
+    flat = pixels.reshape(-1, pixels.shape[-1])
+    mean, std = flat.mean(axis=0), flat.std(axis=0)
+    return tuple(mean.tolist()), tuple(std.tolist())

@@ -1,0 +1,168 @@
+"""Arrays of labelled images, their split by a seed, and label corruption.
+
+Letters: N rows, H and W sides, C channels, K classes.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+from tf_mixup import checks
+
+# Each use of a seed has its own stream, so that no draw moves another.
+_SPLIT_STREAM, _CORRUPTION_STREAM = range(2)
+
+
+class Arrays(NamedTuple):
+    """Labelled images in memory.
+
+    Attributes:
+        images: uint8 `(N, H, W, C)`.
+        labels: int32 `(N,)` in `[0, K - 1]`.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def take(self, rows: np.ndarray) -> "Arrays":
+        """Returns the chosen rows, in the order given."""
+        return Arrays(self.images[rows], self.labels[rows])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Splits:
+    """A data set, ready to train on.
+
+    Attributes:
+        name: What `load` was asked for.
+        train: To fit on; its labels may be corrupted.
+        validation: Carved from the training set; to choose with.
+        test: The data set's own test set; to report only.
+        num_classes: K.
+        mean: Of the training pixels, one a channel, in `[0, 255]`.
+        std: Likewise.
+        true_labels: Labels of `train` before any corruption, `(N,)`.
+        corrupted: Bool `(N,)`: where the label of `train` was redrawn, also
+            when the draw gave the true class again.
+    """
+
+    name: str
+    train: Arrays
+    validation: Arrays
+    test: Arrays
+    num_classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    true_labels: np.ndarray
+    corrupted: np.ndarray
+
+
+def carve(
+    train: Arrays,
+    *,
+    num_validation: int | None = None,
+    num_train: int | None = None,
+    seed: int,
+) -> tuple[Arrays, Arrays]:
+    """Carves a validation set, and optionally fewer rows, from `train`.
+
+    One permutation decides both: validation takes its head and training what
+    follows. So the validation set does not depend on `num_train`, and a
+    smaller training set is part of every larger one of the same seed. Drawn
+    plainly, not stratified: class counts vary as in any sample.
+
+    Args:
+        train: The data set's own training set.
+        num_validation: Rows for validation; a tenth if `None`; 0 gives none.
+        num_train: Rows for training; all others if `None`.
+        seed: Decides the permutation.
+
+    Returns:
+        train: The rows to fit on.
+        validation: Rows of no other set.
+
+    Raises:
+        ValueError: If the counts are negative or more than there are.
+    """
+    size = len(train.labels)
+    if num_validation is None:
+        num_validation = size // 10
+    if num_train is None:
+        num_train = size - num_validation
+    if min(num_validation, num_train) < 0 or num_train + num_validation > size:
+        raise checks.refusal(
+            f"`num_train` and `num_validation` must fit into {size} rows",
+            f"num_train={num_train}, num_validation={num_validation}",
+            "Ask for fewer rows",
+        )
+    order = np.random.default_rng([seed, _SPLIT_STREAM]).permutation(size)
+    chosen = order[num_validation : num_validation + num_train]
+    return train.take(chosen), train.take(order[:num_validation])
+
+
+def corrupt(
+    splits: Splits,
+    probability: float,
+    *,
+    seed: int,
+    kind: str = "uniform",
+    validation: bool = False,
+) -> Splits:
+    """Redraws training labels at random; the test set stays clean.
+
+    `kind="uniform"` is the mixup paper's: each label is, with the given
+    probability, drawn anew from all K classes including the true one, so
+    that `probability * (1 - 1/K)` of the labels are wrong.
+    `kind="class_map"` is the temperature-scaling paper's: a chosen label
+    becomes one fixed other class, drawn once for each class.
+
+    Args:
+        splits: Clean data.
+        probability: In `[0, 1]`, for each row independently.
+        seed: Decides rows and labels.
+        kind: `"uniform"` or `"class_map"`.
+        validation: Whether the validation labels are corrupted likewise, as
+            where nobody owns clean labels. The training draw is the same.
+
+    Returns:
+        splits: With new labels, `true_labels` and `corrupted`.
+
+    Raises:
+        ValueError: If `probability` or `kind` is refused.
+
+    References:
+        Zhang, Cisse, Dauphin and Lopez-Paz. mixup: Beyond Empirical Risk
+        Minimization. ICLR 2018, section 3.4. https://arxiv.org/abs/1710.09412
+    """
+    checks.real_between(
+        "probability", probability, 0, 1, remedy="Use 0.2 for 20 % noise"
+    )
+    checks.one_of("kind", kind, ("uniform", "class_map"))
+    rng = np.random.default_rng([seed, _CORRUPTION_STREAM])
+    other = _other_classes(splits.num_classes, rng)
+
+    def redraw(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        chosen = rng.random(len(labels)) < probability
+        drawn = rng.integers(splits.num_classes, size=len(labels))
+        if kind == "class_map":
+            drawn = other[labels]
+        return np.where(chosen, drawn, labels).astype(labels.dtype), chosen
+
+    labels, corrupted = redraw(splits.train.labels)
+    held_out = splits.validation
+    if validation:
+        held_out = held_out._replace(labels=redraw(held_out.labels)[0])
+    return dataclasses.replace(
+        splits,
+        train=splits.train._replace(labels=labels),
+        validation=held_out,
+        true_labels=splits.train.labels,
+        corrupted=corrupted,
+    )
+
+
+def _other_classes(num_classes: int, rng: np.random.Generator) -> np.ndarray:
+    """Draws for each class another one, `(K,)`."""
+    shift = rng.integers(1, max(num_classes, 2), size=num_classes)
+    return (np.arange(num_classes) + shift) % num_classes

@@ -1,0 +1,183 @@
+"""What every network is made of: pixels in, seeded layers, logits out."""
+
+import dataclasses
+import random
+from collections.abc import Iterator
+from collections.abc import Sequence
+
+import keras
+
+from tf_mixup import checks
+
+PixelStatistic = float | Sequence[float] | None
+
+
+def draw_seeds(seed: int | None) -> Iterator[int]:
+    """Yields one seed for each random layer, all decided by `seed`.
+
+    Args:
+        seed: Decides every number; `None` takes it from Python's generator,
+            which `keras.utils.set_random_seed` seeds.
+
+    Yields:
+        seed: An integer in `[0, 2**31)`.
+    """
+    generator = random.Random(random.getrandbits(32) if seed is None else seed)
+    while True:
+        yield generator.getrandbits(31)
+
+
+def pixel_inputs(
+    input_shape: Sequence[int],
+    *,
+    mean: PixelStatistic = None,
+    std: PixelStatistic = None,
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Makes a model's input of raw pixels, and the same standardised.
+
+    The constants are part of the model, so that a saved model predicts from
+    raw pixels. Standardising is affine and mixing weights sum to one, so
+    mixing before it equals mixing after it.
+
+    Args:
+        input_shape: `(H, W, C)`.
+        mean: Mean of the pixels in `[0, 255]`, one number or one a channel;
+            127.5 if `None`.
+        std: Standard deviation in the same unit; 127.5 if `None`, which maps
+            pixels to `[-1, 1]` when `mean` is `None` too.
+
+    Returns:
+        inputs: Symbolic `(B, H, W, C)`, pixels in `[0, 255]`; any dtype may
+            be fed.
+        standardised: `(inputs - mean) / std`, float32 also in mixed
+            precision.
+
+    Raises:
+        ValueError: If `input_shape` has not three axes, or a statistic has
+            another length than the channels, or `std` is not positive.
+    """
+    if len(input_shape) != 3:
+        raise checks.refusal(
+            "`input_shape` must be (height, width, channels)",
+            f"input_shape={tuple(input_shape)}",
+            "Give grayscale images one channel",
+        )
+    channels = input_shape[-1]
+    means = _per_channel("mean", mean, channels)
+    stds = _per_channel("std", std, channels)
+    if min(stds) <= 0:
+        raise checks.refusal(
+            "`std` must be positive",
+            f"std={std!r}",
+            "Leave constant channels out, or give them std=1",
+        )
+    inputs = keras.Input(tuple(input_shape), name="pixels")
+    standardised = keras.layers.Rescaling(
+        scale=[1 / s for s in stds],
+        offset=[-m / s for m, s in zip(means, stds, strict=True)],
+        dtype="float32",
+        name="standardise",
+    )(inputs)
+    return inputs, standardised
+
+
+def _per_channel(
+    name: str, value: PixelStatistic, channels: int
+) -> list[float]:
+    """Returns `value` as one float a channel."""
+    if value is None:
+        value = 127.5
+    if isinstance(value, (int, float)):
+        return [float(value)] * channels
+    values = [float(v) for v in value]
+    if len(values) != channels:
+        raise checks.refusal(
+            f"`{name}` must be one number, or one a channel",
+            f"{name}={values} for {channels} channels",
+            "Use the statistics of the data set that the model is trained on",
+        )
+    return values
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """Makes layers that share one stream of seeds and one batch norm.
+
+    Attributes:
+        seeds: From `draw_seeds`; each random layer takes the next.
+        synchronized: Whether batch statistics are taken over all replicas.
+    """
+
+    seeds: Iterator[int]
+    synchronized: bool = False
+
+    def convolution(
+        self,
+        features: keras.KerasTensor,
+        filters: int,
+        *,
+        kernel_size: int = 3,
+        strides: int = 1,
+    ) -> keras.KerasTensor:
+        """Applies a padded convolution without bias, from He normal weights.
+
+        The bias is left out because batch norm follows (or, before an
+        addition, precedes the next use) and would subtract it. With strides
+        of 2 an even side is padded at its end only, where PyTorch pads both
+        ends: the grid is shifted by one pixel, the parameters are the same.
+        """
+        return keras.layers.Conv2D(
+            filters,
+            kernel_size,
+            strides=strides,
+            padding="same",
+            use_bias=False,
+            kernel_initializer=keras.initializers.HeNormal(next(self.seeds)),
+        )(features)
+
+    def norm(self, features: keras.KerasTensor) -> keras.KerasTensor:
+        """Applies batch norm with PyTorch's momentum and epsilon."""
+        return keras.layers.BatchNormalization(
+            momentum=0.9, epsilon=1e-5, synchronized=self.synchronized
+        )(features)
+
+    def norm_relu(self, features: keras.KerasTensor) -> keras.KerasTensor:
+        """Applies batch norm and ReLU."""
+        return keras.layers.ReLU()(self.norm(features))
+
+    def dropout(
+        self, features: keras.KerasTensor, rate: float
+    ) -> keras.KerasTensor:
+        """Applies dropout with its own seed; nothing at rate 0."""
+        if rate == 0:
+            return features
+        return keras.layers.Dropout(rate, seed=next(self.seeds))(features)
+
+    def hidden(
+        self, features: keras.KerasTensor, units: int
+    ) -> keras.KerasTensor:
+        """Applies a dense layer with ReLU, from He normal weights."""
+        return keras.layers.Dense(
+            units,
+            activation="relu",
+            kernel_initializer=keras.initializers.HeNormal(next(self.seeds)),
+        )(features)
+
+    def logits(
+        self, features: keras.KerasTensor, num_classes: int
+    ) -> keras.KerasTensor:
+        """Applies the last dense layer, in float32 also in mixed precision."""
+        checks.integer_at_least(
+            "num_classes",
+            num_classes,
+            1,
+            remedy="Give one logit a class, or 1 for a sigmoid output",
+        )
+        return keras.layers.Dense(
+            num_classes,
+            kernel_initializer=keras.initializers.GlorotUniform(
+                next(self.seeds)
+            ),
+            dtype="float32",
+            name="logits",
+        )(features)

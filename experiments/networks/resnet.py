@@ -1,0 +1,138 @@
+"""Residual networks for small images: 3x3 stem, no max-pooling.
+
+With their defaults the named builders have exactly the trainable parameters
+of https://github.com/kuangliu/pytorch-cifar, which the mixup paper used.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import keras
+
+from experiments.networks import parts
+
+
+def build_resnet(
+    input_shape: Sequence[int],
+    num_classes: int,
+    *,
+    blocks: Sequence[int] = (2, 2, 2, 2),
+    width: int = 64,
+    preactivation: bool = False,
+    dropout: float = 0.0,
+    mean: parts.PixelStatistic = None,
+    std: parts.PixelStatistic = None,
+    synchronized: bool = False,
+    seed: int | None = None,
+) -> keras.Model:
+    """Builds a residual network of basic blocks, from pixels to logits.
+
+    Stage `s` has `blocks[s]` blocks of `width * 2**s` channels, and each
+    stage but the first halves the sides. Its output is the layer named
+    `stage1`, `stage2`, ... (where manifold mixup mixes). The pre-activation
+    network has no batch norm after the stem nor before the pooling, as in
+    the mixup paper's code.
+
+    Args:
+        input_shape: `(H, W, C)` of the images.
+        num_classes: Number of logits, K.
+        blocks: Blocks in each stage.
+        width: Channels of the stem and of the first stage.
+        preactivation: Whether norm and ReLU come before the convolutions.
+        dropout: Rate in `[0, 1)` between the two convolutions of each block,
+            after the ReLU (corrupted-labels table of the mixup paper).
+        mean: Of the pixels in `[0, 255]`; one number or one a channel.
+        std: Likewise.
+        synchronized: Whether batch norm uses the batch of all replicas.
+        seed: Of the weights and of dropout; `None` draws one, the same one
+            after `keras.utils.set_random_seed`.
+
+    Returns:
+        model: From raw pixels `(B, H, W, C)` of any dtype to float32 logits
+            `(B, K)`.
+
+    Raises:
+        ValueError: If the shape, the statistics or the number of classes is
+            refused by `parts`.
+
+    References:
+        He, Zhang, Ren and Sun. Deep Residual Learning for Image Recognition.
+        CVPR 2016. https://arxiv.org/abs/1512.03385
+        He, Zhang, Ren and Sun. Identity Mappings in Deep Residual Networks.
+        ECCV 2016. https://arxiv.org/abs/1603.05027
+    """
+    layers = parts.Parts(parts.draw_seeds(seed), synchronized)
+    block = _preactivation_block if preactivation else _plain_block
+    inputs, features = parts.pixel_inputs(input_shape, mean=mean, std=std)
+    features = layers.convolution(features, width)
+    if not preactivation:
+        features = layers.norm_relu(features)
+    for stage, num_blocks in enumerate(blocks):
+        for index in range(num_blocks):
+            features = block(
+                layers,
+                features,
+                filters=width * 2**stage,
+                strides=2 if stage > 0 and index == 0 else 1,
+                dropout=dropout,
+            )
+        features = keras.layers.Identity(name=f"stage{stage + 1}")(features)
+    features = keras.layers.GlobalAveragePooling2D()(features)
+    return keras.Model(inputs, layers.logits(features, num_classes))
+
+
+def _plain_block(
+    layers: parts.Parts,
+    features: keras.KerasTensor,
+    *,
+    filters: int,
+    strides: int,
+    dropout: float,
+) -> keras.KerasTensor:
+    """Applies conv, norm, ReLU, conv, norm, addition, ReLU."""
+    shortcut = features
+    if strides > 1 or features.shape[-1] != filters:
+        shortcut = layers.norm(
+            layers.convolution(
+                features, filters, kernel_size=1, strides=strides
+            )
+        )
+    features = layers.convolution(features, filters, strides=strides)
+    features = layers.dropout(layers.norm_relu(features), dropout)
+    features = layers.norm(layers.convolution(features, filters))
+    return keras.layers.ReLU()(keras.layers.Add()([features, shortcut]))
+
+
+def _preactivation_block(
+    layers: parts.Parts,
+    features: keras.KerasTensor,
+    *,
+    filters: int,
+    strides: int,
+    dropout: float,
+) -> keras.KerasTensor:
+    """Applies norm, ReLU, conv, norm, ReLU, conv, addition."""
+    active = layers.norm_relu(features)
+    shortcut = features
+    if strides > 1 or features.shape[-1] != filters:
+        shortcut = layers.convolution(
+            active, filters, kernel_size=1, strides=strides
+        )
+    features = layers.convolution(active, filters, strides=strides)
+    features = layers.dropout(layers.norm_relu(features), dropout)
+    features = layers.convolution(features, filters)
+    return keras.layers.Add()([features, shortcut])
+
+
+build_resnet18 = functools.partial(build_resnet, blocks=(2, 2, 2, 2))
+build_resnet34 = functools.partial(build_resnet, blocks=(3, 4, 6, 3))
+build_preact_resnet18 = functools.partial(
+    build_resnet, blocks=(2, 2, 2, 2), preactivation=True
+)
+build_preact_resnet34 = functools.partial(
+    build_resnet, blocks=(3, 4, 6, 3), preactivation=True
+)
+# Trains in minutes on a laptop; the tables at --scale=small use it.
+build_resnet_narrow = functools.partial(
+    build_resnet, blocks=(1, 1, 1), width=16
+)
