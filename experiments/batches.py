@@ -1,0 +1,76 @@
+"""Images in memory -> shuffled, augmented batches: f(seed, epoch, step)."""
+
+import numpy as np
+import tensorflow as tf
+
+from experiments.datasets import augment
+from tf_mixup import clock as clock_lib
+
+
+def training_batches(
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    batch_size: int,
+    seed: int,
+    augmentation: str,
+    clock: clock_lib.Clock,
+) -> tf.data.Dataset:
+    """Returns an epoch of full batches, in another order each epoch.
+
+    Rows that do not fill a batch are left out, others each epoch. Row `k` of
+    an epoch is found by a random bijection, so nothing is buffered and a
+    resumed run continues with the very batches that it would have seen.
+
+    Args:
+        images: uint8 `(N, H, W, C)`.
+        labels: Integers `(N,)`.
+        batch_size: B, at most N.
+        seed: Fixes order and augmentation.
+        augmentation: `"none"`, or `"standard"`: crops after padding by 4,
+            and flips.
+        clock: Tells the epoch.
+
+    Returns:
+        batches: Dataset of `(uint8 (B, H, W, C), labels (B,))`.
+
+    Raises:
+        ValueError: If there are fewer rows than a batch holds.
+    """
+    num_rows = len(labels)
+    if num_rows < batch_size:
+        raise ValueError(
+            "A batch must not be larger than the training set. Received:"
+            f" batch_size={batch_size} with {num_rows} training rows. Lower"
+            " --batch_size."
+        )
+    with tf.device("/cpu:0"):
+        all_images, all_labels = tf.constant(images), tf.constant(labels)
+
+    def load(epoch: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        # Apart from the seeds of mixing, which start from [seed, 0].
+        epoch_seed = tf.random.fold_in(tf.constant([seed, 1], tf.int64), epoch)
+        places = step * batch_size + tf.range(batch_size, dtype=tf.int64)
+        rows = tf.random.experimental.index_shuffle(
+            places,
+            seed=tf.cast(epoch_seed % tf.int32.max, tf.int32),
+            max_index=tf.constant(num_rows - 1, tf.int64),
+        )
+        batch = tf.gather(all_images, rows)
+        if augmentation == "standard":
+            step_seed = tf.random.fold_in(epoch_seed, step)
+            batch = augment.crop_and_flip(batch, step_seed)
+        return batch, tf.gather(all_labels, rows)
+
+    return clock.positions(num_rows // batch_size).map(
+        load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+
+
+def evaluation_batches(
+    images: np.ndarray, labels: np.ndarray, *, batch_size: int
+) -> tf.data.Dataset:
+    """Returns all rows in order, the last batch partial."""
+    with tf.device("/cpu:0"):
+        rows = tf.data.Dataset.from_tensor_slices((images, labels))
+    return rows.batch(batch_size).prefetch(tf.data.AUTOTUNE)

@@ -1,0 +1,176 @@
+"""Config: everything that decides the result of a run, as plain values."""
+
+import dataclasses
+from typing import Any
+
+from tf_mixup import checks
+from tf_mixup import mixing
+
+METHODS = ("erm", "mixup")
+OPTIMIZERS = ("sgd", "adam")
+SCHEDULES = ("steps", "cosine", "constant")
+AUGMENTATIONS = ("none", "standard")
+STRATEGIES = ("none", "mirrored")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+PLACEMENTS = ("auto", "host", "model")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything that decides the result of a run.
+
+    Attributes:
+        dataset: Name of a data set, or `folder:PATH`.
+        network: Name of a network.
+        width: Channels of the network's first layers; None for its default.
+        dropout: Rate of dropout; None for the network's default.
+        method: `"erm"` (no mixing) or `"mixup"`.
+        alpha: Concentration of the mixing coefficients; 0 does not mix.
+        per: One coefficient for each `"batch"` or each `"sample"`.
+        partner: Who is mixed: `"random"`, `"same_class"`, `"different_class"`.
+        target: `"mixed"`, or `"nearest"` to mix the inputs only.
+        mixing_warmup_epochs: First epochs, without mixing.
+        epochs: Passes over the training set.
+        batch_size: Rows in a step, over all replicas.
+        optimizer: `"sgd"` (Nesterov momentum .9) or `"adam"`.
+        learning_rate: Peak of the schedule.
+        schedule: `"steps"`, `"cosine"` or `"constant"`.
+        warmup_epochs: Epochs of linear warm-up of the learning rate.
+        milestones: Epochs after which `"steps"` multiplies by `decay`.
+        decay: Factor of `"steps"`.
+        weight_decay: Coefficient of L2 in the gradient of kernels, as in
+            PyTorch; with Adam decoupled. Batch norm and biases have none.
+        augmentation: `"none"`, or `"standard"`: pad by 4, crop, flip.
+        num_train: Training images, drawn by the seed; 0 for all.
+        num_validation: Images carved from the training set.
+        corruption: Share of training labels that is drawn anew.
+        precision: Keras' dtype policy.
+        strategy: `"none"` or `"mirrored"`.
+        sync_batch_norm: Whether batch statistics span the replicas.
+        placement: Where batches are mixed; `"auto"` is the model on a GPU.
+        ood: Names of out-of-distribution sets, or `.npz` files.
+        ood_every: Epochs between two looks at them; 0 for only the end.
+        seed: Fixes weights, subset, order, augmentation and mixing.
+    """
+
+    dataset: str = "digits"
+    network: str = "resnet_narrow"
+    width: int | None = None
+    dropout: float | None = None
+    method: str = "mixup"
+    alpha: float = 0.2
+    per: str = "batch"
+    partner: str = "random"
+    target: str = "mixed"
+    mixing_warmup_epochs: int = 0
+    epochs: int = 30
+    batch_size: int = 128
+    optimizer: str = "sgd"
+    learning_rate: float = 0.1
+    schedule: str = "steps"
+    warmup_epochs: int = 0
+    milestones: tuple[int, ...] = ()
+    decay: float = 0.1
+    weight_decay: float = 5e-4
+    augmentation: str = "none"
+    num_train: int = 0
+    num_validation: int = 300
+    corruption: float = 0.0
+    precision: str = "float32"
+    strategy: str = "none"
+    sync_batch_norm: bool = False
+    placement: str = "auto"
+    ood: tuple[str, ...] = ()
+    ood_every: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuses what no run could mean."""
+        checks.one_of("method", self.method, METHODS)
+        checks.one_of("optimizer", self.optimizer, OPTIMIZERS)
+        checks.one_of("schedule", self.schedule, SCHEDULES)
+        checks.one_of("augmentation", self.augmentation, AUGMENTATIONS)
+        checks.one_of("strategy", self.strategy, STRATEGIES)
+        checks.one_of("precision", self.precision, PRECISIONS)
+        checks.one_of("placement", self.placement, PLACEMENTS)
+        checks.one_of("partner", self.partner, mixing.PARTNERS)
+        for name in ("alpha", "learning_rate", "weight_decay"):
+            checks.real_at_least(
+                name, getattr(self, name), 0, remedy="Write 0 to leave it out"
+            )
+        for name in ("epochs", "batch_size"):
+            checks.integer_at_least(
+                name, getattr(self, name), 1, remedy="Train for something"
+            )
+        for name in ("num_train", "num_validation", "seed", "ood_every"):
+            checks.integer_at_least(
+                name, getattr(self, name), 0, remedy="Count from 0"
+            )
+        checks.real_between(
+            "corruption", self.corruption, 0, 1, remedy="It is a share"
+        )
+
+    @property
+    def effective_alpha(self) -> float:
+        """Alpha as the pipeline sees it: ERM mixes nothing."""
+        return 0.0 if self.method == "erm" else self.alpha
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the fields as JSON values."""
+        fields = dataclasses.asdict(self)
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in fields.items()
+        }
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> "Config":
+        """Returns the `Config` that `to_json` described."""
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in fields.items()
+        }
+        return cls(**values)
+
+
+# What the papers train each data set with (networks, schedules, decay);
+# `digits` is ours. Flags override each field.
+_CIFAR = {
+    "network": "preact_resnet18",
+    "epochs": 200,
+    "milestones": (100, 150),
+    "weight_decay": 1e-4,
+    "alpha": 1.0,
+    "augmentation": "standard",
+    "num_validation": 5000,
+}
+_CALIBRATION = {
+    "epochs": 200,
+    "milestones": (60, 120, 160),
+    "decay": 0.2,
+    "alpha": 0.3,
+    "augmentation": "standard",
+}
+PAPER_DEFAULTS: dict[str, dict[str, Any]] = {
+    "cifar10": _CIFAR,
+    "cifar100": _CIFAR,
+    "fashion_mnist": {
+        **_CALIBRATION,
+        "network": "resnet18",
+        "num_validation": 5000,
+    },
+    "stl10": {**_CALIBRATION, "network": "vgg16", "num_validation": 500},
+    "svhn_cropped": {
+        **_CALIBRATION,
+        "network": "resnet18",
+        "num_validation": 5000,
+    },
+    "mnist": {
+        "network": "lenet",
+        "epochs": 20,
+        "schedule": "cosine",
+        "learning_rate": 0.05,
+        "num_validation": 5000,
+    },
+    "digits": {"schedule": "cosine", "epochs": 30, "batch_size": 64},
+}

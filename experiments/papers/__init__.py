@@ -1,0 +1,1 @@
+"""The papers' tables as lists of `Config`; one module for each paper."""

@@ -1,0 +1,66 @@
+"""Callbacks of every run: scalars for TensorBoard, and a look at the loss."""
+
+import math
+import pathlib
+
+import keras
+import tensorflow as tf
+
+
+class EpochScalars(keras.callbacks.Callback):
+    """Writes all of `logs` at each epoch's end, and flushes.
+
+    Keras' own callback keeps events in memory, where a kill loses them, and
+    counts batches from 0 after a resume.
+
+    Args:
+        directory: Gets `train/` and, for names that start with `val_`,
+            `validation/`.
+    """
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        super().__init__()
+        self._directory = directory
+        self._writers: dict[str, tf.summary.SummaryWriter] = {}
+
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, float] | None = None
+    ) -> None:
+        """Writes `epoch_<name>` at step `epoch`."""
+        for name, value in (logs or {}).items():
+            validation = name.startswith("val_")
+            writer = self._writer("validation" if validation else "train")
+            with writer.as_default(step=epoch):
+                tf.summary.scalar(f"epoch_{name.removeprefix('val_')}", value)
+        for writer in self._writers.values():
+            writer.flush()
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        """Closes the files."""
+        for writer in self._writers.values():
+            writer.close()
+
+    def _writer(self, name: str) -> tf.summary.SummaryWriter:
+        if name not in self._writers:
+            self._writers[name] = tf.summary.create_file_writer(
+                str(self._directory / name)
+            )
+        return self._writers[name]
+
+
+class StopWhenDiverged(keras.callbacks.Callback):
+    """Stops with a sentence when the loss is no longer a number."""
+
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, float] | None = None
+    ) -> None:
+        """Raises a ValueError if a loss is infinite or NaN."""
+        for name in ("loss", "val_loss"):
+            value = (logs or {}).get(name, 0.0)
+            if not math.isfinite(value):
+                raise ValueError(
+                    "The loss must stay finite. Received:"
+                    f" {name}={value} in epoch {epoch}. Lower --learning_rate,"
+                    " raise --warmup_epochs, and look for NaN in the data; the"
+                    " epochs before are kept in the workdir."
+                )

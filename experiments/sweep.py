@@ -1,0 +1,187 @@
+r"""Runs the `Config`s of a table; goes on where it was stopped.
+
+Command:
+    python -m experiments.sweep --table=alpha_sweep_small --data_dir=DIR \
+        --workdir=runs/alpha_sweep_small
+    python -m experiments.sweep --table=alpha_sweep_small --dry_run
+
+Each run is a process and has a folder of its own; complete ones are skipped,
+a broken one does not stop the others.
+"""
+
+import concurrent.futures
+import hashlib
+import json
+import multiprocessing
+import os
+import pathlib
+import statistics
+from collections.abc import Sequence
+
+from absl import flags
+from absl import logging
+
+from experiments import config as config_lib
+from experiments import datasets
+from experiments import entry
+from experiments import files
+from experiments import training
+from experiments.papers import calibration as calibration_paper
+
+TABLES = calibration_paper.TABLES
+
+_TABLE = flags.DEFINE_enum(
+    "table", None, tuple(TABLES), "Which runs.", required=True
+)
+_WORKDIR = flags.DEFINE_string("workdir", "runs", "Gets a folder a run.")
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Folder of TensorFlow Datasets."
+)
+_DOWNLOAD = flags.DEFINE_bool(
+    "download", False, "Fetch data sets that are missing."
+)
+_SEEDS = flags.DEFINE_integer("seeds", None, "How many; the table's default.")
+_JOBS = flags.DEFINE_integer(
+    "jobs", 1, "Runs at a time; each gets its share of the cores."
+)
+_DRY_RUN = flags.DEFINE_bool(
+    "dry_run",
+    False,
+    "Print each run, its trainable parameters and estimated hours, and stop.",
+)
+
+
+def run_name(config: config_lib.Config) -> str:
+    """Returns a folder's name: readable, and another for each config."""
+    text = json.dumps(config.to_json(), sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    dataset = config.dataset.replace("/", "_")
+    return (
+        f"{dataset}-{config.network}-{config.method}"
+        f"-alpha{config.effective_alpha:g}-seed{config.seed}-{digest}"
+    )
+
+
+def sweep(
+    configs: Sequence[config_lib.Config],
+    workdir: pathlib.Path,
+    sources: training.Sources,
+    *,
+    jobs: int = 1,
+) -> int:
+    """Runs what is missing.
+
+    Args:
+        configs: What to run, in this order.
+        workdir: Gets a folder for each.
+        sources: Where the data is.
+        jobs: Runs at a time.
+
+    Returns:
+        failures: How many runs ended in an error, each of them logged.
+    """
+    missing = [
+        config
+        for config in configs
+        if not (workdir / run_name(config) / "record.json").exists()
+    ]
+    logging.info("%d runs, %d to do.", len(configs), len(missing))
+    failures = 0
+    # A fresh process each: TensorFlow never gives memory back.
+    with concurrent.futures.ProcessPoolExecutor(
+        jobs,
+        mp_context=multiprocessing.get_context("spawn"),
+        max_tasks_per_child=1,
+    ) as pool:
+        futures = {
+            pool.submit(
+                _run_one, config, workdir / run_name(config), sources, jobs
+            ): run_name(config)
+            for config in missing
+        }
+        for future in concurrent.futures.as_completed(futures):
+            error = future.exception()
+            failures += error is not None
+            logging.info(
+                "%s: %s", futures[future], "done" if error is None else error
+            )
+    return failures
+
+
+def _run_one(
+    config: config_lib.Config,
+    workdir: pathlib.Path,
+    sources: training.Sources,
+    jobs: int,
+) -> None:
+    import tensorflow as tf
+
+    threads = max((os.cpu_count() or 1) // jobs, 1)
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    training.run(config, workdir, sources)
+
+
+def describe(
+    configs: Sequence[config_lib.Config],
+    workdir: pathlib.Path,
+    sources: training.Sources,
+) -> list[str]:
+    """Describes each run: its fields, parameters and estimated hours.
+
+    Hours are those of a run of this table that is done on this machine; there
+    is no honest guess before the first.
+
+    Returns:
+        lines: One for each run, and one for the sum.
+    """
+    records = [
+        files.read_json(path) for path in sorted(workdir.glob("*/record.json"))
+    ]
+    durations = [record["duration_seconds"] for record in records]
+    hours = statistics.median(durations) / 3600 if durations else None
+    guess = f"{hours:.3f} h" if hours else "hours unknown before the first run"
+    lines = []
+    parameters: dict[tuple, int] = {}
+    splits: dict[str, datasets.Splits] = {}
+    for config in configs:
+        key = (config.dataset, config.network, config.width)
+        if key not in parameters:
+            if config.dataset not in splits:
+                splits[config.dataset] = training.load_splits(config, sources)
+            network = training.build_network(config, splits[config.dataset])
+            parameters[key] = training.count_parameters(network)
+        done = (workdir / run_name(config) / "record.json").exists()
+        state = "done" if done else guess
+        lines.append(
+            f"{run_name(config)}: {parameters[key]:,} parameters, {state};"
+            f" {config}"
+        )
+    left = sum(not line.split(": ")[1].endswith("done") for line in lines)
+    total = f"{left * hours:.2f} h" if hours else guess
+    lines.append(f"{len(configs)} runs, {left} to do: {total}")
+    return lines
+
+
+def main() -> None:
+    """Runs or describes the table that the flags name."""
+    options = {} if _SEEDS.value is None else {"seeds": _SEEDS.value}
+    configs = TABLES[_TABLE.value](**options)
+    workdir = pathlib.Path(_WORKDIR.value)
+    sources = training.Sources(
+        data_dir=_DATA_DIR.value, download=_DOWNLOAD.value
+    )
+    if _DRY_RUN.value:
+        for line in describe(configs, workdir, sources):
+            logging.info("%s", line)
+        return
+    failures = sweep(configs, workdir, sources, jobs=_JOBS.value)
+    if failures:
+        raise ValueError(
+            f"All runs must end well. Received: {failures} that did not, see"
+            " above. Mend the cause and run the same command again."
+        )
+
+
+if __name__ == "__main__":
+    entry.start(main)

@@ -1,0 +1,376 @@
+"""run: from a `Config` to a record, resuming where a killed run stopped."""
+
+import dataclasses
+import importlib.metadata
+import logging
+import math
+import pathlib
+import time
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from experiments import batches
+from experiments import checkpoint
+from experiments import config as config_lib
+from experiments import datasets
+from experiments import distribution
+from experiments import evaluation
+from experiments import files
+from experiments import networks
+from experiments import optimizers
+from experiments import summaries
+from tf_mixup import calibration
+from tf_mixup import callbacks
+from tf_mixup import layers
+from tf_mixup import metrics
+from tf_mixup import ood
+from tf_mixup import pipeline
+from tf_mixup import plots
+
+EVALUATION_BATCH = 500
+OOD_ROWS = 2000
+PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "numpy")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sources:
+    """Where a run finds its data; decides nothing about the result.
+
+    Attributes:
+        data_dir: Folder of TensorFlow Datasets; None for its default.
+        download: Whether missing data sets may be fetched.
+        verbose: Keras' `verbose` of `fit`.
+    """
+
+    data_dir: str | None = None
+    download: bool = False
+    verbose: int = 0
+
+
+def run(
+    config: config_lib.Config,
+    workdir: pathlib.Path,
+    sources: Sources = Sources(),
+) -> dict[str, Any]:
+    """Trains, or goes on training, and leaves a record in `workdir`.
+
+    A run that was killed goes on from its last complete epoch and ends with
+    the weights and the history of a run that was not, on the same machine and
+    versions. A run that is complete is not run again.
+
+    Args:
+        config: What to run.
+        workdir: For `record.json`, `model.keras`, `predictions.npz`,
+            `figures/`, `logs/` (TensorBoard) and `checkpoints/`.
+        sources: Where the data is.
+
+    Returns:
+        record: `config`, `results` (name -> number), `history` (name -> one
+            number for each epoch), `versions`, `duration_seconds` (of the
+            last start) and `trainable_parameters`.
+
+    Raises:
+        ValueError: If `workdir` belongs to another config, a file in it is
+            damaged, a data set is missing or the loss diverges.
+        OSError: If the disk is full or read-only.
+    """
+    claim(workdir, config)
+    record_path = workdir / "record.json"
+    if record_path.exists():
+        return files.read_json(record_path)
+    started = time.monotonic()
+    keras.utils.set_random_seed(config.seed)
+    previous_policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(config.precision)
+    try:
+        splits = load_splits(config, sources)
+        model, history = train(config, splits, workdir, sources)
+        results = evaluate(config, model, splits, workdir, sources)
+    finally:
+        keras.config.set_dtype_policy(previous_policy)
+    record = {
+        "config": config.to_json(),
+        "results": results,
+        "history": history,
+        "versions": {
+            name: importlib.metadata.version(name) for name in PACKAGES
+        },
+        "duration_seconds": time.monotonic() - started,
+        "trainable_parameters": count_parameters(model),
+    }
+    files.write_json(record_path, record)
+    return record
+
+
+def claim(workdir: pathlib.Path, config: config_lib.Config) -> None:
+    """Marks a directory as that of `config`; refuses that of another.
+
+    Raises:
+        ValueError: If it belongs to another config.
+    """
+    path = workdir / "config.json"
+    wanted = config.to_json()
+    if not path.exists():
+        files.write_json(path, wanted)
+        return
+    found = files.read_json(path)
+    differing = [
+        name
+        for name in sorted({*found, *wanted})
+        if found.get(name) != wanted.get(name)
+    ]
+    if differing:
+        changes = ", ".join(
+            f"{name}: {found.get(name)!r} there, {wanted.get(name)!r} asked"
+            for name in differing
+        )
+        raise ValueError(
+            "A workdir belongs to one config. Received:"
+            f" workdir={workdir} ({changes}). Take another --workdir, or"
+            " delete this one."
+        )
+
+
+def load_splits(config: config_lib.Config, sources: Sources) -> datasets.Splits:
+    """Loads, splits and, if asked, corrupts the data of a run."""
+    return datasets.load(
+        config.dataset,
+        data_dir=sources.data_dir,
+        download=sources.download,
+        seed=config.seed,
+        num_train=config.num_train or None,
+        num_validation=config.num_validation,
+        corruption=config.corruption,
+    )
+
+
+def build_network(
+    config: config_lib.Config, splits: datasets.Splits
+) -> keras.Model:
+    """Builds the network of a run, from raw pixels to logits."""
+    options: dict[str, Any] = {
+        "width": config.width,
+        "dropout": config.dropout,
+        "synchronized": config.sync_batch_norm or None,
+    }
+    return networks.BUILDERS[config.network](
+        splits.train.images.shape[1:],
+        splits.num_classes,
+        mean=splits.mean,
+        std=splits.std,
+        seed=config.seed,
+        **{name: value for name, value in options.items() if value is not None},
+    )
+
+
+def count_parameters(model: keras.Model) -> int:
+    """Returns the number of trainable parameters."""
+    return sum(math.prod(each.shape) for each in model.trainable_variables)
+
+
+def train(
+    config: config_lib.Config,
+    splits: datasets.Splits,
+    workdir: pathlib.Path,
+    sources: Sources,
+) -> tuple[keras.Model, dict[str, list[float]]]:
+    """Fits the network; returns it, and for each quantity its history."""
+    strategy = distribution.build_strategy(config.strategy)
+    mixup = build_mixup(config, splits.num_classes, strategy)
+    training = batches.training_batches(
+        *splits.train,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        augmentation=config.augmentation,
+        clock=mixup.clock,
+    ).apply(mixup)
+    validation = batches.evaluation_batches(
+        *splits.validation, batch_size=EVALUATION_BATCH
+    ).apply(mixup.evaluation)
+    steps = int(training.cardinality())
+    with strategy.scope():
+        network = build_network(config, splits)
+        model = network
+        if mixup.placement == "model":
+            model = layers.training_twin(network)
+        model.compile(
+            optimizers.build_optimizer(config, steps),
+            keras.losses.CategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy", metrics.CalibrationBins(from_logits=True)],
+        )
+        saver = checkpoint.Checkpoint(workdir / "checkpoints")
+        saver.restore(model)
+    logs = workdir / "logs"
+    checkpoint.drop_summaries(logs, from_step=saver.epochs_done)
+    if saver.epochs_done < config.epochs:
+        model.fit(
+            training,
+            validation_data=validation,
+            epochs=config.epochs,
+            initial_epoch=saver.epochs_done,
+            verbose=sources.verbose,
+            callbacks=[
+                distribution.AverageMovingStatistics(),
+                callbacks.MixingSchedule(
+                    mixup, warmup_epochs=config.mixing_warmup_epochs
+                ),
+                callbacks.CalibrationMonitor(log_dir=logs),
+                *_ood_monitors(config, mixup, splits, logs, sources),
+                summaries.StopWhenDiverged(),
+                summaries.EpochScalars(logs),
+                saver,
+            ],
+        )
+    return network, saver.history
+
+
+def build_mixup(
+    config: config_lib.Config,
+    num_classes: int,
+    strategy: tf.distribute.Strategy,
+) -> pipeline.MixUp:
+    """Returns the mixing stage; on a GPU batches are mixed in the model."""
+    placement = config.placement
+    if placement == "auto":
+        on_gpu = bool(tf.config.list_logical_devices("GPU"))
+        placement = "model" if on_gpu else "host"
+    in_model = placement == "model"
+    return pipeline.MixUp(
+        config.effective_alpha,
+        num_classes=num_classes,
+        seed=config.seed,
+        per=config.per,
+        partner=config.partner,
+        target=config.target,
+        groups=strategy.num_replicas_in_sync if in_model else 1,
+        placement=placement,
+    )
+
+
+def _ood_monitors(
+    config: config_lib.Config,
+    mixup: pipeline.MixUp,
+    splits: datasets.Splits,
+    logs: pathlib.Path,
+    sources: Sources,
+) -> list[keras.callbacks.Callback]:
+    if not config.ood_every:
+        return []
+
+    def prepare(images: np.ndarray) -> tf.data.Dataset:
+        labels = np.zeros(len(images), np.int32)
+        rows = batches.evaluation_batches(
+            images, labels, batch_size=EVALUATION_BATCH
+        )
+        return rows.apply(mixup.evaluation)
+
+    sets = load_ood(config, splits, sources)
+    return [
+        callbacks.OODMonitor(
+            {name: prepare(images) for name, images in sets.items()},
+            reference=prepare(splits.validation.images),
+            noise=(),
+            from_logits=True,
+            every=config.ood_every,
+            max_rows=OOD_ROWS,
+            log_dir=logs,
+        )
+    ]
+
+
+def load_ood(
+    config: config_lib.Config, splits: datasets.Splits, sources: Sources
+) -> dict[str, np.ndarray]:
+    """Loads the out-of-distribution sets, shaped as the network's input.
+
+    Returns:
+        sets: Name -> uint8 images; `gaussian` and `uniform` noise with the
+            training images' mean and variance, and those of `config.ood`.
+    """
+    shape = splits.train.images.shape[1:]
+    sets = {
+        kind: ood.noise_like(
+            splits.train.images, kind=kind, num_rows=OOD_ROWS, seed=config.seed
+        )
+        for kind in ("gaussian", "uniform")
+    }
+    for name in config.ood:
+        sets[pathlib.Path(name).stem] = datasets.load_ood(
+            name,
+            input_shape=shape,
+            data_dir=sources.data_dir,
+            download=sources.download,
+            num_rows=OOD_ROWS,
+        )
+    return sets
+
+
+def evaluate(
+    config: config_lib.Config,
+    network: keras.Model,
+    splits: datasets.Splits,
+    workdir: pathlib.Path,
+    sources: Sources,
+) -> dict[str, float]:
+    """Measures the trained network; saves it, its predictions and figures.
+
+    Returns:
+        results: Numbers on `validation_`, `test_` and `train_` (the accuracy
+            on unmixed training images, against the labels it was trained on),
+            and for each out-of-distribution set.
+    """
+    predictions: dict[str, np.ndarray] = {}
+    results: dict[str, float] = {}
+    for name in ("validation", "test"):
+        images, labels = getattr(splits, name)
+        probabilities = predict(network, images)
+        predictions[f"{name}_labels"] = labels
+        predictions[f"{name}_probabilities"] = probabilities
+        results |= evaluation.measure(labels, probabilities, prefix=f"{name}_")
+    classes = predict(network, splits.train.images).argmax(-1)
+    results["train_accuracy"] = float((classes == splits.train.labels).mean())
+    inside = predictions["test_probabilities"].max(-1)
+    for name, images in load_ood(config, splits, sources).items():
+        outside = predict(network, images).max(-1)
+        predictions[f"ood_{name}_confidence"] = outside
+        results |= evaluation.measure_ood(inside, outside, prefix=f"{name}_")
+    files.write_atomically(
+        workdir / "predictions.npz",
+        lambda partial: np.savez_compressed(
+            partial, allow_pickle=False, **predictions
+        ),
+    )
+    files.write_atomically(workdir / "model.keras", network.save)
+    draw_figures(predictions, workdir / "figures")
+    logging.info("Results: %s", results)
+    return results
+
+
+def predict(network: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Returns probabilities `(N, K)` from raw pixels, in float32."""
+    logits = network.predict(images, batch_size=EVALUATION_BATCH, verbose=0)
+    return np.asarray(keras.ops.softmax(logits.astype("float32")))
+
+
+def draw_figures(
+    predictions: dict[str, np.ndarray], directory: pathlib.Path
+) -> None:
+    """Draws the test set's reliability and all sets' confidences."""
+    probabilities = predictions["test_probabilities"]
+    bins = calibration.bin_predictions(
+        predictions["test_labels"], probabilities
+    )
+    confidences = {"test": probabilities.max(-1)} | {
+        name.removeprefix("ood_").removesuffix("_confidence"): values
+        for name, values in predictions.items()
+        if name.startswith("ood_")
+    }
+    plots.save_figure(
+        plots.reliability_diagram(bins), directory / "reliability.png"
+    )
+    plots.save_figure(
+        plots.confidence_histogram(confidences), directory / "confidence.png"
+    )
