@@ -13,6 +13,7 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
@@ -25,6 +26,22 @@ from tf_mixup import targets as targets_lib
 Alpha = float | Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 PLACEMENTS = ("host", "model")
 FOREVER = tf.int64.max
+
+
+class Replay(NamedTuple):
+    """What the stage does to one batch.
+
+    Attributes:
+        lam: Coefficients, float32 `(B,)`.
+        partner: The row that each row is mixed with, int32 `(B,)`.
+        inputs: The mixed inputs, before `mean` and `std`.
+        targets: The mixed targets.
+    """
+
+    lam: tf.Tensor
+    partner: tf.Tensor
+    inputs: Any
+    targets: Any
 
 
 class MixUp:
@@ -179,6 +196,29 @@ class MixUp:
         _check_dataset(dataset)
         return dataset.map(self._leave_element, **self._parallel)
 
+    def replay(self, batch: tuple, *, epoch: int, step: int) -> Replay:
+        """Mixes one batch as it would be at a position of the training.
+
+        To look at what the network sees, and to find again what it saw.
+
+        Args:
+            batch: Unmixed `(x, y)` or `(x, y, sample_weight)`.
+            epoch: Counted from 0.
+            step: Batch of the epoch, counted from 0.
+
+        Returns:
+            replay: The plan, and the batch after it.
+        """
+        inputs, targets, _ = self._encode(tf.nest.map_structure(_tensor, batch))
+        position = tf.constant(epoch, tf.int64), tf.constant(step, tf.int64)
+        lam, partner = self._draw_plan(position, targets)
+        return Replay(
+            lam,
+            partner,
+            _interpolate(inputs, lam, partner),
+            self._combine(targets, lam, partner),
+        )
+
     def restrict(self, first_epoch: int, end_epoch: int | None) -> None:
         """Mixes in epochs from `first_epoch` to before `end_epoch` only.
 
@@ -200,11 +240,9 @@ class MixUp:
             per_row = tf.linalg.matvec(targets, self._class_weight)
             weights = per_row if weights is None else weights * per_row
         lam, partner = self._draw_plan(position, targets)
-        nearest = self.target == "nearest"
-        combine = mixing.take_nearer if nearest else _interpolate
-        targets = combine(targets, lam, partner)
+        targets = self._combine(targets, lam, partner)
         if weights is not None:
-            weights = combine(weights, lam, partner)
+            weights = self._combine(weights, lam, partner)
         if self.placement == "host":
             inputs = self._mix_inputs(inputs, lam, partner)
         else:
@@ -235,6 +273,12 @@ class MixUp:
                 targets_lib.encode, labels, self.num_classes
             )
         return inputs, targets, weights
+
+    def _combine(self, values: Any, lam: tf.Tensor, partner: tf.Tensor) -> Any:
+        """Combines targets or weights, which stay hard with `"nearest"`."""
+        if self.target == "nearest":
+            return mixing.take_nearer(values, lam, partner)
+        return _interpolate(values, lam, partner)
 
     def _draw_plan(
         self, position: tuple[tf.Tensor, tf.Tensor], targets: Any
@@ -304,6 +348,10 @@ class MixUp:
             ),
             mixed,
         )
+
+
+def _tensor(values: Any) -> tf.Tensor:
+    return tf.convert_to_tensor(values)
 
 
 def _interpolate(values: Any, lam: tf.Tensor, partner: tf.Tensor) -> Any:

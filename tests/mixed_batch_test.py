@@ -1,0 +1,92 @@
+"""Tests of the picture of a mixed batch."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_mixup import mixed_batch
+from tf_mixup import mixing_schedule
+from tf_mixup import pipeline
+
+
+def make_batch():
+    generator = np.random.default_rng(0)
+    return (
+        generator.integers(0, 256, (8, 6, 6, 3), dtype="uint8"),
+        np.arange(8) % 4,
+    )
+
+
+def read_tags(folder):
+    """Returns tag -> steps of all event files below a folder."""
+    found: dict[str, list[int]] = {}
+    for path in folder.glob("**/events*"):
+        for record in tf.data.TFRecordDataset(str(path)):
+            event = tf.compat.v1.Event.FromString(record.numpy())
+            for value in event.summary.value:
+                found.setdefault(value.tag, []).append(event.step)
+    return found
+
+
+class TestReplay:
+    def test_is_what_training_saw(self):
+        batches = tf.data.Dataset.from_tensors(make_batch()).repeat(3)
+        mixup = pipeline.MixUp(0.4, num_classes=4, seed=2, per="sample")
+        mixed = batches.apply(mixup)
+        for epoch in range(2):
+            for step, (x, y) in enumerate(mixed):
+                replay = mixup.replay(make_batch(), epoch=epoch, step=step)
+                # XLA rounds once where plain operations round twice.
+                np.testing.assert_allclose(replay.inputs, x, rtol=1e-6)
+                np.testing.assert_array_equal(replay.targets, y)
+
+    @pytest.mark.parametrize("placement", ["host", "model"])
+    def test_tells_the_plan(self, placement):
+        mixup = pipeline.MixUp(
+            0.4, num_classes=4, seed=2, placement=placement, target="nearest"
+        )
+        replay = mixup.replay(make_batch(), epoch=1, step=5)
+        x = make_batch()[0].astype("float32")
+        lam = replay.lam.numpy()[:, None, None, None]
+        expected = lam * x + (1 - lam) * x[replay.partner]
+        np.testing.assert_allclose(replay.inputs, expected, rtol=1e-5)
+        assert set(np.unique(replay.targets)) == {0, 1}
+
+
+class TestMixedBatchSummary:
+    def test_writes_pictures(self, tmp_path):
+        mixup = pipeline.MixUp(0.4, num_classes=4, seed=0)
+        inputs = keras.Input((6, 6, 3))
+        model = keras.Model(
+            inputs, keras.layers.Dense(4)(keras.layers.Flatten()(inputs))
+        )
+        model.compile("sgd", "mse")
+        model.fit(
+            tf.data.Dataset.from_tensors(make_batch()).apply(mixup),
+            epochs=4,
+            verbose=0,
+            callbacks=[
+                mixing_schedule.MixingSchedule(mixup),
+                mixed_batch.MixedBatchSummary(
+                    mixup, make_batch(), tmp_path, every=2
+                ),
+            ],
+        )
+        tags = read_tags(tmp_path)
+        assert tags["mixup/mixed_batch"] == [1, 3]
+        assert tags["mixup/lam"] == [1, 3]
+
+    def test_rejects_what_is_no_image(self, tmp_path):
+        mixup = pipeline.MixUp(0.4, num_classes=4)
+        with pytest.raises(ValueError, match=r"x of shape \(8, 2\)"):
+            mixed_batch.MixedBatchSummary(
+                mixup, (np.zeros((8, 2)), np.zeros(8)), tmp_path
+            )
+
+    def test_rejects_every_below_one(self, tmp_path):
+        mixup = pipeline.MixUp(0.4, num_classes=4)
+        with pytest.raises(ValueError, match="every=0"):
+            mixed_batch.MixedBatchSummary(
+                mixup, make_batch(), tmp_path, every=0
+            )
