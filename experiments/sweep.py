@@ -16,7 +16,9 @@ import multiprocessing
 import os
 import pathlib
 import statistics
+from collections.abc import Callable
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 from absl import logging
@@ -33,12 +35,15 @@ TABLES = calibration_paper.TABLES
 _TABLE = flags.DEFINE_enum(
     "table", None, tuple(TABLES), "Which runs.", required=True
 )
-_WORKDIR = flags.DEFINE_string("workdir", "runs", "Gets a folder a run.")
+# The tests import several binaries into one process.
+_WORKDIR = flags.DEFINE_string(
+    "workdir", "runs", "Gets a folder a run.", allow_override=True
+)
 _DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Folder of TensorFlow Datasets."
+    "data_dir", None, "Folder of TensorFlow Datasets.", allow_override=True
 )
 _DOWNLOAD = flags.DEFINE_bool(
-    "download", False, "Fetch data sets that are missing."
+    "download", False, "Fetch data sets that are missing.", allow_override=True
 )
 _SEEDS = flags.DEFINE_integer("seeds", None, "How many; the table's default.")
 _JOBS = flags.DEFINE_integer(
@@ -87,25 +92,44 @@ def sweep(
     ]
     logging.info("%d runs, %d to do.", len(configs), len(missing))
     failures = 0
-    # A fresh process each: TensorFlow never gives memory back.
-    with concurrent.futures.ProcessPoolExecutor(
-        jobs,
-        mp_context=multiprocessing.get_context("spawn"),
-        max_tasks_per_child=1,
-    ) as pool:
-        futures = {
-            pool.submit(
-                _run_one, config, workdir / run_name(config), sources, jobs
-            ): run_name(config)
-            for config in missing
-        }
+    pool = concurrent.futures.ThreadPoolExecutor(jobs)
+    futures = {
+        pool.submit(
+            run_alone,
+            _run_one,
+            config,
+            workdir / run_name(config),
+            sources,
+            jobs,
+        ): run_name(config)
+        for config in missing
+    }
+    try:
         for future in concurrent.futures.as_completed(futures):
             error = future.exception()
             failures += error is not None
             logging.info(
                 "%s: %s", futures[future], "done" if error is None else error
             )
+    finally:
+        # After Ctrl-C what waits must not start.
+        pool.shutdown(cancel_futures=True)
     return failures
+
+
+def run_alone(function: Callable[..., None], *args: Any) -> None:
+    """Calls a function in a process of its own and waits for it.
+
+    TensorFlow never gives memory back; and a process that the system kills
+    breaks its pool, which here holds nobody else.
+
+    Raises:
+        BrokenProcessPool: If the process is killed.
+    """
+    with concurrent.futures.ProcessPoolExecutor(
+        1, mp_context=multiprocessing.get_context("spawn")
+    ) as pool:
+        pool.submit(function, *args).result()
 
 
 def _run_one(
@@ -141,7 +165,7 @@ def describe(
     durations = [record["duration_seconds"] for record in records]
     hours = statistics.median(durations) / 3600 if durations else None
     guess = f"{hours:.3f} h" if hours else "hours unknown before the first run"
-    lines = []
+    lines, left = [], 0
     parameters: dict[tuple, int] = {}
     splits: dict[str, datasets.Splits] = {}
     for config in configs:
@@ -157,7 +181,7 @@ def describe(
             f"{run_name(config)}: {parameters[key]:,} parameters, {state};"
             f" {config}"
         )
-    left = sum(not line.split(": ")[1].endswith("done") for line in lines)
+        left += not done
     total = f"{left * hours:.2f} h" if hours else guess
     lines.append(f"{len(configs)} runs, {left} to do: {total}")
     return lines

@@ -1,0 +1,236 @@
+"""Tests of the sweep: names, skipping, failures, the dry run."""
+
+import concurrent.futures.process
+import dataclasses
+import json
+import os
+import threading
+
+import pytest
+from absl import logging
+
+from experiments import config as config_lib
+from experiments import sweep
+from experiments import training
+from experiments.papers import calibration
+
+SOURCES = training.Sources()
+
+
+def configs(count=3, **fields):
+    return [
+        config_lib.Config(seed=seed, epochs=1, **fields)
+        for seed in range(count)
+    ]
+
+
+def write_record(workdir, config, seconds=60.0):
+    folder = workdir / sweep.run_name(config)
+    folder.mkdir(parents=True)
+    record = {"config": config.to_json(), "duration_seconds": seconds}
+    (folder / "record.json").write_text(json.dumps(record))
+
+
+@pytest.fixture
+def runner(monkeypatch):
+    """Replaces processes by calls, and training by a note of the config."""
+    ran = []
+
+    def run(config, workdir, sources, jobs):
+        ran.append(config)
+        if config.seed == 1 and config.dataset == "mnist":
+            raise ValueError("mnist is not there.")
+        write_record(workdir.parent, config)
+
+    monkeypatch.setattr(sweep, "_run_one", run)
+    monkeypatch.setattr(
+        sweep, "run_alone", lambda function, *args: function(*args)
+    )
+    return ran
+
+
+@pytest.fixture
+def messages(monkeypatch):
+    """Collects what is logged."""
+    found = []
+    monkeypatch.setattr(
+        logging, "info", lambda text, *args: found.append(text % args)
+    )
+    return found
+
+
+class TestRunName:
+    def test_is_the_same_for_equal_configs(self):
+        one, two = (config_lib.Config(alpha=0.4, seed=3) for _ in range(2))
+        assert sweep.run_name(one) == sweep.run_name(two)
+
+    def test_survives_the_record(self):
+        config = config_lib.Config(milestones=(3, 5), ood=("mnist",))
+        text = json.dumps(config.to_json())
+        read = config_lib.Config.from_json(json.loads(text))
+        assert sweep.run_name(read) == sweep.run_name(config)
+
+    def test_is_readable(self):
+        name = sweep.run_name(config_lib.Config(alpha=0.4, seed=3))
+        stem, _, digest = name.rpartition("-")
+        assert stem == "digits-resnet_narrow-mixup-alpha0.4-seed3"
+        assert len(digest) == 8
+
+    def test_says_alpha_0_where_nothing_is_mixed(self):
+        name = sweep.run_name(config_lib.Config(method="erm", alpha=0.4))
+        assert "-erm-alpha0-seed0-" in name
+
+    @pytest.mark.parametrize(
+        "field", [field.name for field in dataclasses.fields(config_lib.Config)]
+    )
+    def test_differs_for_every_field(self, field):
+        default = config_lib.Config()
+        changed = dataclasses.replace(default)
+        # Past the checks: whatever the values, names differ.
+        value = 0.7 if field == "alpha" else "other"
+        object.__setattr__(changed, field, value)
+        assert sweep.run_name(changed) != sweep.run_name(default)
+
+    def test_names_of_a_table_differ(self):
+        names = [sweep.run_name(c) for c in calibration.alpha_sweep_small()]
+        assert len(set(names)) == len(names) == 50
+
+    def test_is_one_folder(self):
+        config = config_lib.Config(dataset="folder:some/place")
+        assert "/" not in sweep.run_name(config)
+
+
+class TestSweep:
+    def test_runs_all_in_their_order(self, runner, tmp_path):
+        assert sweep.sweep(configs(), tmp_path, SOURCES) == 0
+        assert runner == configs()
+
+    def test_skips_what_is_complete(self, runner, tmp_path, messages):
+        write_record(tmp_path, configs()[1])
+        assert sweep.sweep(configs(), tmp_path, SOURCES) == 0
+        assert [config.seed for config in runner] == [0, 2]
+        assert messages[0] == "3 runs, 2 to do."
+
+    def test_runs_again_what_has_no_record(self, runner, tmp_path):
+        folder = tmp_path / sweep.run_name(configs()[1])
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        sweep.sweep(configs(), tmp_path, SOURCES)
+        assert len(runner) == 3
+
+    def test_goes_on_after_a_failure_and_counts_it(
+        self, runner, tmp_path, messages
+    ):
+        wanted = configs(dataset="mnist")
+        assert sweep.sweep(wanted, tmp_path, SOURCES) == 1
+        assert [config.seed for config in runner] == [0, 1, 2]
+        assert f"{sweep.run_name(wanted[1])}: mnist is not there." in messages
+        assert f"{sweep.run_name(wanted[2])}: done" in messages
+
+    def test_the_second_time_only_the_failure_is_left(self, runner, tmp_path):
+        wanted = configs(dataset="mnist")
+        sweep.sweep(wanted, tmp_path, SOURCES)
+        runner.clear()
+        assert sweep.sweep(wanted, tmp_path, SOURCES) == 1
+        assert [config.seed for config in runner] == [1]
+
+    def test_runs_some_at_a_time(self, runner, tmp_path, monkeypatch):
+        # Each waits for the other: one at a time would never end.
+        meeting = threading.Barrier(2, timeout=10)
+        monkeypatch.setattr(sweep, "_run_one", lambda *_: meeting.wait())
+        assert sweep.sweep(configs(2), tmp_path, SOURCES, jobs=2) == 0
+
+    def test_starts_nothing_after_an_interrupt(
+        self, runner, tmp_path, monkeypatch
+    ):
+        def interrupt(futures):
+            raise KeyboardInterrupt
+
+        started = threading.Event()
+        ended = threading.Event()
+
+        def run(*_):
+            started.set()
+            ended.wait(10)
+            runner.append(_)
+
+        monkeypatch.setattr(sweep, "_run_one", run)
+        monkeypatch.setattr(sweep.concurrent.futures, "as_completed", interrupt)
+        threading.Timer(0.5, ended.set).start()
+        with pytest.raises(KeyboardInterrupt):
+            sweep.sweep(configs(), tmp_path, SOURCES)
+        assert len(runner) == 1
+
+
+class TestRunAlone:
+    def test_calls_in_another_process(self, tmp_path):
+        # A function of this module would make it import all of this.
+        sweep.run_alone(os.mkdir, str(tmp_path / "made"))
+        assert (tmp_path / "made").is_dir()
+
+    def test_an_error_comes_back(self, tmp_path):
+        with pytest.raises(FileExistsError):
+            sweep.run_alone(os.mkdir, str(tmp_path))
+
+    def test_a_killed_process_is_an_error(self):
+        with pytest.raises(concurrent.futures.process.BrokenProcessPool):
+            sweep.run_alone(os._exit, 1)
+
+
+class TestDescribe:
+    def test_says_fields_parameters_and_sum(self, tmp_path):
+        wanted = configs(2, width=4)
+        first, second, total = sweep.describe(wanted, tmp_path, SOURCES)
+        name, rest = first.split(": ", 1)
+        assert name == sweep.run_name(wanted[0])
+        parameters, rest = rest.split(" parameters, ")
+        network = training.build_network(
+            wanted[0], training.load_splits(wanted[0], SOURCES)
+        )
+        assert parameters == f"{training.count_parameters(network):,}"
+        assert rest == f"hours unknown before the first run; {wanted[0]}"
+        assert "seed=1" in second
+        assert total == "2 runs, 2 to do: hours unknown before the first run"
+
+    def test_estimates_by_what_is_done(self, tmp_path):
+        wanted = configs(3, width=4)
+        write_record(tmp_path, wanted[0], seconds=1800.0)
+        first, second, _, total = sweep.describe(wanted, tmp_path, SOURCES)
+        assert " parameters, done; Config(" in first
+        assert " parameters, 0.500 h; Config(" in second
+        assert total == "3 runs, 2 to do: 1.00 h"
+
+    def test_trains_nothing(self, runner, tmp_path):
+        sweep.describe(configs(1, width=4), tmp_path, SOURCES)
+        assert runner == []
+        assert not any(tmp_path.iterdir())
+
+
+class TestTable:
+    def test_is_complete_for_the_first_seeds(self):
+        found = calibration.alpha_sweep_small(2)
+        assert found == calibration.alpha_sweep_small(5)[: len(found)]
+        for config in found:
+            assert (config.method == "erm") == (config.alpha == 0)
+
+    def test_varies_only_dataset_alpha_and_seed(self):
+        found = [config.to_json() for config in calibration.alpha_sweep_small()]
+        varying = {
+            name for name in found[0] if len({str(c[name]) for c in found}) > 1
+        }
+        assert varying == {"dataset", "method", "alpha", "seed", "ood"}
+
+
+@pytest.mark.slow
+class TestRealRun:
+    def test_leaves_a_record_and_is_not_run_again(self, tmp_path):
+        wanted = [
+            config_lib.Config(width=4, epochs=1, batch_size=64, num_train=256)
+        ]
+        assert sweep.sweep(wanted, tmp_path, SOURCES) == 0
+        path = tmp_path / sweep.run_name(wanted[0]) / "record.json"
+        before = path.stat().st_mtime_ns
+        record = json.loads(path.read_text())
+        assert 0 < record["results"]["test_accuracy"] <= 1
+        assert sweep.sweep(wanted, tmp_path, SOURCES) == 0
+        assert path.stat().st_mtime_ns == before
