@@ -6,7 +6,7 @@ VENV := .venv
 READY := $(VENV)/.installed
 RUN := $(VENV)/bin/python -m
 
-.PHONY: demo test test-slow check clean
+.PHONY: demo test test-slow test-lowest check clean
 
 demo: $(READY)
 	@$(RUN) experiments.demo
@@ -16,6 +16,12 @@ test: $(READY)
 
 test-slow: $(READY)
 	@$(RUN) pytest -n 2 -m slow
+
+# The oldest Keras that the library accepts, put before the installed one.
+test-lowest: $(READY)
+	@$(RUN) pip install -q --no-deps --upgrade --target $(VENV)/lowest \
+		keras==3.12.0
+	@PYTHONPATH=$(VENV)/lowest $(RUN) pytest -n 2 --ignore=tests/experiments
 
 check: $(READY)
 	@$(RUN) ruff check .
