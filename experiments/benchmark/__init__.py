@@ -1,0 +1,1 @@
+"""What mixing and measuring cost, beside what else would do the same."""

@@ -1,0 +1,332 @@
+"""Times mixing of uint8 batches against Keras, plain ops and a copy."""
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import tf_mixup
+from experiments.benchmark import timing
+from tf_mixup import layers
+
+ALPHA = 0.2
+# The papers' statistics of ImageNet, in units of a uint8 pixel.
+MEAN = (123.675, 116.28, 103.53)
+STD = (58.395, 57.12, 57.375)
+NORMALISED = ", normalised"
+AFFINES = {"": (None, None), NORMALISED: (MEAN, STD)}
+COPY = "copy of the float32 result"
+# Targets at ImageNet's size: times the copy; another's time over ours.
+MAX_COPIES = 1.2
+MIN_SPEEDUPS = {"Keras": 5.0, "Keras" + NORMALISED: 15.0}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Size:
+    """A batch to mix, and how much of it is enough to time.
+
+    Attributes:
+        name: The data set with such batches.
+        shape: `(B, H, W, C)`.
+        num_classes: K.
+        batches: Batches of a pipeline that are timed in each round.
+        calls: Calls of an op that are timed in each round.
+        targets: Whether the project's targets are for this size.
+    """
+
+    name: str
+    shape: tuple[int, int, int, int]
+    num_classes: int
+    batches: int
+    calls: int
+    targets: bool = False
+
+
+SIZES = (
+    Size(
+        name="ImageNet",
+        shape=(256, 224, 224, 3),
+        num_classes=1000,
+        batches=8,
+        calls=4,
+        targets=True,
+    ),
+    Size(
+        name="CIFAR",
+        shape=(128, 32, 32, 3),
+        num_classes=10,
+        batches=200,
+        calls=100,
+    ),
+)
+
+
+def measure(
+    size: Size, *, repeats: int, num_parallel_calls: int
+) -> list[timing.Section]:
+    """Times a size's pipelines, and its ops alone.
+
+    Args:
+        size: The batch.
+        repeats: Rounds.
+        num_parallel_calls: Batches that each pipeline makes at a time.
+
+    Returns:
+        sections: In `tf.data`, as single ops, and on a GPU.
+    """
+    batch = draw_batch(size)
+    shape = "x".join(map(str, size.shape))
+    milliseconds = timing.run_in_turns(
+        pipeline_cases(size, batch, num_parallel_calls), repeats=repeats
+    )
+    pipelines = timing.Section(
+        title=f"Mixing in tf.data, {size.name} {shape} uint8, ms a batch,"
+        f" num_parallel_calls={num_parallel_calls}",
+        milliseconds=milliseconds,
+        ratios=_ratios(size, milliseconds),
+    )
+    with tf.device("/cpu:0"):
+        milliseconds = timing.run_in_turns(
+            op_cases(size, batch), repeats=repeats
+        )
+    ops = timing.Section(
+        title=f"Applying a plan, {size.name} {shape} uint8, ms a call on the"
+        " host",
+        milliseconds=milliseconds,
+        ratios=_ratios(size, milliseconds),
+    )
+    return [pipelines, ops, _measure_on_gpu(size, batch, repeats)]
+
+
+def draw_batch(size: Size) -> tuple[np.ndarray, np.ndarray]:
+    """Returns uint8 images of a size and their labels."""
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, size.shape, np.uint8)
+    return images, generator.integers(0, size.num_classes, size.shape[0])
+
+
+def pipeline_cases(
+    size: Size, batch: tuple[np.ndarray, np.ndarray], num_parallel_calls: int
+) -> dict[str, timing.Case]:
+    """Returns pipelines that mix the same batch, each a case."""
+    with tf.device("/cpu:0"):
+        tensors = tuple(tf.constant(part) for part in batch)
+    # One tensor over and over: reading costs nothing.
+    count = size.batches + num_parallel_calls
+    batches = tf.data.Dataset.from_tensors(tensors).repeat(count)
+    cases: dict[str, timing.Case] = {COPY: copy_case(size)}
+
+    def add(name: str, dataset: tf.data.Dataset) -> None:
+        cases[name] = lambda: timing.batch_seconds(
+            dataset, ahead=num_parallel_calls
+        )
+
+    for suffix, (mean, std) in AFFINES.items():
+        mixup = tf_mixup.MixUp(
+            ALPHA,
+            num_classes=size.num_classes,
+            seed=0,
+            mean=mean,
+            std=std,
+            num_parallel_calls=num_parallel_calls,
+        )
+        add(f"tf_mixup{suffix}", batches.apply(mixup))
+        for name, function in (
+            ("Keras", keras_stage(size.num_classes, mean, std)),
+            ("plain ops", plain_stage(size.num_classes, mean, std)),
+        ):
+            add(name + suffix, batches.map(function, num_parallel_calls))
+    return cases
+
+
+def copy_case(size: Size) -> timing.Case:
+    """Returns a copy of the mixed batch into memory that is in use."""
+    source = np.ones(size.shape, np.float32)
+    # Written to, so that the system has given its pages.
+    target = np.zeros_like(source) + 2
+
+    return timing.calling(np.copyto, target, source, calls=size.calls)
+
+
+def keras_stage(num_classes: int, mean: Any, std: Any) -> Any:
+    """Returns what `keras.layers.MixUp` needs around it, and the layer."""
+    layer = keras.layers.MixUp(ALPHA, seed=0)
+
+    def mix(images: tf.Tensor, labels: tf.Tensor) -> tuple:
+        # It takes float images and one-hot float labels.
+        mixed = layer(
+            {
+                "images": _normalise(tf.cast(images, tf.float32), mean, std),
+                "labels": tf.one_hot(labels, num_classes),
+            },
+            training=True,
+        )
+        return mixed["images"], mixed["labels"]
+
+    return mix
+
+
+def plain_stage(num_classes: int, mean: Any, std: Any) -> Any:
+    """Returns mixing as one writes it down: cast, normalise, gather, lerp."""
+
+    def mix(images: tf.Tensor, labels: tf.Tensor) -> tuple:
+        size = tf.shape(images)[0]
+        gammas = tf.random.gamma([2, size], ALPHA)
+        lam = gammas[0] / (gammas[0] + gammas[1])
+        partner = tf.random.shuffle(tf.range(size))
+        rows = _normalise(tf.cast(images, tf.float32), mean, std)
+        targets = tf.one_hot(labels, num_classes)
+        return _lerp(rows, lam, partner), _lerp(targets, lam, partner)
+
+    return mix
+
+
+def _lerp(rows: tf.Tensor, lam: tf.Tensor, partner: tf.Tensor) -> tf.Tensor:
+    lam = tf.reshape(lam, [-1] + [1] * (len(rows.shape) - 1))
+    return lam * rows + (1 - lam) * tf.gather(rows, partner)
+
+
+def _normalise(images: tf.Tensor, mean: Any, std: Any) -> tf.Tensor:
+    if mean is None:
+        return images
+    return (images - tf.constant(mean)) / tf.constant(std)
+
+
+def op_cases(
+    size: Size, batch: tuple[np.ndarray, np.ndarray]
+) -> dict[str, timing.Case]:
+    """Returns the mixing of inputs alone, from tensors to a tensor.
+
+    Keras' layer draws its coefficients in the call, which costs little. It
+    needs a cast before it; a case without shows what remains.
+    """
+    images = tf.constant(batch[0])
+    lam, partner = draw_plan(size)
+    cases: dict[str, timing.Case] = {COPY: copy_case(size)}
+    for suffix, (mean, std) in AFFINES.items():
+        cases[f"tf_mixup{suffix}"] = timing.calling(
+            _own_op(mean, std), images, lam, partner, calls=size.calls
+        )
+        cases[f"Keras{suffix}"] = timing.calling(
+            _keras_op(mean, std),
+            images,
+            calls=size.calls,
+        )
+    cases["Keras on float32 images"] = timing.calling(
+        _keras_op(None, None), tf.cast(images, tf.float32), calls=size.calls
+    )
+    return cases
+
+
+def draw_plan(size: Size) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns coefficients and partners, both `(B,)`."""
+    generator = np.random.default_rng(0)
+    lam = generator.beta(ALPHA, ALPHA, size.shape[0]).astype(np.float32)
+    partner = generator.permutation(size.shape[0]).astype(np.int32)
+    return tf.constant(lam), tf.constant(partner)
+
+
+def _own_op(mean: Any, std: Any) -> Any:
+    """Returns the very function of the stage, which is not public."""
+    mixup = tf_mixup.MixUp(ALPHA, mean=mean, std=std)
+    # A compiled method does not keep its object alive; this does.
+    return lambda *args: mixup._mix_inputs(*args)
+
+
+def _model_op(mean: Any, std: Any) -> Any:
+    layer = layers.Mix(mean=mean, std=std)
+
+    @tf.function(jit_compile=True)
+    def mix(images: tf.Tensor, lam: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
+        return layer(images, lam, shift, training=True)
+
+    return mix
+
+
+def _keras_op(mean: Any, std: Any) -> Any:
+    layer = keras.layers.MixUp(ALPHA, seed=0)
+
+    @tf.function
+    def mix(images: tf.Tensor) -> tf.Tensor:
+        images = tf.cast(images, tf.float32)
+        return layer(_normalise(images, mean, std), training=True)
+
+    return mix
+
+
+def _ratios(
+    size: Size, milliseconds: dict[str, np.ndarray]
+) -> tuple[timing.Ratio, ...]:
+    """Compares each case with the copy, and the others with ours."""
+    ratios = []
+    for name, rounds in milliseconds.items():
+        if name != COPY:
+            limited = size.targets and name.startswith("tf_mixup")
+            ratios.append(
+                timing.Ratio(
+                    name=f"{name} / copy",
+                    rounds=rounds / milliseconds[COPY],
+                    at_most=MAX_COPIES if limited else None,
+                )
+            )
+    for other in milliseconds:
+        ours = f"tf_mixup{NORMALISED if other.endswith(NORMALISED) else ''}"
+        if other not in (COPY, ours):
+            wanted = MIN_SPEEDUPS.get(other) if size.targets else None
+            ratios.append(
+                timing.Ratio(
+                    name=f"{other} / {ours}",
+                    rounds=milliseconds[other] / milliseconds[ours],
+                    at_least=wanted,
+                )
+            )
+    return tuple(ratios)
+
+
+def _measure_on_gpu(
+    size: Size, batch: tuple[np.ndarray, np.ndarray], repeats: int
+) -> timing.Section:
+    """Times what `placement="model"` does, where there is a GPU."""
+    title = f"Mixing in the model on a GPU, {size.name}, ms a call"
+    if not tf.config.list_logical_devices("GPU"):
+        names = [
+            name + suffix
+            for suffix in AFFINES
+            for name in ("layers.Mix", "Keras")
+        ]
+        return timing.Section(title=title, milliseconds=dict.fromkeys(names))
+    with tf.device("/gpu:0"):
+        milliseconds = timing.run_in_turns(
+            model_cases(size, batch), repeats=repeats
+        )
+    ratios = tuple(
+        timing.Ratio(
+            name=f"Keras / layers.Mix{suffix}",
+            rounds=milliseconds[f"Keras{suffix}"]
+            / milliseconds[f"layers.Mix{suffix}"],
+        )
+        for suffix in AFFINES
+    )
+    return timing.Section(title=title, milliseconds=milliseconds, ratios=ratios)
+
+
+def model_cases(
+    size: Size, batch: tuple[np.ndarray, np.ndarray]
+) -> dict[str, timing.Case]:
+    """Returns `layers.Mix` as in a compiled step, and Keras' layer."""
+    images = tf.identity(tf.constant(batch[0]))
+    lam, partner = draw_plan(size)
+    shift = partner - tf.range(size.shape[0])
+    cases: dict[str, timing.Case] = {}
+    for suffix, (mean, std) in AFFINES.items():
+        ours = _model_op(mean, std)
+        theirs = _keras_op(mean, std)
+        cases[f"layers.Mix{suffix}"] = timing.calling(
+            ours, images, lam, shift, calls=size.calls
+        )
+        cases[f"Keras{suffix}"] = timing.calling(
+            theirs, images, calls=size.calls
+        )
+    return cases

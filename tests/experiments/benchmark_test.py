@@ -1,0 +1,314 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tf_mixup
+from experiments.benchmark import __main__ as benchmark
+from experiments.benchmark import mixing
+from experiments.benchmark import step
+from experiments.benchmark import timing
+from experiments.benchmark import validation
+
+TINY = mixing.Size(
+    name="tiny",
+    shape=(4, 6, 6, 3),
+    num_classes=5,
+    batches=3,
+    calls=2,
+    targets=True,
+)
+
+
+@pytest.fixture
+def small_network(monkeypatch):
+    """Puts a linear model in the place of the ResNet-18."""
+
+    def build(width):
+        return keras.Sequential(
+            [
+                keras.Input(validation.IMAGE_SHAPE),
+                keras.layers.Flatten(),
+                keras.layers.Dense(validation.NUM_CLASSES),
+            ]
+        )
+
+    monkeypatch.setattr(validation, "build_network", build)
+
+
+def ratio(*rounds, **targets):
+    return timing.Ratio(name="a / b", rounds=np.array(rounds), **targets)
+
+
+class TestRunInTurns:
+    def test_takes_turns_and_forgets_the_first_round(self):
+        order = []
+        times = iter([9, 9, 1, 2, 3, 4])
+
+        def case(name):
+            order.append(name)
+            return next(times)
+
+        rounds = timing.run_in_turns(
+            {"a": lambda: case("a"), "b": lambda: case("b")}, repeats=2
+        )
+        assert "".join(order) == "ababab"
+        # Seconds become milliseconds.
+        np.testing.assert_allclose(rounds["a"], [1000, 3000])
+        np.testing.assert_allclose(rounds["b"], [2000, 4000])
+
+    def test_calling_divides_by_calls(self):
+        calls = []
+        seconds = timing.calling(calls.append, 7, calls=5)()
+        assert calls == [7] * 5
+        assert 0 < seconds < 1
+
+    @pytest.mark.parametrize("ahead", [1, 2])
+    def test_batch_seconds_uses_up_the_dataset(self, ahead):
+        seen = []
+
+        def note(index):
+            seen.append(int(index))
+            return index
+
+        dataset = tf.data.Dataset.range(6).map(
+            lambda index: tf.py_function(note, [index], tf.int64)
+        )
+        assert timing.batch_seconds(dataset, ahead=ahead) > 0
+        assert seen == list(range(6))
+
+
+class TestRatio:
+    @pytest.mark.parametrize(
+        ("targets", "words", "reached"),
+        [
+            ({"at_most": 2}, "at most 2", True),
+            ({"at_most": 1.9}, "at most 1.9", False),
+            ({"at_least": 2}, "at least 2", True),
+            ({"at_least": 2.1}, "at least 2.1", False),
+            ({}, "", None),
+        ],
+    )
+    def test_median_is_held_against_the_target(self, targets, words, reached):
+        # The median of 1, 2 and 50 is 2; their mean is not.
+        compared = ratio(1, 2, 50, **targets)
+        assert compared.target == words
+        assert compared.reached is reached
+
+    def test_unmeasured_reaches_nothing(self):
+        unmeasured = timing.Ratio(name="", rounds=None, at_most=1)
+        assert unmeasured.reached is None
+        assert unmeasured.verdict == ""
+
+    def test_verdict_tells_noise(self):
+        assert ratio(1, 2, 50, at_most=2).verdict == "yes, 2 of 3 rounds"
+        assert ratio(1, 2, 50, at_least=3).verdict == "no, 1 of 3 rounds"
+
+
+class TestSection:
+    section = timing.Section(
+        title="Thing, ms",
+        milliseconds={"a": np.array([1.0, 2.0, 5.0]), "b": None},
+        ratios=(
+            ratio(123.4, at_least=5),
+            ratio(-0.5, 0.25, 1.0, at_most=0.1),
+            timing.Ratio(name="c / d", rounds=None, at_most=1),
+        ),
+    )
+
+    def test_markdown(self):
+        assert self.section.to_markdown().splitlines() == [
+            "### Thing, ms",
+            "",
+            "| Case | ms | rounds |",
+            "|-|-|-|",
+            "| a | 2 | 1 to 5 |",
+            "| b | not measured |  |",
+            "",
+            "| Ratio | median | rounds | target | reached |",
+            "|-|-|-|-|-|",
+            "| a / b | 123 | 123 to 123 | at least 5 | yes, 1 of 1 rounds |",
+            "| a / b | 0.25 | -0.5 to 1 | at most 0.1 | no, 1 of 3 rounds |",
+            "| c / d | not measured |  | at most 1 |  |",
+        ]
+
+    def test_json_keeps_all_rounds(self):
+        record = json.loads(json.dumps(self.section.to_json()))
+        assert record["milliseconds"]["a"]["rounds"] == [1, 2, 5]
+        assert record["milliseconds"]["b"] is None
+        assert record["ratios"]["c / d"]["reached"] is None
+
+
+class TestMixing:
+    def test_measures_all_cases(self):
+        pipelines, ops, gpu = mixing.measure(
+            TINY, repeats=1, num_parallel_calls=2
+        )
+        both = {
+            f"{name}{suffix}"
+            for name in ("tf_mixup", "Keras")
+            for suffix in mixing.AFFINES
+        }
+        plain = {f"plain ops{suffix}" for suffix in mixing.AFFINES}
+        assert set(pipelines.milliseconds) == both | plain | {mixing.COPY}
+        floats = {"Keras on float32 images"}
+        assert set(ops.milliseconds) == both | floats | {mixing.COPY}
+        for section in (pipelines, ops):
+            assert all(each > 0 for each in section.milliseconds.values())
+        assert not tf.config.list_logical_devices("GPU")
+        assert set(gpu.milliseconds.values()) == {None}
+
+    def test_targets_are_those_of_the_project(self):
+        ones = dict.fromkeys(
+            [
+                mixing.COPY,
+                "tf_mixup",
+                "Keras",
+                "tf_mixup, normalised",
+                "Keras, normalised",
+            ],
+            np.ones(1),
+        )
+        targets = {
+            each.name: each.target for each in mixing._ratios(TINY, ones)
+        }
+        assert targets == {
+            "tf_mixup / copy": "at most 1.2",
+            "Keras / copy": "",
+            "tf_mixup, normalised / copy": "at most 1.2",
+            "Keras, normalised / copy": "",
+            "Keras / tf_mixup": "at least 5",
+            "Keras, normalised / tf_mixup, normalised": "at least 15",
+        }
+
+    @pytest.mark.parametrize("affine", mixing.AFFINES.values())
+    def test_cases_do_the_same_work(self, affine):
+        images = tf.constant(mixing.draw_batch(TINY)[0])
+        lam, partner = mixing.draw_plan(TINY)
+        ours = mixing._own_op(*affine)(images, lam, partner)
+        rows = mixing._normalise(tf.cast(images, tf.float32), *affine)
+        plain = mixing._lerp(rows, lam, partner)
+        np.testing.assert_allclose(ours, plain, rtol=1e-5, atol=1e-4)
+        shift = partner - tf.range(TINY.shape[0])
+        layer = tf_mixup.layers.Mix(mean=affine[0], std=affine[1])
+        in_model = layer(images, lam, shift, training=True)
+        np.testing.assert_allclose(in_model, plain, rtol=1e-5, atol=1e-4)
+
+    @pytest.mark.parametrize("affine", mixing.AFFINES.values())
+    def test_stages_have_one_format(self, affine):
+        batches = tf.data.Dataset.from_tensors(mixing.draw_batch(TINY))
+        mixup = tf_mixup.MixUp(
+            0.2, num_classes=TINY.num_classes, mean=affine[0], std=affine[1]
+        )
+        wanted = next(iter(batches.apply(mixup)))
+        for stage in (mixing.keras_stage, mixing.plain_stage):
+            found = next(iter(batches.map(stage(TINY.num_classes, *affine))))
+            for part, other in zip(found, wanted, strict=True):
+                assert part.shape == other.shape
+                assert part.dtype == other.dtype
+            np.testing.assert_allclose(
+                tf.reduce_sum(found[1], -1), 1, rtol=1e-6
+            )
+
+    def test_copy_is_a_case(self):
+        assert mixing.copy_case(TINY)() > 0
+
+    def test_model_cases_run(self):
+        cases = mixing.model_cases(TINY, mixing.draw_batch(TINY))
+        assert len(cases) == 4
+        assert all(case() > 0 for case in cases.values())
+
+
+class TestValidation:
+    def test_updates_are_those_of_the_metrics(self):
+        updates = validation.metric_updates()
+        labels = tf.one_hot([0, 1, 1, 1], 2)
+        # Softmax of (log 3, 0) is (3/4, 1/4): right for one row of four.
+        logits = tf.tile([[np.log(3.0), 0.0]], [4, 1])
+        logits = tf.cast(logits, tf.float32)
+        accuracy = updates["CategoricalAccuracy"](labels, logits)
+        np.testing.assert_allclose(accuracy, 1 / 4)
+        ece = updates["CalibrationBins"](labels, logits)
+        np.testing.assert_allclose(ece, 3 / 4 - 1 / 4, rtol=1e-6)
+
+    def test_metrics_at_two_sizes(self):
+        sections = validation.measure_metrics(repeats=1)
+        assert [each.title for each in sections] == [
+            "Metric on (128, 10), ms an update",
+            "Metric on (256, 1000), ms an update",
+        ]
+
+    def test_models_share_weights(self):
+        network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+        without = validation.compile_for_validation(network, calibration=False)
+        with_bins = validation.compile_for_validation(network, calibration=True)
+        assert without.weights[0] is with_bins.weights[0]
+        data = (
+            np.ones((3, 2), np.float32),
+            np.eye(2, dtype=np.float32)[[0] * 3],
+        )
+        names = set(with_bins.evaluate(*data, return_dict=True, verbose=0))
+        assert names - set(
+            without.evaluate(*data, return_dict=True, verbose=0)
+        ) == {"calibration_bins"}
+
+    def test_network_is_the_papers(self):
+        network = validation.build_network(width=64)
+        assert network.output_shape == (None, validation.NUM_CLASSES)
+        # As in pytorch-cifar.
+        trainable = network.trainable_variables
+        assert sum(np.prod(each.shape) for each in trainable) == 11_173_962
+
+    def test_pass(self, small_network):
+        (section,) = validation.measure_pass(1, rows=8)
+        without, with_bins, updates = section.milliseconds.values()
+        added, alone = section.ratios
+        assert added.rounds == (with_bins - without) / with_bins
+        assert alone.rounds == updates / with_bins
+        assert added.target == alone.target == "at most 0.05"
+
+    def test_monitors(self, small_network):
+        (section,) = validation.measure_monitors(1, rows=8)
+        assert len(section.milliseconds) == 4
+        assert all(each > 0 for each in section.milliseconds.values())
+        assert len(section.ratios) == 3
+
+
+class TestStep:
+    def test_stage_over_step(self, small_network):
+        (section,) = step.measure(1, batch_size=4)
+        stage, training, in_model = section.milliseconds.values()
+        assert section.ratios[0].rounds == stage / training
+        assert in_model is None
+        assert section.ratios[1].rounds is None
+
+    def test_step_that_mixes_in_the_model(self, small_network):
+        size = mixing.Size(
+            name="small",
+            shape=(4, *validation.IMAGE_SHAPE),
+            num_classes=validation.NUM_CLASSES,
+            batches=2,
+            calls=1,
+        )
+        assert step.step_case(size, width=64, in_model=True)() > 0
+
+
+class TestRun:
+    @pytest.mark.parametrize("name", ["repeats", "rows", "num_parallel_calls"])
+    def test_refuses_numbers_below_1(self, name):
+        numbers = {"repeats": 1, "rows": 1, "num_parallel_calls": 1, name: 0}
+        with pytest.raises(ValueError, match=f"Received: {name}=0"):
+            benchmark.run("metrics", **numbers)
+
+    def test_machine_is_named(self):
+        machine = benchmark.describe_machine()
+        assert machine["CPU"].endswith("threads")
+        assert machine["GPU"] == "none"
+        assert machine["keras"] == keras.version()
+
+    def test_report_starts_with_the_machine(self):
+        text = benchmark.to_markdown({"CPU": "x"}, [TestSection.section], 3)
+        assert text.startswith("- CPU: x\n- 3 rounds in turns")
+        assert "\n\n### Thing, ms\n" in text
