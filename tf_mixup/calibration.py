@@ -286,6 +286,12 @@ def signed_gap(bins: Bins) -> Any:
 
     It is `overconfident_part - underconfident_part`. It can be 0 where ECE is
     large: bins that are too confident and bins that are not enough cancel.
+
+    Args:
+        bins: Table from `bin_predictions`, or a sum of several.
+
+    Returns:
+        gap: Scalar in [-1, 1]; 0 for an empty table.
     """
     return mean_confidence(bins) - accuracy(bins)
 
