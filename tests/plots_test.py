@@ -39,6 +39,17 @@ class TestReliabilityDiagram:
         image = plots.figure_to_image(plots.reliability_diagram(empty))
         assert image.ndim == 3
 
+    def test_one_panel_for_each_table(self):
+        first, second = table(), Table((np.ones(2), np.ones(2), np.ones(2)))
+        figure = plots.reliability_diagram({"a": first, "b": second}, title="T")
+        assert [each.get_title() for each in figure.axes[:2]] == ["a", "b"]
+        assert figure.get_suptitle() == "T"
+        # Upper panels, then lower ones.
+        heights = [bar.get_height() for bar in figure.axes[1].patches]
+        np.testing.assert_allclose(heights, [1, 1])
+        shares = [bar.get_height() for bar in figure.axes[2].patches]
+        np.testing.assert_allclose(shares, [0.2, 0.8])
+
     def test_refuses_several_tables(self):
         with pytest.raises(ValueError, match=r"one table.*shape \(4, 15\)"):
             plots.reliability_diagram(Table(np.zeros((3, 4, 15))))
@@ -59,6 +70,16 @@ class TestConfidenceHistogram:
         figure = plots.confidence_histogram({"a": [0.5], "b": [0.7, 0.9]})
         texts = figure.axes[0].get_legend().get_texts()
         assert [text.get_text() for text in texts] == ["a", "b"]
+
+    def test_one_panel_for_each_mapping(self):
+        figure = plots.confidence_histogram(
+            {"clean": {"test": [0.5]}, "noisy": {"test": [0.9], "noise": [0.1]}}
+        )
+        titles = [each.get_title() for each in figure.axes]
+        assert titles == ["clean", "noisy"]
+        assert [len(each.patches) for each in figure.axes] == [1, 2]
+        colors = [each.patches[0].get_facecolor() for each in figure.axes]
+        assert colors[0] == colors[1]
 
     def test_draws_nothing_of_an_empty_set(self):
         figure = plots.confidence_histogram({"a": Table(np.zeros((3, 15)))})

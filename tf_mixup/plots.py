@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # Read well by most colour-blind eyes: blue for data, orange for the gap.
 DATA_COLOR = "#4477aa"
 GAP_COLOR = "#ee7733"
+# One for each set of a histogram, in order.
+SET_COLORS = (DATA_COLOR, GAP_COLOR, "#228833", "#aa3377", "#bbbbbb")
 
 
 def reliability_diagram(
@@ -35,19 +37,50 @@ def reliability_diagram(
     lower panel says how much each counts.
 
     Args:
-        bins: `calibration.Bins` of shape `(M,)`.
+        bins: `calibration.Bins` of shape `(M,)`, or a mapping of a panel's
+            name to them: then side by side, on the same axes.
         title: Text above the figure. Defaults to nothing.
 
     Returns:
         figure: The figure.
 
     Raises:
-        ValueError: If `bins` is not one table.
+        ValueError: If a panel's `bins` are not one table.
 
     References:
         Guo et al. On Calibration of Modern Neural Networks. ICML 2017.
         https://arxiv.org/abs/1706.04599
     """
+    panels = bins if isinstance(bins, Mapping) else {title: bins}
+    figure = _new_figure(3.2 * len(panels) + 0.8, 5.0)
+    if isinstance(bins, Mapping) and title:
+        figure.suptitle(title)
+    grid = figure.subplots(
+        *(2, len(panels)),
+        sharex=True,
+        sharey="row",
+        squeeze=False,
+        gridspec_kw={"height_ratios": [3, 1]},
+    )
+    for column, (name, table) in zip(grid.T, panels.items(), strict=True):
+        upper, lower = column
+        _draw_reliability(upper, lower, table)
+        upper.set_title(name, fontsize="medium")
+        lower.set(xlabel="confidence")
+    # Bars may stand anywhere inside.
+    figure.legend(
+        *grid[0, 0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=2,
+    )
+    grid[0, 0].set(ylabel="accuracy")
+    grid[1, 0].set(ylabel="share of rows")
+    return figure
+
+
+def _draw_reliability(
+    upper: "matplotlib.axes.Axes", lower: "matplotlib.axes.Axes", bins: Any
+) -> None:
     count, confidence, accuracy = _read_bins(bins)
     if count.ndim != 1:
         raise checks.refusal(
@@ -55,10 +88,6 @@ def reliability_diagram(
             f"bins of shape {count.shape}",
             "Pick a class, or sum over the leading axes",
         )
-    figure = _new_figure(4.0, 5.0)
-    upper, lower = figure.subplots(
-        2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1]}
-    )
     width = 1 / count.size
     left = np.arange(count.size) * width
     seen = count > 0
@@ -67,14 +96,11 @@ def reliability_diagram(
     upper.vlines(
         *(confidence[seen], accuracy[seen], confidence[seen]),
         color=GAP_COLOR,
+        linewidth=2.5,
         label="gap to mean confidence",
     )
     _draw_diagonal(upper)
-    upper.legend(loc="upper left")
-    upper.set(ylabel="accuracy", title=title)
     lower.bar(left, count / max(count.sum(), 1e-12), color=DATA_COLOR, **bar)
-    lower.set(xlabel="confidence", ylabel="share of rows")
-    return figure
 
 
 def confidence_histogram(
@@ -85,15 +111,36 @@ def confidence_histogram(
     Args:
         sets: Name of a set to its confidences, an array `(N,)`, or to
             `calibration.Bins`, which count at their bins' mean confidence.
+            Or a panel's name to such a mapping: then side by side, on the
+            same axes.
         num_bins: Bars in the histogram. Defaults to 20.
         title: Text above the figure. Defaults to nothing.
 
     Returns:
         figure: The figure; areas of all sets are equal.
     """
-    figure = _new_figure(5.0, 3.5)
-    axes = figure.subplots()
-    for name, values in sets.items():
+    nested = any(isinstance(values, Mapping) for values in sets.values())
+    panels = sets if nested else {title: sets}
+    figure = _new_figure(2.9 * len(panels) + 2.1, 3.5)
+    if nested and title:
+        figure.suptitle(title)
+    row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (name, panel) in zip(row, panels.items(), strict=True):
+        _draw_confidences(axes, panel, num_bins)
+        axes.set_title(name, fontsize="medium")
+        axes.set(xlabel="confidence", xlim=(0, 1))
+    if row[0].has_data():
+        row[0].legend(loc="upper left")
+    row[0].set(ylabel="density")
+    return figure
+
+
+def _draw_confidences(
+    axes: "matplotlib.axes.Axes", sets: Mapping[str, Any], num_bins: int
+) -> None:
+    import matplotlib.colors
+
+    for index, (name, values) in enumerate(sets.items()):
         weights = None
         if hasattr(values, "count") and hasattr(values, "correct"):
             count, confidence, _ = _read_bins(values)
@@ -101,19 +148,17 @@ def confidence_histogram(
         values = np.asarray(values, np.float64)
         total = values.size if weights is None else weights.sum()
         if total > 0:
+            color = SET_COLORS[index % len(SET_COLORS)]
             axes.hist(
                 values,
                 bins=np.linspace(0, 1, num_bins + 1),
                 weights=weights,
                 density=True,
                 histtype="stepfilled",
-                alpha=0.5,
+                facecolor=matplotlib.colors.to_rgba(color, 0.3),
+                edgecolor=color,
                 label=name,
             )
-    if axes.has_data():
-        axes.legend(loc="upper left")
-    axes.set(xlabel="confidence", ylabel="density", title=title, xlim=(0, 1))
-    return figure
 
 
 def accuracy_confidence_density(
@@ -247,7 +292,7 @@ def save_figure(
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    partial = path.with_name(f".partial-{uuid.uuid4().hex}")
     try:
         figure.savefig(partial, format="png")
         os.replace(partial, path)
