@@ -68,9 +68,33 @@ def training_batches(
 
 
 def evaluation_batches(
-    images: np.ndarray, labels: np.ndarray, *, batch_size: int
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    batch_size: int,
+    replicas: int = 1,
 ) -> tf.data.Dataset:
-    """Returns all rows in order, the last batch partial."""
+    """Returns all rows in order, in batches of `even_size`."""
     with tf.device("/cpu:0"):
         rows = tf.data.Dataset.from_tensor_slices((images, labels))
-    return rows.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+    size = even_size(len(labels), batch_size, replicas=replicas)
+    return rows.batch(size).prefetch(tf.data.AUTOTUNE)
+
+
+def even_size(num_rows: int, batch_size: int, *, replicas: int = 1) -> int:
+    """Returns the size of batches that are about equal, the last one too.
+
+    A last batch of one row would leave a second replica without any, and
+    TensorFlow's convolutions fail on none. Keras adds up the replicas' parts
+    of the first batch, so these must be equal.
+
+    Args:
+        num_rows: N, at least 1.
+        batch_size: Rows in a batch, at most or nearly so.
+        replicas: A divisor of the size.
+    """
+    batches = -(-num_rows // batch_size)
+    if num_rows % replicas:
+        batches = max(batches, 2)
+    share = -(-num_rows // (batches * replicas))
+    return share * replicas

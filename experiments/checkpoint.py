@@ -6,10 +6,11 @@ the optimizer, and the history so far. Everything else is a function of
 (seed, epoch, step).
 """
 
+import hashlib
+import io
 import json
 import logging
 import pathlib
-import zipfile
 from typing import Any
 
 import keras
@@ -17,10 +18,13 @@ import numpy as np
 import tensorflow as tf
 
 from experiments import files
+from tf_mixup import checks
 
 # Bytes of JSON travel in the same file as one array.
 HISTORY = "history"
 KEPT = 2
+# A file ends with the digest of the rest: zip has no checksum of its headers.
+DIGEST_BYTES = 32
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -55,12 +59,13 @@ class Checkpoint(keras.callbacks.Callback):
             ValueError: If a whole checkpoint does not fit the model.
         """
         model.optimizer.build(model.trainable_variables)
-        for path in reversed(self._paths()):
+        paths = find(self._directory)
+        for path in reversed(paths):
             try:
                 arrays = _read(path)
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            except (OSError, ValueError) as error:
                 logging.warning(
-                    "Checkpoint %s is damaged (%s); using the one before.",
+                    "Checkpoint %s is damaged (%s); looking at the one before.",
                     path.name,
                     error,
                 )
@@ -69,6 +74,8 @@ class Checkpoint(keras.callbacks.Callback):
             _assign(model, arrays, path)
             self.epochs_done = _epochs_done(path)
             return
+        if paths:
+            logging.warning("No checkpoint is whole; starting from scratch.")
 
     def on_epoch_end(
         self, epoch: int, logs: dict[str, float] | None = None
@@ -87,13 +94,17 @@ class Checkpoint(keras.callbacks.Callback):
         arrays[HISTORY] = np.frombuffer(text, np.uint8)
         files.write_atomically(
             self._directory / f"epoch-{epochs_done:05d}.npz",
-            lambda partial: np.savez(partial, allow_pickle=False, **arrays),
+            lambda partial: _write(partial, arrays),
         )
-        for path in self._paths()[:-KEPT]:
-            path.unlink()
+        for path in find(self._directory):
+            # Damaged ones of later epochs go, or they would count as newest.
+            if not epochs_done - KEPT < _epochs_done(path) <= epochs_done:
+                path.unlink()
 
-    def _paths(self) -> list[pathlib.Path]:
-        return sorted(self._directory.glob("epoch-*.npz"))
+
+def find(directory: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the checkpoints in a directory, damaged ones too, by epoch."""
+    return sorted(directory.glob("epoch-*.npz"))
 
 
 def _epochs_done(path: pathlib.Path) -> int:
@@ -107,13 +118,20 @@ def _variables(model: keras.Model) -> list[Any]:
     ]
 
 
+def _write(path: pathlib.Path, arrays: dict[str, Any]) -> None:
+    np.savez(path, allow_pickle=False, **arrays)
+    digest = hashlib.sha256(path.read_bytes()).digest()
+    with path.open("ab") as file:
+        file.write(digest)
+
+
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Reads all arrays, so that a damaged part is noticed (zip's CRC)."""
-    with np.load(path) as archive:
-        arrays = {name: archive[name] for name in archive.files}
-    if HISTORY not in arrays:
-        raise ValueError("it has no history")
-    return arrays
+    content = path.read_bytes()
+    content, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
+    if hashlib.sha256(content).digest() != digest:
+        raise ValueError("its digest is another")
+    with np.load(io.BytesIO(content)) as archive:
+        return {name: archive[name] for name in archive.files}
 
 
 def _assign(
@@ -123,9 +141,10 @@ def _assign(
     values = [arrays[name] for name in sorted(arrays)]
     shapes = [tuple(variable.shape) for variable in variables]
     if shapes != [value.shape for value in values]:
-        raise ValueError(
-            "A checkpoint must fit the model. Received:"
-            f" {path}, of another network or optimizer. Take another --workdir."
+        raise checks.refusal(
+            "A checkpoint must fit the model",
+            f"{path} of another network or optimizer",
+            "Take another --workdir, or delete this one",
         )
     for variable, value in zip(variables, values, strict=True):
         variable.assign(tf.cast(value, variable.dtype))

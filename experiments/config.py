@@ -6,13 +6,19 @@ from typing import Any
 from tf_mixup import checks
 from tf_mixup import mixing
 
-METHODS = ("erm", "mixup")
-OPTIMIZERS = ("sgd", "adam")
-SCHEDULES = ("steps", "cosine", "constant")
-AUGMENTATIONS = ("none", "standard")
-STRATEGIES = ("none", "mirrored")
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-PLACEMENTS = ("auto", "host", "model")
+# Fields that take one of a few names.
+CHOICES = {
+    "method": ("erm", "mixup"),
+    "per": ("batch", "sample"),
+    "partner": mixing.PARTNERS,
+    "target": ("mixed", "nearest"),
+    "optimizer": ("sgd", "adam"),
+    "schedule": ("steps", "cosine", "constant"),
+    "augmentation": ("none", "standard"),
+    "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
+    "strategy": ("none", "mirrored"),
+    "placement": ("auto", "host", "model"),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,29 +92,51 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuses what no run could mean."""
-        checks.one_of("method", self.method, METHODS)
-        checks.one_of("optimizer", self.optimizer, OPTIMIZERS)
-        checks.one_of("schedule", self.schedule, SCHEDULES)
-        checks.one_of("augmentation", self.augmentation, AUGMENTATIONS)
-        checks.one_of("strategy", self.strategy, STRATEGIES)
-        checks.one_of("precision", self.precision, PRECISIONS)
-        checks.one_of("placement", self.placement, PLACEMENTS)
-        checks.one_of("partner", self.partner, mixing.PARTNERS)
-        for name in ("alpha", "learning_rate", "weight_decay"):
+        self._check_names()
+        for name in ("alpha", "learning_rate", "weight_decay", "decay"):
             checks.real_at_least(
                 name, getattr(self, name), 0, remedy="Write 0 to leave it out"
             )
-        for name in ("epochs", "batch_size"):
+        for name in ("epochs", "batch_size", "num_validation"):
             checks.integer_at_least(
-                name, getattr(self, name), 1, remedy="Train for something"
+                name, getattr(self, name), 1, remedy="Count from 1"
             )
-        for name in ("num_train", "num_validation", "seed", "ood_every"):
+        for name in (
+            "num_train",
+            "seed",
+            "ood_every",
+            "warmup_epochs",
+            "mixing_warmup_epochs",
+        ):
             checks.integer_at_least(
                 name, getattr(self, name), 0, remedy="Count from 0"
             )
         checks.real_between(
             "corruption", self.corruption, 0, 1, remedy="It is a share"
         )
+        self._check_network()
+        rising = (self.warmup_epochs, *self.milestones)
+        if sorted(set(rising)) != list(rising):
+            raise checks.refusal(
+                "`milestones` must rise, from an epoch after the warm-up",
+                f"milestones={self.milestones!r} with"
+                f" warmup_epochs={self.warmup_epochs}",
+                "Write e.g. (60, 120, 160)",
+            )
+
+    def _check_names(self) -> None:
+        for name, choices in CHOICES.items():
+            checks.one_of(name, getattr(self, name), choices)
+
+    def _check_network(self) -> None:
+        if self.width is not None:
+            checks.integer_at_least(
+                "width", self.width, 1, remedy="Write None for the default"
+            )
+        if self.dropout is not None:
+            checks.real_between(
+                "dropout", self.dropout, 0, 0.99, remedy="It is a rate"
+            )
 
     @property
     def effective_alpha(self) -> float:

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_mixup import checks
+
 
 def build_strategy(name: str) -> tf.distribute.Strategy:
     """Returns the strategy of a `--strategy` flag.
@@ -30,7 +32,25 @@ def build_strategy(name: str) -> tf.distribute.Strategy:
         )
     kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
     devices = [device.name for device in tf.config.list_logical_devices(kind)]
-    return tf.distribute.MirroredStrategy(devices)
+    # The default joins CPUs by keys that begin anew with each strategy: a
+    # second one in the same process may meet the shapes of the first.
+    join = None if kind == "GPU" else tf.distribute.ReductionToOneDevice()
+    return tf.distribute.MirroredStrategy(devices, cross_device_ops=join)
+
+
+def check_batch_size(strategy: tf.distribute.Strategy, batch_size: int) -> None:
+    """Refuses batches that replicas cannot share equally.
+
+    Raises:
+        ValueError: If `batch_size` is no multiple of the replicas.
+    """
+    replicas = strategy.num_replicas_in_sync
+    if batch_size % replicas:
+        raise checks.refusal(
+            "`batch_size` must be a multiple of the replicas",
+            f"batch_size={batch_size} with {replicas} replicas",
+            f"Write --batch_size={-(-batch_size // replicas) * replicas}",
+        )
 
 
 class AverageMovingStatistics(keras.callbacks.Callback):

@@ -3,9 +3,13 @@
 import json
 import os
 import pathlib
-import tempfile
 from collections.abc import Callable
 from typing import Any
+
+from tf_mixup import checks
+
+# Names of files that are being written begin with it.
+PARTIAL = ".partial-"
 
 
 def write_atomically(
@@ -21,19 +25,32 @@ def write_atomically(
     Raises:
         OSError: If the disk is full or read-only; `path` is as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        prefix=".partial-", suffix=path.suffix, dir=path.parent
-    )
-    os.close(handle)
-    partial = pathlib.Path(name)
+    partial = path.with_name(f"{PARTIAL}{os.getpid()}{path.suffix}")
     try:
-        write(partial)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(partial)
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise OSError(
+            f"{path} must be writable. Received: {error}. Make room, or give"
+            " the rights, and run the same command again: it goes on where it"
+            " stopped."
+        ) from error
+
+
+def remove_partial(directory: pathlib.Path) -> None:
+    """Removes what processes that were killed left half-written.
+
+    Args:
+        directory: Searched at any depth; no other process may write there.
+    """
+    for path in directory.rglob(f"{PARTIAL}*"):
+        path.unlink()
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
@@ -55,7 +72,8 @@ def read_json(path: pathlib.Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(
-            f"{path.name} is damaged: {error}. Received: {path}. Delete this"
-            " file and run the same command again."
+        raise checks.refusal(
+            f"{path.name} must be a whole JSON file",
+            f"{path} ({error})",
+            "Delete this file and run the same command again",
         ) from error

@@ -23,21 +23,10 @@ from experiments import config as config_lib
 from experiments import entry
 from experiments import networks
 from experiments import training
+from tf_mixup import checks
 
 # Flags of fields that take one of a few names.
-_CHOICES = {
-    "network": tuple(networks.BUILDERS),
-    "method": config_lib.METHODS,
-    "per": ("batch", "sample"),
-    "partner": ("random", "same_class", "different_class"),
-    "target": ("mixed", "nearest"),
-    "optimizer": config_lib.OPTIMIZERS,
-    "schedule": config_lib.SCHEDULES,
-    "augmentation": config_lib.AUGMENTATIONS,
-    "precision": config_lib.PRECISIONS,
-    "strategy": config_lib.STRATEGIES,
-    "placement": config_lib.PLACEMENTS,
-}
+_CHOICES = {"network": tuple(networks.BUILDERS), **config_lib.CHOICES}
 _DATASET = flags.DEFINE_string(
     "dataset",
     config_lib.Config.dataset,
@@ -108,11 +97,22 @@ def config_from_flags() -> config_lib.Config:
     for name, holder in _FIELDS.items():
         if holder.value is not None:
             fields[name] = holder.value
-    if "milestones" in fields:
-        fields["milestones"] = tuple(int(e) for e in fields["milestones"])
+    if _FIELDS["milestones"].value is not None:
+        fields["milestones"] = _epochs(_FIELDS["milestones"].value)
     if "ood" in fields:
         fields["ood"] = tuple(fields["ood"])
     return config_lib.Config(dataset=_DATASET.value, **fields)
+
+
+def _epochs(names: list[str]) -> tuple[int, ...]:
+    try:
+        return tuple(int(name) for name in names)
+    except ValueError as error:
+        raise checks.refusal(
+            "`milestones` are epochs",
+            f"milestones={names!r}",
+            "Write e.g. --milestones=60,120,160",
+        ) from error
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ from experiments import optimizers
 from experiments import summaries
 from tf_mixup import calibration
 from tf_mixup import callbacks
+from tf_mixup import checks
 from tf_mixup import layers
 from tf_mixup import metrics
 from tf_mixup import ood
@@ -32,6 +33,10 @@ from tf_mixup import plots
 
 EVALUATION_BATCH = 500
 OOD_ROWS = 2000
+# Times that figures are drawn during a run, which takes a second each.
+NUM_FIGURES = 5
+SHOWN_ROWS = 8
+CHECKPOINTS = "checkpoints"
 PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "numpy")
 
 
@@ -78,6 +83,7 @@ def run(
         OSError: If the disk is full or read-only.
     """
     claim(workdir, config)
+    files.remove_partial(workdir)
     record_path = workdir / "record.json"
     if record_path.exists():
         return files.read_json(record_path)
@@ -108,12 +114,16 @@ def run(
 def claim(workdir: pathlib.Path, config: config_lib.Config) -> None:
     """Marks a directory as that of `config`; refuses that of another.
 
+    Before its first epoch is done a directory is nobody's: there is nothing
+    to lose if the data set was missing, or the network did not fit.
+
     Raises:
         ValueError: If it belongs to another config.
     """
     path = workdir / "config.json"
     wanted = config.to_json()
-    if not path.exists():
+    results = (workdir / "record.json", *checkpoint.find(workdir / CHECKPOINTS))
+    if not path.exists() or not any(each.exists() for each in results):
         files.write_json(path, wanted)
         return
     found = files.read_json(path)
@@ -127,10 +137,10 @@ def claim(workdir: pathlib.Path, config: config_lib.Config) -> None:
             f"{name}: {found.get(name)!r} there, {wanted.get(name)!r} asked"
             for name in differing
         )
-        raise ValueError(
-            "A workdir belongs to one config. Received:"
-            f" workdir={workdir} ({changes}). Take another --workdir, or"
-            " delete this one."
+        raise checks.refusal(
+            "A workdir belongs to one config",
+            f"workdir={workdir} ({changes})",
+            "Take another --workdir, or delete this one",
         )
 
 
@@ -151,6 +161,7 @@ def build_network(
     config: config_lib.Config, splits: datasets.Splits
 ) -> keras.Model:
     """Builds the network of a run, from raw pixels to logits."""
+    checks.one_of("network", config.network, networks.BUILDERS)
     options: dict[str, Any] = {
         "width": config.width,
         "dropout": config.dropout,
@@ -179,6 +190,7 @@ def train(
 ) -> tuple[keras.Model, dict[str, list[float]]]:
     """Fits the network; returns it, and for each quantity its history."""
     strategy = distribution.build_strategy(config.strategy)
+    distribution.check_batch_size(strategy, config.batch_size)
     mixup = build_mixup(config, splits.num_classes, strategy)
     training = batches.training_batches(
         *splits.train,
@@ -188,7 +200,9 @@ def train(
         clock=mixup.clock,
     ).apply(mixup)
     validation = batches.evaluation_batches(
-        *splits.validation, batch_size=EVALUATION_BATCH
+        *splits.validation,
+        batch_size=EVALUATION_BATCH,
+        replicas=strategy.num_replicas_in_sync,
     ).apply(mixup.evaluation)
     steps = int(training.cardinality())
     with strategy.scope():
@@ -201,9 +215,10 @@ def train(
             keras.losses.CategoricalCrossentropy(from_logits=True),
             metrics=["accuracy", metrics.CalibrationBins(from_logits=True)],
         )
-        saver = checkpoint.Checkpoint(workdir / "checkpoints")
+        saver = checkpoint.Checkpoint(workdir / CHECKPOINTS)
         saver.restore(model)
     logs = workdir / "logs"
+    figures_every = max(config.epochs // NUM_FIGURES, 1)
     checkpoint.drop_summaries(logs, from_step=saver.epochs_done)
     if saver.epochs_done < config.epochs:
         model.fit(
@@ -212,12 +227,22 @@ def train(
             epochs=config.epochs,
             initial_epoch=saver.epochs_done,
             verbose=sources.verbose,
+            # The batches come shuffled; Keras would warn that it cannot.
+            shuffle=False,
             callbacks=[
                 distribution.AverageMovingStatistics(),
                 callbacks.MixingSchedule(
                     mixup, warmup_epochs=config.mixing_warmup_epochs
                 ),
-                callbacks.CalibrationMonitor(log_dir=logs),
+                callbacks.CalibrationMonitor(
+                    log_dir=logs, figures_every=figures_every
+                ),
+                callbacks.MixedBatchSummary(
+                    mixup,
+                    splits.train.take(np.arange(SHOWN_ROWS)),
+                    logs,
+                    every=figures_every,
+                ),
                 *_ood_monitors(config, mixup, splits, logs, sources),
                 summaries.StopWhenDiverged(),
                 summaries.EpochScalars(logs),
@@ -351,7 +376,8 @@ def evaluate(
 
 def predict(network: keras.Model, images: np.ndarray) -> np.ndarray:
     """Returns probabilities `(N, K)` from raw pixels, in float32."""
-    logits = network.predict(images, batch_size=EVALUATION_BATCH, verbose=0)
+    size = batches.even_size(len(images), EVALUATION_BATCH)
+    logits = network.predict(images, batch_size=size, verbose=0)
     return np.asarray(keras.ops.softmax(logits.astype("float32")))
 
 

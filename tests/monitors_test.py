@@ -345,6 +345,14 @@ class TestFiles:
         assert [s for s, _ in tags["ood/zeros_auroc"]] == [0, 1]
         assert [s for s, _ in tags["ood/gaussian_confidences"]] == [0, 1]
 
+    def test_figures_of_some_epochs(self, tmp_path):
+        monitor = monitors.CalibrationMonitor(log_dir=tmp_path, figures_every=2)
+        fit(make_model(), monitor, epochs=3)
+        tags = summaries_test.read(tmp_path / "validation")
+        assert [s for s, _ in tags["calibration/ece"]] == [0, 1, 2]
+        drawn = tags["calibration/reliability_diagram"]
+        assert [s for s, _ in drawn] == [1]
+
     def test_no_folder_no_figures(self, monkeypatch):
         def refuse(*args, **kwargs):
             raise AssertionError("a figure was drawn")

@@ -138,13 +138,12 @@ def read_files(
         images: uint8 `(N, H, W, 3)`.
 
     Raises:
-        ValueError: If the sizes differ and `image_size` is `None`.
+        ValueError: If the sizes differ and `image_size` is `None`, or a file
+            is no whole image.
     """
     images = []
     for path in paths:
-        image = tf.io.decode_image(
-            tf.io.read_file(str(path)), channels=3, expand_animations=False
-        ).numpy()
+        image = _read_image(path)
         if image_size is not None:
             square = _centre_square(image)[np.newaxis]
             (image,) = convert_images(square, (image_size, image_size, 3))
@@ -157,6 +156,20 @@ def read_files(
             "Give `image_size`, the side of the square to resize to",
         )
     return np.stack(images)
+
+
+def _read_image(path: pathlib.Path) -> np.ndarray:
+    """Reads one file as RGB."""
+    try:
+        return tf.io.decode_image(
+            tf.io.read_file(str(path)), channels=3, expand_animations=False
+        ).numpy()
+    except tf.errors.InvalidArgumentError as error:
+        raise checks.refusal(
+            "A file of images must be a whole JPEG, PNG or BMP",
+            str(path),
+            "Delete it, or replace it by its original",
+        ) from error
 
 
 def find_images(folder: pathlib.Path) -> list[pathlib.Path]:

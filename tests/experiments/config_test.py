@@ -1,0 +1,76 @@
+"""Tests of what decides the result of a run."""
+
+import dataclasses
+import json
+
+import pytest
+
+from experiments import config as config_lib
+from experiments import datasets
+from experiments import networks
+
+REFUSED = [
+    *((name, "other") for name in config_lib.CHOICES),
+    ("alpha", -0.1),
+    ("alpha", float("nan")),
+    ("learning_rate", float("inf")),
+    ("weight_decay", -1e-4),
+    ("decay", -0.1),
+    ("epochs", 0),
+    ("epochs", 1.5),
+    ("batch_size", 0),
+    ("num_validation", 0),
+    ("num_train", -1),
+    ("seed", -1),
+    ("ood_every", -1),
+    ("warmup_epochs", -1),
+    ("mixing_warmup_epochs", -1),
+    ("corruption", 1.1),
+    ("width", 0),
+    ("dropout", 1.0),
+]
+
+
+class TestConfig:
+    @pytest.mark.parametrize(("name", "value"), REFUSED)
+    def test_refuses(self, name, value):
+        with pytest.raises(ValueError, match="must") as caught:
+            config_lib.Config(**{name: value})
+        rule, _, rest = str(caught.value).partition(". Received: ")
+        assert f"`{name}`" in rule
+        assert rest.startswith(f"{name}={value!r}. ")
+
+    @pytest.mark.parametrize("milestones", [(30, 20), (5, 5), (0, 5), (2, 9)])
+    def test_refuses_milestones_out_of_order(self, milestones):
+        with pytest.raises(ValueError, match="must rise") as caught:
+            config_lib.Config(milestones=milestones, warmup_epochs=2)
+        assert f"milestones={milestones}" in str(caught.value)
+        assert "warmup_epochs=2" in str(caught.value)
+
+    def test_survives_json(self):
+        config = config_lib.Config(
+            milestones=(3, 5), ood=("mnist", "a.npz"), width=None, alpha=1 / 3
+        )
+        text = json.dumps(config.to_json())
+        assert config_lib.Config.from_json(json.loads(text)) == config
+
+    def test_erm_mixes_nothing(self):
+        assert config_lib.Config(method="erm", alpha=1.0).effective_alpha == 0
+        assert config_lib.Config(alpha=1.0).effective_alpha == 1
+
+    def test_cannot_be_changed(self):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            config_lib.Config().seed = 3
+
+
+class TestPaperDefaults:
+    def test_are_those_of_all_data_sets(self):
+        assert set(config_lib.PAPER_DEFAULTS) == set(datasets.NAMES)
+
+    @pytest.mark.parametrize("name", config_lib.PAPER_DEFAULTS)
+    def test_are_valid(self, name):
+        config = config_lib.Config(
+            dataset=name, **config_lib.PAPER_DEFAULTS[name]
+        )
+        assert config.network in networks.BUILDERS
+        assert all(epoch < config.epochs for epoch in config.milestones)

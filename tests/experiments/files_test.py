@@ -1,0 +1,91 @@
+"""Tests of files that are whole or absent."""
+
+import errno
+
+import pytest
+
+from experiments import files
+
+
+def fail(path):
+    path.write_text("half of")
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+class TestWriteAtomically:
+    def test_makes_folders_and_the_file(self, tmp_path):
+        path = tmp_path / "deep" / "down" / "file.txt"
+        files.write_atomically(path, lambda partial: partial.write_text("new"))
+        assert path.read_text() == "new"
+
+    def test_gives_the_ending_of_the_file(self, tmp_path):
+        names = []
+
+        def write(partial):
+            names.append(partial.name)
+            partial.touch()
+
+        files.write_atomically(tmp_path / "weights.npz", write)
+        assert names[0].startswith(files.PARTIAL)
+        assert names[0].endswith(".npz")
+
+    def test_leaves_the_old_file_when_the_disk_is_full(self, tmp_path):
+        path = tmp_path / "file.txt"
+        path.write_text("old")
+        with pytest.raises(OSError, match="No space left on device"):
+            files.write_atomically(path, fail)
+        assert path.read_text() == "old"
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_says_which_file_and_what_to_do(self, tmp_path):
+        path = tmp_path / "file.txt"
+        with pytest.raises(OSError, match="must be writable") as caught:
+            files.write_atomically(path, fail)
+        assert str(path) in str(caught.value)
+        assert "Make room" in str(caught.value)
+
+    def test_says_so_when_folders_cannot_be_made(self, tmp_path):
+        (tmp_path / "file").touch()
+        with pytest.raises(OSError, match="must be writable"):
+            files.write_json(tmp_path / "file" / "record.json", {})
+
+    def test_passes_other_errors_on(self, tmp_path):
+        def write(partial):
+            raise KeyError("a bug")
+
+        with pytest.raises(KeyError):
+            files.write_atomically(tmp_path / "file.txt", write)
+        assert not any(tmp_path.iterdir())
+
+    def test_rights_are_those_of_a_plain_file(self, tmp_path):
+        (tmp_path / "plain").touch()
+        files.write_json(tmp_path / "json", {})
+        modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+        assert len(modes) == 1
+
+
+class TestRemovePartial:
+    def test_removes_what_a_kill_left(self, tmp_path):
+        (tmp_path / "logs" / "train").mkdir(parents=True)
+        (tmp_path / "logs" / "train" / f"{files.PARTIAL}77.v2").touch()
+        (tmp_path / f"{files.PARTIAL}77.npz").touch()
+        whole = tmp_path / "epoch-00001.npz"
+        whole.touch()
+        files.remove_partial(tmp_path)
+        assert [p for p in tmp_path.rglob("*") if p.is_file()] == [whole]
+
+
+class TestJson:
+    def test_round_trip(self, tmp_path):
+        value = {"history": {"loss": [0.1, 1 / 3]}, "name": "é"}
+        files.write_json(tmp_path / "record.json", value)
+        assert files.read_json(tmp_path / "record.json") == value
+
+    @pytest.mark.parametrize("content", [b"", b'{"config": {"al', b"\xff{}"])
+    def test_damage_names_the_remedy(self, content, tmp_path):
+        path = tmp_path / "record.json"
+        path.write_bytes(content)
+        message = r"record\.json must be a whole JSON file\. Received: .*\."
+        with pytest.raises(ValueError, match=message) as caught:
+            files.read_json(path)
+        assert "Delete this file and run the same" in str(caught.value)

@@ -1,0 +1,424 @@
+"""Tests of whole runs: killed, damaged, misused, on two replicas."""
+
+import collections
+import dataclasses
+import json
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from experiments import checkpoint
+from experiments import config as config_lib
+from experiments import files
+from experiments import training
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+EPOCHS = 4
+CONFIG = config_lib.Config(
+    width=4,
+    dropout=0.2,
+    epochs=EPOCHS,
+    num_train=256,
+    num_validation=100,
+    batch_size=64,
+    learning_rate=0.05,
+    schedule="cosine",
+    ood_every=2,
+)
+# Prepended to the program: what is done there is followed by a kill.
+KILL = "import os, signal; kill = lambda: os.kill(os.getpid(), 9)\n"
+WHILE_A_CHECKPOINT_IS_WRITTEN = f"""{KILL}
+import numpy as np
+savez, calls = np.savez, []
+def save(path, *args, **arrays):
+    savez(path, *args, **arrays)
+    calls.append(path)
+    if len(calls) == 2:
+        os.truncate(path, path.stat().st_size // 2)
+        kill()
+np.savez = save
+"""
+WHILE_EVENTS_ARE_REWRITTEN = f"""{KILL}
+import tensorflow as tf
+class Writer(tf.io.TFRecordWriter):
+    def write(self, record):
+        super().write(record)
+        self.flush()
+        kill()
+tf.io.TFRecordWriter = Writer
+"""
+WHILE_PREDICTIONS_ARE_WRITTEN = f"""{KILL}
+import numpy as np
+def save(path, **arrays):
+    path.write_bytes(b"PK")
+    kill()
+np.savez_compressed = save
+"""
+PROGRAM = """
+from experiments import entry
+from experiments import train
+entry.start(train.main)
+"""
+
+
+def start(workdir, before="", config=CONFIG):
+    """Starts the binary as a process of its own."""
+    flags = [f"--workdir={workdir}", "--verbose=0"]
+    for name, value in config.to_json().items():
+        if isinstance(value, bool):
+            flags.append(f"--{name}" if value else f"--no{name}")
+        elif value is not None:
+            value = ",".join(map(str, value)) if value == [] else value
+            flags.append(f"--{name}={value}")
+    return subprocess.Popen(
+        [sys.executable, "-c", before + PROGRAM, *flags],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(workdir, before="", config=CONFIG):
+    """Runs the binary to its end; returns its exit status and words."""
+    process = start(workdir, before, config)
+    words = process.communicate(timeout=500)[1]
+    return process.returncode, words
+
+
+def finish_well(workdir, config=CONFIG):
+    status, words = finish(workdir, config=config)
+    assert status == 0, words
+    return words
+
+
+def epochs_done(workdir):
+    """Returns the newest epoch on the disk, 0 before the first."""
+    found = checkpoint.find(workdir / training.CHECKPOINTS)
+    return checkpoint._epochs_done(found[-1]) if found else 0
+
+
+def kill_after(process, workdir, *, epochs, delay):
+    """Kills a process some seconds after it has saved an epoch."""
+    while process.poll() is None and epochs_done(workdir) < epochs:
+        time.sleep(0.005)
+    time.sleep(delay)
+    process.kill()
+    process.communicate()
+    return process.returncode
+
+
+def flip_byte(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def read_events(workdir):
+    """Returns (folder, tag, step) -> value of all events, each once."""
+    found = collections.Counter()
+    values = {}
+    for path in (workdir / "logs").rglob("events.out.tfevents.*"):
+        for event in checkpoint._read_events(path):
+            for value in event.summary.value:
+                key = path.parent.name, value.tag, event.step
+                found[key] += 1
+                values[key] = value.tensor.SerializeToString()
+    assert set(found.values()) == {1}, found.most_common(5)
+    return values
+
+
+def read_arrays(path):
+    with np.load(path) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def assert_same_run(workdir, expected):
+    """Asserts that a workdir holds the same results, bit by bit."""
+    one, two = (
+        files.read_json(each / "record.json") for each in (workdir, expected)
+    )
+    for name in ("config", "results", "history", "trainable_parameters"):
+        assert one[name] == two[name]
+    last = f"checkpoints/epoch-{one['config']['epochs']:05d}.npz"
+    for name in ("predictions.npz", last):
+        found, wanted = (
+            read_arrays(each / name) for each in (workdir, expected)
+        )
+        assert set(found) == set(wanted)
+        for key, values in wanted.items():
+            np.testing.assert_array_equal(found[key], values)
+    weights = [
+        keras.models.load_model(each / "model.keras").get_weights()
+        for each in (workdir, expected)
+    ]
+    for found, wanted in zip(*weights, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    assert read_events(workdir) == read_events(expected)
+    assert not list(workdir.rglob(f"{files.PARTIAL}*"))
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    """Returns the workdir of a run that nothing disturbed."""
+    workdir = tmp_path_factory.mktemp("reference")
+    finish_well(workdir)
+    return workdir
+
+
+@pytest.fixture
+def complete(reference, tmp_path):
+    """Returns a copy of that workdir, to be spoiled."""
+    return shutil.copytree(reference, tmp_path / "complete")
+
+
+class TestWorkdir:
+    def test_history_has_every_epoch(self, reference):
+        record = files.read_json(reference / "record.json")
+        history = record["history"]
+        assert {"loss", "val_ece", "val_oe", "uniform_auroc"} <= set(history)
+        assert len(history["loss"]) == len(history["val_ece"]) == EPOCHS
+        # Looked at in every second epoch.
+        assert len(history["uniform_auroc"]) == EPOCHS // 2
+
+    def test_events_have_every_epoch(self, reference):
+        events = read_events(reference)
+        for folder, tag in (
+            ("train", "epoch_loss"),
+            ("validation", "epoch_loss"),
+            ("validation", "calibration/ece"),
+        ):
+            steps = [key[2] for key in events if key[:2] == (folder, tag)]
+            assert sorted(steps) == list(range(EPOCHS))
+        steps = [key[2] for key in events if key[1] == "ood/uniform_auroc"]
+        assert sorted(steps) == [1, 3]
+
+    def test_record_tells_what_made_it(self, reference):
+        record = files.read_json(reference / "record.json")
+        assert config_lib.Config.from_json(record["config"]) == CONFIG
+        assert set(record["versions"]) == set(training.PACKAGES)
+        assert record["duration_seconds"] > 0
+        network = keras.models.load_model(reference / "model.keras")
+        assert record["trainable_parameters"] == sum(
+            variable.numpy().size for variable in network.trainable_variables
+        )
+
+    def test_saved_model_gives_the_saved_predictions(self, reference):
+        splits = training.load_splits(CONFIG, training.Sources())
+        network = keras.models.load_model(reference / "model.keras")
+        saved = read_arrays(reference / "predictions.npz")
+        found = training.predict(network, splits.test.images)
+        np.testing.assert_allclose(
+            found, saved["test_probabilities"], atol=1e-6
+        )
+        np.testing.assert_array_equal(saved["test_labels"], splits.test.labels)
+        accuracy = (found.argmax(-1) == splits.test.labels).mean()
+        results = files.read_json(reference / "record.json")["results"]
+        assert results["test_accuracy"] == pytest.approx(accuracy)
+
+    def test_figures_are_drawn(self, reference):
+        names = {path.name for path in (reference / "figures").iterdir()}
+        assert names == {"reliability.png", "confidence.png"}
+
+    def test_complete_run_is_not_run_again(self, complete, monkeypatch):
+        monkeypatch.setattr(training, "load_splits", None)
+        before = {path: path.stat().st_mtime_ns for path in complete.rglob("*")}
+        record = training.run(CONFIG, complete)
+        assert record == files.read_json(complete / "record.json")
+        for path, modified in before.items():
+            assert path.stat().st_mtime_ns == modified
+
+    def test_another_config_is_refused(self, complete):
+        config = dataclasses.replace(CONFIG, alpha=0.4, seed=1)
+        with pytest.raises(ValueError, match="belongs to one config") as caught:
+            training.run(config, complete)
+        message = str(caught.value)
+        assert "(alpha: 0.2 there, 0.4 asked, seed: 0 there, 1" in message
+        assert "Take another --workdir, or delete this one." in message
+
+    def test_truncated_record_is_refused(self, complete):
+        path = complete / "record.json"
+        path.write_bytes(path.read_bytes()[:100])
+        with pytest.raises(ValueError, match=r"record\.json must be a whole"):
+            training.run(CONFIG, complete)
+
+    def test_workdir_without_an_epoch_is_free(self, tmp_path):
+        training.claim(tmp_path, CONFIG)
+        other = dataclasses.replace(CONFIG, seed=5)
+        training.claim(tmp_path, other)
+        assert json.loads((tmp_path / "config.json").read_text())["seed"] == 5
+
+    def test_unknown_network_is_refused(self, tmp_path):
+        config = dataclasses.replace(CONFIG, network="resnet999")
+        with pytest.raises(ValueError, match="`network` must be one of"):
+            training.run(config, tmp_path)
+
+
+class TestKill:
+    def test_killed_run_ends_as_if_it_had_not_been(self, reference, tmp_path):
+        status, _ = finish(tmp_path, WHILE_A_CHECKPOINT_IS_WRITTEN)
+        assert status == -signal.SIGKILL
+        assert len(list(tmp_path.rglob(f"{files.PARTIAL}*.npz"))) == 1
+        assert len(checkpoint.find(tmp_path / "checkpoints")) == 1
+        status, _ = finish(tmp_path, WHILE_EVENTS_ARE_REWRITTEN)
+        assert status == -signal.SIGKILL
+        assert list((tmp_path / "logs").rglob(f"{files.PARTIAL}*"))
+        process = start(tmp_path)
+        status = kill_after(
+            process,
+            tmp_path,
+            epochs=EPOCHS - 1,
+            delay=random.uniform(0, 0.3),
+        )
+        assert status == -signal.SIGKILL
+        # And a disk that lies: the one before must do.
+        flip_byte(checkpoint.find(tmp_path / "checkpoints")[-1])
+        words = finish_well(tmp_path)
+        assert "is damaged (its digest is another)" in words
+        assert_same_run(tmp_path, reference)
+
+    def test_killed_after_the_last_epoch(self, reference, complete):
+        (complete / "record.json").unlink()
+        status, _ = finish(complete, WHILE_PREDICTIONS_ARE_WRITTEN)
+        assert status == -signal.SIGKILL
+        finish_well(complete)
+        assert_same_run(complete, reference)
+
+    @pytest.mark.slow
+    def test_twenty_kills(self, tmp_path):
+        config = dataclasses.replace(CONFIG, epochs=60)
+        finish_well(tmp_path / "reference", config)
+        workdir = tmp_path / "killed"
+        generator = random.Random(0)
+        for kill in range(20):
+            done = epochs_done(workdir)
+            process = start(workdir, config=config)
+            # Every fourth life ends before, or soon after, it has begun.
+            early = kill % 4 == 0
+            status = kill_after(
+                process,
+                workdir,
+                epochs=done + (0 if early else generator.randint(1, 2)),
+                delay=generator.uniform(0, 8 if early else 0.5),
+            )
+            assert status == -signal.SIGKILL
+            if kill % 5 == 4:
+                flip_byte(checkpoint.find(workdir / "checkpoints")[-1])
+        finish_well(workdir, config)
+        assert_same_run(workdir, tmp_path / "reference")
+
+
+class TestFailure:
+    def test_full_disk_ends_in_words(self, tmp_path):
+        # No file may have more than 32 KB: the first checkpoint is larger.
+        limit = (
+            "import resource\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (2**15, 2**15))\n"
+        )
+        status, words = finish(tmp_path, limit)
+        assert status == 1
+        assert "Traceback" not in words
+        assert "epoch-00001.npz must be writable. Received: " in words
+        assert "run the same command again" in words
+        assert not list(tmp_path.rglob(f"{files.PARTIAL}*"))
+
+    def test_diverging_run_stops_in_words(self, tmp_path):
+        config = dataclasses.replace(
+            CONFIG, learning_rate=1e12, schedule="constant", ood_every=0
+        )
+        with pytest.raises(
+            ValueError, match=r"must (be|stay) finite"
+        ) as caught:
+            training.run(config, tmp_path)
+        assert "earning" in str(caught.value)
+        epochs = checkpoint.find(tmp_path / "checkpoints")
+        assert len(epochs) < EPOCHS
+        for path in epochs:
+            for values in read_arrays(path).values():
+                assert np.isfinite(values).all()
+
+
+SHORT = dataclasses.replace(
+    CONFIG,
+    epochs=1,
+    dropout=0.0,
+    num_train=128,
+    num_validation=101,
+    learning_rate=0.01,
+    ood_every=0,
+    placement="host",
+)
+
+
+def train(workdir, **changes):
+    """Returns the network's weights and the history of a short run."""
+    config = dataclasses.replace(SHORT, **changes)
+    keras.utils.set_random_seed(config.seed)
+    sources = training.Sources()
+    splits = training.load_splits(config, sources)
+    network, history = training.train(config, splits, workdir, sources)
+    probabilities = training.predict(network, splits.test.images)
+    return network.get_weights(), history, probabilities
+
+
+@pytest.fixture(scope="module")
+def on_the_host(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("host"))
+
+
+def assert_close(found, expected):
+    for one, two in zip(found[0], expected[0], strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-4)
+    assert set(found[1]) == set(expected[1])
+    for name, values in expected[1].items():
+        np.testing.assert_allclose(found[1][name], values, atol=1e-3)
+    np.testing.assert_allclose(found[2], expected[2], atol=1e-3)
+
+
+class TestTrain:
+    def test_mixing_inside_the_model_gives_the_same(
+        self, on_the_host, tmp_path
+    ):
+        assert_close(train(tmp_path, placement="model"), on_the_host)
+
+    def test_two_replicas_give_the_same(self, on_the_host, tmp_path):
+        # 101 rows of validation do not divide among two.
+        found = train(tmp_path, strategy="mirrored", sync_batch_norm=True)
+        assert_close(found, on_the_host)
+
+    def test_batches_that_replicas_cannot_share_are_refused(self, tmp_path):
+        with pytest.raises(ValueError, match="Write --batch_size=64"):
+            train(tmp_path, strategy="mirrored", batch_size=63)
+
+    def test_policy_is_given_back(self, tmp_path, monkeypatch):
+        def fail(*args):
+            assert keras.config.dtype_policy().name == "mixed_bfloat16"
+            raise ValueError("stop here")
+
+        monkeypatch.setattr(training, "load_splits", fail)
+        config = dataclasses.replace(SHORT, precision="mixed_bfloat16")
+        with pytest.raises(ValueError, match="stop here"):
+            training.run(config, tmp_path)
+        assert keras.config.dtype_policy().name == "float32"
+
+    def test_epochs_on_the_disk_survive_a_full_disk(
+        self, tmp_path, monkeypatch
+    ):
+        def fail(self, step):
+            raise tf.errors.ResourceExhaustedError(None, None, "disk is full")
+
+        monkeypatch.setattr(
+            training.callbacks.CalibrationMonitor, "write", fail
+        )
+        with pytest.raises(tf.errors.ResourceExhaustedError):
+            train(tmp_path)
+        assert not checkpoint.find(tmp_path / "checkpoints")
