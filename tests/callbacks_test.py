@@ -14,7 +14,12 @@ class TestNames:
             for name, value in vars(callbacks).items()
             if inspect.isclass(value)
         }
-        assert names == {"CalibrationMonitor", "MixingSchedule", "OODMonitor"}
+        assert names == {
+            "CalibrationMonitor",
+            "MixedBatchSummary",
+            "MixingSchedule",
+            "OODMonitor",
+        }
         for name in names:
             value = getattr(callbacks, name)
             assert issubclass(value, keras.callbacks.Callback)
