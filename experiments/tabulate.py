@@ -86,7 +86,9 @@ _CHOOSE_BY = flags.DEFINE_string(
 _FIGURES = flags.DEFINE_bool(
     "figures", False, "Draw alpha against the results, a PNG a table."
 )
-_OUTPUT = flags.DEFINE_string("output", None, "A file that gets the Markdown.")
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "A file that gets the Markdown.", allow_override=True
+)
 
 
 def report(

@@ -209,15 +209,10 @@ class MixUp:
         Returns:
             replay: The plan, and the batch after it.
         """
-        inputs, targets, _ = self._encode(tf.nest.map_structure(_tensor, batch))
         position = tf.constant(epoch, tf.int64), tf.constant(step, tf.int64)
-        lam, partner = self._draw_plan(position, targets)
-        return Replay(
-            lam,
-            partner,
-            _interpolate(inputs, lam, partner),
-            self._combine(targets, lam, partner),
-        )
+        # Through `tf.data` again: tfp draws otherwise when run eagerly.
+        stage = tf.data.Dataset.from_tensors((position, tuple(batch)))
+        return Replay(*next(iter(stage.map(self._replay_element))))
 
     def restrict(self, first_epoch: int, end_epoch: int | None) -> None:
         """Mixes in epochs from `first_epoch` to before `end_epoch` only.
@@ -249,6 +244,18 @@ class MixUp:
             shift = partner - tf.range(tf.size(partner))
             inputs = {"inputs": inputs, "lam": lam, "shift": shift}
         return _pack(inputs, targets, weights)
+
+    def _replay_element(
+        self, position: tuple[tf.Tensor, tf.Tensor], element: tuple
+    ) -> Replay:
+        inputs, targets, _ = self._encode(element)
+        lam, partner = self._draw_plan(position, targets)
+        return Replay(
+            lam,
+            partner,
+            _interpolate(inputs, lam, partner),
+            self._combine(targets, lam, partner),
+        )
 
     def _leave_element(self, *element: Any) -> tuple:
         inputs, targets, weights = self._encode(element)
@@ -348,10 +355,6 @@ class MixUp:
             ),
             mixed,
         )
-
-
-def _tensor(values: Any) -> tf.Tensor:
-    return tf.convert_to_tensor(values)
 
 
 def _interpolate(values: Any, lam: tf.Tensor, partner: tf.Tensor) -> Any:

@@ -39,7 +39,9 @@ _ROWS = flags.DEFINE_integer("rows", 500, "Rows of the validation set.")
 _NUM_PARALLEL_CALLS = flags.DEFINE_integer(
     "num_parallel_calls", 2, "Batches that each pipeline makes at a time."
 )
-_OUTPUT = flags.DEFINE_string("output", None, "JSON file with all rounds.")
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "JSON file with all rounds.", allow_override=True
+)
 
 
 def describe_machine() -> dict[str, str]:
