@@ -10,7 +10,7 @@ from tf_mixup import summaries
 
 
 def read(folder):
-    """Returns {tag: [(step, value)]} of all event files, in their order."""
+    """Returns {tag: [(step, value)]} of all event files, by step."""
     found = {}
     for path in sorted(folder.glob("events*")):
         for record in tf.data.TFRecordDataset(str(path)):
@@ -18,6 +18,9 @@ def read(folder):
             for value in event.summary.value:
                 number = tf.make_ndarray(value.tensor)
                 found.setdefault(value.tag, []).append((event.step, number))
+    # Names of files end with a counter: the tenth sorts before the ninth.
+    for entries in found.values():
+        entries.sort(key=lambda entry: entry[0])
     return found
 
 
