@@ -238,12 +238,7 @@ class MixUp:
         targets = self._combine(targets, lam, partner)
         if weights is not None:
             weights = self._combine(weights, lam, partner)
-        if self.placement == "host":
-            inputs = self._mix_inputs(inputs, lam, partner)
-        else:
-            shift = partner - tf.range(tf.size(partner))
-            inputs = {"inputs": inputs, "lam": lam, "shift": shift}
-        return _pack(inputs, targets, weights)
+        return _pack(self._place(inputs, lam, partner), targets, weights)
 
     def _replay_element(
         self, position: tuple[tf.Tensor, tf.Tensor], element: tuple
@@ -260,13 +255,15 @@ class MixUp:
     def _leave_element(self, *element: Any) -> tuple:
         inputs, targets, weights = self._encode(element)
         size = _num_rows(targets)
-        if self.placement == "host":
-            lam, partner = tf.ones([size]), tf.range(size)
-            inputs = self._mix_inputs(inputs, lam, partner)
-        else:
-            shift = tf.zeros([size], tf.int32)
-            inputs = {"inputs": inputs, "lam": tf.ones([size]), "shift": shift}
+        inputs = self._place(inputs, tf.ones([size]), tf.range(size))
         return _pack(inputs, targets, weights)
+
+    def _place(self, inputs: Any, lam: tf.Tensor, partner: tf.Tensor) -> Any:
+        """Applies the plan here, or sends it along to the model."""
+        if self.placement == "host":
+            return self._mix_inputs(inputs, lam, partner)
+        shift = partner - tf.range(tf.size(partner))
+        return {"inputs": inputs, "lam": lam, "shift": shift}
 
     def _encode(self, element: tuple) -> tuple[Any, Any, Any]:
         inputs, labels, *rest = element
