@@ -8,13 +8,14 @@ from tf_mixup import mixing
 
 # Fields that take one of a few names.
 CHOICES = {
-    "method": ("erm", "mixup"),
+    "method": ("erm", "mixup", "cutmix", "regmixup"),
     "per": ("batch", "sample"),
     "partner": mixing.PARTNERS,
     "target": ("mixed", "nearest"),
     "optimizer": ("sgd", "adam"),
     "schedule": ("steps", "cosine", "constant"),
     "augmentation": ("none", "standard"),
+    "corruption_kind": ("uniform", "class_map"),
     "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
     "strategy": ("none", "mirrored"),
     "placement": ("auto", "host", "model"),
@@ -30,12 +31,20 @@ class Config:
         network: Name of a network.
         width: Channels of the network's first layers; None for its default.
         dropout: Rate of dropout; None for the network's default.
-        method: `"erm"` (no mixing) or `"mixup"`.
+        method: `"erm"` (no mixing), `"mixup"`, `"cutmix"`, or `"regmixup"`:
+            clean and mixed rows in one batch.
         alpha: Concentration of the mixing coefficients; 0 does not mix.
+        points: Rows in a mixture: 2, or d + 1 for d-Mixup.
+        mix_layers: Names of layers whose outputs are mixed, one of them drawn
+            for each batch; empty for the inputs.
         per: One coefficient for each `"batch"` or each `"sample"`.
         partner: Who is mixed: `"random"`, `"same_class"`, `"different_class"`.
         target: `"mixed"`, or `"nearest"` to mix the inputs only.
         mixing_warmup_epochs: First epochs, without mixing.
+        label_smoothing: Share of each label spread over the other classes.
+        entropy_weight: Weight of the entropy in the loss (ERL's kappa).
+        mc_passes: Forward passes with dropout for Monte Carlo predictions,
+            at the end; 0 for none.
         epochs: Passes over the training set.
         batch_size: Rows in a step, over all replicas.
         optimizer: `"sgd"` (Nesterov momentum .9) or `"adam"`.
@@ -50,6 +59,8 @@ class Config:
         num_train: Training images, drawn by the seed; 0 for all.
         num_validation: Images carved from the training set.
         corruption: Share of training labels that is drawn anew.
+        corruption_kind: `"uniform"` over all classes, or `"class_map"`: each
+            class has one fixed wrong class.
         precision: Keras' dtype policy.
         strategy: `"none"` or `"mirrored"`.
         sync_batch_norm: Whether batch statistics span the replicas.
@@ -65,10 +76,15 @@ class Config:
     dropout: float | None = None
     method: str = "mixup"
     alpha: float = 0.2
+    points: int = 2
+    mix_layers: tuple[str, ...] = ()
     per: str = "batch"
     partner: str = "random"
     target: str = "mixed"
     mixing_warmup_epochs: int = 0
+    label_smoothing: float = 0.0
+    entropy_weight: float = 0.0
+    mc_passes: int = 0
     epochs: int = 30
     batch_size: int = 128
     optimizer: str = "sgd"
@@ -82,6 +98,7 @@ class Config:
     num_train: int = 0
     num_validation: int = 300
     corruption: float = 0.0
+    corruption_kind: str = "uniform"
     precision: str = "float32"
     strategy: str = "none"
     sync_batch_norm: bool = False
@@ -93,7 +110,13 @@ class Config:
     def __post_init__(self) -> None:
         """Refuses what no run could mean."""
         self._check_names()
-        for name in ("alpha", "learning_rate", "weight_decay", "decay"):
+        for name in (
+            "alpha",
+            "learning_rate",
+            "weight_decay",
+            "decay",
+            "entropy_weight",
+        ):
             checks.real_at_least(
                 name, getattr(self, name), 0, remedy="Write 0 to leave it out"
             )
@@ -107,13 +130,16 @@ class Config:
             "ood_every",
             "warmup_epochs",
             "mixing_warmup_epochs",
+            "mc_passes",
         ):
             checks.integer_at_least(
                 name, getattr(self, name), 0, remedy="Count from 0"
             )
-        checks.real_between(
-            "corruption", self.corruption, 0, 1, remedy="It is a share"
-        )
+        for name in ("corruption", "label_smoothing"):
+            checks.real_between(
+                name, getattr(self, name), 0, 1, remedy="It is a share"
+            )
+        self._check_method()
         self._check_network()
         rising = (self.warmup_epochs, *self.milestones)
         if sorted(set(rising)) != list(rising):
@@ -127,6 +153,24 @@ class Config:
     def _check_names(self) -> None:
         for name, choices in CHOICES.items():
             checks.one_of(name, getattr(self, name), choices)
+
+    def _check_method(self) -> None:
+        checks.integer_at_least(
+            "points", self.points, 2, remedy="Write 2 to mix pairs"
+        )
+        if self.label_smoothing and self.entropy_weight:
+            raise checks.refusal(
+                "One loss at a time",
+                f"label_smoothing={self.label_smoothing} and"
+                f" entropy_weight={self.entropy_weight}",
+                "Leave one of them out",
+            )
+        if self.mix_layers and self.method != "mixup":
+            raise checks.refusal(
+                "`mix_layers` are mixed by mixup",
+                f"mix_layers={self.mix_layers!r} with method={self.method!r}",
+                "Write --method=mixup",
+            )
 
     def _check_network(self) -> None:
         if self.width is not None:

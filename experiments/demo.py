@@ -17,6 +17,7 @@ import pathlib
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -31,7 +32,9 @@ import numpy as np
 from experiments import comparison
 from experiments import config as config_lib
 from experiments import entry
+from experiments import outputs as outputs_lib
 from experiments import training
+from experiments.outputs import Outputs
 from tf_mixup import calibration
 from tf_mixup import plots
 from tf_mixup import scores
@@ -123,11 +126,11 @@ class Outcome(NamedTuple):
 
     Attributes:
         results: The numbers of each run.
-        predictions: The contents of each `predictions.npz`.
+        outputs: What each network said.
     """
 
     results: list[dict[str, float]]
-    predictions: list[dict[str, np.ndarray]]
+    outputs: list[Outputs]
 
     def values(self, key: str) -> np.ndarray:
         """Returns one result of each run, `(S,)`."""
@@ -137,9 +140,9 @@ class Outcome(NamedTuple):
         """Returns the mean of one result over seeds."""
         return float(self.values(key).mean())
 
-    def pool(self, key: str) -> np.ndarray:
-        """Returns an array of all runs' predictions, end to end."""
-        return np.concatenate([each[key] for each in self.predictions])
+    def pool(self, choose: Callable[[Outputs], np.ndarray]) -> np.ndarray:
+        """Returns an array of each run's outputs, end to end."""
+        return np.concatenate([choose(each) for each in self.outputs])
 
 
 Outcomes = Mapping[Arm, Outcome]
@@ -205,8 +208,8 @@ def train(
             "(done before)" if complete else f"({seconds:.0f} s)",
         )
         outcomes[arm].results.append(results)
-        with np.load(folder / "predictions.npz") as archive:
-            outcomes[arm].predictions.append(dict(archive))
+        outputs = outputs_lib.read(folder / training.PREDICTIONS)
+        outcomes[arm].outputs.append(outputs)
     return outcomes
 
 
@@ -234,12 +237,12 @@ def judge(arm: Arm, outcome: Outcome) -> str:
     """Says which way the networks of an arm err, if they do."""
     limits = [
         scores.null_calibration_error(
-            each["test_probabilities"].max(-1),
+            each.confidence("test"),
             num_bins=CONVENTION.num_bins,
             edges=CONVENTION.edges,
             seed=0,
         ).high
-        for each in outcome.predictions
+        for each in outcome.outputs
     ]
     limit = float(np.mean(limits))
     ece = outcome.mean("test_ece")
@@ -318,8 +321,8 @@ def draw(outcomes: Outcomes, workdir: pathlib.Path) -> list[pathlib.Path]:
     """
     tables, sets = {}, {}
     for arm, outcome in outcomes.items():
-        labels = outcome.pool("test_labels")
-        probabilities = outcome.pool("test_probabilities")
+        labels = outcome.pool(lambda run: run.labels["test"])
+        probabilities = outcome.pool(lambda run: run.probabilities("test"))
         confidence = probabilities.max(-1)
         right = probabilities.argmax(-1) == labels
         title = (
@@ -334,7 +337,9 @@ def draw(outcomes: Outcomes, workdir: pathlib.Path) -> list[pathlib.Path]:
         )
         sets[str(arm)] = {
             "right answers": confidence[right],
-            "Gaussian noise": outcome.pool("ood_gaussian_confidence"),
+            "Gaussian noise": outcome.pool(
+                lambda run: run.confidence("ood_gaussian")
+            ),
             "wrong answers": confidence[~right],
         }
     figures = {

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from experiments.outputs import OOD
+from experiments.outputs import Outputs
 from tf_mixup import calibration
 from tf_mixup import ood
 from tf_mixup import predictions
@@ -9,6 +11,34 @@ from tf_mixup import scores
 
 # Another name for the two tables of bins that every result is given in.
 CONVENTIONS = {"": "guo", "_100": "paper"}
+
+
+def measure_outputs(outputs: Outputs) -> dict[str, float]:
+    """Measures everything that a network said.
+
+    Args:
+        outputs: Logits and labels.
+
+    Returns:
+        results: `measure` of `validation_` and `test_`, `measure_ood` of each
+            set, and `measure_posterior` where the truth is known.
+    """
+    results: dict[str, float] = {}
+    for name in ("validation", "test"):
+        results |= measure(
+            outputs.labels[name],
+            outputs.probabilities(name),
+            prefix=f"{name}_",
+        )
+    inside = outputs.confidence("test")
+    for name in outputs.ood_names:
+        outside = outputs.confidence(OOD + name)
+        results |= measure_ood(inside, outside, prefix=f"{name}_")
+    if outputs.posterior is not None:
+        results |= measure_posterior(
+            outputs.posterior, outputs.probabilities("test")
+        )
+    return results
 
 
 def measure(
@@ -23,9 +53,9 @@ def measure(
 
     Returns:
         results: Accuracy, mean confidence, negative log-likelihood in nats,
-            Brier score, signed gap, and for 15 bins and 100 (`_100`) ECE, OE
-            and the null ECE, which calibrated predictions of these
-            confidences would show.
+            Brier score, signed gap, adaptive ECE (15 bins of equally many
+            rows), and for 15 bins and 100 (`_100`) ECE, OE and the null ECE,
+            which calibrated predictions of these confidences would show.
     """
     nll = predictions.negative_log_likelihood(labels, probabilities)
     brier = predictions.brier_score(labels, probabilities)
@@ -33,7 +63,13 @@ def measure(
         "nll": float(np.mean(np.asarray(nll, np.float64))),
         "brier": float(np.mean(np.asarray(brier, np.float64))),
     }
-    confidence = np.max(probabilities, axis=-1)
+    confidence, correct = (
+        np.asarray(column)
+        for column in predictions.top_label(labels, probabilities)
+    )
+    results["adaptive_ece"] = scores.adaptive_calibration_error(
+        confidence, correct
+    )
     for suffix, name in CONVENTIONS.items():
         convention = calibration.CONVENTIONS[name]
         bins = calibration.bin_predictions(
@@ -81,4 +117,32 @@ def measure_ood(
         f"{prefix}auroc": ood.auroc(inside, outside),
         f"{prefix}aupr": ood.aupr_in(inside, outside),
         f"{prefix}fpr95": ood.fpr_at_95_tpr(inside, outside),
+    }
+
+
+def measure_posterior(
+    posterior: np.ndarray, probabilities: np.ndarray
+) -> dict[str, float]:
+    """Measures the distance to the true probabilities of the classes.
+
+    Args:
+        posterior: Bayes' probabilities `(N, K)` of the test set.
+        probabilities: `(N, K)`.
+
+    Returns:
+        results: `bayes_nll`, the cross-entropy of the best possible
+            predictions; `bayes_kl`, what these predictions cost more, in
+            nats; `bayes_gap`, the mean distance of the confidence from the
+            true probability of the predicted class.
+    """
+    tiny = np.finfo(np.float32).tiny
+    truth = np.asarray(posterior, np.float64)
+    wide = np.maximum(np.asarray(probabilities, np.float64), tiny)
+    logs = np.log(np.maximum(truth, tiny))
+    predicted = wide.argmax(axis=-1)[:, np.newaxis]
+    gaps = np.take_along_axis(wide - truth, predicted, axis=-1)
+    return {
+        "bayes_nll": float(-(truth * logs).sum(axis=-1).mean()),
+        "bayes_kl": float((truth * (logs - np.log(wide))).sum(-1).mean()),
+        "bayes_gap": float(np.abs(gaps).mean()),
     }

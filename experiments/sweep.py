@@ -1,9 +1,9 @@
 r"""Runs the `Config`s of a table; goes on where it was stopped.
 
 Command:
-    python -m experiments.sweep --table=alpha_sweep_small --data_dir=DIR \
-        --workdir=runs/alpha_sweep_small
-    python -m experiments.sweep --table=alpha_sweep_small --dry_run
+    python -m experiments.sweep --table=image_calibration --data_dir=DIR \
+        --workdir=runs/image_calibration
+    python -m experiments.sweep --table=image_calibration --dry_run
 
 Each run is a process and has a folder of its own; complete ones are skipped,
 a broken one does not stop the others.
@@ -28,9 +28,8 @@ from experiments import datasets
 from experiments import entry
 from experiments import files
 from experiments import training
-from experiments.papers import calibration as calibration_paper
-
-TABLES = calibration_paper.TABLES
+from experiments.papers import TABLES
+from experiments.papers.tables import SCALES
 
 _TABLE = flags.DEFINE_enum(
     "table", None, tuple(TABLES), "Which runs.", required=True
@@ -45,6 +44,12 @@ _DATA_DIR = flags.DEFINE_string(
 _DOWNLOAD = flags.DEFINE_bool(
     "download", False, "Fetch data sets that are missing.", allow_override=True
 )
+_SCALE = flags.DEFINE_enum(
+    "scale",
+    "small",
+    SCALES,
+    "Hours on two CPU cores, or the paper's settings on GPUs.",
+)
 _SEEDS = flags.DEFINE_integer("seeds", None, "How many; the table's default.")
 _JOBS = flags.DEFINE_integer(
     "jobs", 1, "Runs at a time; each gets its share of the cores."
@@ -57,8 +62,18 @@ _DRY_RUN = flags.DEFINE_bool(
 
 
 def run_name(config: config_lib.Config) -> str:
-    """Returns a folder's name: readable, and another for each config."""
-    text = json.dumps(config.to_json(), sort_keys=True)
+    """Returns a folder's name: readable, and another for each config.
+
+    Fields that have their default are left out, so that a field which is new
+    leaves the names of older runs as they are.
+    """
+    defaults = config_lib.Config().to_json()
+    fields = {
+        name: value
+        for name, value in config.to_json().items()
+        if value != defaults[name]
+    }
+    text = json.dumps(fields, sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     dataset = config.dataset.replace("/", "_")
     return (
@@ -189,8 +204,7 @@ def describe(
 
 def main() -> None:
     """Runs or describes the table that the flags name."""
-    options = {} if _SEEDS.value is None else {"seeds": _SEEDS.value}
-    configs = TABLES[_TABLE.value](**options)
+    configs = TABLES[_TABLE.value].configs(_SCALE.value, _SEEDS.value)
     workdir = pathlib.Path(_WORKDIR.value)
     sources = training.Sources(
         data_dir=_DATA_DIR.value, download=_DOWNLOAD.value

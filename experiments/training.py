@@ -6,6 +6,7 @@ import logging
 import math
 import pathlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -21,15 +22,19 @@ from experiments import evaluation
 from experiments import files
 from experiments import networks
 from experiments import optimizers
+from experiments import outputs as outputs_lib
 from experiments import summaries
+from experiments.outputs import Outputs
 from tf_mixup import calibration
 from tf_mixup import callbacks
 from tf_mixup import checks
 from tf_mixup import layers
+from tf_mixup import losses
 from tf_mixup import metrics
 from tf_mixup import ood
 from tf_mixup import pipeline
 from tf_mixup import plots
+from tf_mixup import posthoc
 
 EVALUATION_BATCH = 500
 OOD_ROWS = 2000
@@ -37,6 +42,8 @@ OOD_ROWS = 2000
 NUM_FIGURES = 5
 SHOWN_ROWS = 8
 CHECKPOINTS = "checkpoints"
+PREDICTIONS = "predictions.npz"
+MC_PREDICTIONS = "mc_predictions.npz"
 PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "numpy")
 
 
@@ -126,7 +133,8 @@ def claim(workdir: pathlib.Path, config: config_lib.Config) -> None:
     if not path.exists() or not any(each.exists() for each in results):
         files.write_json(path, wanted)
         return
-    found = files.read_json(path)
+    # An older run lacks fields that had only their default then.
+    found = config_lib.Config().to_json() | files.read_json(path)
     differing = [
         name
         for name in sorted({*found, *wanted})
@@ -154,6 +162,7 @@ def load_splits(config: config_lib.Config, sources: Sources) -> datasets.Splits:
         num_train=config.num_train or None,
         num_validation=config.num_validation,
         corruption=config.corruption,
+        corruption_kind=config.corruption_kind,
     )
 
 
@@ -168,7 +177,7 @@ def build_network(
         "synchronized": config.sync_batch_norm or None,
     }
     return networks.BUILDERS[config.network](
-        splits.train.images.shape[1:],
+        splits.train.inputs.shape[1:],
         splits.num_classes,
         mean=splits.mean,
         std=splits.std,
@@ -212,7 +221,7 @@ def train(
             model = layers.training_twin(network)
         model.compile(
             optimizers.build_optimizer(config, steps),
-            keras.losses.CategoricalCrossentropy(from_logits=True),
+            build_loss(config),
             metrics=["accuracy", metrics.CalibrationBins(from_logits=True)],
         )
         saver = checkpoint.Checkpoint(workdir / CHECKPOINTS)
@@ -250,6 +259,19 @@ def train(
             ],
         )
     return network, saver.history
+
+
+def build_loss(config: config_lib.Config) -> keras.losses.Loss:
+    """Returns the loss of a run, on logits and mixed targets."""
+    if config.label_smoothing:
+        return losses.SmoothedCrossentropy(
+            config.label_smoothing, from_logits=True
+        )
+    if config.entropy_weight:
+        return losses.EntropyRegularized(
+            config.entropy_weight, from_logits=True
+        )
+    return keras.losses.CategoricalCrossentropy(from_logits=True)
 
 
 def build_mixup(
@@ -296,7 +318,7 @@ def _ood_monitors(
     return [
         callbacks.OODMonitor(
             {name: prepare(images) for name, images in sets.items()},
-            reference=prepare(splits.validation.images),
+            reference=prepare(splits.validation.inputs),
             noise=(),
             from_logits=True,
             every=config.ood_every,
@@ -315,10 +337,12 @@ def load_ood(
         sets: Name -> uint8 images; `gaussian` and `uniform` noise with the
             training images' mean and variance, and those of `config.ood`.
     """
-    shape = splits.train.images.shape[1:]
+    shape = splits.train.inputs.shape[1:]
+    if len(shape) != 3:
+        return {}  # Noise is drawn for images.
     sets = {
         kind: ood.noise_like(
-            splits.train.images, kind=kind, num_rows=OOD_ROWS, seed=config.seed
+            splits.train.inputs, kind=kind, num_rows=OOD_ROWS, seed=config.seed
         )
         for kind in ("gaussian", "uniform")
     }
@@ -347,52 +371,68 @@ def evaluate(
             on unmixed training images, against the labels it was trained on),
             and for each out-of-distribution set.
     """
-    predictions: dict[str, np.ndarray] = {}
-    results: dict[str, float] = {}
-    for name in ("validation", "test"):
-        images, labels = getattr(splits, name)
-        probabilities = predict(network, images)
-        predictions[f"{name}_labels"] = labels
-        predictions[f"{name}_probabilities"] = probabilities
-        results |= evaluation.measure(labels, probabilities, prefix=f"{name}_")
-    classes = predict(network, splits.train.images).argmax(-1)
+    sets = {"validation": splits.validation.inputs, "test": splits.test.inputs}
+    sets |= {
+        outputs_lib.OOD + name: images
+        for name, images in load_ood(config, splits, sources).items()
+    }
+    labels = {
+        "validation": splits.validation.labels,
+        "test": splits.test.labels,
+    }
+    if config.corruption:
+        labels["validation_noisy"] = noisy_validation_labels(config, splits)
+
+    def collect(predict: Callable[[np.ndarray], np.ndarray]) -> Outputs:
+        logits = {name: predict(inputs) for name, inputs in sets.items()}
+        return Outputs(logits, labels, splits.test_posterior)
+
+    outputs = collect(lambda inputs: predict_logits(network, inputs))
+    results = evaluation.measure_outputs(outputs)
+    classes = predict_logits(network, splits.train.inputs).argmax(-1)
     results["train_accuracy"] = float((classes == splits.train.labels).mean())
-    inside = predictions["test_probabilities"].max(-1)
-    for name, images in load_ood(config, splits, sources).items():
-        outside = predict(network, images).max(-1)
-        predictions[f"ood_{name}_confidence"] = outside
-        results |= evaluation.measure_ood(inside, outside, prefix=f"{name}_")
-    files.write_atomically(
-        workdir / "predictions.npz",
-        lambda partial: np.savez_compressed(
-            partial, allow_pickle=False, **predictions
-        ),
-    )
+    outputs_lib.write(outputs, workdir / PREDICTIONS)
+    if config.mc_passes:
+        dropout = posthoc.MonteCarloDropout(
+            network, passes=config.mc_passes, seed=config.seed
+        )
+        averaged = collect(lambda inputs: np.log(dropout.predict(inputs)))
+        outputs_lib.write(averaged, workdir / MC_PREDICTIONS)
     files.write_atomically(workdir / "model.keras", network.save)
-    draw_figures(predictions, workdir / "figures")
+    draw_figures(outputs, workdir / "figures")
     logging.info("Results: %s", results)
     return results
 
 
-def predict(network: keras.Model, images: np.ndarray) -> np.ndarray:
-    """Returns probabilities `(N, K)` from raw pixels, in float32."""
-    size = batches.even_size(len(images), EVALUATION_BATCH)
-    logits = network.predict(images, batch_size=size, verbose=0)
-    return np.asarray(keras.ops.softmax(logits.astype("float32")))
-
-
-def draw_figures(
-    predictions: dict[str, np.ndarray], directory: pathlib.Path
-) -> None:
-    """Draws the test set's reliability and all sets' confidences."""
-    probabilities = predictions["test_probabilities"]
-    bins = calibration.bin_predictions(
-        predictions["test_labels"], probabilities
+def noisy_validation_labels(
+    config: config_lib.Config, splits: datasets.Splits
+) -> np.ndarray:
+    """Returns validation labels corrupted as the training labels are."""
+    noisy = datasets.corrupt(
+        splits,
+        config.corruption,
+        seed=config.seed,
+        kind=config.corruption_kind,
+        validation=True,
     )
-    confidences = {"test": probabilities.max(-1)} | {
-        name.removeprefix("ood_").removesuffix("_confidence"): values
-        for name, values in predictions.items()
-        if name.startswith("ood_")
+    return noisy.validation.labels
+
+
+def predict_logits(network: keras.Model, inputs: np.ndarray) -> np.ndarray:
+    """Returns logits `(N, K)` in float32."""
+    size = batches.even_size(len(inputs), EVALUATION_BATCH)
+    logits = network.predict(inputs, batch_size=size, verbose=0)
+    return np.asarray(logits, np.float32)
+
+
+def draw_figures(outputs: Outputs, directory: pathlib.Path) -> None:
+    """Draws the test set's reliability and all sets' confidences."""
+    bins = calibration.bin_predictions(
+        outputs.labels["test"], outputs.probabilities("test")
+    )
+    confidences = {"test": outputs.confidence("test")} | {
+        name: outputs.confidence(outputs_lib.OOD + name)
+        for name in outputs.ood_names
     }
     plots.save_figure(
         plots.reliability_diagram(bins), directory / "reliability.png"

@@ -240,6 +240,7 @@ class CalibrationMonitor(Monitor):
         """Writes values and figures."""
         values = {key[len("val_") :]: x for key, x in self.values.items()}
         summaries.write_scalars(values, step=step, name="calibration")
+        summaries.write_table(self._metric.fine_bins(), step=step)
         if (step + 1) % self._figures_every == 0:
             summaries.write_bins(self._metric.bins(), step=step)
 

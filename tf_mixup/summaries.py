@@ -9,6 +9,8 @@ Nothing is written, and no figure drawn, where there is no default writer.
 Tags never are `epoch_*`, which `keras.callbacks.TensorBoard` writes.
 """
 
+import os
+import pathlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from typing import Any
@@ -16,11 +18,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_mixup import calibration
 from tf_mixup import checks
 from tf_mixup import plots
 
 if TYPE_CHECKING:
     import matplotlib.figure
+
+_TABLE = "table"
 
 
 def write_scalars(values: Mapping[str, float], *, step: int, name: str) -> None:
@@ -57,6 +62,55 @@ def write_bins(bins: Any, *, step: int, name: str = "calibration") -> None:
     }
     for tag, figure in figures.items():
         write_figure(f"{name}/{tag}", figure, step=step)
+
+
+def write_table(bins: Any, *, step: int, name: str = "calibration") -> None:
+    """Writes the sums of a table of bins, for `read_tables`.
+
+    A table is small, so it can be written each epoch, and any figure of any
+    epoch be drawn when training is long over.
+
+    Args:
+        bins: `calibration.Bins` of shape `(M,)`.
+        step: Position on TensorBoard's axis, e.g. the epoch.
+        name: What the tag begins with. Defaults to `"calibration"`.
+    """
+    sums = np.stack([np.asarray(part, np.float64) for part in bins])
+    tf.summary.write(f"{name}/{_TABLE}", sums, step=step)
+
+
+def read_tables(
+    log_dir: str | os.PathLike[str], *, name: str = "calibration"
+) -> dict[int, calibration.Bins]:
+    """Reads the tables that `write_table` wrote.
+
+    Args:
+        log_dir: Folder of event files, e.g. `logs/validation`.
+        name: What the tag begins with. Defaults to `"calibration"`.
+
+    Returns:
+        tables: Step -> `calibration.Bins` of float64 `(M,)`, in the order of
+            steps; of a step that was written twice the later.
+
+    Raises:
+        FileNotFoundError: If there is no event file.
+    """
+    paths = sorted(pathlib.Path(log_dir).glob("events.out.tfevents.*"))
+    if not paths:
+        raise FileNotFoundError(
+            "A folder of events must hold some. Received:"
+            f" {str(log_dir)!r} without any. Give `log_dir` of"
+            " `callbacks.CalibrationMonitor` and its subfolder `validation`."
+        )
+    tables: dict[int, calibration.Bins] = {}
+    for path in paths:
+        for record in tf.data.TFRecordDataset(str(path)):
+            event = tf.compat.v1.Event.FromString(record.numpy())
+            for value in event.summary.value:
+                if value.tag == f"{name}/{_TABLE}":
+                    sums = tf.make_ndarray(value.tensor)
+                    tables[event.step] = calibration.Bins(*sums)
+    return dict(sorted(tables.items()))
 
 
 def write_confidences(

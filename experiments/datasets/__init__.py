@@ -39,13 +39,14 @@ def load(
     num_validation: int | None = None,
     num_train: int | None = None,
     corruption: float = 0.0,
+    corruption_kind: str = "uniform",
     image_size: int | None = None,
 ) -> Splits:
     """Loads a data set: training, validation and test arrays.
 
     Validation is carved from the training set by `seed` (see
     `splits.carve`), test is the official test set. Only training labels are
-    corrupted, uniformly over all classes; `corrupt` knows other ways.
+    corrupted; see `corrupt`.
 
     Args:
         name: One of `NAMES`, or `folder:PATH` of `CLASS/*` or of
@@ -58,6 +59,7 @@ def load(
             `None`.
         num_train: Training rows; all the others if `None`.
         corruption: Probability that a training label is redrawn.
+        corruption_kind: How; see `corrupt`.
         image_size: Side to which all images are resized; `None` keeps them.
 
     Returns:
@@ -69,14 +71,14 @@ def load(
     """
     train, test = _read(name, data_dir, download, image_size)
     if image_size is not None:
-        shape = (image_size, image_size, train.images.shape[-1])
+        shape = (image_size, image_size, train.inputs.shape[-1])
         train, test = (
-            part._replace(images=images.convert_images(part.images, shape))
+            part._replace(inputs=images.convert_images(part.inputs, shape))
             for part in (train, test)
         )
     # From all training labels: a small subset may lack a class.
     num_classes = int(train.labels.max()) + 1
-    mean, std = _pixel_statistics(name, train.images)
+    mean, std = _pixel_statistics(name, train.inputs)
     train, validation = splits.carve(
         train, num_validation=num_validation, num_train=num_train, seed=seed
     )
@@ -91,7 +93,9 @@ def load(
         true_labels=train.labels,
         corrupted=np.zeros(len(train.labels), bool),
     )
-    return corrupt(clean, corruption, seed=seed) if corruption else clean
+    if not corruption:
+        return clean
+    return corrupt(clean, corruption, seed=seed, kind=corruption_kind)
 
 
 def load_ood(
@@ -131,7 +135,7 @@ def load_ood(
         # Photographs differ in size: squares at once, stretched only then.
         found = images.read_files(paths, image_size=max(input_shape[:2]))
     else:
-        found = _read(name, data_dir, download, None)[1].images
+        found = _read(name, data_dir, download, None)[1].inputs
     if num_rows is not None:
         order = np.random.default_rng(seed).permutation(len(found))
         found = found[order[:num_rows]]

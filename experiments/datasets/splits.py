@@ -1,4 +1,4 @@
-"""Arrays of labelled images, their split by a seed, and label corruption.
+"""Arrays of labelled rows, their split by a seed, and label corruption.
 
 Letters: N rows, H and W sides, C channels, K classes.
 """
@@ -15,19 +15,20 @@ _SPLIT_STREAM, _CORRUPTION_STREAM = range(2)
 
 
 class Arrays(NamedTuple):
-    """Labelled images in memory.
+    """Labelled rows in memory.
 
     Attributes:
-        images: uint8 `(N, H, W, C)`.
+        inputs: Images, uint8 `(N, H, W, C)`; sentences, int32 ids `(N, L)`;
+            or float32 features `(N, D)`.
         labels: int32 `(N,)` in `[0, K - 1]`.
     """
 
-    images: np.ndarray
+    inputs: np.ndarray
     labels: np.ndarray
 
     def take(self, rows: np.ndarray) -> "Arrays":
         """Returns the chosen rows, in the order given."""
-        return Arrays(self.images[rows], self.labels[rows])
+        return Arrays(self.inputs[rows], self.labels[rows])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,9 @@ class Splits:
         true_labels: Labels of `train` before any corruption, `(N,)`.
         corrupted: Bool `(N,)`: where the label of `train` was redrawn, also
             when the draw gave the true class again.
+        test_posterior: True probabilities of the test rows' classes,
+            `(N, K)`, where the data are drawn from a known law.
+        vocabulary: Words by id, for sentences.
     """
 
     name: str
@@ -56,6 +60,8 @@ class Splits:
     std: tuple[float, ...]
     true_labels: np.ndarray
     corrupted: np.ndarray
+    test_posterior: np.ndarray | None = None
+    vocabulary: tuple[str, ...] = ()
 
 
 def carve(

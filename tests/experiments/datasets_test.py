@@ -75,16 +75,16 @@ class TestCarve:
     def test_rows_are_shared_out_once(self):
         train, validation = splits.carve(rows(50), seed=0)
         assert len(validation.labels) == 5
-        both = np.concatenate([train.images, validation.images]).ravel()
+        both = np.concatenate([train.inputs, validation.inputs]).ravel()
         np.testing.assert_array_equal(np.sort(both), np.arange(50))
 
     def test_labels_stay_with_their_images(self):
         for part in splits.carve(rows(50), num_validation=20, seed=1):
-            np.testing.assert_array_equal(part.labels, part.images.ravel() % 4)
+            np.testing.assert_array_equal(part.labels, part.inputs.ravel() % 4)
 
     def test_the_seed_decides(self):
         one, same, other = (
-            splits.carve(rows(50), seed=seed)[0].images for seed in (3, 3, 4)
+            splits.carve(rows(50), seed=seed)[0].inputs for seed in (3, 3, 4)
         )
         np.testing.assert_array_equal(one, same)
         assert np.any(one != other)
@@ -94,8 +94,8 @@ class TestCarve:
             rows(50), num_validation=10, num_train=7, seed=0
         )
         large, same = splits.carve(rows(50), num_validation=10, seed=0)
-        np.testing.assert_array_equal(small.images, large.images[:7])
-        np.testing.assert_array_equal(validation.images, same.images)
+        np.testing.assert_array_equal(small.inputs, large.inputs[:7])
+        np.testing.assert_array_equal(validation.inputs, same.inputs)
 
     def test_no_validation(self):
         train, validation = splits.carve(rows(5), num_validation=0, seed=0)
@@ -187,28 +187,28 @@ class TestDigits:
         ]
         # 1,797 digits: a fifth to test, a tenth of the rest to validation.
         assert sizes == [1_295, 143, 359]
-        assert digits.train.images.shape[1:] == (8, 8, 1)
-        assert digits.train.images.dtype == np.uint8
-        assert digits.train.images.max() == 255
+        assert digits.train.inputs.shape[1:] == (8, 8, 1)
+        assert digits.train.inputs.dtype == np.uint8
+        assert digits.train.inputs.max() == 255
         assert digits.train.labels.dtype == np.int32
         assert digits.num_classes == 10
         assert not digits.corrupted.any()
 
     def test_the_test_set_does_not_depend_on_the_seed(self):
         one, other = (datasets.load("digits", seed=seed) for seed in (0, 1))
-        np.testing.assert_array_equal(one.test.images, other.test.images)
-        assert np.any(one.train.images != other.train.images)
+        np.testing.assert_array_equal(one.test.inputs, other.test.inputs)
+        assert np.any(one.train.inputs != other.train.inputs)
 
     def test_statistics_are_those_of_the_pixels(self):
         digits = datasets.load("digits", num_validation=0)
-        np.testing.assert_allclose(digits.mean, digits.train.images.mean())
-        np.testing.assert_allclose(digits.std, digits.train.images.std())
+        np.testing.assert_allclose(digits.mean, digits.train.inputs.mean())
+        np.testing.assert_allclose(digits.std, digits.train.inputs.std())
 
     def test_corruption_and_size(self):
         digits = datasets.load(
             "digits", corruption=0.5, num_train=200, image_size=16
         )
-        assert digits.train.images.shape == (200, 16, 16, 1)
+        assert digits.train.inputs.shape == (200, 16, 16, 1)
         assert 60 < digits.corrupted.sum() < 140
 
 
@@ -226,11 +226,11 @@ class TestTfds:
         loaded = datasets.load(
             name, data_dir=data_dir / "tfds", num_validation=0
         )
-        assert loaded.train.images.shape == (size, *shape)
-        assert loaded.test.images.shape == (10_000, *shape)
+        assert loaded.train.inputs.shape == (size, *shape)
+        assert loaded.test.inputs.shape == (10_000, *shape)
         assert np.bincount(loaded.test.labels).tolist() == [1_000] * 10
         # Every fifth image is enough for two digits of 255.
-        pixels = loaded.train.images[::5].reshape(-1, shape[-1])
+        pixels = loaded.train.inputs[::5].reshape(-1, shape[-1])
         np.testing.assert_allclose(pixels.mean(axis=0), loaded.mean, atol=0.5)
         np.testing.assert_allclose(pixels.std(axis=0), loaded.std, atol=0.5)
 
@@ -249,7 +249,7 @@ class TestTfds:
         with pytest.raises(FileNotFoundError):
             datasets.load("mnist")
         loaded = datasets.load("mnist", download=True, num_validation=1)
-        assert loaded.train.images.shape == (3, 2, 2, 1)
+        assert loaded.train.inputs.shape == (3, 2, 2, 1)
         assert loaded.train.labels.dtype == np.int32
         # The printed constants, whatever the pixels: 255 * 0.1307.
         np.testing.assert_allclose(loaded.mean, [33.3285])
@@ -265,14 +265,14 @@ class TestFolder:
             f"folder:{image_folder}", num_validation=0, image_size=6
         )
         assert loaded.num_classes == 2
-        assert loaded.train.images.shape == (5, 6, 6, 3)
+        assert loaded.train.inputs.shape == (5, 6, 6, 3)
         # ant is class 0; grey levels are 10 * index + len("train").
         pairs = zip(
-            loaded.train.labels, loaded.train.images[:, 0, 0, 0], strict=True
+            loaded.train.labels, loaded.train.inputs[:, 0, 0, 0], strict=True
         )
         assert sorted(pairs) == [(0, 5), (0, 15), (0, 25), (1, 5), (1, 15)]
         assert loaded.test.labels.tolist() == [1, 1]
-        assert loaded.test.images[:, 0, 0, 0].tolist() == [4, 14]
+        assert loaded.test.inputs[:, 0, 0, 0].tolist() == [4, 14]
 
     def test_a_fifth_is_held_out_without_test_folder(self, image_folder):
         loaded = datasets.load(
@@ -357,7 +357,7 @@ class TestLoadOod:
     def test_named_set_gives_its_test_images(self):
         found = datasets.load_ood("digits", input_shape=(8, 8, 1))
         np.testing.assert_array_equal(
-            found, datasets.load("digits").test.images
+            found, datasets.load("digits").test.inputs
         )
 
     def test_rows_are_drawn_by_seed(self):

@@ -216,7 +216,7 @@ class TestWorkdir:
         splits = training.load_splits(CONFIG, training.Sources())
         network = keras.models.load_model(reference / "model.keras")
         saved = read_arrays(reference / "predictions.npz")
-        found = training.predict(network, splits.test.images)
+        found = training.predict(network, splits.test.inputs)
         np.testing.assert_allclose(
             found, saved["test_probabilities"], atol=1e-6
         )
@@ -366,7 +366,7 @@ def train(workdir, **changes):
     sources = training.Sources()
     splits = training.load_splits(config, sources)
     network, history = training.train(config, splits, workdir, sources)
-    probabilities = training.predict(network, splits.test.images)
+    probabilities = training.predict(network, splits.test.inputs)
     return network.get_weights(), history, probabilities
 
 

@@ -1,0 +1,93 @@
+"""Limitations of Temperature Scaling (Chidambaram and Ge 2024): its tables.
+
+Classes overlap, so that a network which learns its training set by heart is
+wrong to be certain. The paper compares no mixup after temperature scaling
+with mixup before it; both are shown before and after, fitted to convergence,
+on clean labels and on labels as noisy as the training set's.
+"""
+
+from typing import Any
+
+from experiments import config as config_lib
+from experiments.papers import calibration
+from experiments.papers import tables
+
+PAPER = "2306.00740"
+# Points in a mixture: d-Mixup mixes d + 1.
+ARMS = (
+    calibration.ERM,
+    calibration.mixup(1.0),
+    calibration.mixup(1.0, points=3),
+    calibration.mixup(1.0, points=5),
+)
+DISTANCES = (0.25, 0.05, 0.01)
+FLIPS = (0.0, 0.25, 0.5)
+# Adam as the authors' code has it: no schedule, no weight decay.
+_ADAM: dict[str, Any] = {
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+    "schedule": "constant",
+    "weight_decay": 0.0,
+    "batch_size": 500,
+    "epochs": 200,
+    "augmentation": "none",
+}
+
+
+def gaussian_overlap(scale: str, seeds: int) -> list[config_lib.Config]:
+    """Two Gaussians in 300 dimensions, of three distances."""
+    networks = ("mlp", "resnet_features")
+    if scale == "paper":
+        networks = ("resnext50_features",)
+    bases = [
+        {
+            **_ADAM,
+            "dataset": f"gaussians:{distance}",
+            "network": network,
+            "num_validation": 400,
+        }
+        for distance in DISTANCES
+        for network in networks
+    ]
+    return tables.cross(range(seeds), bases, ARMS)
+
+
+def _flip(share: float) -> dict[str, Any]:
+    if not share:
+        return {}
+    return {"corruption": share, "corruption_kind": "class_map"}
+
+
+def image_overlap(scale: str, seeds: int) -> list[config_lib.Config]:
+    """Images whose labels are flipped to one wrong class a class."""
+    if scale == "paper":
+        settings = [
+            {
+                **_ADAM,
+                "dataset": name,
+                "network": "resnext50",
+                "num_validation": validation,
+            }
+            for name, validation in (
+                ("cifar10", 5000),
+                ("cifar100", 5000),
+                ("svhn_cropped", 7326),
+            )
+        ]
+    else:
+        # The runs without flips are also image_calibration's.
+        settings = [calibration.small_base("cifar10")]
+    bases = [
+        {**setting, **_flip(flips)} for flips in FLIPS for setting in settings
+    ]
+    return tables.cross(range(seeds), bases, ARMS)
+
+
+TABLES = {
+    "gaussian_overlap": tables.Table(
+        gaussian_overlap, {"small": 5, "paper": 5}, PAPER
+    ),
+    "image_overlap": tables.Table(
+        image_overlap, {"small": 3, "paper": 1}, PAPER
+    ),
+}

@@ -1,0 +1,112 @@
+"""What Limitations of Temperature Scaling (2306.00740) says, to be decided.
+
+The least effects that matter: .05 nats of likelihood, one point of ECE.
+"""
+
+import functools
+
+from experiments.claims import Arm
+from experiments.claims import Claim
+from experiments.claims import Direction
+
+PAPER = "2306.00740"
+NO_MIXUP = {"method": "erm"}
+MIXUP = Arm("mixup", {"method": "mixup", "points": 2, "alpha": 1.0})
+FOUR = Arm("4-Mixup", {"method": "mixup", "points": 5})
+SCALED = Arm("no mixup, temperature scaling", NO_MIXUP, "temperature")
+SCALED_NOISY = Arm(
+    "no mixup, temperature scaling on noisy labels",
+    NO_MIXUP,
+    "temperature_noisy",
+)
+MIXUP_SCALED = Arm("mixup, temperature scaling", MIXUP.fields, "temperature")
+
+_gaussian = functools.partial(
+    Claim,
+    table="gaussian_overlap",
+    direction=Direction.LOWER,
+    baseline=SCALED,
+    least=0.05,
+    source=f"{PAPER}, table 1",
+)
+_images = functools.partial(
+    Claim,
+    table="image_overlap",
+    direction=Direction.LOWER,
+    baseline=SCALED_NOISY,
+    source=f"{PAPER}, table 2",
+    settings={"corruption": (0.25, 0.5)},
+)
+
+CLAIMS = (
+    _gaussian(
+        says="Mixup has a lower NLL than temperature scaling",
+        result="test_nll",
+        arm=MIXUP,
+        printed="no mixup, scaled: .26 at mu .25, 4.30 at mu .01 nats; all"
+        " kinds of mixup below .83",
+    ),
+    _gaussian(
+        says="4-Mixup has a lower NLL than temperature scaling",
+        result="test_nll",
+        arm=FOUR,
+        printed="no mixup, scaled: .26 at mu .25, 4.30 at mu .01; 4-Mixup: .27"
+        " and .74 nats",
+    ),
+    _gaussian(
+        says="Where classes overlap most, 4-Mixup has a lower NLL than mixup",
+        result="test_nll",
+        arm=FOUR,
+        baseline=MIXUP,
+        settings={"dataset": ("gaussians:0.05", "gaussians:0.01")},
+    ),
+    _gaussian(
+        says="Mixup is nearer to the true probabilities than temperature"
+        " scaling",
+        result="bayes_gap",
+        arm=MIXUP,
+        least=0.01,
+    ),
+    _images(
+        says="With flipped labels mixup has a lower NLL than temperature"
+        " scaling on labels as noisy",
+        result="test_nll",
+        arm=MIXUP,
+        least=0.05,
+        printed="CIFAR-10: 5.95 with scaling, 1.77 with mixup; the published"
+        " scaling stops at T = 1.1",
+    ),
+    _images(
+        says="With flipped labels mixup has a lower NLL than temperature"
+        " scaling on clean labels",
+        result="test_nll",
+        arm=MIXUP,
+        baseline=SCALED,
+        least=0.05,
+    ),
+    _images(
+        says="With flipped labels mixup has a lower ECE than temperature"
+        " scaling on labels as noisy",
+        result="test_ece",
+        arm=MIXUP,
+        least=0.01,
+    ),
+    _images(
+        says="With flipped labels mixup has a lower ECE than temperature"
+        " scaling on clean labels",
+        result="test_ece",
+        arm=MIXUP,
+        baseline=SCALED,
+        least=0.01,
+    ),
+    Claim(
+        says="After scaling, mixup is less calibrated than no mixup",
+        source="Wang et al., CVPR 2023",
+        table="image_overlap",
+        result="test_ece",
+        arm=MIXUP_SCALED,
+        direction=Direction.HIGHER,
+        baseline=SCALED,
+        least=0.005,
+    ),
+)
