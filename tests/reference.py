@@ -122,6 +122,37 @@ def negative_log_likelihood(labels, probabilities):
     return total / len(labels)
 
 
+def gaussian_posterior(row, means):
+    """p(k | x) of classes N(mean_k, I), equally frequent, by densities."""
+    densities = [
+        math.prod(
+            math.exp(-((float(x) - float(m)) ** 2) / 2)
+            for x, m in zip(row, mean, strict=True)
+        )
+        for mean in means
+    ]
+    return np.array(densities) / sum(densities)
+
+
+def posterior_divergence(truth, predicted):
+    """The mean over rows of (sum over k of p_k log(p_k / q_k)), in nats."""
+    total = 0.0
+    for true_row, row in zip(truth, predicted, strict=True):
+        for p, q in zip(true_row, row, strict=True):
+            if p > 0:
+                total += float(p) * math.log(float(p) / float(q))
+    return total / len(truth)
+
+
+def posterior_gap(truth, predicted):
+    """The mean over rows of |q_k - p_k| of the predicted class k."""
+    total = 0.0
+    for true_row, row in zip(truth, predicted, strict=True):
+        k = int(np.argmax(row))
+        total += abs(float(row[k]) - float(true_row[k]))
+    return total / len(truth)
+
+
 def mix(inputs, targets, lam, partner):
     """x = lam x_i + (1 - lam) x_j and y = lam y_i + (1 - lam) y_j."""
     inputs = np.asarray(inputs, "float64")
@@ -143,9 +174,147 @@ def nearest_targets(targets, lam, partner):
     return np.array(chosen)
 
 
+def mix_points(values, lam, partner):
+    """x = sum over k of lam_k x_(i_k), where i_0 is the row itself."""
+    values = np.asarray(values, "float64")
+    mixed = []
+    for i, shares in enumerate(lam):
+        total = float(shares[0]) * values[i]
+        for share, j in zip(shares[1:], partner[i], strict=True):
+            total = total + float(share) * values[j]
+        mixed.append(total)
+    return np.array(mixed)
+
+
+def nearest_of_points(targets, lam, partner):
+    """The hard target of the row with the largest coefficient."""
+    chosen = []
+    for i, shares in enumerate(lam):
+        sources = [i, *partner[i]]
+        chosen.append(targets[sources[list(shares).index(max(shares))]])
+    return np.array(chosen)
+
+
+def cut_box(lam, height, width, row, column):
+    """The box of CutMix around a centre: top, left, bottom, right."""
+    half_height = int(height * math.sqrt(1 - lam)) // 2
+    half_width = int(width * math.sqrt(1 - lam)) // 2
+    return (
+        max(row - half_height, 0),
+        max(column - half_width, 0),
+        min(row + half_height, height),
+        min(column + half_width, width),
+    )
+
+
 def label_entropy(targets):
     """-(sum over k of y_k log y_k) of each row, in nats."""
     entropies = []
     for row in targets:
         entropies.append(-sum(y * math.log(y) for y in row if y > 0))
     return np.array(entropies)
+
+
+def softmax(logits):
+    """Probabilities of each row of logits."""
+    rows = []
+    for row in np.asarray(logits, "float64"):
+        powers = [math.exp(value - max(row)) for value in row]
+        rows.append([power / sum(powers) for power in powers])
+    return np.array(rows)
+
+
+def smoothed_crossentropy(targets, probabilities, epsilon, spread):
+    """Cross-entropy of each row against smoothed targets."""
+    losses = []
+    for target, row in zip(targets, probabilities, strict=True):
+        total = 0.0
+        for mass, probability in zip(target, row, strict=True):
+            if spread == "all":
+                moved = epsilon / len(row)
+            else:
+                moved = epsilon * (1 - mass) / (len(row) - 1)
+            total -= ((1 - epsilon) * mass + moved) * math.log(probability)
+        losses.append(total)
+    return np.array(losses)
+
+
+def entropy_regularized(targets, probabilities, kappa):
+    """Cross-entropy of each row minus kappa times its entropy."""
+    losses = []
+    for target, row in zip(targets, probabilities, strict=True):
+        cross = -sum(t * math.log(p) for t, p in zip(target, row, strict=True))
+        entropy = -sum(p * math.log(p) for p in row)
+        losses.append(cross - kappa * entropy)
+    return np.array(losses)
+
+
+def isotonic(scores, targets):
+    """Scores in order, and the mean target of the pool each one falls into.
+
+    Pool adjacent violators: while a pool's mean is below the one before it,
+    join them.
+    """
+    order = sorted({float(score) for score in scores})
+    pools = []
+    for score in order:
+        same = [
+            t for s, t in zip(scores, targets, strict=True) if float(s) == score
+        ]
+        pools.append([sum(same), len(same), 1])
+        while len(pools) > 1 and (
+            pools[-2][0] / pools[-2][1] > pools[-1][0] / pools[-1][1]
+        ):
+            last = pools.pop()
+            pools[-1] = [a + b for a, b in zip(pools[-1], last, strict=True)]
+    means = [total / rows for total, rows, size in pools for _ in range(size)]
+    return order, means
+
+
+def isotonic_scaling(held_out, labels, probabilities):
+    """One isotonic curve a class, linear between its points; then row / sum."""
+    columns = []
+    for k in range(len(probabilities[0])):
+        scores = [row[k] for row in held_out]
+        targets = [mass(label, k) for label in labels]
+        points, means = isotonic(scores, targets)
+        columns.append(
+            [np.interp(float(row[k]), points, means) for row in probabilities]
+        )
+    rows = []
+    for row in np.transpose(columns):
+        total = sum(row)
+        rows.append([1 / len(row) if total == 0 else p / total for p in row])
+    return np.array(rows)
+
+
+def mean_larger_coefficient(alpha, points=100_000):
+    """E[max(lam, 1 - lam)] for lam ~ Beta(alpha, alpha), a midpoint sum."""
+    total = weight = 0.0
+    for i in range(points):
+        lam = (i + 0.5) / points
+        density = (lam * (1 - lam)) ** (alpha - 1)
+        total += density * max(lam, 1 - lam)
+        weight += density
+    return total / weight
+
+
+def sentence_logits(vectors, filters, kernel, bias):
+    """Logits (K,) of one sentence of word vectors (L, D), with zeros around.
+
+    Filters are pairs of weights (W, D, M) and biases (M,): each map takes its
+    largest rectified answer to any W neighbouring words.
+    """
+    edge = max(len(weights) for weights, _ in filters) - 1
+    zeros = [[0.0] * len(vectors[0])] * edge
+    words = np.array([*zeros, *np.asarray(vectors), *zeros], np.float64)
+    largest = []
+    for weights, biases in filters:
+        for m in range(weights.shape[2]):
+            answers = [
+                (words[i : i + len(weights)] * weights[:, :, m]).sum()
+                + biases[m]
+                for i in range(len(words) - len(weights) + 1)
+            ]
+            largest.append(max(0.0, *answers))
+    return np.array(largest) @ np.asarray(kernel, np.float64) + bias

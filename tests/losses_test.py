@@ -1,0 +1,153 @@
+"""Label smoothing and the entropy-regularised loss, on soft targets."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests import reference
+from tf_mixup import losses
+
+RNG = np.random.default_rng(0)
+LOGITS = RNG.normal(size=(6, 4)).astype("float32") * 3
+SOFT = RNG.dirichlet(np.ones(4), size=6).astype("float32")
+PROBABILITIES = reference.softmax(LOGITS)
+
+
+class TestSmooth:
+    def test_by_hand(self):
+        target = np.array([[0.0, 1.0, 0.0, 0.0, 0.0]])
+        others = np.array(losses.smooth(target, 0.2))
+        np.testing.assert_allclose(others, [[0.05, 0.8, 0.05, 0.05, 0.05]])
+        everyone = np.array(losses.smooth(target, 0.2, spread="all"))
+        np.testing.assert_allclose(everyone, [[0.04, 0.84, 0.04, 0.04, 0.04]])
+
+    @pytest.mark.parametrize("spread", losses.SPREADS)
+    def test_is_linear_so_it_goes_with_mixing(self, spread):
+        a, b = SOFT[:3], SOFT[3:]
+        mixed = losses.smooth(0.3 * a + 0.7 * b, 0.1, spread=spread)
+        parts = [losses.smooth(each, 0.1, spread=spread) for each in (a, b)]
+        np.testing.assert_allclose(
+            mixed, 0.3 * parts[0] + 0.7 * parts[1], rtol=1e-5
+        )
+
+    @pytest.mark.parametrize("spread", losses.SPREADS)
+    def test_keeps_distributions(self, spread):
+        smoothed = losses.smooth(SOFT, 0.3, spread=spread)
+        np.testing.assert_allclose(np.sum(smoothed, -1), 1, rtol=1e-6)
+
+    def test_refuses(self):
+        with pytest.raises(ValueError, match=r"`epsilon`.*epsilon=1.5"):
+            losses.smooth(SOFT, 1.5)
+        with pytest.raises(ValueError, match=r"`spread`.*'rest'"):
+            losses.smooth(SOFT, 0.1, spread="rest")
+        with pytest.raises(ValueError, match=r"at least 2 classes.*\(6, 1\)"):
+            losses.smooth(SOFT[:, :1], 0.1)
+
+
+class TestSmoothedCrossentropy:
+    @pytest.mark.parametrize("spread", losses.SPREADS)
+    def test_against_reference(self, spread):
+        loss = losses.SmoothedCrossentropy(
+            0.1, spread=spread, from_logits=True, reduction=None
+        )
+        expected = reference.smoothed_crossentropy(
+            SOFT, PROBABILITIES, 0.1, spread
+        )
+        np.testing.assert_allclose(loss(SOFT, LOGITS), expected, rtol=1e-5)
+
+    def test_all_is_keras(self):
+        ours = losses.SmoothedCrossentropy(0.1, spread="all", from_logits=True)
+        theirs = keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=0.1
+        )
+        np.testing.assert_allclose(
+            ours(SOFT, LOGITS), theirs(SOFT, LOGITS), rtol=1e-5
+        )
+
+    def test_probabilities_are_logits_after_softmax(self):
+        told = losses.SmoothedCrossentropy(0.1)(SOFT, PROBABILITIES)
+        logits = losses.SmoothedCrossentropy(0.1, from_logits=True)
+        np.testing.assert_allclose(told, logits(SOFT, LOGITS), rtol=1e-5)
+
+    @pytest.mark.parametrize("shape", [(-1,), (-1, 1)])
+    def test_class_ids_are_one_hot(self, shape):
+        ids = np.array([0, 1, 2, 3, 0, 1])
+        loss = losses.SmoothedCrossentropy(0.1, from_logits=True)
+        np.testing.assert_allclose(
+            loss(ids.reshape(shape), LOGITS), loss(np.eye(4)[ids], LOGITS)
+        )
+
+    def test_a_sigmoid_is_two_classes(self):
+        column, targets = LOGITS[:, :1], SOFT[:, :1]
+        loss = losses.SmoothedCrossentropy(0.1, from_logits=True)
+        two = np.concatenate([np.zeros_like(column), column], axis=1)
+        both = np.concatenate([1 - targets, targets], axis=1)
+        np.testing.assert_allclose(
+            loss(targets, column), loss(both, two), rtol=1e-6
+        )
+
+    def test_refuses_other_columns(self):
+        loss = losses.SmoothedCrossentropy(0.1, from_logits=True)
+        with pytest.raises(ValueError, match=r"targets \(B, 4\).*\(6, 3\)"):
+            loss(SOFT[:, :3], LOGITS)
+
+
+class TestEntropyRegularized:
+    def test_against_reference(self):
+        loss = losses.EntropyRegularized(0.7, from_logits=True, reduction=None)
+        expected = reference.entropy_regularized(SOFT, PROBABILITIES, 0.7)
+        np.testing.assert_allclose(loss(SOFT, LOGITS), expected, rtol=1e-5)
+
+    def test_without_weight_is_crossentropy(self):
+        ours = losses.EntropyRegularized(0.0, from_logits=True)
+        theirs = keras.losses.CategoricalCrossentropy(from_logits=True)
+        np.testing.assert_allclose(
+            ours(SOFT, LOGITS), theirs(SOFT, LOGITS), rtol=1e-6
+        )
+
+    def test_gradient_pushes_confidence_down(self):
+        # A peer adds the entropy: its gradient has the other sign.
+        logits = tf.constant([[4.0, 0.0, 0.0]])
+        target = tf.constant([[1.0, 0.0, 0.0]])
+
+        def gradient(kappa):
+            with tf.GradientTape() as tape:
+                tape.watch(logits)
+                loss = losses.EntropyRegularized(kappa, from_logits=True)
+                value = loss(target, logits)
+            return tape.gradient(value, logits).numpy()[0]
+
+        # dH/dz_k = -p_k (log p_k + H).
+        p = reference.softmax(logits.numpy())[0].astype("float64")
+        entropy = -np.sum(p * np.log(p))
+        expected = 2.0 * p * (np.log(p) + entropy)
+        added = gradient(2.0) - gradient(0.0)
+        np.testing.assert_allclose(added, expected, rtol=1e-4)
+        assert added[0] > 0 > added[1]
+
+    def test_refuses(self):
+        with pytest.raises(ValueError, match=r"`kappa`.*kappa=-0.1"):
+            losses.EntropyRegularized(-0.1)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        losses.SmoothedCrossentropy(0.2, spread="all", from_logits=True),
+        losses.EntropyRegularized(0.3, from_logits=True),
+    ],
+)
+class TestInKeras:
+    def test_trains_jitted_and_reloads(self, loss, tmp_path):
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
+        model.compile("adam", loss, jit_compile=True)
+        x = RNG.normal(size=(6, 3)).astype("float32")
+        before = model.evaluate(x, SOFT, verbose=0)
+        model.fit(x, SOFT, epochs=30, verbose=0)
+        after = model.evaluate(x, SOFT, verbose=0)
+        assert after < before
+        model.save(tmp_path / "model.keras")
+        again = keras.saving.load_model(tmp_path / "model.keras")
+        assert again.loss.get_config() == loss.get_config()
+        np.testing.assert_allclose(again.evaluate(x, SOFT, verbose=0), after)
