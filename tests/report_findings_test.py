@@ -1,0 +1,172 @@
+"""Each finding appears where it should, and nowhere else."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tf_mixup import calibration
+from tf_mixup import report_findings
+from tf_mixup import report_measures
+from tf_mixup import report_predictions
+from tf_mixup import report_temperature
+
+
+def made(temperature=1.0, size=3000, num_classes=3):
+    """Returns predictions that are calibrated at temperature 1."""
+    generator = np.random.default_rng(0)
+    logits = 2 * generator.normal(size=(size, num_classes))
+    gumbel = generator.gumbel(size=logits.shape)
+    return report_predictions.standardise(
+        (logits / temperature).astype(np.float32),
+        "logits",
+        (logits + gumbel).argmax(-1),
+    )
+
+
+def in_calibration(rows, num_bins=15):
+    convention = calibration.Convention(num_bins, "right", "")
+    options = {"draws": 2, "seed": 0}
+    return list(
+        report_findings.find_in_calibration(
+            report_measures.measure_overall(rows, **options),
+            report_measures.measure_errors(rows, convention, **options),
+            report_temperature.measure(rows, seed=0),
+        )
+    )
+
+
+def in_data(rows, *, num_nonfinite=0, accuracies=None, names=None):
+    names = names or "abc"[: rows.probabilities.shape[1]]
+    found = report_findings.find_in_data(
+        report_measures.measure_classes(rows, names),
+        num_nonfinite=num_nonfinite,
+        accuracies=accuracies or {},
+        num_tried=500,
+    )
+    return [each.text for each in found]
+
+
+class TestCalibration:
+    def test_calibrated(self):
+        first, second = in_calibration(made())
+        assert first.level == "good"
+        assert "not above its null range" in first.text
+        assert second.text.startswith("Temperature 0.9") or (
+            second.text.startswith("Temperature 1")
+        )
+
+    def test_overconfident(self):
+        first, second = in_calibration(made(temperature=0.4))
+        assert first.level == "warning"
+        assert first.text.startswith("Overconfident by")
+        assert "alpha 0.2 to 0.4" in first.text
+        assert "would help" in second.text
+
+    def test_underconfident(self):
+        first, _ = in_calibration(made(temperature=3.0))
+        assert first.text.startswith("Underconfident by")
+        assert "smaller alpha" in first.text
+
+    def test_both_at_once(self):
+        # 0.9 that is right half the time, 0.6 that is always right.
+        confidence = np.repeat([0.9, 0.6], 500)
+        right = np.concatenate([np.arange(500) % 2, np.ones(500)])
+        probabilities = np.stack([confidence, 1 - confidence], axis=1)
+        rows = report_predictions.standardise(
+            probabilities, "probabilities", 1 - right
+        )
+        first, _ = in_calibration(rows)
+        assert first.text.startswith("Overconfident in some bins and under")
+
+    def test_few_rows(self):
+        texts = [each.text for each in in_calibration(made(size=200))]
+        assert any(text.startswith("Few rows: 13.3") for text in texts)
+        texts = [each.text for each in in_calibration(made(size=3000))]
+        assert not any(text.startswith("Few rows") for text in texts)
+
+    def test_all_right(self):
+        labels = np.arange(400) % 2
+        probabilities = np.where(labels[:, None] == [0, 1], 0.7, 0.3)
+        rows = report_predictions.standardise(
+            probabilities, "probabilities", labels
+        )
+        texts = [each.text for each in in_calibration(rows)]
+        assert texts[0].startswith("All predictions are right")
+        assert texts[-1].startswith("There is no best temperature")
+
+    def test_no_temperature(self):
+        texts = [each.text for each in in_calibration(made(size=30))]
+        assert texts[-1].startswith("No temperature was tried")
+
+
+class TestData:
+    def test_nothing_to_say(self):
+        assert in_data(made()) == []
+
+    def test_nan(self):
+        (text,) = in_data(made(), num_nonfinite=7)
+        assert text.startswith("7 of 3007 rows have NaN")
+
+    def test_chance(self):
+        rows = made()
+        moved = dataclasses.replace(rows, labels=np.roll(rows.labels, 1))
+        (text,) = in_data(moved)
+        assert "that of guessing among 3 classes" in text
+
+    def test_one_prediction_for_all(self):
+        rows = made()
+        logits = np.tile(np.float32([0, 3, 0]), (3000, 1))
+        stuck = report_predictions.standardise(logits, "logits", rows.labels)
+        assert "predicts one class, b, for every row" in in_data(stuck)[-1]
+
+    def test_imbalance_and_absence(self):
+        rows = made()
+        few = np.flatnonzero(rows.labels == 2)[:10]
+        kept = np.concatenate([np.flatnonzero(rows.labels == 0), few])
+        texts = in_data(rows.take(kept))
+        assert texts[0] == "1 of 3 classes have no rows: b."
+        assert "out of balance: a has" in texts[1]
+        assert "c 10." in texts[1]
+
+    def test_small_classes_differ_by_chance(self):
+        labels = np.repeat([0, 1, 2], [18, 9, 3])
+        logits = np.eye(3, dtype=np.float32)[labels]
+        rows = report_predictions.standardise(logits, "logits", labels)
+        assert in_data(rows) == []
+
+    def test_wrong_scale(self):
+        tried = {"as given": 0.3, "x / 255": 0.9, "x / 127.5 - 1": 0.8}
+        (text,) = in_data(made(), accuracies=tried)
+        assert "with x / 255 in place of x accuracy is 90.0%" in text
+
+    @pytest.mark.parametrize("best", [0.3, 0.38, 0.1])
+    def test_right_scale(self, best):
+        tried = {"as given": 0.3, "x / 255": best}
+        assert in_data(made(), accuracies=tried) == []
+
+
+class TestDetection:
+    def detection(self, **changes):
+        measured = report_measures.measure_detection(
+            np.array([0.9, 0.8, 0.7]), np.array([0.3, 0.2])
+        )
+        return {"noise": dataclasses.replace(measured, **changes)}
+
+    def test_nothing_to_say(self):
+        found = report_findings.find_in_detection(0.8, self.detection())
+        assert list(found) == []
+
+    @pytest.mark.parametrize("changes", [{"auroc": 0.5}, {"confidence": 0.81}])
+    def test_takes_it_for_its_own(self, changes):
+        found = report_findings.find_in_detection(
+            0.8, self.detection(**changes)
+        )
+        (finding,) = found
+        assert "hardly knows noise from its data" in finding.text
+
+    def test_nan(self):
+        (finding,) = report_findings.find_in_detection(
+            0.8, self.detection(num_nonfinite=3)
+        )
+        assert finding.text.startswith("3 rows of noise have NaN")

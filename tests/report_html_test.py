@@ -1,0 +1,174 @@
+"""The page: well formed, with all in it, and true to the numbers."""
+
+import base64
+import dataclasses
+import html.parser
+import re
+
+import numpy as np
+import pytest
+
+from tf_mixup import calibration
+from tf_mixup import report_figures
+from tf_mixup import report_html
+from tf_mixup import report_measures
+from tf_mixup import report_predictions
+from tf_mixup import report_temperature
+from tf_mixup.report_findings import Finding
+from tf_mixup.report_numbers import Numbers
+
+VOID = {"meta", "img", "br"}
+
+
+class Page(html.parser.HTMLParser):
+    """Reads a page and checks that its tags close in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.cells = [], [], []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.text += data
+        if self.open and self.open[-1] == "td":
+            self.cells.append(data)
+
+    def named(self, name):
+        return [attrs for tag, attrs in self.tags if tag == name]
+
+
+@pytest.fixture(scope="module")
+def numbers():
+    generator = np.random.default_rng(0)
+    logits = 3 * generator.normal(size=(200, 3)).astype(np.float32)
+    rows = report_predictions.standardise(
+        logits, "logits", generator.integers(0, 3, 200)
+    )
+    conventions = {
+        name: report_measures.measure_errors(rows, each, draws=5, seed=0)
+        for name, each in calibration.CONVENTIONS.items()
+    }
+    outside = {"a <b> set": generator.uniform(0.4, 1, 50)}
+    return Numbers(
+        model="<script>alert(1)</script>",
+        data="rows & more",
+        preparation="x / 255",
+        outputs="logits",
+        rows=200,
+        num_nonfinite=0,
+        num_classes=3,
+        draws=5,
+        seed=0,
+        versions={"keras": "3"},
+        overall=report_measures.measure_overall(rows, draws=5, seed=0),
+        conventions=conventions,
+        classes=report_measures.measure_classes(rows, ["cat", "d<o>g", "ox"]),
+        ood={
+            name: report_measures.measure_detection(rows.confidence, each)
+            for name, each in outside.items()
+        },
+        temperature=report_temperature.measure(rows, seed=0),
+        accuracies={"as given": 0.25},
+        findings=[
+            Finding("note", "Second."),
+            Finding("warning", "First <thing>."),
+        ],
+        figures=report_figures.draw(rows, conventions, outside),
+    )
+
+
+@pytest.fixture(scope="module")
+def page(numbers):
+    return Page(report_html.render(numbers))
+
+
+class TestPage:
+    def test_needs_nothing_else(self, page):
+        assert not page.named("script")
+        assert not page.named("link")
+        sources = [attrs["src"] for attrs in page.named("img")]
+        assert len(sources) == 4
+        for source in sources:
+            kind, data = source.split(",")
+            assert kind == "data:image/png;base64"
+            assert base64.b64decode(data).startswith(b"\x89PNG")
+
+    def test_links_are_references(self, numbers, page):
+        links = [attrs["href"] for attrs in page.named("a")]
+        assert links
+        assert all(link.startswith("https://arxiv.org/abs/") for link in links)
+        text = report_html.render(numbers)
+        assert text.count("http") == 2 * len(links)
+        assert "url(" not in text
+
+    def test_shows_names_as_they_are(self, page):
+        assert "<script>alert(1)</script>" in page.text
+        assert "rows & more" in page.text
+        assert "d<o>g" in page.text
+        assert "a <b> set" in page.text
+        assert "First <thing>." in page.text
+
+    def test_shows_the_numbers(self, numbers, page):
+        for each in numbers.conventions.values():
+            assert f"{each.values['ece'].estimate:.1%}" in page.cells
+            assert f"{each.null_ece.mean:.1%}" in page.cells
+        for each in numbers.classes:
+            assert f"{100 * each.gap:+.1f}" in page.cells
+        assert f"{numbers.ood['a <b> set'].auroc:.1%}" in page.cells
+        for half in numbers.temperature.halves:
+            assert f"{half.nll_after:.3f}" in page.cells
+        assert f"T = {numbers.temperature.temperature:.4g}" in page.text
+
+    def test_says_why_conventions_differ(self, numbers, page):
+        assert "With 100 bins there are 2 rows in a bin" in page.text
+        null = numbers.conventions["paper"].null_ece.mean
+        assert f"would show an ECE of {null:.1%}" in page.text
+
+    def test_warnings_come_first(self, page):
+        assert page.text.index("First") < page.text.index("Second")
+
+    def test_says_how_it_was_measured(self, page):
+        assert "Preparation of inputs: x / 255." in page.text
+        assert "as given: 25.0%" in page.text
+
+
+class TestParts:
+    def test_without_temperature_and_other_data(self, numbers):
+        less = dataclasses.replace(
+            numbers, temperature=None, ood={}, accuracies={}
+        )
+        page = Page(report_html.render(less))
+        assert "Not tried" in page.text
+        assert "None was given" in page.text
+        assert len(page.named("img")) == 2
+
+    def test_shows_the_worst_of_many_classes(self, numbers):
+        worst = dataclasses.replace(
+            numbers.classes[0], name="worst", gap=-0.9, predicted=99
+        )
+        none = dataclasses.replace(
+            numbers.classes[0],
+            name="never",
+            predicted=0,
+            gap=np.nan,
+            ece=np.nan,
+        )
+        many = dataclasses.replace(
+            numbers, classes=[none] * 150 + [worst], num_classes=151
+        )
+        page = Page(report_html.render(many))
+        assert "The 100 of 151 classes" in page.text
+        assert page.cells.count("never") == 99
+        assert re.search("worst.*never", page.text, re.DOTALL)

@@ -1,0 +1,206 @@
+"""The numbers of a report are the library's, and those of slow NumPy."""
+
+import keras
+import numpy as np
+import pytest
+
+from tests import reference
+from tf_mixup import calibration
+from tf_mixup import ood
+from tf_mixup import report_measures
+from tf_mixup import report_predictions
+from tf_mixup import scores
+
+
+def made(size=120, num_classes=3, seed=0):
+    """Returns overconfident predictions."""
+    generator = np.random.default_rng(seed)
+    logits = 3 * generator.normal(size=(size, num_classes))
+    labels = generator.integers(0, num_classes, size)
+    labels[: size // 2] = logits[: size // 2].argmax(-1)
+    return report_predictions.standardise(
+        logits.astype(np.float32), "logits", labels
+    )
+
+
+class TestOverall:
+    def test_equals_the_library(self):
+        rows = made()
+        values = report_measures.measure_overall(rows, draws=30, seed=4)
+        expected = scores.bootstrap_interval(
+            rows.confidence,
+            rows.correct,
+            measure=calibration.signed_gap,
+            draws=30,
+            seed=4,
+        )
+        assert values["signed_gap"] == expected
+        assert set(values) == {*report_measures.OVERALL, "nll", "brier"}
+
+    def test_equals_slow_numpy(self):
+        rows = made()
+        values = report_measures.measure_overall(rows, draws=5, seed=0)
+        right = rows.probabilities.argmax(-1) == rows.labels
+        assert values["accuracy"].estimate == pytest.approx(right.mean())
+        assert values["nll"].estimate == pytest.approx(
+            np.mean(
+                reference.negative_log_likelihood(
+                    rows.labels, rows.probabilities
+                )
+            ),
+            rel=1e-5,
+        )
+        assert values["brier"].estimate == pytest.approx(
+            np.mean(reference.brier_score(rows.labels, rows.probabilities)),
+            rel=1e-5,
+        )
+
+
+class TestErrors:
+    @pytest.mark.parametrize("name", calibration.CONVENTIONS)
+    def test_equals_the_library(self, name):
+        rows = made()
+        convention = calibration.CONVENTIONS[name]
+        setting = {"num_bins": convention.num_bins, "edges": convention.edges}
+        errors = report_measures.measure_errors(
+            rows, convention, draws=20, seed=1
+        )
+        for measure, function in report_measures.ERRORS.items():
+            assert errors.values[measure] == scores.bootstrap_interval(
+                rows.confidence,
+                rows.correct,
+                measure=function,
+                draws=20,
+                seed=1,
+                **setting,
+            )
+        assert errors.null_ece == scores.null_calibration_error(
+            rows.confidence, seed=1, **setting
+        )
+        assert errors.rows_per_bin == 120 / convention.num_bins
+        bins = calibration.bin_predictions(
+            rows.labels, rows.probabilities, **setting
+        )
+        np.testing.assert_allclose(errors.bins.correct, bins.correct)
+        classwise = calibration.classwise_calibration_error(
+            calibration.class_bins(rows.labels, rows.probabilities, **setting)
+        )
+        assert errors.values["classwise_ece"].estimate == pytest.approx(
+            float(classwise), rel=1e-6
+        )
+        assert errors.values["adaptive_ece"].estimate == pytest.approx(
+            scores.adaptive_calibration_error(
+                rows.confidence, rows.correct, num_bins=convention.num_bins
+            )
+        )
+
+    def test_equals_slow_numpy(self):
+        rows = made()
+        errors = report_measures.measure_errors(
+            rows, calibration.CONVENTIONS["guo"], draws=5, seed=0
+        )
+        arguments = rows.labels, rows.probabilities, 15
+        for name, function in (
+            ("ece", reference.expected_calibration_error),
+            ("oe", reference.overconfidence_error),
+            ("mce", reference.maximum_calibration_error),
+            ("classwise_ece", reference.classwise_calibration_error),
+        ):
+            assert errors.values[name].estimate == pytest.approx(
+                function(*arguments), abs=1e-6
+            )
+
+    def test_two_parts_make_ece(self):
+        errors = report_measures.measure_errors(
+            made(), calibration.CONVENTIONS["paper"], draws=5, seed=0
+        ).values
+        parts = (errors[f"{side}confident_part"] for side in ("over", "under"))
+        assert sum(part.estimate for part in parts) == pytest.approx(
+            errors["ece"].estimate
+        )
+
+    def test_many_classes_get_no_interval(self, monkeypatch):
+        rows = made()
+        convention = calibration.CONVENTIONS["guo"]
+        settings = {"draws": 5, "seed": 0}
+        drawn = report_measures.measure_errors(rows, convention, **settings)
+        monkeypatch.setattr(report_measures, "_MOST_REDRAWN", 1)
+        none = report_measures.measure_errors(rows, convention, **settings)
+        before, after = (
+            errors.values["classwise_ece"] for errors in (drawn, none)
+        )
+        assert after.estimate == pytest.approx(before.estimate, rel=1e-6)
+        assert before.low < before.high
+        assert np.isnan(after.low)
+        assert np.isnan(after.high)
+
+
+class TestBootstrapRows:
+    def test_equals_drawing_the_rows_themselves(self):
+        column = np.random.default_rng(0).exponential(size=40)
+        interval = report_measures.bootstrap_rows(
+            lambda weight: weight @ column / 40, 40, draws=200, seed=3
+        )
+        generator = np.random.default_rng(3)
+        drawn = [
+            column[generator.integers(0, 40, 40)].mean() for _ in range(200)
+        ]
+        assert interval.estimate == pytest.approx(column.mean())
+        assert interval[1:] == pytest.approx(np.quantile(drawn, [0.025, 0.975]))
+
+
+class TestClasses:
+    def test_by_hand(self):
+        probabilities = np.array(
+            [[0.9, 0.1, 0.0], [0.7, 0.3, 0.0], [0.4, 0.6, 0.0]]
+        )
+        rows = report_predictions.standardise(
+            probabilities, "probabilities", [0, 1, 1]
+        )
+        first, second, third = report_measures.measure_classes(rows, "abc")
+        assert (first.name, first.labelled, first.predicted) == ("a", 1, 2)
+        assert first.recall == 1
+        assert first.accuracy == 0.5
+        assert first.confidence == pytest.approx(0.8)
+        assert first.gap == pytest.approx(0.3)
+        # |1 - 0.9| and |0 - 0.7| in bins of their own, half the rows each.
+        assert first.ece == pytest.approx(0.4)
+        assert (second.recall, second.accuracy) == (0.5, 1)
+        assert (third.labelled, third.predicted) == (0, 0)
+        assert np.isnan([third.recall, third.accuracy, third.ece]).all()
+
+    def test_gaps_add_up_to_that_of_all(self):
+        rows = made()
+        classes = report_measures.measure_classes(rows, "abc")
+        total = sum(each.gap * each.predicted for each in classes) / 120
+        assert total == pytest.approx(
+            np.mean(rows.confidence - rows.correct), abs=1e-6
+        )
+
+
+class TestDetection:
+    def test_equals_the_library(self):
+        generator = np.random.default_rng(0)
+        inside, outside = generator.random(50), generator.random(30) / 2
+        found = report_measures.measure_detection(
+            inside, outside, num_nonfinite=2
+        )
+        assert found.rows == 30
+        assert found.num_nonfinite == 2
+        assert found.confidence == pytest.approx(outside.mean())
+        assert found.auroc == ood.auroc(inside, outside)
+        assert found.aupr_in == ood.aupr_in(inside, outside)
+        assert found.aupr_out == ood.aupr_out(inside, outside)
+        assert found.fpr95 == ood.fpr_at_95_tpr(inside, outside)
+
+
+class TestMainEce:
+    def test_is_that_of_15_bins(self):
+        rows = made()
+        bins = calibration.bin_predictions(
+            rows.labels, rows.probabilities, num_bins=15, edges="right"
+        )
+        expected = calibration.expected_calibration_error(bins)
+        assert report_measures.main_ece(rows) == pytest.approx(
+            float(keras.ops.convert_to_numpy(expected))
+        )

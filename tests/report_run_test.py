@@ -1,0 +1,162 @@
+"""A model runs over arrays and datasets alike, or says what does not fit."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_mixup import report_run
+
+
+def passing(columns=2):
+    """Returns a model whose outputs are its inputs."""
+    return keras.Sequential(
+        [keras.Input((columns,)), keras.layers.Activation("linear")]
+    )
+
+
+def numbered(size):
+    """Returns rows `[i, -i]` and labels `i % 2`."""
+    column = np.arange(size, dtype=np.float32)
+    return np.stack([column, -column], axis=1), np.arange(size) % 2
+
+
+class TestRun:
+    @pytest.mark.parametrize("form", ["arrays", "list", "dataset"])
+    def test_keeps_rows_in_order(self, form):
+        x, y = numbered(10)
+        data = {
+            "arrays": (x, y),
+            "list": (x, y.tolist()),
+            "dataset": tf.data.Dataset.from_tensor_slices((x, y)).batch(4),
+        }[form]
+        run = report_run.run(passing(), data, batch_size=3)
+        np.testing.assert_array_equal(run.outputs, x)
+        np.testing.assert_array_equal(run.labels, y)
+        np.testing.assert_array_equal(run.inputs, x)
+        assert run.num_nonfinite == 0
+
+    def test_needs_no_labels(self):
+        x, y = numbered(5)
+        with_labels = tf.data.Dataset.from_tensor_slices((x, y)).batch(2)
+        for data in (x, (x, y), with_labels, with_labels.map(lambda x, y: x)):
+            run = report_run.run(passing(), data, labelled=False)
+            np.testing.assert_array_equal(run.outputs, x)
+            assert run.labels is None
+
+    @pytest.mark.parametrize("max_rows", [1, 4, 7, 99])
+    def test_stops(self, max_rows):
+        data = tf.data.Dataset.from_tensor_slices(numbered(10)).batch(4)
+        run = report_run.run(passing(), data, max_rows=max_rows)
+        assert len(run.outputs) == len(run.labels) == min(max_rows, 10)
+
+    def test_endless_data_need_a_number_of_rows(self):
+        data = tf.data.Dataset.from_tensor_slices(numbered(4)).batch(2)
+        run = report_run.run(passing(), data.repeat(), max_rows=9)
+        assert len(run.outputs) == 9
+        with pytest.raises(ValueError, match=r"repeats for ever.*max_rows"):
+            report_run.run(passing(), data.repeat())
+
+    def test_counts_what_it_leaves_out(self):
+        x, y = numbered(6)
+        x[2, 0], x[4, 1] = np.nan, np.inf
+        run = report_run.run(passing(), (x, y))
+        assert run.num_nonfinite == 2
+        np.testing.assert_array_equal(run.outputs[:, 0], [0, 1, 3, 5])
+        np.testing.assert_array_equal(run.labels, [0, 1, 1, 1])
+        np.testing.assert_array_equal(run.inputs[:, 0], [0, 1, 3, 5])
+
+    def test_sample_is_evenly_spaced(self):
+        run = report_run.run(passing(), numbered(5001), batch_size=77)
+        steps = np.diff(run.inputs[:, 0])
+        assert set(steps) == {8}
+        assert run.inputs[0, 0] == 0
+        np.testing.assert_array_equal(
+            run.input_labels, run.inputs[:, 0].astype(int) % 2
+        )
+
+    def test_inputs_may_be_a_dictionary(self):
+        inputs = {name: keras.Input((2,), name=name) for name in "ab"}
+        model = keras.Model(inputs, keras.layers.Add()([*inputs.values()]))
+        x, y = numbered(5)
+        run = report_run.run(model, ({"a": x, "b": x}, y), batch_size=2)
+        np.testing.assert_array_equal(run.outputs, 2 * x)
+        assert run.inputs is None
+
+    @pytest.mark.parametrize(
+        ("data", "message"),
+        [
+            (numbered(0), "must have rows"),
+            (numbered(4)[0], "pairs .* inputs alone"),
+            ((*numbered(4), np.ones(4)), "3 items.*Drop sample weights"),
+            ((numbered(4)[0], np.zeros(3)), "arrays with as many rows"),
+            ((np.zeros((4, 3)), np.zeros(4)), r"shape \(2,\).*shape \(3,\)"),
+            (
+                tf.data.Dataset.from_tensor_slices(numbered(4)),
+                r"one label for each row.*batch\(128\)",
+            ),
+        ],
+    )
+    def test_refuses_data_that_do_not_fit(self, data, message):
+        with pytest.raises(ValueError, match=message):
+            report_run.run(passing(), data)
+
+    def test_refuses_a_missing_input(self):
+        inputs = {name: keras.Input((2,), name=name) for name in "ab"}
+        model = keras.Model(inputs, keras.layers.Add()([*inputs.values()]))
+        with pytest.raises(ValueError, match=r"2 inputs.*training twin"):
+            report_run.run(model, numbered(4))
+
+    def test_refuses_several_outputs(self):
+        inputs = keras.Input((2,))
+        model = keras.Model(inputs, [inputs + 1, inputs + 2])
+        with pytest.raises(ValueError, match=r"one output. Received: 2"):
+            report_run.run(model, numbered(4))
+
+    def test_refuses_outputs_of_another_rank(self):
+        inputs = keras.Input((2,))
+        model = keras.Model(inputs, keras.layers.Reshape((2, 1))(inputs))
+        with pytest.raises(ValueError, match=r"shape \(4, 2, 1\)"):
+            report_run.run(model, numbered(4))
+
+    def test_refuses_a_damaged_image(self, tmp_path):
+        (tmp_path / "0.png").write_bytes(b"no image")
+        data = keras.utils.image_dataset_from_directory(
+            tmp_path, labels=None, image_size=(2, 2), verbose=False
+        )
+        with pytest.raises(ValueError, match="rows of `data` must be readable"):
+            report_run.run(passing(), data, labelled=False)
+
+    def test_refuses_predictions_that_are_all_nan(self):
+        x, y = numbered(4)
+        with pytest.raises(ValueError, match="in all 4 rows of `data`"):
+            report_run.run(passing(), (x * np.nan, y))
+
+
+class TestTryScales:
+    @pytest.mark.parametrize(
+        ("factor", "offset", "best"),
+        [
+            (1, 0, "as given"),
+            (255, 0, "x / 255"),
+            (127.5, 127.5, "x / 127.5 - 1"),
+        ],
+    )
+    def test_finds_the_scale_of_training(self, factor, offset, best):
+        # Knows the class by whether x is above a half, for x to 1.
+        model = passing(1)
+        x = np.random.default_rng(0).uniform(-1, 1, (200, 1))
+        y = (x[:, 0] > 0.3).astype(int)
+        given = (x * factor + offset).astype(np.float32)
+        if best != "x / 127.5 - 1":
+            given = np.abs(given)
+            y = (np.abs(x[:, 0]) > 0.3).astype(int)
+        accuracies = report_run.try_scales(model, given, y, threshold=0.3)
+        assert max(accuracies, key=accuracies.get) == best
+        assert accuracies[best] == 1
+        assert next(iter(accuracies)) == "as given"
+
+    def test_bytes_are_read_as_numbers(self):
+        pixels = np.array([[0], [255]], np.uint8)
+        accuracies = report_run.try_scales(passing(1), pixels, np.array([0, 1]))
+        assert accuracies["x / 255"] == 1

@@ -1,0 +1,134 @@
+"""`python -m tf_mixup.report`, and the name it shares with a function."""
+
+import inspect
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import types
+
+import keras
+import numpy as np
+import pytest
+from absl import flags
+from sklearn import datasets
+
+import tf_mixup
+import tf_mixup.report as program
+from tf_mixup import reporting
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def python(*arguments, cwd=ROOT):
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(cwd)])
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+class TestProgram:
+    def test_writes_a_report(self, tmp_path):
+        data = datasets.load_digits()
+        images, labels = data.images[:300].astype(np.uint8), data.target[:300]
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential(
+            [
+                keras.Input((8, 8, 1)),
+                keras.layers.Flatten(),
+                keras.layers.Dense(10, "softmax"),
+            ]
+        )
+        model.compile("adam", "sparse_categorical_crossentropy")
+        model.fit(images / 255, labels, epochs=2, verbose=0)
+        model.save(tmp_path / "model.keras")
+        np.savez(tmp_path / "rows.npz", x=images, y=labels)
+        np.savez(tmp_path / "other.npz", image=images[:50, ::-1])
+        done = python(
+            *("-W", "error::RuntimeWarning:runpy"),
+            *("-m", "tf_mixup.report", "--model=model.keras"),
+            *("--data=rows.npz", "--ood=flipped=other.npz", "--scale=0-1"),
+            *("--output=out", "--draws=5", "--max_rows=200"),
+            cwd=tmp_path,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "Report: out" in done.stderr
+        numbers = json.loads((tmp_path / "out" / "report.json").read_text())
+        assert (numbers["model"], numbers["rows"]) == ("model.keras", 200)
+        assert numbers["data"] == "rows.npz, at most 200 rows"
+        assert numbers["preparation"].endswith("1 channels; x / 255")
+        assert set(numbers["ood"]) == {reporting.NOISE, "flipped"}
+        order = np.random.default_rng(0).choice(300, 200, replace=False)
+        rows = np.sort(order)
+        expected = tf_mixup.report(
+            model,
+            (np.float32(images[rows, ..., np.newaxis]) / 255, labels[rows]),
+            draws=5,
+        )
+        for name, interval in expected.overall.items():
+            assert numbers["overall"][name] == pytest.approx(
+                interval._asdict(), rel=1e-4
+            )
+
+    @pytest.mark.parametrize(
+        ("changes", "sentence"),
+        [
+            ({"model": "none.keras"}, "none.keras, which does not exist"),
+            ({"imports": ["no_such"]}, "name modules that Python"),
+            ({"mean": ["0.5", "a"]}, "mean=0.5,a. Write 0.5"),
+        ],
+    )
+    def test_refuses(self, tmp_path, monkeypatch, changes, sentence):
+        monkeypatch.chdir(tmp_path)
+        layers = [keras.Input((2,)), keras.layers.Dense(2)]
+        keras.Sequential(layers).save("model.keras")
+        values = {"model": "model.keras", "imports": [], "image_size": []}
+        values = {**values, "scale": "none", "mean": [], **changes}
+        with pytest.raises((ValueError, OSError), match=re.escape(sentence)):
+            program._write_report(types.SimpleNamespace(**values))
+
+    def test_errors_are_sentences(self, monkeypatch):
+        def refuse(values):
+            raise ValueError("The rule. Received: x. The remedy.")
+
+        monkeypatch.setattr(program, "_write_report", refuse)
+        messages = []
+        monkeypatch.setattr(
+            program.logging, "error", lambda text, *a: messages.append(text % a)
+        )
+        with pytest.raises(SystemExit) as stop:
+            program.main(["report"])
+        assert stop.value.code == 1
+        assert messages == ["The rule. Received: x. The remedy."]
+
+
+class TestName:
+    def test_function_and_module_share_it(self):
+        code = (
+            "import tf_mixup\n"
+            "function = tf_mixup.report\n"
+            "import tf_mixup.report\n"
+            "import tf_mixup.report as module\n"
+            "from tf_mixup import report\n"
+            "print(function.__name__, callable(tf_mixup.report),"
+            " callable(module), callable(report))\n"
+        )
+        done = python("-c", code)
+        assert done.stdout.split() == ["report", "True", "True", "True"]
+
+    def test_module_reports_as_the_function_does(self):
+        assert inspect.ismodule(program)
+        for report in (program, tf_mixup.report, reporting.report):
+            with pytest.raises(ValueError, match="must be a Keras model"):
+                report(None, None)
+
+    def test_import_defines_no_flags(self):
+        assert not flags.FLAGS.flags_by_module_dict().get(program.__name__)

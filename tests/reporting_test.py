@@ -1,0 +1,258 @@
+"""`tf_mixup.report` end to end, on digits and on made models."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn import datasets
+
+import tf_mixup
+from tf_mixup import calibration
+from tf_mixup import reporting
+from tf_mixup import scores
+
+
+def digits():
+    """Returns 8x8 digits in [0, 255] and their labels."""
+    data = datasets.load_digits()
+    images = np.rint(data.images * (255 / 16)).astype(np.uint8)
+    return images[..., np.newaxis], data.target
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Returns raw pixels to logits, after two epochs."""
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    network = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            layers.Rescaling(1 / 255),
+            layers.Flatten(),
+            layers.Dense(32, "relu"),
+            layers.Dense(10),
+        ],
+        name="digits",
+    )
+    network.compile(
+        keras.optimizers.Adam(0.01),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    x, y = digits()
+    network.fit(x[:1000], y[:1000], epochs=2, verbose=0)
+    return network
+
+
+@pytest.fixture(scope="module")
+def held_out():
+    x, y = digits()
+    return x[1000:1300], y[1000:1300]
+
+
+@pytest.fixture(scope="module")
+def result(model, held_out):
+    upside_down = held_out[0][:50, ::-1]
+    return tf_mixup.report(
+        model, held_out, ood={"upside down": upside_down}, draws=20
+    )
+
+
+def made(activation, columns):
+    """Returns a model that passes its inputs through an activation."""
+    return keras.Sequential(
+        [keras.Input((columns,)), keras.layers.Activation(activation)]
+    )
+
+
+class TestNumbers:
+    def test_json_equals_the_library(self, result, model, held_out):
+        numbers = json.loads(result.to_json())
+        x, y = held_out
+        probabilities = keras.ops.softmax(model.predict(x, verbose=0))
+        confidence, correct = map(
+            keras.ops.convert_to_numpy, calibration.top_label(y, probabilities)
+        )
+        for name, convention in calibration.CONVENTIONS.items():
+            setting = {
+                "num_bins": convention.num_bins,
+                "edges": convention.edges,
+            }
+            found = numbers["conventions"][name]
+            expected = scores.bootstrap_interval(
+                confidence, correct, draws=20, seed=0, **setting
+            )
+            assert found["values"]["ece"] == pytest.approx(expected._asdict())
+            null = scores.null_calibration_error(confidence, seed=0, **setting)
+            assert found["null_ece"] == pytest.approx(null._asdict())
+            assert sum(found["bins"]["count"]) == 300
+        assert numbers["overall"]["accuracy"]["estimate"] == correct.mean()
+        nll = keras.losses.sparse_categorical_crossentropy(y, probabilities)
+        assert numbers["overall"]["nll"]["estimate"] == pytest.approx(
+            float(keras.ops.mean(nll)), rel=1e-5
+        )
+
+    def test_says_what_it_is_of(self, result):
+        assert (result.model, result.outputs) == ("digits", "logits")
+        assert (result.rows, result.num_classes) == (300, 10)
+        assert set(result.ood) == {reporting.NOISE, "upside down"}
+        assert result.ood["upside down"].rows == 50
+        assert set(result.figures) == {
+            "reliability",
+            "confidence",
+            "ood",
+            "roc",
+        }
+        assert len(result.classes) == 10
+        assert result.accuracies["as given"] == pytest.approx(
+            result.overall["accuracy"].estimate
+        )
+
+    def test_is_the_same_twice(self, result, model, held_out):
+        again = tf_mixup.report(
+            model,
+            tf.data.Dataset.from_tensor_slices(held_out).batch(128),
+            ood={"upside down": held_out[0][:50, ::-1]},
+            draws=20,
+        )
+        assert again.to_json() == result.to_json()
+        assert again.figures.keys() == result.figures.keys()
+
+
+class TestOutputs:
+    def test_softmax_and_its_logits_agree(self):
+        generator = np.random.default_rng(0)
+        logits = 2 * generator.normal(size=(80, 3)).astype(np.float32)
+        labels = generator.integers(0, 3, 80)
+        reports = [
+            tf_mixup.report(made(name, 3), (logits, labels), draws=5)
+            for name in ("softmax", "linear", "log_softmax")
+        ]
+        kinds = [each.outputs for each in reports]
+        assert kinds == ["probabilities", "logits", "logits"]
+        for name in ("accuracy", "nll", "brier"):
+            values = [each.overall[name].estimate for each in reports]
+            assert values == pytest.approx([values[0]] * 3, rel=1e-5)
+        assert not reports[0].ood
+
+    def test_sigmoid(self):
+        generator = np.random.default_rng(0)
+        logits = generator.normal(size=(200, 1)).astype(np.float32)
+        labels = (generator.random(200) < 1 / (1 + np.exp(-logits[:, 0]))) * 1
+        first = tf_mixup.report(made("sigmoid", 1), (logits, labels), draws=5)
+        second = tf_mixup.report(made("linear", 1), (logits, labels), draws=5)
+        assert (first.outputs, first.num_classes) == ("sigmoid", 2)
+        assert second.outputs == "sigmoid_logits"
+        probability = 1 / (1 + np.exp(-logits[:, 0]))
+        confidence = np.maximum(probability, 1 - probability)
+        right = (probability > 0.5) == labels
+        for report in (first, second):
+            assert report.overall["accuracy"].estimate == right.mean()
+            assert report.overall["confidence"].estimate == pytest.approx(
+                confidence.mean(), rel=1e-5
+            )
+        values = [r.temperature.temperature for r in (first, second)]
+        assert values == pytest.approx([values[1]] * 2, rel=1e-3)
+
+    def test_what_is_told_is_believed(self):
+        rows = np.array([[0.9, 0.9], [0.1, 0.2]] * 30, np.float32)
+        data = rows, np.arange(60) % 2
+        with pytest.raises(ValueError, match="must sum to 1"):
+            tf_mixup.report(made("linear", 2), data)
+        report = tf_mixup.report(
+            made("linear", 2), data, outputs="logits", draws=5
+        )
+        assert report.outputs == "logits"
+
+
+class TestTemperature:
+    def test_recovers_that_of_an_overconfident_model(self):
+        generator = np.random.default_rng(0)
+        logits = 2 * generator.normal(size=(3000, 4))
+        labels = (logits + generator.gumbel(size=logits.shape)).argmax(-1)
+        report = tf_mixup.report(
+            made("softmax", 4), (2.5 * logits, labels), draws=5
+        )
+        assert report.temperature.temperature == pytest.approx(2.5, rel=0.1)
+        texts = [finding.text for finding in report.findings]
+        assert any(text.startswith("Overconfident by") for text in texts)
+        assert any("would help" in text for text in texts)
+
+
+class TestFindings:
+    def test_wrong_scale(self, model, held_out):
+        x, y = held_out
+        report = tf_mixup.report(model, (x / 255, y), draws=5)
+        texts = [finding.text for finding in report.findings]
+        (text,) = [each for each in texts if "wrong scale" in each]
+        assert "with 255 x in place of x" in text
+
+    def test_nan_rows(self):
+        rows = np.random.default_rng(0).normal(size=(60, 2))
+        rows[7] = np.nan
+        report = tf_mixup.report(
+            made("linear", 2), (rows, np.arange(60) % 2), draws=5
+        )
+        assert (report.rows, report.num_nonfinite) == (59, 1)
+        assert "1 of 60 rows have NaN" in report.findings[0].text
+
+
+class TestPlaces:
+    def test_saves_two_files(self, result, tmp_path):
+        path = result.save(tmp_path / "deep" / "folder")
+        assert path == tmp_path / "deep" / "folder" / "report.html"
+        names = {each.name for each in path.parent.iterdir()}
+        assert names == {"report.html", "report.json"}
+        saved = json.loads((path.parent / "report.json").read_text())
+        assert saved == json.loads(result.to_json())
+
+    def test_notebooks_show_a_frame(self, result):
+        text = result._repr_html_()
+        assert text.startswith("<iframe srcdoc=")
+        assert text.count('"') == 8
+
+    def test_takes_a_path(self, model, held_out, tmp_path):
+        model.save(tmp_path / "own.keras")
+        report = tf_mixup.report(tmp_path / "own.keras", held_out, draws=5)
+        assert report.model == "own.keras"
+        again = tf_mixup.report(model, held_out, draws=5)
+        assert report.overall == again.overall
+
+    def test_names_classes(self, model, held_out):
+        names = list("abcdefghij")
+        report = tf_mixup.report(
+            model, held_out, class_names=names, noise=False, draws=5
+        )
+        assert [each.name for each in report.classes] == names
+        assert set(report.figures) == {"reliability", "confidence"}
+
+
+class TestRefusals:
+    def test_class_names_of_another_length(self, model, held_out):
+        with pytest.raises(ValueError, match=r"10 classes. Received: 2 names"):
+            tf_mixup.report(model, held_out, class_names=["a", "b"])
+
+    def test_labels_out_of_range(self, model, held_out):
+        x, y = held_out
+        with pytest.raises(ValueError, match=r"from 0 to 9.*labels from 1 to"):
+            tf_mixup.report(model, (x, y + 1))
+
+    def test_one_class(self, model, held_out):
+        x, y = held_out
+        with pytest.raises(ValueError, match="at least two classes"):
+            tf_mixup.report(model, (x[y == 3], y[y == 3]))
+
+    def test_empty_other_set(self, model, held_out):
+        with pytest.raises(ValueError, match="`none` must have rows"):
+            tf_mixup.report(
+                model, held_out, ood={"none": held_out[0][:0]}, draws=5
+            )
+
+    def test_no_model(self, held_out):
+        with pytest.raises(ValueError, match="Received: a function"):
+            tf_mixup.report(lambda x: x, held_out)
+
+    def test_no_draws(self, model, held_out):
+        with pytest.raises(ValueError, match="`draws` must be an integer"):
+            tf_mixup.report(model, held_out, draws=1)

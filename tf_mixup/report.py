@@ -1,0 +1,170 @@
+r"""A calibration report for a saved Keras classifier, as one HTML page.
+
+Command:
+    python -m tf_mixup.report --model=model.keras --data=tfds:cifar10:test \
+        --scale=0-1 --ood=tfds:svhn_cropped:test --output=report
+
+Data are `tfds:NAME[:SPLIT]`, `folder:PATH` (PATH/CLASS/*.png) or a `.npz`
+file with arrays `x` and `y`. Inputs must reach the model as in training: see
+`--scale`, `--mean` and `--std`. In Python: `tf_mixup.report(model, dataset)`.
+"""
+
+import importlib
+import logging as python_logging
+import pathlib
+import sys
+import types
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+from absl import app
+from absl import flags
+from absl import logging
+
+from tf_mixup import checks
+from tf_mixup import report_data
+from tf_mixup import report_model
+from tf_mixup import report_predictions
+from tf_mixup import reporting
+
+
+class _CallableModule(types.ModuleType):
+    """Keeps `tf_mixup.report(...)` working after `import tf_mixup.report`."""
+
+    def __call__(self, *args: Any, **options: Any) -> reporting.Report:
+        """Returns the report, as `tf_mixup.report` does."""
+        return reporting.report(*args, **options)
+
+
+sys.modules[__name__].__class__ = _CallableModule
+
+
+def main(argv: Sequence[str]) -> None:
+    """Writes the report that the flags ask for.
+
+    Args:
+        argv: The program's name; nothing else may be in it.
+    """
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected arguments: {argv[1:]}.")
+    logging.set_verbosity(logging.INFO)
+    python_logging.getLogger("tensorflow").setLevel("ERROR")
+    try:
+        _write_report(flags.FLAGS)
+    except (ValueError, OSError, MemoryError, tf.errors.OpError) as error:
+        logging.error("%s", str(error) or type(error).__name__)
+        sys.exit(1)
+
+
+def _define_flags() -> None:
+    """Defines flags, which an import must not do: programs have their own."""
+    flags.DEFINE_string("model", None, "A `.keras` file.", required=True)
+    flags.DEFINE_string(
+        "data",
+        None,
+        "Held-out rows: tfds:NAME[:SPLIT], folder:PATH or a .npz file.",
+        required=True,
+    )
+    flags.DEFINE_multi_string(
+        "ood", [], "Another set in the same forms, or NAME=SET; repeatable."
+    )
+    flags.DEFINE_string("output", "calibration_report", "Gets the files.")
+    flags.DEFINE_enum(
+        "outputs", "auto", report_predictions.OUTPUTS, "What the model says."
+    )
+    flags.DEFINE_enum(
+        "scale",
+        "none",
+        report_data.SCALES,
+        "Of pixels in [0, 255]: none, x / 255, or x / 127.5 - 1.",
+    )
+    flags.DEFINE_list("mean", [], "Subtracted after scaling, by channel.")
+    flags.DEFINE_list("std", [], "Divided by after that, by channel.")
+    flags.DEFINE_list(
+        "image_size", [], "Height,width if the model takes any size."
+    )
+    flags.DEFINE_string("data_dir", None, "Folder of TensorFlow Datasets.")
+    flags.DEFINE_list(
+        "imports", [], "Modules that register the model's own classes."
+    )
+    flags.DEFINE_bool("noise", True, "Compare images with Gaussian noise.")
+    flags.DEFINE_integer("max_rows", None, "Rows of each set at most.")
+    flags.DEFINE_integer("batch_size", 128, "Rows to predict at once.")
+    flags.DEFINE_integer("draws", 500, "Samples redrawn for an interval.")
+    flags.DEFINE_integer("seed", 0, "Of all that is drawn.")
+
+
+def _write_report(values: Any) -> None:
+    """Writes the report; `values` has an attribute for each flag."""
+    for module in values.imports:
+        _import(module)
+    model = report_model.load(values.model)
+    size = _numbers("image_size", values.image_size)
+    preparation = report_data.prepare_for(
+        model,
+        image_size=(int(size[0]), int(size[-1])) if size else None,
+        scale=values.scale,
+        mean=_numbers("mean", values.mean),
+        std=_numbers("std", values.std),
+    )
+
+    def load(spec: str, *, labelled: bool) -> report_data.Source:
+        return report_data.load(
+            spec,
+            preparation,
+            labelled=labelled,
+            data_dir=values.data_dir,
+            max_rows=values.max_rows,
+            batch_size=values.batch_size,
+            seed=values.seed,
+        )
+
+    data = load(values.data, labelled=True)
+    others = dict(map(report_data.parse_name, values.ood))
+    result = reporting.report(
+        model,
+        data.dataset,
+        ood={
+            name: load(spec, labelled=False).dataset
+            for name, spec in others.items()
+        },
+        outputs=values.outputs,
+        class_names=data.class_names,
+        noise=values.noise,
+        draws=values.draws,
+        seed=values.seed,
+        title=pathlib.Path(values.model).name,
+        source=data.about,
+        preparation=preparation.describe(),
+    )
+    for finding in result.findings:
+        logging.info("%s. %s", finding.level.capitalize(), finding.text)
+    logging.info("Report: %s", result.save(values.output))
+
+
+def _import(module: str) -> None:
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        raise checks.refusal(
+            "`imports` must name modules that Python finds",
+            f"imports={module} ({error})",
+            "Run from the folder that it is in, or set PYTHONPATH",
+        ) from error
+
+
+def _numbers(name: str, texts: Sequence[str]) -> list[float]:
+    try:
+        return [float(text) for text in texts]
+    except ValueError as error:
+        raise checks.refusal(
+            f"`{name}` must be numbers with commas between",
+            f"{name}={','.join(texts)}",
+            "Write 0.5 or 0.49,0.48,0.45",
+        ) from error
+
+
+if __name__ == "__main__":
+    _define_flags()
+    app.run(main)
