@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tf_mixup import ood
 from tf_mixup import plots
 
 
@@ -114,9 +115,109 @@ class TestDensity:
         titles = [axes.get_title() for axes in figure.axes]
         assert titles == ["epoch 1", "epoch 2"]
 
+    def test_a_grid_of_rows_and_epochs(self):
+        other = Table((np.array([3.0]), np.array([1.5]), np.array([1.2])))
+        figure = plots.accuracy_confidence_density(
+            {
+                "no mixup": {"epoch 1": table(), "epoch 2": table()},
+                "mixup": {"epoch 1": table(), "epoch 2": other},
+            }
+        )
+        axes = figure.axes
+        assert [each.get_title() for each in axes[:2]] == ["epoch 1", "epoch 2"]
+        assert [axes[0].get_ylabel(), axes[2].get_ylabel()] == [
+            "no mixup\naccuracy",
+            "mixup\naccuracy",
+        ]
+        np.testing.assert_allclose(
+            axes[3].images[0].get_array(), plots.joint_density(other)
+        )
+
+    def test_refuses_rows_of_other_epochs(self):
+        with pytest.raises(
+            ValueError,
+            match=r"panels of the same names\. Received: panels"
+            r" \[\['1'\], \['2'\]\]\. Give each row the same epochs\.",
+        ):
+            plots.accuracy_confidence_density(
+                {"a": {"1": table()}, "b": {"2": table()}}
+            )
+
     def test_refuses_no_bandwidth(self):
         with pytest.raises(ValueError, match="`bandwidth` must be a finite"):
             plots.joint_density(table(), bandwidth=0)
+
+
+class TestScatter:
+    def test_points_are_bins_and_areas_are_shares(self):
+        bins = Table(
+            (np.array([2.0, 0, 8]), np.array([0.8, 0, 7.2]), [1, 0, 6])
+        )
+        axes = plots.accuracy_confidence_scatter({"erm": bins}).axes[0]
+        points = axes.collections[0]
+        np.testing.assert_allclose(
+            points.get_offsets(), [[0.4, 0.5], [0.9, 0.75]]
+        )
+        small, large = points.get_sizes()
+        assert large / small == pytest.approx(4)
+
+    def test_areas_do_not_depend_on_the_number_of_rows(self):
+        more = Table(np.array(table()) * 10)
+        axes = plots.accuracy_confidence_scatter(
+            {"a": table(), "b": more}, styles={"b": {"color": "black"}}
+        ).axes[0]
+        first, second = axes.collections
+        np.testing.assert_allclose(first.get_sizes(), second.get_sizes())
+        np.testing.assert_allclose(second.get_facecolor()[0, :3], 0)
+        assert tuple(first.get_facecolor()[0, :3]) != (0, 0, 0)
+
+    def test_draws_an_empty_table(self):
+        figure = plots.accuracy_confidence_scatter(
+            {"a": Table(np.zeros((3, 5)))}
+        )
+        assert plots.figure_to_image(figure).ndim == 3
+
+
+class TestRocCurves:
+    def test_by_hand(self):
+        # From the highest score down: in, out, in, out.
+        figure = plots.roc_curves(
+            {"a": [([0.9, 0.6], [0.7, 0.5])]}, styles={"a": {"color": "red"}}
+        )
+        line = figure.axes[0].lines[0]
+        np.testing.assert_allclose(line.get_xdata(), [0, 0, 0.5, 0.5, 1])
+        np.testing.assert_allclose(line.get_ydata(), [0, 0.5, 0.5, 1, 1])
+        assert line.get_label() == "a: 75.0 %"
+        assert line.get_color() == "red"
+
+    def test_mean_of_seeds(self):
+        # The second pair is told apart at all thresholds: AUROC 1.
+        pairs = [([0.9, 0.6], [0.7, 0.5]), ([0.9], [0.1])]
+        line = plots.roc_curves({"a": pairs}).axes[0].lines[0]
+        kept = dict(zip(*line.get_data(), strict=True))
+        assert kept[0.25] == pytest.approx((0.5 + 1) / 2)
+        assert kept[0.75] == pytest.approx(1)
+        # 75 and 100: mean 87.5, deviation 12.5 * sqrt(2).
+        assert line.get_label() == "a: 87.5 ± 17.7 %"
+        # The area under the mean is the mean of the areas.
+        xs, ys = line.get_data()
+        area = np.sum((ys[1:] + ys[:-1]) / 2 * np.diff(xs))
+        assert area == pytest.approx(0.875, abs=1e-3)
+
+    def test_agrees_with_the_measure(self):
+        rng = np.random.default_rng(0)
+        inside = np.round(rng.beta(4, 2, 300), 2)
+        outside = np.round(rng.beta(2, 2, 200), 2)
+        line = plots.roc_curves({"a": [(inside, outside)]}).axes[0].lines[0]
+        expected = 100 * ood.auroc(inside, outside)
+        assert line.get_label() == f"a: {expected:.1f} %"
+
+    @pytest.mark.parametrize("wrong", [[], [[0.5]], [0.5, np.nan]])
+    def test_refuses_what_are_no_scores(self, wrong):
+        with pytest.raises(
+            ValueError, match=r"one finite number for each row.*Received: erm"
+        ):
+            plots.roc_curves({"erm": [([0.5], wrong)]})
 
 
 class TestMixedBatch:

@@ -9,6 +9,7 @@ import os
 import pathlib
 import uuid
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -25,6 +26,8 @@ DATA_COLOR = "#4477aa"
 GAP_COLOR = "#ee7733"
 # One for each set of a histogram, in order.
 SET_COLORS = (DATA_COLOR, GAP_COLOR, "#228833", "#aa3377", "#bbbbbb")
+# Of all points of a scatter together, in square points of 1/72 inch.
+_POINTS_AREA = 4000
 
 
 def reliability_diagram(
@@ -52,7 +55,9 @@ def reliability_diagram(
         https://arxiv.org/abs/1706.04599
     """
     panels = bins if isinstance(bins, Mapping) else {title: bins}
-    figure = _new_figure(3.2 * len(panels) + 0.8, 5.0)
+    # Many panels are read side by side, so they must fit into a page.
+    few = len(panels) < 4
+    figure = _new_figure((3.2 if few else 1.6) * len(panels) + 0.8, 5.0)
     if isinstance(bins, Mapping) and title:
         figure.suptitle(title)
     grid = figure.subplots(
@@ -67,6 +72,8 @@ def reliability_diagram(
         _draw_reliability(upper, lower, table)
         upper.set_title(name, fontsize="medium")
         lower.set(xlabel="confidence")
+        if not few:
+            lower.set(xticks=[0, 0.5, 1])
     # Bars may stand anywhere inside.
     figure.legend(
         *grid[0, 0].get_legend_handles_labels(),
@@ -172,14 +179,20 @@ def accuracy_confidence_density(
     several epochs to see the model move.
 
     Args:
-        bins: `calibration.Bins`, or a mapping of a panel's name to them.
+        bins: `calibration.Bins`, or a mapping of a panel's name to them. Or a
+            row's name to such a mapping: then a grid, whose rows have panels
+            of the same names.
         bandwidth: Deviation of the kernel, in units of probability. It is
             fixed: an automatic one vanishes when all points lie on a line.
             Defaults to 0.04.
         title: Text above the figure. Defaults to nothing.
 
     Returns:
-        figure: The figure, one panel for each table.
+        figure: The figure, one panel for each table; each has its own scale
+            of colors, from no density to its densest point.
+
+    Raises:
+        ValueError: If the rows of a grid have panels of different names.
 
     References:
         Thulasidasan et al. On Mixup Training: Improved Calibration and
@@ -187,16 +200,177 @@ def accuracy_confidence_density(
         1. https://arxiv.org/abs/1905.11001
     """
     panels = bins if isinstance(bins, Mapping) else {"": bins}
-    figure = _new_figure(3.4 * len(panels) + 0.4, 3.6)
+    nested = any(isinstance(values, Mapping) for values in panels.values())
+    rows = panels if nested else {"": panels}
+    names = _shared_names(rows)
+    side = 3.4 if len(names) < 4 else 1.6
+    figure = _new_figure(
+        side * len(names) + 0.4, (side + 0.1) * len(rows) + 0.4
+    )
     figure.suptitle(title)
-    row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for axes, (name, table) in zip(row, panels.items(), strict=True):
-        density = joint_density(table, bandwidth=bandwidth)
-        axes.imshow(density, origin="lower", extent=(0, 1, 0, 1), cmap="Blues")
-        _draw_diagonal(axes)
-        axes.set(xlabel="mean confidence", title=name)
-    row[0].set(ylabel="accuracy")
+    grid = figure.subplots(
+        len(rows), len(names), sharex=True, sharey=True, squeeze=False
+    )
+    for axes, (row_name, row) in zip(grid, rows.items(), strict=True):
+        for panel, name in zip(axes, names, strict=True):
+            density = joint_density(row[name], bandwidth=bandwidth)
+            panel.imshow(
+                density, origin="lower", extent=(0, 1, 0, 1), cmap="Blues"
+            )
+            _draw_diagonal(panel)
+        axes[0].set(ylabel=f"{row_name}\naccuracy" if nested else "accuracy")
+    for top, bottom, name in zip(grid[0], grid[-1], names, strict=True):
+        top.set_title(name, fontsize="medium")
+        bottom.set(xlabel="mean confidence")
     return figure
+
+
+def _shared_names(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Returns the names of the panels, which all rows must have."""
+    names = [list(row) for row in rows.values()]
+    if any(other != names[0] for other in names):
+        raise checks.refusal(
+            "All rows must have panels of the same names",
+            f"panels {names}",
+            "Give each row the same epochs",
+        )
+    return names[0]
+
+
+def accuracy_confidence_scatter(
+    bins: Mapping[str, Any],
+    *,
+    styles: Mapping[str, Mapping[str, Any]] | None = None,
+    title: str = "",
+) -> "matplotlib.figure.Figure":
+    """Draws each bin as a point: its accuracy against its mean confidence.
+
+    A point's area is its bin's share of the rows, so that what counts most is
+    seen best; bins of few rows lie off the diagonal by chance.
+
+    Args:
+        bins: Name of a model to its `calibration.Bins`; leading axes are more
+            points.
+        styles: Name -> options of `Axes.scatter`, such as `color` and
+            `marker`. Defaults to a color for each.
+        title: Text above the figure. Defaults to nothing.
+
+    Returns:
+        figure: One panel with all models; the areas of each add up to the
+            same.
+
+    References:
+        Thulasidasan et al. On Mixup Training: Improved Calibration and
+        Predictive Uncertainty for Deep Neural Networks. NeurIPS 2019, figure
+        2. https://arxiv.org/abs/1905.11001
+    """
+    figure = _new_figure(4.6, 4.4)
+    figure.suptitle(title)
+    axes = figure.subplots()
+    for index, (name, table) in enumerate(bins.items()):
+        count, confidence, accuracy = map(np.ravel, _read_bins(table))
+        seen = count > 0
+        options = {"color": SET_COLORS[index % len(SET_COLORS)]}
+        options |= (styles or {}).get(name, {})
+        axes.scatter(
+            confidence[seen],
+            accuracy[seen],
+            s=_POINTS_AREA * count[seen] / max(count.sum(), 1e-12),
+            alpha=0.6,
+            linewidths=0,
+            label=name,
+            **options,
+        )
+    _draw_diagonal(axes)
+    axes.set(xlabel="mean confidence of the bin", ylabel="accuracy of the bin")
+    axes.set_aspect("equal")
+    # Names stand by equal points: areas of the largest bins differ.
+    for handle in axes.legend(loc="upper left").legend_handles:
+        handle.set_sizes([40])
+    return figure
+
+
+def roc_curves(
+    scores: Mapping[str, Sequence[tuple[Any, Any]]],
+    *,
+    styles: Mapping[str, Mapping[str, Any]] | None = None,
+    title: str = "",
+) -> "matplotlib.figure.Figure":
+    """Draws how well scores tell rows from inside from rows from outside.
+
+    Each threshold is a point: the share of rows from outside that pass as
+    inside, and the share of rows from inside that do. Curves of several pairs
+    are averaged at equal shares from outside, so that the area under the mean
+    is the mean of their areas.
+
+    Args:
+        scores: Name of a curve -> pairs of scores inside and outside of the
+            distribution, `(N,)` and `(R,)`, higher for inside: a pair for
+            each model, such as those of several seeds.
+        styles: Name -> options of `Axes.plot`, such as `color` and
+            `linestyle`. Defaults to a color for each.
+        title: Text above the figure. Defaults to nothing.
+
+    Returns:
+        figure: One panel with all curves. The legend has each one's AUROC in
+            percent, of several pairs the mean and the standard deviation.
+
+    Raises:
+        ValueError: If scores are empty, not one-dimensional or not finite.
+    """
+    from sklearn import metrics
+
+    figure = _new_figure(4.6, 4.2 + 0.2 * len(scores))
+    figure.suptitle(title)
+    axes = figure.subplots()
+    for index, (name, pairs) in enumerate(scores.items()):
+        curves = [_roc_curve(name, *pair) for pair in pairs]
+        areas = 100 * np.array([metrics.auc(*curve) for curve in curves])
+        area = f"{areas.mean():.1f}"
+        if len(curves) > 1:
+            area += f" ± {areas.std(ddof=1):.1f}"
+        options = {"color": SET_COLORS[index % len(SET_COLORS)]}
+        options |= (styles or {}).get(name, {})
+        label = f"{name}: {area} %"
+        axes.plot(*_mean_curve(curves), label=label, **options)
+    _draw_diagonal(axes)
+    axes.set(
+        xlabel="share of rows from outside that pass",
+        ylabel="share of rows from inside that pass",
+        ylim=(0, 1.01),
+    )
+    axes.set_aspect("equal")
+    # Curves may go anywhere, also below the diagonal.
+    figure.legend(loc="outside lower center", title="AUROC", fontsize="small")
+    return figure
+
+
+def _roc_curve(
+    name: str, inside: Any, outside: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the shares from outside and from inside at each threshold."""
+    from sklearn import metrics
+
+    sets = [np.asarray(each, np.float64) for each in (inside, outside)]
+    if any(x.ndim != 1 or not x.size or not np.isfinite(x).all() for x in sets):
+        raise checks.refusal(
+            "Scores must be one finite number for each row, and at least one"
+            " row",
+            f"{name} with scores of shapes {[x.shape for x in sets]}",
+            "Give two arrays, e.g. of `ood.confidence`, without NaN",
+        )
+    is_in = np.repeat([1, 0], [sets[0].size, sets[1].size])
+    return metrics.roc_curve(is_in, np.concatenate(sets))[:2]
+
+
+def _mean_curve(
+    curves: Sequence[tuple[np.ndarray, np.ndarray]],
+) -> tuple[np.ndarray, np.ndarray]:
+    if len(curves) == 1:
+        return curves[0]
+    grid = np.linspace(0, 1, 1001)
+    rows = [np.interp(grid, *curve) for curve in curves]
+    return grid, np.mean(rows, axis=0)
 
 
 def joint_density(

@@ -1,0 +1,1 @@
+"""Figures of the calibration paper, from the runs of its tables."""

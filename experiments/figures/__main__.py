@@ -1,0 +1,142 @@
+r"""Draws the figures of the calibration paper from the runs of its tables.
+
+Command:
+    python -m experiments.figures --workdir=runs --output=figures
+    python -m experiments.figures --table=image_calibration --output=figures
+
+Each table, data set and network gets its PNG files, and TensorBoard the same
+images in `logs`. What has no runs yet is left out, and named.
+"""
+
+import pathlib
+
+import tensorflow as tf
+from absl import flags
+from absl import logging
+
+from experiments import config as config_lib
+from experiments import entry
+from experiments import ledger
+from experiments import papers
+from experiments import records
+from experiments import training
+from experiments.figures import calibration
+from experiments.figures import epochs
+from experiments.figures import ood
+from experiments.figures.methods import Setting
+from experiments.papers import tables
+from tf_mixup import checks
+from tf_mixup import plots
+from tf_mixup import summaries
+
+# What is drawn of each table.
+DRAWN = {
+    "image_calibration": calibration.draw,
+    "out_of_distribution": ood.draw,
+    "longer_training": epochs.draw,
+    "text": calibration.draw,
+}
+
+_WORKDIR = flags.DEFINE_string(
+    "workdir", "runs", "Folder of the runs.", allow_override=True
+)
+_OUTPUT = flags.DEFINE_string(
+    "output", "figures", "Folder that gets the figures.", allow_override=True
+)
+_TABLE = flags.DEFINE_enum(
+    "table",
+    None,
+    list(DRAWN),
+    "One table; all of them by default.",
+    allow_override=True,
+)
+_SCALE = flags.DEFINE_enum(
+    "scale", "small", tables.SCALES, "Of the tables.", allow_override=True
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir",
+    None,
+    "Folder of TensorFlow Datasets, for the ensemble; None leaves it out.",
+    allow_override=True,
+)
+
+
+def find_settings(
+    table: str,
+    scale: str,
+    runs: records.Runs,
+    workdir: pathlib.Path,
+    sources: training.Sources | None = None,
+) -> list[Setting]:
+    """Returns the complete runs of a table, by data set and network.
+
+    Args:
+        table: Its name.
+        scale: `"small"` or `"paper"`.
+        runs: What `workdir` holds.
+        workdir: Folder of the runs, at any depth.
+        sources: Where the data is.
+    """
+    results, folders = {}, {}
+    for run in runs.complete:
+        config = config_lib.Config(**run.config)
+        results[config], folders[config] = run.results, workdir / run.name
+    groups: dict[str, list[ledger.Line]] = {}
+    for config in papers.TABLES[table].configs(scale):
+        if config in folders:
+            title = f"{config.dataset}, {config.network}"
+            line = ledger.Line(config, "", results[config])
+            groups.setdefault(title, []).append(line)
+    return [
+        Setting(title, lines, folders, sources)
+        for title, lines in groups.items()
+    ]
+
+
+def draw(table: str, setting: Setting, output: pathlib.Path) -> None:
+    """Draws a setting of a table, as files and to the summary writer.
+
+    Args:
+        table: Its name.
+        setting: Complete runs.
+        output: Gets `TABLE/SETTING/*.png`.
+    """
+    folder = setting.title.replace(", ", "-").replace(":", "_")
+    for figure_name, figure in DRAWN[table](setting):
+        name = f"{table}/{folder}/{figure_name}"
+        plots.save_figure(figure, output / f"{name}.png")
+        summaries.write_figure(name, figure, step=0)
+        logging.info("Drew %s", output / f"{name}.png")
+
+
+def main() -> None:
+    """Draws what the flags name."""
+    workdir = pathlib.Path(_WORKDIR.value)
+    sources = None
+    if _DATA_DIR.value is not None:
+        sources = training.Sources(data_dir=_DATA_DIR.value)
+    runs = records.read_runs(workdir)
+    for sentence in runs.damaged:
+        logging.warning("%s", sentence)
+    chosen = [_TABLE.value] if _TABLE.value else list(DRAWN)
+    found = {
+        table: find_settings(table, _SCALE.value, runs, workdir, sources)
+        for table in chosen
+    }
+    if not any(found.values()):
+        raise checks.refusal(
+            "Figures are drawn of complete runs",
+            f"--workdir={workdir} without any of {', '.join(chosen)}",
+            f"Run `python -m experiments.sweep --table={chosen[0]}` first",
+        )
+    output = pathlib.Path(_OUTPUT.value)
+    with tf.summary.create_file_writer(str(output / "logs")).as_default():
+        for table, settings in found.items():
+            if not settings:
+                logging.info("Skipped %s: it has no complete run yet.", table)
+            for setting in settings:
+                draw(table, setting, output)
+
+
+if __name__ == "__main__":
+    entry.start(main)

@@ -1,0 +1,203 @@
+"""Figures 1 and 2: accuracy against confidence, ECE and OE by method."""
+
+import logging
+from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from experiments import alpha_figure
+from experiments import comparison
+from experiments import ledger
+from experiments import records
+from experiments.figures import methods as methods_lib
+from experiments.figures.methods import Method
+from experiments.figures.methods import Setting
+from experiments.papers import calibration_claims as arms
+from tf_mixup import calibration
+from tf_mixup import plots
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import matplotlib.figure
+
+METHODS = (
+    arms.NO_MIXUP,
+    arms.MIXUP,
+    arms.SMOOTHING,
+    arms.ERL,
+    arms.INPUTS_ONLY,
+)
+# Epochs that the joint density is drawn at, evenly from first to last.
+NUM_EPOCHS = 5
+# Result, that of calibrated predictions, and what they are called.
+BARS = (
+    ("test_ece", "test_null_ece", "ECE, 15 bins (%)"),
+    ("test_ece_100", "test_null_ece_100", "ECE, 100 bins (%)"),
+    ("test_oe", None, "OE, 15 bins (%)"),
+    ("test_oe_100", None, "OE, 100 bins (%)"),
+)
+
+
+def draw(setting: Setting) -> Iterator[tuple[str, "matplotlib.figure.Figure"]]:
+    """Draws all figures of a setting that it has runs for.
+
+    Args:
+        setting: Complete runs.
+
+    Yields:
+        figure: A file's name without its suffix, and the figure.
+    """
+    title = setting.title
+    methods = setting.find(*METHODS)
+    pair = setting.find(arms.NO_MIXUP, arms.MIXUP)
+    if methods:
+        yield "bars", draw_bars(methods, title)
+        yield "reliability", draw_reliability(methods, title)
+    if len(pair) == 2:
+        yield "scatter", draw_scatter(pair, title)
+        yield "density", draw_density(pair, title)
+    else:
+        logging.info(
+            "Skipped scatter and density of %s: they take runs with and"
+            " without mixup.",
+            title,
+        )
+    table = arrange_alphas(setting.lines)
+    if table is not None and len(table.rows) > 2:
+        yield "alpha", alpha_figure.draw(table)
+    else:
+        logging.info(
+            "Skipped alpha of %s: it takes runs of three alphas.", title
+        )
+
+
+def draw_bars(
+    methods: Sequence[Method], title: str
+) -> "matplotlib.figure.Figure":
+    """Draws ECE and OE with 15 and with 100 bins, a bar a method."""
+    import matplotlib.figure
+
+    figure = matplotlib.figure.Figure(
+        figsize=(6.5, 2.0 + 0.55 * len(methods)), dpi=120, layout="constrained"
+    )
+    grid = figure.subplots(2, 2, sharey=True)
+    for axes, (result, null, label) in zip(grid.flat, BARS, strict=True):
+        _draw_panel(axes, methods, result, null)
+        axes.set(xlabel=label)
+    # Shared: the first method stands at the top.
+    grid[0, 0].invert_yaxis()
+    figure.legend(
+        *grid[0, 0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=2,
+        fontsize="small",
+    )
+    count = methods_lib.count_seeds(method.lines for method in methods)
+    figure.suptitle(
+        f"{title}, test set: mean ± deviation over {count}", fontsize="medium"
+    )
+    return figure
+
+
+def _draw_panel(
+    axes: "matplotlib.axes.Axes",
+    methods: Sequence[Method],
+    result: str,
+    null: str | None,
+) -> None:
+    places = np.arange(len(methods))
+    values = [100 * method.values(result) for method in methods]
+    found = [comparison.spread(each) for each in values]
+    axes.barh(
+        places,
+        [each.mean for each in found],
+        xerr=np.nan_to_num([each.deviation for each in found]),
+        color=[methods_lib.color_of(method.name) for method in methods],
+        capsize=3,
+    )
+    for place, each in zip(places, values, strict=True):
+        seeds = axes.plot(each, [place] * len(each), "k.", markersize=3)
+    seeds[0].set_label("one seed")
+    if null is not None:
+        axes.plot(
+            [100 * np.mean(method.values(null)) for method in methods],
+            places,
+            linestyle="",
+            marker="|",
+            markersize=14,
+            markeredgewidth=2,
+            color="black",
+            label="calibrated predictions (null ECE)",
+        )
+    axes.set_yticks(places, [method.name for method in methods])
+    axes.grid(axis="x", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def draw_reliability(
+    methods: Sequence[Method], title: str
+) -> "matplotlib.figure.Figure":
+    """Draws the reliability diagram of each method, over all seeds' rows."""
+    count = methods_lib.count_seeds(method.lines for method in methods)
+    return plots.reliability_diagram(
+        {method.name: method.test_bins(15) for method in methods},
+        title=f"{title}: test set, 15 bins, rows of {count}",
+    )
+
+
+def draw_scatter(
+    methods: Sequence[Method], title: str
+) -> "matplotlib.figure.Figure":
+    """Draws accuracy against confidence in the paper's 100 bins."""
+    markers = ("o", "s", "^", "D", "v")
+    styles = {
+        method.name: {
+            "color": methods_lib.color_of(method.name),
+            "marker": marker,
+        }
+        for method, marker in zip(methods, markers, strict=False)
+    }
+    count = methods_lib.count_seeds(method.lines for method in methods)
+    return plots.accuracy_confidence_scatter(
+        {method.name: method.test_bins(100) for method in methods},
+        styles=styles,
+        title=f"{title}\ntest set, 100 bins, rows of {count}",
+    )
+
+
+def draw_density(
+    methods: Sequence[Method], title: str
+) -> "matplotlib.figure.Figure":
+    """Draws accuracy and confidence at several epochs, a row a method."""
+    tables = {method.name: method.epochs() for method in methods}
+    common = sorted(set.intersection(*map(set, tables.values())))
+    places = np.linspace(0, len(common) - 1, min(NUM_EPOCHS, len(common)))
+    chosen = [common[round(place)] for place in places]
+    count = methods_lib.count_seeds(method.lines for method in methods)
+    return plots.accuracy_confidence_density(
+        {
+            name: {
+                f"epoch {epoch}": calibration.merge_bins(epochs[epoch], 3)
+                for epoch in chosen
+            }
+            for name, epochs in tables.items()
+        },
+        title=f"{title}: validation set, 100 bins, rows of {count}",
+    )
+
+
+def arrange_alphas(lines: Sequence[ledger.Line]) -> records.Table | None:
+    """Returns the runs of no mixup and mixup by alpha; None without any."""
+    runs = [
+        records.Run("", line.config.to_json(), dict(line.results), 0.0)
+        for line in lines
+        if line.belongs_to(arms.NO_MIXUP) or line.belongs_to(arms.MIXUP)
+    ]
+    if not runs:
+        return None
+    (table,) = records.arrange(
+        runs, tables_by=("dataset", "network"), group_by=("alpha",)
+    )
+    return table

@@ -1,0 +1,115 @@
+"""Section 4.3: calibration by epoch, with and without augmentation."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
+
+from experiments.figures import methods as methods_lib
+from experiments.figures.calibration import METHODS
+from experiments.figures.methods import Method
+from experiments.figures.methods import Setting
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import matplotlib.figure
+
+AUGMENTATIONS = {"none": "no augmentation", "standard": "crops and flips"}
+# Number of the history -> what it is called.
+ROWS = {
+    "val_ece": "ECE, 15 bins (%)",
+    "val_signed_gap": "confidence - accuracy (%)",
+}
+
+
+def draw(setting: Setting) -> Iterator[tuple[str, "matplotlib.figure.Figure"]]:
+    """Draws the validation set's calibration against the epoch.
+
+    Args:
+        setting: Complete runs.
+
+    Yields:
+        figure: A file's name without its suffix, and the figure.
+    """
+    panels = {}
+    for augmentation, label in AUGMENTATIONS.items():
+        lines = [
+            line
+            for line in setting.lines
+            if line.config.augmentation == augmentation
+        ]
+        methods = dataclasses.replace(setting, lines=lines).find(*METHODS)
+        if methods:
+            panels[label] = methods
+    if panels:
+        yield "epochs", draw_epochs(panels, setting.title)
+
+
+def draw_epochs(
+    panels: dict[str, list[Method]], title: str
+) -> "matplotlib.figure.Figure":
+    """Draws ECE above the signed gap: means, and bands of one deviation.
+
+    Args:
+        panels: Name of a column -> its methods.
+        title: Names the setting.
+
+    Returns:
+        figure: Two rows.
+    """
+    import matplotlib.figure
+
+    figure = matplotlib.figure.Figure(
+        figsize=(1.2 + 3.2 * len(panels), 5.6), dpi=120, layout="constrained"
+    )
+    everyone = [method for methods in panels.values() for method in methods]
+    count = methods_lib.count_seeds(method.lines for method in everyone)
+    figure.suptitle(
+        f"{title}, validation set\nmean and deviation over {count}",
+        fontsize="medium",
+    )
+    grid = figure.subplots(
+        2, len(panels), sharex="col", sharey="row", squeeze=False
+    )
+    for column, (label, methods) in zip(grid.T, panels.items(), strict=True):
+        for axes, name in zip(column, ROWS, strict=True):
+            for method in methods:
+                _draw_band(axes, method, name)
+            axes.grid(color="#dddddd", linewidth=0.6)
+        column[0].set_title(label, fontsize="medium")
+        column[0].set_ylim(bottom=0)
+        column[1].axhline(0, color="black", linewidth=0.8)
+        column[1].set(xlabel="epoch")
+    for axes, label in zip(grid[:, 0], ROWS.values(), strict=True):
+        axes.set(ylabel=label)
+    names: dict[str, Any] = {}
+    for axes in grid[0]:
+        names |= dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
+    figure.legend(
+        names.values(),
+        names.keys(),
+        loc="outside lower center",
+        ncols=3,
+        fontsize="small",
+    )
+    return figure
+
+
+def _draw_band(axes: "matplotlib.axes.Axes", method: Method, name: str) -> None:
+    values = 100 * method.history(name)
+    epochs = np.arange(1, values.shape[1] + 1)
+    mean = values.mean(axis=0)
+    style = methods_lib.style_of(method.name)
+    axes.plot(epochs, mean, label=method.name, **style)
+    if len(values) > 1:
+        deviation = values.std(axis=0, ddof=1)
+        axes.fill_between(
+            epochs,
+            mean - deviation,
+            mean + deviation,
+            color=style["color"],
+            alpha=0.2,
+            linewidth=0,
+        )

@@ -1,0 +1,149 @@
+"""Setting and Method: the runs that a figure shows, and how it shows them."""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments import config as config_lib
+from experiments import files
+from experiments import ledger
+from experiments import outputs as outputs_lib
+from experiments import training
+from experiments.claims import Arm
+from experiments.outputs import Outputs
+from experiments.papers import calibration_claims as arms
+from tf_mixup import calibration
+from tf_mixup import summaries
+
+# Color-blind safe. Dashes for what is made of networks without mixup.
+STYLES: dict[str, dict[str, Any]] = {
+    arms.NO_MIXUP.name: {"color": "#4477aa"},
+    arms.MIXUP.name: {"color": "#ee7733"},
+    arms.SMOOTHING.name: {"color": "#228833"},
+    arms.ERL.name: {"color": "#aa3377"},
+    arms.INPUTS_ONLY.name: {"color": "#ccbb44"},
+    arms.SCALED.name: {"color": "#33bbee", "linestyle": "--"},
+    arms.DROPOUT.name: {"color": "#666666", "linestyle": "--"},
+    arms.ENSEMBLE.name: {"color": "#000000", "linestyle": "--"},
+}
+
+
+def style_of(name: str) -> dict[str, Any]:
+    """Returns options of `Axes.plot` for a method, with or without alpha."""
+    return STYLES[name.partition(" (")[0]]
+
+
+def color_of(name: str) -> str:
+    """Returns the color of a method, with or without alpha."""
+    return style_of(name)["color"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """Complete runs of one arm in one setting.
+
+    Attributes:
+        name: For legends, with its alpha.
+        lines: The runs, by rising seed.
+        folders: Their folders, in the same order.
+    """
+
+    name: str
+    lines: Sequence[ledger.Line]
+    folders: Sequence[pathlib.Path]
+
+    def values(self, result: str) -> np.ndarray:
+        """Returns a result of each seed, `(S,)`; NaN where one lacks it."""
+        return np.array([line.value(result) for line in self.lines])
+
+    def outputs(self, name: str = training.PREDICTIONS) -> list[Outputs]:
+        """Returns the outputs of each seed."""
+        return [outputs_lib.read(folder / name) for folder in self.folders]
+
+    def test_bins(self, num_bins: int) -> calibration.Bins:
+        """Returns the test set's table, summed over seeds."""
+        tables = [
+            calibration.bin_predictions(
+                outputs.labels["test"],
+                outputs.probabilities("test"),
+                num_bins=num_bins,
+            )
+            for outputs in self.outputs()
+        ]
+        return sum_tables(tables)
+
+    def epochs(self) -> dict[int, calibration.Bins]:
+        """Returns the validation set's fine table after each epoch.
+
+        Summed over seeds; epochs that not all seeds have are left out.
+        """
+        seeds = [
+            summaries.read_tables(folder / "logs" / "validation")
+            for folder in self.folders
+        ]
+        common = sorted(set.intersection(*(set(tables) for tables in seeds)))
+        return {
+            step + 1: sum_tables([tables[step] for tables in seeds])
+            for step in common
+        }
+
+    def history(self, name: str) -> np.ndarray:
+        """Returns a quantity of each seed and epoch, `(S, E)`."""
+        records = [
+            files.read_json(folder / "record.json") for folder in self.folders
+        ]
+        return np.array([record["history"][name] for record in records])
+
+
+def sum_tables(tables: Sequence[calibration.Bins]) -> calibration.Bins:
+    """Returns the sum of tables of one shape, in NumPy."""
+    return calibration.Bins(*np.sum([np.array(t) for t in tables], axis=0))
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """Complete runs of one data set and network.
+
+    Attributes:
+        title: Names the setting.
+        lines: The runs.
+        folders: Config -> the folder of its run.
+        sources: Where the data is, for what predicts anew; None leaves it
+            out.
+    """
+
+    title: str
+    lines: Sequence[ledger.Line]
+    folders: Mapping[config_lib.Config, pathlib.Path]
+    sources: training.Sources | None = None
+
+    def find(self, *chosen: Arm) -> list[Method]:
+        """Returns the runs of arms, without arms that have none."""
+        methods = []
+        for arm in chosen:
+            by_seed = ledger.select(self.lines, arm)
+            runs = [by_seed[seed] for seed in sorted(by_seed)]
+            if runs:
+                alpha = runs[0].config.effective_alpha
+                name = f"{arm.name} (alpha {alpha:g})" if alpha else arm.name
+                folders = [self.folders[run.config] for run in runs]
+                methods.append(Method(name, runs, folders))
+        return methods
+
+
+def count_seeds(seeds: Iterable[Sequence[Any]]) -> str:
+    """Returns how many seeds a figure's methods have, in words.
+
+    Args:
+        seeds: For each method what it has of its seeds.
+    """
+    counts = sorted({len(each) for each in seeds})
+    if counts == [1]:
+        return "1 seed"
+    ends = dict.fromkeys((counts[0], counts[-1]))
+    return f"{'-'.join(map(str, ends))} seeds"

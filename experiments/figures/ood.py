@@ -1,0 +1,177 @@
+"""Section 5: confidence on other sets, and how well it tells them apart."""
+
+import dataclasses
+import logging
+import textwrap
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from experiments import afterwards
+from experiments import outputs as outputs_lib
+from experiments import training
+from experiments.figures import methods as methods_lib
+from experiments.figures.methods import Setting
+from experiments.outputs import Outputs
+from experiments.papers import calibration_claims as arms
+from tf_mixup import ood
+from tf_mixup import plots
+from tf_mixup import posthoc
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import matplotlib.figure
+
+METHODS = (arms.NO_MIXUP, arms.MIXUP, arms.SMOOTHING, arms.ERL)
+NUM_BINS = 20
+
+
+def draw(setting: Setting) -> Iterator[tuple[str, "matplotlib.figure.Figure"]]:
+    """Draws the figures of a setting, from its runs' predictions.
+
+    Args:
+        setting: Complete runs.
+
+    Yields:
+        figure: A file's name without its suffix, and the figure.
+    """
+    outputs = read_outputs(setting)
+    if outputs:
+        yield from draw_ood(outputs, setting.title)
+
+
+def read_outputs(setting: Setting) -> dict[str, list[Outputs]]:
+    """Returns the outputs of each method, a seed each.
+
+    Beside those of the runs: no mixup after temperature scaling, the average
+    over passes with dropout, and that over the networks of all seeds.
+    """
+    found = {each.name: each.outputs() for each in setting.find(*METHODS)}
+    for plain in setting.find(arms.NO_MIXUP):
+        found[arms.SCALED.name] = [
+            afterwards.scale(
+                outputs, posthoc.TemperatureScaling(), "validation"
+            )
+            for outputs in found[plain.name]
+        ]
+    for dropout in setting.find(dataclasses.replace(arms.DROPOUT, after="")):
+        found[dropout.name] = dropout.outputs(training.MC_PREDICTIONS)
+    for plain in setting.find(arms.NO_MIXUP):
+        size = len(plain.folders)
+        if setting.sources is None or size < 2:
+            logging.info(
+                "Skipped the ensemble of %s: it takes --data_dir and two"
+                " seeds.",
+                setting.title,
+            )
+        else:
+            found[f"{arms.ENSEMBLE.name} (of {size})"] = [
+                afterwards.average(
+                    plain.lines[0].config, plain.folders, setting.sources
+                )
+            ]
+    return found
+
+
+def draw_ood(
+    outputs: Mapping[str, Sequence[Outputs]], title: str
+) -> Iterator[tuple[str, "matplotlib.figure.Figure"]]:
+    """Draws confidences on all sets, and ROC curves on each other set.
+
+    Args:
+        outputs: Name of a method -> its outputs, a seed each.
+        title: Names the setting.
+
+    Yields:
+        figure: A file's name without its suffix, and the figure.
+    """
+    count = methods_lib.count_seeds(
+        seeds
+        for method, seeds in outputs.items()
+        if not method.startswith(arms.ENSEMBLE.name)
+    )
+    title = f"{title}, {count}"
+    names = next(iter(outputs.values()))[0].ood_names
+    yield "confidence", draw_confidences(outputs, names, title)
+    styles = {method: methods_lib.style_of(method) for method in outputs}
+    for name in names:
+        pairs = {
+            method: [
+                (
+                    each.confidence("test"),
+                    each.confidence(outputs_lib.OOD + name),
+                )
+                for each in seeds
+            ]
+            for method, seeds in outputs.items()
+        }
+        yield (
+            f"roc-{name}",
+            plots.roc_curves(
+                pairs,
+                styles=styles,
+                title=f"{title}\ntest set against {_describe(name)}",
+            ),
+        )
+
+
+def draw_confidences(
+    outputs: Mapping[str, Sequence[Outputs]], names: Sequence[str], title: str
+) -> "matplotlib.figure.Figure":
+    """Draws a histogram for each method (row) and set (column)."""
+    import matplotlib.figure
+
+    sets = {"test set": "test"}
+    sets |= {_describe(name): outputs_lib.OOD + name for name in names}
+    figure = matplotlib.figure.Figure(
+        figsize=(7.0, 1.2 + 0.8 * len(outputs)), dpi=120, layout="constrained"
+    )
+    figure.suptitle(title, fontsize="medium")
+    grid = figure.subplots(
+        len(outputs), len(sets), sharex=True, sharey=True, squeeze=False
+    )
+    for row, (method, seeds) in zip(grid, outputs.items(), strict=True):
+        for axes, name in zip(row, sets.values(), strict=True):
+            values = np.concatenate([each.confidence(name) for each in seeds])
+            _draw_histogram(axes, values, methods_lib.color_of(method))
+        row[0].set_ylabel(
+            textwrap.fill(method, 11),
+            rotation="horizontal",
+            horizontalalignment="right",
+            verticalalignment="center",
+            fontsize="small",
+        )
+    for axes, label in zip(grid[0], sets, strict=True):
+        axes.set_title(textwrap.fill(label, 18), fontsize="small")
+    figure.supxlabel("confidence", fontsize="medium")
+    figure.supylabel("share of rows (%)", fontsize="medium")
+    return figure
+
+
+def _describe(name: str) -> str:
+    """Returns a set's name for readers."""
+    return f"{name} noise" if name in ood.NOISES else name.replace("_", " ")
+
+
+def _draw_histogram(
+    axes: "matplotlib.axes.Axes", values: np.ndarray, color: str
+) -> None:
+    axes.hist(
+        values,
+        np.linspace(0, 1, NUM_BINS + 1),
+        weights=np.full(values.size, 100 / values.size),
+        color=color,
+    )
+    axes.text(
+        0.04,
+        0.9,
+        f"mean {values.mean():.2f}",
+        transform=axes.transAxes,
+        verticalalignment="top",
+        fontsize="small",
+    )
+    axes.set(xlim=(0, 1), xticks=[0, 0.5, 1])
+    axes.tick_params(labelsize="small")

@@ -1,0 +1,346 @@
+r"""Measures the entropy of mixed targets, against its closed form.
+
+Command:
+    python -m experiments.label_entropy --alphas=.1,.2,.4,1 --output=figures
+
+The calibration paper (1905.11001) explains mixup by the entropy that mixing
+gives to labels. With lam ~ Beta(alpha, alpha) and two different classes it is
+H(lam) = -lam ln lam - (1 - lam) ln(1 - lam), in nats, whose distribution is
+known. The targets are those of the library's own pipeline. Nothing is trained.
+"""
+
+import dataclasses
+import pathlib
+import sys
+from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tensorflow as tf
+from absl import flags
+from absl import logging
+
+import tf_mixup
+from experiments import entry
+from tf_mixup import checks
+from tf_mixup import plots
+from tf_mixup import summaries
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+# Shares in float32 are steps of 6e-8 near 1: below this they are one heap.
+RESOLVED = 1e-6
+# With a class for each 100 rows of a batch.
+NUM_CLASSES = 10
+BATCH = 1000
+BITS = 60
+
+_ALPHAS = flags.DEFINE_list(
+    "alphas", ["0.1", "0.2", "0.4", "1"], "Concentrations of the coefficients."
+)
+_ROWS = flags.DEFINE_integer(
+    "rows", 100_000, "Targets for each alpha, in batches of 1000.", BATCH
+)
+_SEED = flags.DEFINE_integer("seed", 0, "Fixes all draws.", allow_override=True)
+_OUTPUT = flags.DEFINE_string(
+    "output",
+    None,
+    "Folder that gets the figure, and `logs` for TensorBoard.",
+    allow_override=True,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """Entropies of mixed targets of one alpha, in nats.
+
+    Attributes:
+        alpha: Concentration of the coefficients.
+        entropies: Of pairs of two different classes, `(N,)`.
+        random_entropies: Of pairs drawn at random, `(N,)`.
+    """
+
+    alpha: float
+    entropies: np.ndarray
+    random_entropies: np.ndarray
+
+
+def binary_entropy(share: np.ndarray) -> np.ndarray:
+    """Returns the entropy of a target of two classes, in nats.
+
+    Args:
+        share: The share of one of them, in [0, 1].
+    """
+    import scipy.special
+
+    return scipy.special.entr(share) + scipy.special.entr(1 - share)
+
+
+def expected_label_entropy(
+    alpha: float, *, num_classes: int | None = None
+) -> float:
+    """Returns the mean entropy of a mixed target, psi(2a + 1) - psi(a + 1).
+
+    Args:
+        alpha: Concentration of the coefficients, at least 0.
+        num_classes: K, for partners drawn at random from classes of one size,
+            of which 1 / K are of the same class; None for partners of another
+            class.
+
+    Returns:
+        entropy: In nats, between 0 and ln 2.
+
+    Example:
+        >>> round(expected_label_entropy(1.0), 9)
+        0.5
+    """
+    import scipy.special
+
+    mean = scipy.special.digamma(2 * alpha + 1)
+    mean -= scipy.special.digamma(alpha + 1)
+    return float(mean) * (1 - 1 / num_classes if num_classes else 1)
+
+
+def entropy_distribution(entropy: np.ndarray, alpha: float) -> np.ndarray:
+    """Returns the chance of an entropy of at most `entropy`.
+
+    H rises on [0, 1/2] and is symmetric, so it is 2 I_s(alpha, alpha), with s
+    the smaller share that has this entropy.
+
+    Args:
+        entropy: In nats, any shape.
+        alpha: Concentration of the coefficients, above 0.
+
+    Returns:
+        chance: In [0, 1], of the same shape.
+    """
+    import scipy.special
+
+    return 2 * scipy.special.betainc(alpha, alpha, _smaller_share(entropy))
+
+
+def _smaller_share(entropy: np.ndarray) -> np.ndarray:
+    """Returns the share in [0, 1/2] of an entropy, by bisection."""
+    entropy = np.asarray(entropy, np.float64)
+    low, high = np.zeros_like(entropy), np.full_like(entropy, 0.5)
+    for _ in range(BITS):
+        middle = (low + high) / 2
+        below = binary_entropy(middle) < entropy
+        low = np.where(below, middle, low)
+        high = np.where(below, high, middle)
+    return high
+
+
+def entropy_density(share: np.ndarray, alpha: float) -> np.ndarray:
+    """Returns the density of the entropy, where the smaller share is `share`.
+
+    Twice the density of lam, over the slope ln((1 - s) / s) of H.
+
+    Args:
+        share: Smaller share, in (0, 1/2).
+        alpha: Concentration of the coefficients, above 0.
+
+    Returns:
+        density: In 1 / nats, of the same shape.
+    """
+    import scipy.stats
+
+    slope = np.log1p(-share) - np.log(share)
+    return 2 * scipy.stats.beta.pdf(share, alpha, alpha) / slope
+
+
+def compare(
+    entropies: np.ndarray, alpha: float, *, seed: int = 0
+) -> tuple[float, float]:
+    """Tests measured entropies against the exact distribution.
+
+    By Kolmogorov and Smirnov. Entropies below what float32 resolves are spread
+    out there as the law has it: they count, but as one heap.
+
+    Args:
+        entropies: Of pairs of two different classes, `(N,)`, in nats.
+        alpha: Concentration of the coefficients.
+        seed: Fixes how the heap is spread.
+
+    Returns:
+        statistic: Largest distance of the two distributions.
+        p_value: Chance of such a distance, or a larger one.
+    """
+    import scipy.stats
+
+    level = entropy_distribution(entropies, alpha)
+    lowest = binary_entropy(np.array(RESOLVED))
+    heap = entropies <= lowest
+    top = float(entropy_distribution(lowest, alpha))
+    generator = np.random.default_rng(seed)
+    level[heap] = generator.uniform(0, top, heap.sum())
+    found = scipy.stats.kstest(level, "uniform")
+    return float(found.statistic), float(found.pvalue)
+
+
+def measure(alpha: float, *, rows: int, seed: int) -> Measurement:
+    """Measures the entropies of the targets that the pipeline mixes.
+
+    Args:
+        alpha: Concentration of the coefficients, above 0.
+        rows: How many targets, in whole batches.
+        seed: Fixes all draws.
+
+    Returns:
+        measurement: A coefficient of its own for each row.
+    """
+    if alpha <= 0:
+        raise checks.refusal(
+            "Entropies are measured for alphas above 0",
+            f"alpha={alpha:g}",
+            "Leave it out: without mixing all entropies are 0",
+        )
+    drawn = [
+        np.concatenate(list(_entropies(alpha, partner, rows, seed)))
+        for partner in ("different_class", "random")
+    ]
+    return Measurement(alpha, *drawn)
+
+
+def _entropies(
+    alpha: float, partner: str, rows: int, seed: int
+) -> Iterable[np.ndarray]:
+    """Yields the entropies of each batch, from float32 targets."""
+    import scipy.special
+
+    mixup = tf_mixup.MixUp(
+        alpha,
+        num_classes=NUM_CLASSES,
+        seed=seed,
+        per="sample",
+        partner=partner,
+    )
+    labels = np.arange(BATCH) % NUM_CLASSES
+    inputs = np.zeros((BATCH, 1), np.float32)
+    batch = tf.data.Dataset.from_tensors((inputs, labels))
+    for _, targets in batch.repeat(-(-rows // BATCH)).apply(mixup):
+        yield scipy.special.entr(targets.numpy().astype(np.float64)).sum(-1)
+
+
+def report(measurements: Sequence[Measurement]) -> str:
+    """Returns measured and exact numbers as a Markdown table."""
+    lines = [
+        "| alpha | targets | E[H], measured (nats) | closed form | KS"
+        f" statistic | p | random pairs of {NUM_CLASSES} classes (nats) |"
+        " closed form |",
+        "|" + " --- |" * 8,
+    ]
+    for each in measurements:
+        statistic, p_value = compare(each.entropies, each.alpha)
+        cells = (
+            f"{each.alpha:g}",
+            f"{each.entropies.size}",
+            _mean(each.entropies),
+            f"{expected_label_entropy(each.alpha):.4f}",
+            f"{statistic:.4f}",
+            f"{p_value:.2f}",
+            _mean(each.random_entropies),
+            f"{_expected_of_random_pairs(each.alpha):.4f}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _expected_of_random_pairs(alpha: float) -> float:
+    return expected_label_entropy(alpha, num_classes=NUM_CLASSES)
+
+
+def _mean(values: np.ndarray) -> str:
+    """Returns a mean with its standard error."""
+    error = values.std(ddof=1) / np.sqrt(values.size)
+    return f"{values.mean():.4f} ± {error:.4f}"
+
+
+def draw(measurements: Sequence[Measurement]) -> "matplotlib.figure.Figure":
+    """Draws a histogram of entropies for each alpha, and the exact density.
+
+    Args:
+        measurements: A panel each.
+
+    Returns:
+        figure: Two panels a row.
+    """
+    import matplotlib.figure
+
+    rows = -(-len(measurements) // 2)
+    figure = matplotlib.figure.Figure(
+        figsize=(6.5, 2.4 * rows + 0.7), dpi=120, layout="constrained"
+    )
+    grid = figure.subplots(rows, 2, sharex=True, squeeze=False)
+    shares = np.geomspace(RESOLVED, 0.4999, 2000)
+    edges = np.linspace(0, np.log(2), 36)
+    for axes, each in zip(grid.flat, measurements, strict=False):
+        heights, *_ = axes.hist(
+            each.entropies,
+            edges,
+            density=True,
+            color=plots.DATA_COLOR,
+            alpha=0.5,
+            label="measured",
+        )
+        axes.plot(
+            binary_entropy(shares),
+            entropy_density(shares, each.alpha),
+            color="black",
+            linewidth=1,
+            label="density of H(lam)",
+        )
+        axes.axvline(
+            expected_label_entropy(each.alpha),
+            color=plots.GAP_COLOR,
+            linewidth=2,
+            label="its mean, closed form",
+        )
+        axes.set_title(f"alpha = {each.alpha:g}", fontsize="medium")
+        # The density has poles at 0 (alpha below 1) and at ln 2.
+        axes.set(xlim=(0, np.log(2)), ylim=(0, 1.15 * heights.max()))
+    for axes in grid.flat[len(measurements) :]:
+        axes.set_axis_off()
+    for axes in grid[-1]:
+        axes.set(xlabel="entropy of the target (nats)")
+    for axes in grid[:, 0]:
+        axes.set(ylabel="density (1/nat)")
+    size = measurements[0].entropies.size
+    figure.suptitle(
+        f"Mixed targets of two classes, {size:,} for each alpha",
+        fontsize="medium",
+    )
+    handles = grid[0, 0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=3)
+    return figure
+
+
+def main() -> None:
+    """Prints the table, and draws the figure where a folder is given."""
+    try:
+        alphas = [float(text) for text in _ALPHAS.value]
+    except ValueError as error:
+        raise checks.refusal(
+            "--alphas takes numbers",
+            f"--alphas={','.join(_ALPHAS.value)}",
+            "Write, for instance, --alphas=.1,.2,.4,1",
+        ) from error
+    measurements = [
+        measure(alpha, rows=_ROWS.value, seed=_SEED.value + place)
+        for place, alpha in enumerate(alphas)
+    ]
+    sys.stdout.write(report(measurements))
+    if _OUTPUT.value:
+        figure = draw(measurements)
+        path = pathlib.Path(_OUTPUT.value, "label_entropy.png")
+        plots.save_figure(figure, path)
+        logs = str(path.with_name("logs"))
+        with tf.summary.create_file_writer(logs).as_default():
+            summaries.write_figure("label_entropy", figure, step=0)
+        logging.info("Drew %s", path)
+
+
+if __name__ == "__main__":
+    entry.start(main)
