@@ -20,11 +20,14 @@ def measure_outputs(outputs: Outputs) -> dict[str, float]:
         outputs: Logits and labels.
 
     Returns:
-        results: `measure` of `validation_` and `test_`, `measure_ood` of each
-            set, and `measure_posterior` where the truth is known.
+        results: `measure` of `validation_` (if it is there) and `test_`,
+            `measure_ood` of each set, and `measure_posterior` where the truth
+            is known.
     """
     results: dict[str, float] = {}
     for name in ("validation", "test"):
+        if name not in outputs.logits:
+            continue  # It served to fit a scaler.
         results |= measure(
             outputs.labels[name],
             outputs.probabilities(name),

@@ -30,6 +30,7 @@ def draw_seeds(seed: int | None) -> Iterator[int]:
 def pixel_inputs(
     input_shape: Sequence[int],
     *,
+    image_shape: Sequence[int] | None = None,
     mean: PixelStatistic = None,
     std: PixelStatistic = None,
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
@@ -40,29 +41,75 @@ def pixel_inputs(
     mixing before it equals mixing after it.
 
     Args:
-        input_shape: `(H, W, C)`.
+        input_shape: `(H, W, C)`, or `(D,)` for features with `image_shape`.
+        image_shape: `(H, W, C)` into which `D = H * W * C` features are laid
+            row by row; `None` where the inputs are images.
         mean: Mean of the pixels in `[0, 255]`, one number or one a channel;
             127.5 if `None`.
         std: Standard deviation in the same unit; 127.5 if `None`, which maps
             pixels to `[-1, 1]` when `mean` is `None` too.
 
     Returns:
-        inputs: Symbolic `(B, H, W, C)`, pixels in `[0, 255]`; any dtype may
-            be fed.
-        standardised: `(inputs - mean) / std`, float32 also in mixed
-            precision.
+        inputs: Symbolic, of `input_shape`, pixels in `[0, 255]`; any dtype
+            may be fed.
+        standardised: `(inputs - mean) / std` as `(B, H, W, C)`, float32 also
+            in mixed precision.
 
     Raises:
         ValueError: If `input_shape` has not three axes, or a statistic has
             another length than the channels, or `std` is not positive.
     """
+    if image_shape is not None:
+        inputs = keras.Input(tuple(input_shape), name="features")
+        pixels = keras.layers.Reshape(tuple(image_shape))(inputs)
+        return inputs, _standardise(pixels, mean, std)
     if len(input_shape) != 3:
         raise checks.refusal(
             "`input_shape` must be (height, width, channels)",
             f"input_shape={tuple(input_shape)}",
             "Give grayscale images one channel",
         )
-    channels = input_shape[-1]
+    inputs = keras.Input(tuple(input_shape), name="pixels")
+    return inputs, _standardise(inputs, mean, std)
+
+
+def feature_inputs(
+    input_shape: Sequence[int],
+    *,
+    mean: PixelStatistic = 0.0,
+    std: PixelStatistic = 1.0,
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Makes a model's input of feature vectors, and the same standardised.
+
+    Args:
+        input_shape: `(D,)`.
+        mean: Mean of the features, one number or one a feature.
+        std: Standard deviation, likewise.
+
+    Returns:
+        inputs: Symbolic `(B, D)`; any dtype may be fed.
+        standardised: `(inputs - mean) / std`, float32 also in mixed
+            precision.
+
+    Raises:
+        ValueError: If `input_shape` has not one axis, or a statistic does
+            not fit it, or `std` is not positive.
+    """
+    if len(input_shape) != 1:
+        raise checks.refusal(
+            "`input_shape` must be (features,)",
+            f"input_shape={tuple(input_shape)}",
+            "Take a network of images, or flatten each row",
+        )
+    inputs = keras.Input(tuple(input_shape), name="features")
+    return inputs, _standardise(inputs, mean, std)
+
+
+def _standardise(
+    inputs: keras.KerasTensor, mean: PixelStatistic, std: PixelStatistic
+) -> keras.KerasTensor:
+    """Subtracts `mean` and divides by `std`, along the last axis."""
+    channels = inputs.shape[-1]
     means = _per_channel("mean", mean, channels)
     stds = _per_channel("std", std, channels)
     if min(stds) <= 0:
@@ -71,14 +118,12 @@ def pixel_inputs(
             f"std={std!r}",
             "Leave constant channels out, or give them std=1",
         )
-    inputs = keras.Input(tuple(input_shape), name="pixels")
-    standardised = keras.layers.Rescaling(
+    return keras.layers.Rescaling(
         scale=[1 / s for s in stds],
         offset=[-m / s for m, s in zip(means, stds, strict=True)],
         dtype="float32",
         name="standardise",
     )(inputs)
-    return inputs, standardised
 
 
 def _per_channel(
@@ -90,6 +135,8 @@ def _per_channel(
     if isinstance(value, (int, float)):
         return [float(value)] * channels
     values = [float(v) for v in value]
+    if len(values) == 1:
+        values *= channels
     if len(values) != channels:
         raise checks.refusal(
             f"`{name}` must be one number, or one a channel",
@@ -118,6 +165,7 @@ class Parts:
         *,
         kernel_size: int = 3,
         strides: int = 1,
+        groups: int = 1,
     ) -> keras.KerasTensor:
         """Applies a padded convolution without bias, from He normal weights.
 
@@ -131,6 +179,7 @@ class Parts:
             kernel_size,
             strides=strides,
             padding="same",
+            groups=groups,
             use_bias=False,
             kernel_initializer=keras.initializers.HeNormal(next(self.seeds)),
         )(features)
@@ -154,17 +203,24 @@ class Parts:
         return keras.layers.Dropout(rate, seed=next(self.seeds))(features)
 
     def hidden(
-        self, features: keras.KerasTensor, units: int
+        self,
+        features: keras.KerasTensor,
+        units: int,
+        name: str | None = None,
     ) -> keras.KerasTensor:
         """Applies a dense layer with ReLU, from He normal weights."""
         return keras.layers.Dense(
             units,
             activation="relu",
             kernel_initializer=keras.initializers.HeNormal(next(self.seeds)),
+            name=name,
         )(features)
 
     def logits(
-        self, features: keras.KerasTensor, num_classes: int
+        self,
+        features: keras.KerasTensor,
+        num_classes: int,
+        kernel_constraint: keras.constraints.Constraint | None = None,
     ) -> keras.KerasTensor:
         """Applies the last dense layer, in float32 also in mixed precision."""
         checks.integer_at_least(
@@ -178,6 +234,7 @@ class Parts:
             kernel_initializer=keras.initializers.GlorotUniform(
                 next(self.seeds)
             ),
+            kernel_constraint=kernel_constraint,
             dtype="float32",
             name="logits",
         )(features)

@@ -19,6 +19,7 @@ def build_resnet(
     blocks: Sequence[int] = (2, 2, 2, 2),
     width: int = 64,
     preactivation: bool = False,
+    image_shape: Sequence[int] | None = None,
     dropout: float = 0.0,
     mean: parts.PixelStatistic = None,
     std: parts.PixelStatistic = None,
@@ -34,11 +35,13 @@ def build_resnet(
     the mixup paper's code.
 
     Args:
-        input_shape: `(H, W, C)` of the images.
+        input_shape: `(H, W, C)` of the images, or `(D,)` of features.
         num_classes: Number of logits, K.
         blocks: Blocks in each stage.
         width: Channels of the stem and of the first stage.
         preactivation: Whether norm and ReLU come before the convolutions.
+        image_shape: `(H, W, C)` into which features are laid; `None` where
+            the inputs are images.
         dropout: Rate in `[0, 1)` between the two convolutions of each block,
             after the ReLU (corrupted-labels table of the mixup paper).
         mean: Of the pixels in `[0, 255]`; one number or one a channel.
@@ -48,8 +51,8 @@ def build_resnet(
             after `keras.utils.set_random_seed`.
 
     Returns:
-        model: From raw pixels `(B, H, W, C)` of any dtype to float32 logits
-            `(B, K)`.
+        model: From raw pixels or features of any dtype, `(B, *input_shape)`,
+            to float32 logits `(B, K)`.
 
     Raises:
         ValueError: If the shape, the statistics or the number of classes is
@@ -63,7 +66,9 @@ def build_resnet(
     """
     layers = parts.Parts(parts.draw_seeds(seed), synchronized)
     block = _preactivation_block if preactivation else _plain_block
-    inputs, features = parts.pixel_inputs(input_shape, mean=mean, std=std)
+    inputs, features = parts.pixel_inputs(
+        input_shape, image_shape=image_shape, mean=mean, std=std
+    )
     features = layers.convolution(features, width)
     if not preactivation:
         features = layers.norm_relu(features)
@@ -135,4 +140,8 @@ build_preact_resnet34 = functools.partial(
 # Trains in minutes on a laptop; the tables at --scale=small use it.
 build_resnet_narrow = functools.partial(
     build_resnet, blocks=(1, 1, 1), width=16
+)
+# The overlap task's 300 features, as its paper lays them out.
+build_resnet_features = functools.partial(
+    build_resnet_narrow, image_shape=(10, 10, 3), mean=0.0, std=1.0
 )

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from experiments import evaluation
+from experiments import outputs
 from tests import reference
 
 PROBABILITIES = np.array(
     [[0.9, 0.1], [0.6, 0.4], [0.3, 0.7], [0.2, 0.8]], "float32"
 )
 LABELS = np.array([0, 1, 1, 1])
+SETS = ("validation", "test")
 
 
 class TestMeasure:
@@ -57,3 +59,80 @@ class TestMeasureOod:
         assert results["mnist_aupr"] == pytest.approx((1 + 2 / 3) / 2)
         # All of the inside are found at .8, with half of the outside.
         assert results["mnist_fpr95"] == pytest.approx(0.5)
+
+
+class TestMeasurePosterior:
+    def test_by_hand(self):
+        truth = np.array([[0.5, 0.5], [0.2, 0.8]])
+        predicted = np.array([[0.75, 0.25], [0.4, 0.6]])
+        results = evaluation.measure_posterior(truth, predicted)
+        # Entropies log(2) and -(.2 log .2 + .8 log .8).
+        entropies = [np.log(2), -(0.2 * np.log(0.2) + 0.8 * np.log(0.8))]
+        assert results["bayes_nll"] == pytest.approx(np.mean(entropies))
+        # .5 log(.5/.75) + .5 log(.5/.25) = .5 log(4/3), and
+        # .2 log(.2/.4) + .8 log(.8/.6) = .8 log(4/3) - .2 log(2).
+        divergences = [
+            0.5 * np.log(4 / 3),
+            0.8 * np.log(4 / 3) - 0.2 * np.log(2),
+        ]
+        assert results["bayes_kl"] == pytest.approx(np.mean(divergences))
+        # Predicted are classes 0 and 1: |.75 - .5| and |.6 - .8|.
+        assert results["bayes_gap"] == pytest.approx(0.225)
+
+    def test_equals_the_reference(self):
+        rng = np.random.default_rng(0)
+        truth, predicted = rng.dirichlet(np.ones(4), (2, 200))
+        results = evaluation.measure_posterior(truth, predicted)
+        assert results["bayes_nll"] == pytest.approx(
+            reference.label_entropy(truth).mean()
+        )
+        assert results["bayes_kl"] == pytest.approx(
+            reference.posterior_divergence(truth, predicted)
+        )
+        assert results["bayes_gap"] == pytest.approx(
+            reference.posterior_gap(truth, predicted)
+        )
+
+    def test_the_truth_itself_costs_nothing(self):
+        truth = np.random.default_rng(0).dirichlet(np.ones(3), 50)
+        results = evaluation.measure_posterior(truth, truth)
+        assert results["bayes_kl"] == pytest.approx(0, abs=1e-12)
+        assert results["bayes_gap"] == 0
+
+    def test_nll_is_the_truths_and_what_is_lost(self):
+        # Cross-entropy = entropy + divergence, for labels drawn exactly.
+        truth = np.array([[0.25, 0.75]] * 4)
+        predicted = np.array([[0.1, 0.9]] * 4, "float32")
+        results = evaluation.measure_posterior(truth, predicted)
+        nll = reference.negative_log_likelihood([0, 1, 1, 1], predicted)
+        assert results["bayes_nll"] + results["bayes_kl"] == pytest.approx(nll)
+
+    def test_certainty_is_finite(self):
+        sure = np.array([[1.0, 0.0], [0.0, 1.0]])
+        wrong = sure[::-1].astype("float32")
+        right = evaluation.measure_posterior(sure, sure)
+        assert right["bayes_nll"] == right["bayes_kl"] == 0
+        lost = evaluation.measure_posterior(sure, wrong)
+        # The logarithm of float32's smallest normal number.
+        assert lost["bayes_kl"] == pytest.approx(87.3365, abs=1e-4)
+        assert lost["bayes_gap"] == 1
+
+
+class TestMeasureOutputs:
+    def test_measures_the_posterior_where_it_is_known(self):
+        logits = {name: np.log(PROBABILITIES) for name in SETS}
+        labels = dict.fromkeys(SETS, LABELS)
+        truth = np.full((4, 2), 0.5)
+        known, unknown = (
+            evaluation.measure_outputs(outputs.Outputs(logits, labels, each))
+            for each in (truth, None)
+        )
+        assert known["bayes_nll"] == pytest.approx(np.log(2))
+        # Confidences .9, .6, .7 and .8 where the truth is .5.
+        assert known["bayes_gap"] == pytest.approx(0.25)
+        assert set(known) - set(unknown) == {
+            "bayes_nll",
+            "bayes_kl",
+            "bayes_gap",
+        }
+        assert unknown["test_nll"] == unknown["validation_nll"]

@@ -1,0 +1,163 @@
+"""Two overlapping Gaussians: the truth is known, so calibration is exact.
+
+Class 0 is `N(0, I)`, class 1 is `N(mu * 1, I)`, in 300 dimensions and equally
+often. The sum of a row's features decides all: the log-odds of class 1 are
+`mu * sum(x) - D * mu**2 / 2`. Letters: N rows, D dimensions.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from scipy import integrate
+from scipy import special
+
+from experiments.datasets import splits
+from tf_mixup import checks
+
+PREFIX = "gaussians:"
+DIMENSIONS = 300
+# The paper draws 5,000 rows and tests on 1,000 of them. More test rows cost
+# nothing and divide the variance of what is measured by ten.
+NUM_ROWS = 4_000
+NUM_TEST = 10_000
+# Streams 0 and 1 of a seed belong to `splits`.
+_DRAW_STREAM = 2
+
+
+def load(
+    name: str,
+    *,
+    seed: int,
+    num_train: int | None = None,
+    num_validation: int | None = None,
+) -> splits.Splits:
+    """Draws training, validation and test rows, anew for each seed.
+
+    One seed draws the same noise for every `mu`, so that two overlaps are
+    compared on the same rows.
+
+    Args:
+        name: `gaussians:MU`, MU a number of at least 0.
+        seed: Decides the rows and their split.
+        num_train: Training rows; all that are left of 4,000 if `None`.
+        num_validation: Validation rows of the 4,000; 400 if `None`.
+
+    Returns:
+        splits: Float32 features `(N, 300)`, and the true probabilities of the
+            10,000 test rows.
+
+    Raises:
+        ValueError: If MU or the counts are refused.
+
+    References:
+        Chidambaram and Ge. On the Limitations of Temperature Scaling for
+        Distributions with Overlaps. ICLR 2024. https://arxiv.org/abs/2306.00740
+    """
+    mu = _check_mu(name.removeprefix(PREFIX))
+    rng = np.random.default_rng([seed, _DRAW_STREAM])
+    train, validation = splits.carve(
+        _draw(NUM_ROWS, mu, rng),
+        num_validation=num_validation,
+        num_train=num_train,
+        seed=seed,
+    )
+    test = _draw(NUM_TEST, mu, rng)
+    return splits.Splits(
+        name=name,
+        train=train,
+        validation=validation,
+        test=test,
+        num_classes=2,
+        mean=(0.0,),
+        std=(1.0,),
+        true_labels=train.labels,
+        corrupted=np.zeros(len(train.labels), bool),
+        test_posterior=posterior(test.inputs, mu),
+    )
+
+
+def posterior(features: np.ndarray, mu: float) -> np.ndarray:
+    """Returns the true probabilities of both classes.
+
+    Args:
+        features: `(N, D)`.
+        mu: Mean of each feature in class 1, at least 0.
+
+    Returns:
+        probabilities: Float64 `(N, 2)`.
+
+    Example:
+        >>> posterior(np.zeros((1, 300)), 0.0).tolist()
+        [[0.5, 0.5]]
+    """
+    wide = np.asarray(features, np.float64)
+    log_odds = mu * wide.sum(axis=-1) - wide.shape[-1] * mu**2 / 2
+    # Each by itself: 1 - p would round a small probability to nothing.
+    return special.expit(np.stack([-log_odds, log_odds], axis=-1))
+
+
+def bayes_error(mu: float, dimensions: int = DIMENSIONS) -> float:
+    """Returns the error rate of the best possible classifier.
+
+    The means are `d = mu * sqrt(D)` apart and the best border lies halfway:
+    `Phi(-d / 2)`.
+
+    Args:
+        mu: Mean of each feature in class 1, at least 0.
+        dimensions: D.
+
+    Returns:
+        error: In `[0, 0.5]`.
+
+    Example:
+        >>> round(bayes_error(0.05), 3)
+        0.333
+    """
+    return float(special.ndtr(-_distance(mu, dimensions) / 2))
+
+
+def bayes_nll(mu: float, dimensions: int = DIMENSIONS) -> float:
+    """Returns the negative log-likelihood of the true probabilities.
+
+    The log-odds of the true class are `N(d**2 / 2, d**2)`, so one integral
+    over a normal variable is left.
+
+    Args:
+        mu: Mean of each feature in class 1, at least 0.
+        dimensions: D.
+
+    Returns:
+        nll: In nats, in `[0, log(2)]`.
+
+    Example:
+        >>> round(bayes_nll(0.05), 3)
+        0.607
+    """
+    distance = _distance(mu, dimensions)
+
+    def integrand(normal: float) -> float:
+        log_odds = distance**2 / 2 + distance * normal
+        density = math.exp(-(normal**2) / 2) / math.sqrt(2 * math.pi)
+        return density * np.logaddexp(0.0, -log_odds)
+
+    # Beyond 40 deviations the density is zero in floating point.
+    return integrate.quad(integrand, -40, 40)[0]
+
+
+def _distance(mu: float, dimensions: int) -> float:
+    """Returns the distance of the two means."""
+    return _check_mu(mu) * math.sqrt(dimensions)
+
+
+def _check_mu(mu: Any) -> float:
+    """Returns a number that is, or that is written as, a distance."""
+    return checks.real_at_least("mu", mu, 0, remedy=f"Write e.g. {PREFIX}0.25")
+
+
+def _draw(num_rows: int, mu: float, rng: np.random.Generator) -> splits.Arrays:
+    """Draws labels, then features given the labels."""
+    labels = rng.integers(2, size=num_rows, dtype=np.int32)
+    features = rng.standard_normal((num_rows, DIMENSIONS), np.float32)
+    features[labels == 1] += mu
+    return splits.Arrays(features, labels)
