@@ -1,6 +1,9 @@
 """Config: everything that decides the result of a run, as plain values."""
 
 import dataclasses
+import hashlib
+import json
+import re
 from typing import Any
 
 from tf_mixup import checks
@@ -12,7 +15,7 @@ CHOICES = {
     "per": ("batch", "sample"),
     "partner": mixing.PARTNERS,
     "target": ("mixed", "nearest"),
-    "optimizer": ("sgd", "adam"),
+    "optimizer": ("sgd", "adam", "adadelta"),
     "schedule": ("steps", "cosine", "constant"),
     "augmentation": ("none", "standard"),
     "corruption_kind": ("uniform", "class_map"),
@@ -27,10 +30,12 @@ class Config:
     """Everything that decides the result of a run.
 
     Attributes:
-        dataset: Name of a data set, or `folder:PATH`.
+        dataset: Name of a data set, `folder:PATH`, or `gaussians:MU`.
         network: Name of a network.
         width: Channels of the network's first layers; None for its default.
         dropout: Rate of dropout; None for the network's default.
+        embeddings: Text file of word vectors, such as GloVe's, that the
+            network of sentences starts from; None draws them.
         method: `"erm"` (no mixing), `"mixup"`, `"cutmix"`, or `"regmixup"`:
             clean and mixed rows in one batch.
         alpha: Concentration of the mixing coefficients; 0 does not mix.
@@ -47,17 +52,17 @@ class Config:
             at the end; 0 for none.
         epochs: Passes over the training set.
         batch_size: Rows in a step, over all replicas.
-        optimizer: `"sgd"` (Nesterov momentum .9) or `"adam"`.
+        optimizer: `"sgd"` (Nesterov momentum .9), `"adam"` or `"adadelta"`.
         learning_rate: Peak of the schedule.
         schedule: `"steps"`, `"cosine"` or `"constant"`.
         warmup_epochs: Epochs of linear warm-up of the learning rate.
         milestones: Epochs after which `"steps"` multiplies by `decay`.
         decay: Factor of `"steps"`.
         weight_decay: Coefficient of L2 in the gradient of kernels, as in
-            PyTorch; with Adam decoupled. Batch norm and biases have none.
+            PyTorch; with the others decoupled. Batch norm and biases have none.
         augmentation: `"none"`, or `"standard"`: pad by 4, crop, flip.
-        num_train: Training images, drawn by the seed; 0 for all.
-        num_validation: Images carved from the training set.
+        num_train: Training rows, drawn by the seed; 0 for all.
+        num_validation: Rows carved from the training set.
         corruption: Share of training labels that is drawn anew.
         corruption_kind: `"uniform"` over all classes, or `"class_map"`: each
             class has one fixed wrong class.
@@ -74,6 +79,7 @@ class Config:
     network: str = "resnet_narrow"
     width: int | None = None
     dropout: float | None = None
+    embeddings: str | None = None
     method: str = "mixup"
     alpha: float = 0.2
     points: int = 2
@@ -165,7 +171,8 @@ class Config:
                 f" entropy_weight={self.entropy_weight}",
                 "Leave one of them out",
             )
-        if self.mix_layers and self.method != "mixup":
+        # Without mixing they mean nothing, so "erm" is one flag for all sets.
+        if self.mix_layers and self.method not in ("erm", "mixup"):
             raise checks.refusal(
                 "`mix_layers` are mixed by mixup",
                 f"mix_layers={self.mix_layers!r} with method={self.method!r}",
@@ -181,11 +188,38 @@ class Config:
             checks.real_between(
                 "dropout", self.dropout, 0, 0.99, remedy="It is a rate"
             )
+        if self.embeddings is not None and self.network != "text_cnn":
+            raise checks.refusal(
+                "`embeddings` are for the network of sentences",
+                f"network={self.network!r}",
+                "Write --network=text_cnn, or leave --embeddings out",
+            )
 
     @property
     def effective_alpha(self) -> float:
         """Alpha as the pipeline sees it: ERM mixes nothing."""
         return 0.0 if self.method == "erm" else self.alpha
+
+    @property
+    def run_name(self) -> str:
+        """A folder's name: readable, and another for each config.
+
+        Fields that have their default are left out, so that a field which is
+        new leaves the names of older runs as they are.
+        """
+        defaults = Config().to_json()
+        fields = {
+            name: value
+            for name, value in self.to_json().items()
+            if value != defaults[name]
+        }
+        text = json.dumps(fields, sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+        dataset = re.sub("[/:]", "_", self.dataset)
+        return (
+            f"{dataset}-{self.network}-{self.method}"
+            f"-alpha{self.effective_alpha:g}-seed{self.seed}-{digest}"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Returns the fields as JSON values."""
@@ -223,6 +257,17 @@ _CALIBRATION = {
     "alpha": 0.3,
     "augmentation": "standard",
 }
+# The calibration paper takes Kim's settings; of mixing it tells only where.
+_SENTENCES = {
+    "network": "text_cnn",
+    "epochs": 25,
+    "batch_size": 50,
+    "optimizer": "adadelta",
+    "learning_rate": 1.0,
+    "schedule": "constant",
+    "weight_decay": 0.0,
+    "mix_layers": ("embedding",),
+}
 PAPER_DEFAULTS: dict[str, dict[str, Any]] = {
     "cifar10": _CIFAR,
     "cifar100": _CIFAR,
@@ -245,4 +290,8 @@ PAPER_DEFAULTS: dict[str, dict[str, Any]] = {
         "num_validation": 5000,
     },
     "digits": {"schedule": "cosine", "epochs": 30, "batch_size": 64},
+    "trec": {**_SENTENCES, "num_validation": 545},
+    "mr": {**_SENTENCES, "num_validation": 959},
+    "imdb": {**_SENTENCES, "num_validation": 200},
+    "sst2": {**_SENTENCES, "num_validation": 872},
 }

@@ -55,12 +55,16 @@ def remove_partial(directory: pathlib.Path) -> None:
 
 def write_json(path: pathlib.Path, value: Any) -> None:
     """Writes a JSON file atomically."""
-    text = json.dumps(value, indent=2, sort_keys=True)
-    write_atomically(path, lambda partial: _write_text(partial, text))
+    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
-def _write_text(path: pathlib.Path, text: str) -> None:
-    path.write_text(text + "\n", encoding="utf-8")
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes a text file atomically, as UTF-8."""
+
+    def write(partial: pathlib.Path) -> None:
+        partial.write_text(text, encoding="utf-8")
+
+    write_atomically(path, write)
 
 
 def read_json(path: pathlib.Path) -> Any:

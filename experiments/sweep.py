@@ -10,8 +10,6 @@ a broken one does not stop the others.
 """
 
 import concurrent.futures
-import hashlib
-import json
 import multiprocessing
 import os
 import pathlib
@@ -61,27 +59,6 @@ _DRY_RUN = flags.DEFINE_bool(
 )
 
 
-def run_name(config: config_lib.Config) -> str:
-    """Returns a folder's name: readable, and another for each config.
-
-    Fields that have their default are left out, so that a field which is new
-    leaves the names of older runs as they are.
-    """
-    defaults = config_lib.Config().to_json()
-    fields = {
-        name: value
-        for name, value in config.to_json().items()
-        if value != defaults[name]
-    }
-    text = json.dumps(fields, sort_keys=True)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    dataset = config.dataset.replace("/", "_")
-    return (
-        f"{dataset}-{config.network}-{config.method}"
-        f"-alpha{config.effective_alpha:g}-seed{config.seed}-{digest}"
-    )
-
-
 def sweep(
     configs: Sequence[config_lib.Config],
     workdir: pathlib.Path,
@@ -103,7 +80,7 @@ def sweep(
     missing = [
         config
         for config in configs
-        if not (workdir / run_name(config) / "record.json").exists()
+        if not (workdir / config.run_name / "record.json").exists()
     ]
     logging.info("%d runs, %d to do.", len(configs), len(missing))
     failures = 0
@@ -113,10 +90,10 @@ def sweep(
             run_alone,
             _run_one,
             config,
-            workdir / run_name(config),
+            workdir / config.run_name,
             sources,
             jobs,
-        ): run_name(config)
+        ): config.run_name
         for config in missing
     }
     try:
@@ -182,24 +159,31 @@ def describe(
     guess = f"{hours:.3f} h" if hours else "hours unknown before the first run"
     lines, left = [], 0
     parameters: dict[tuple, int] = {}
-    splits: dict[str, datasets.Splits] = {}
     for config in configs:
         key = (config.dataset, config.network, config.width)
         if key not in parameters:
-            if config.dataset not in splits:
-                splits[config.dataset] = training.load_splits(config, sources)
-            network = training.build_network(config, splits[config.dataset])
-            parameters[key] = training.count_parameters(network)
-        done = (workdir / run_name(config) / "record.json").exists()
+            parameters[key] = _count_parameters(config, sources)
+        done = (workdir / config.run_name / "record.json").exists()
         state = "done" if done else guess
         lines.append(
-            f"{run_name(config)}: {parameters[key]:,} parameters, {state};"
+            f"{config.run_name}: {parameters[key]:,} parameters, {state};"
             f" {config}"
         )
         left += not done
     total = f"{left * hours:.2f} h" if hours else guess
     lines.append(f"{len(configs)} runs, {left} to do: {total}")
     return lines
+
+
+def _count_parameters(
+    config: config_lib.Config, sources: training.Sources
+) -> int:
+    """Counts without the data where its shape is known."""
+    try:
+        splits = datasets.make_placeholder(config.dataset)
+    except ValueError:
+        splits = training.load_splits(config, sources)
+    return training.count_parameters(training.build_network(config, splits))
 
 
 def main() -> None:

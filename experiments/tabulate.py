@@ -1,8 +1,8 @@
-r"""Makes Markdown tables, comparisons and verdicts of a sweep's records.
+r"""Makes Markdown tables and comparisons of a sweep's records.
 
 Command:
-    python -m experiments.tabulate --workdir=runs/alpha_sweep_small \
-        --output=runs/alpha_sweep_small/table.md --figures
+    python -m experiments.tabulate --workdir=runs/image_calibration \
+        --output=runs/image_calibration/table.md --figures
     python -m experiments.tabulate --workdir=runs/other \
         --group_by=target,per --columns='test_accuracy,*_auroc'
 
@@ -21,11 +21,11 @@ from absl import flags
 from absl import logging
 
 from experiments import alpha_figure
+from experiments import choice
 from experiments import comparison
 from experiments import entry
 from experiments import files
 from experiments import records
-from experiments import verdicts
 from tf_mixup import checks
 from tf_mixup import plots
 
@@ -98,7 +98,7 @@ def report(
     columns: Sequence[str] | None = None,
     choose_by: str = "validation_ece",
 ) -> str:
-    """Returns all tables, comparisons and verdicts as Markdown.
+    """Returns all tables and comparisons as Markdown.
 
     Args:
         runs: What the folder holds.
@@ -225,8 +225,8 @@ def _format_spread(name: str, values: Any) -> str:
 
 
 def _compare(table: records.Table, choose_by: str) -> list[str]:
-    """Returns the choice, its differences to the baseline and the verdicts."""
-    chosen = verdicts.choose(table, choose_by)
+    """Returns the choice, its differences to the baseline and the trend."""
+    chosen = choice.choose(table, choose_by)
     if table.baseline is None or chosen is None:
         return [
             "No comparison: it takes one row without mixup (or --baseline),"
@@ -234,7 +234,7 @@ def _compare(table: records.Table, choose_by: str) -> list[str]:
             "",
         ]
     row = chosen.row
-    lines = [
+    return [
         f"**Choice: {describe_row(table, row)}**, the lowest mean"
         f" {title_of(choose_by)} over the seeds that all rows have"
         f" ({_join(table.common_seeds)}). The test set took no part in it."
@@ -246,15 +246,11 @@ def _compare(table: records.Table, choose_by: str) -> list[str]:
         *_describe_trend(table),
         "",
     ]
-    for verdict in verdicts.judge(table, row):
-        state = "reached" if verdict.reached else "not reached"
-        lines.append(f"- {verdict.claim}: **{state}** ({verdict.numbers})")
-    return [*lines, ""]
 
 
 def _difference_table(table: records.Table, row: records.Row) -> list[str]:
     confidences = [f"{name}_confidence" for name in table.ood_sets]
-    seeds = verdicts.paired_seeds(table, row)
+    seeds = choice.paired_seeds(table, row)
     baseline = describe_row(table, table.baseline or row)
     head = f"{baseline} | {describe_row(table, row)}"
     lines = [
@@ -292,7 +288,7 @@ def _describe_trend(table: records.Table) -> list[str]:
     rows = sorted(table.rows)
     parts = []
     for levels in (rows, rows[1:]):
-        trend = verdicts.oe_trend(table, levels)
+        trend = choice.oe_trend(table, levels)
         start = describe_row(table, levels[0]) if levels else "?"
         parts.append(
             f"from {start} on, needs 2 seeds and 3 rows"
@@ -345,19 +341,12 @@ def main() -> None:
     )
     print(markdown, end="")
     if _OUTPUT.value:
-        files.write_atomically(
-            pathlib.Path(_OUTPUT.value),
-            lambda partial: _write_text(partial, markdown),
-        )
+        files.write_text(pathlib.Path(_OUTPUT.value), markdown)
     for table in tables if _FIGURES.value else ():
         name = "-".join(str(value) for value in table.title.values())
         path = workdir / f"alpha-{name.replace('/', '_')}.png"
         plots.save_figure(alpha_figure.draw(table), path)
         logging.info("Drew %s", path)
-
-
-def _write_text(path: pathlib.Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,12 @@ class Arrays(NamedTuple):
         """Returns the chosen rows, in the order given."""
         return Arrays(self.inputs[rows], self.labels[rows])
 
+    def without(self, other: "Arrays") -> "Arrays":
+        """Returns the rows whose inputs are not among those of `other`."""
+        known = {row.tobytes() for row in other.inputs}
+        apart = [row.tobytes() not in known for row in self.inputs]
+        return self.take(np.flatnonzero(apart))
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Splits:

@@ -47,6 +47,16 @@ class TestConfig:
         assert f"milestones={milestones}" in str(caught.value)
         assert "warmup_epochs=2" in str(caught.value)
 
+    def test_refuses_word_vectors_for_images(self):
+        with pytest.raises(ValueError, match="Received: network='lenet'"):
+            config_lib.Config(network="lenet", embeddings="glove.txt")
+
+    def test_layers_are_mixed_by_mixup_alone(self):
+        for method in ("erm", "mixup"):
+            config_lib.Config(mix_layers=("stage1",), method=method)
+        with pytest.raises(ValueError, match="are mixed by mixup"):
+            config_lib.Config(mix_layers=("stage1",), method="regmixup")
+
     def test_survives_json(self):
         config = config_lib.Config(
             milestones=(3, 5), ood=("mnist", "a.npz"), width=None, alpha=1 / 3

@@ -1,4 +1,4 @@
-"""Tests of the tables, their statistics and verdicts, on records by hand."""
+"""Tests of the tables, their statistics and choices, on records by hand."""
 
 import json
 import math
@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from experiments import alpha_figure
+from experiments import choice
 from experiments import comparison
 from experiments import config as config_lib
 from experiments import records
 from experiments import tabulate
-from experiments import verdicts
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ALPHAS = (0.0, 0.2, 0.4)
@@ -272,7 +272,7 @@ class TestArrange:
 class TestChoose:
     def test_takes_the_lowest_mean_of_the_validation_set(self, tmp_path):
         # Means .05 and .04667; no mixup's .01 is no candidate.
-        found = verdicts.choose(
+        found = choice.choose(
             read_table(write_sweep(tmp_path)), "validation_ece"
         )
         assert found.row == (0.4,)
@@ -283,58 +283,12 @@ class TestChoose:
         write_sweep(tmp_path)
         for seed in (0, 1):
             (tmp_path / f"mixup-0.4-{seed}" / "record.json").unlink()
-        found = verdicts.choose(read_table(tmp_path), "validation_ece")
+        found = choice.choose(read_table(tmp_path), "validation_ece")
         assert found.row == (0.2,)
 
     def test_finds_nothing_without_the_result(self, tmp_path):
         table = read_table(write_sweep(tmp_path))
-        assert verdicts.choose(table, "validation_gone") is None
-
-
-class TestJudge:
-    def test_by_hand(self, tmp_path):
-        table = read_table(write_sweep(tmp_path))
-        ece, trend, accuracy, gaussian = verdicts.judge(table, (0.4,))
-        # Means .03 and .1; each seed's .02/.09, .04/.10, .03/.11 below half.
-        assert ece.reached
-        assert ece.numbers == (
-            "3.00 % / 10.00 % = 0.30; at most half in 3 of 3 seeds;"
-            " with 100 bins 0.50"
-        )
-        # 1 of (3!)^3 = 216 orders: .0046.
-        assert trend.reached
-        assert trend.numbers == (
-            "p = 0.0046 over 3 seeds; means 9.00, 3.00, 2.00 %"
-        )
-        # Differences -.01, .02, 0: mean .00333, deviation .015275, half of
-        # the interval 4.30265 * .015275 / sqrt(3) = .037946.
-        assert accuracy.reached
-        assert accuracy.numbers == (
-            "+0.33 points, 95 % interval -3.46 to +4.13, which holds 0"
-        )
-        # Differences -.4, -.3, -.2: mean -.3, half 4.30265 * .1 / sqrt(3).
-        assert gaussian.reached
-        assert gaussian.claim == "Confidence on gaussian below the baseline's"
-        assert gaussian.numbers == (
-            "-30.00 points, 95 % interval -54.84 to -5.16, which does not"
-            " hold 0"
-        )
-
-    def test_says_what_is_not_reached(self, tmp_path):
-        # With the roles of 0 and .4 exchanged all is the other way round.
-        for alpha, other in {0.0: 0.4, 0.2: 0.2, 0.4: 0.0}.items():
-            for seed in range(3):
-                results = {k: v[seed] for k, v in RESULTS[other].items()}
-                write_run(tmp_path, alpha, seed, results)
-        found = verdicts.judge(read_table(tmp_path), (0.4,))
-        assert [verdict.reached for verdict in found] == [False] * 4
-
-    def test_one_seed_has_no_interval_and_no_test(self, tmp_path):
-        table = read_table(write_sweep(tmp_path, seeds=(0,)))
-        _, trend, accuracy, _ = verdicts.judge(table, (0.4,))
-        assert not trend.reached
-        assert trend.numbers == "no test: needs 2 seeds and 3 rows"
-        assert accuracy.numbers == "-1.00 points, no interval: one seed"
+        assert choice.choose(table, "validation_gone") is None
 
 
 class TestReport:

@@ -1,0 +1,76 @@
+"""A data set's shape without its data: to build networks and count."""
+
+import numpy as np
+
+from experiments.datasets import gaussians
+from experiments.datasets.splits import Arrays
+from experiments.datasets.splits import Splits
+from tf_mixup import checks
+
+# Input shape and classes of images; for sentences their longest and the words
+# that Kim (2014) counted, which a split of one's own may miss by some.
+IMAGES = {
+    "cifar10": ((32, 32, 3), 10),
+    "cifar100": ((32, 32, 3), 100),
+    "digits": ((8, 8, 1), 10),
+    "fashion_mnist": ((28, 28, 1), 10),
+    "mnist": ((28, 28, 1), 10),
+    "stl10": ((96, 96, 3), 10),
+    "svhn_cropped": ((32, 32, 3), 10),
+}
+SENTENCES = {
+    "imdb": (400, 30_000, 2),
+    "mr": (56, 18_765, 2),
+    "sst2": (53, 16_185, 2),
+    "trec": (37, 9_592, 6),
+}
+
+
+def make_placeholder(name: str, *, num_rows: int = 8) -> Splits:
+    """Returns a few random rows in the shape of a data set.
+
+    Args:
+        name: Of a data set that `load` knows; not a folder.
+        num_rows: In each split.
+
+    Returns:
+        splits: Noise, with labels that have every value if rows suffice.
+
+    Raises:
+        ValueError: If the shape of the data set is not known.
+    """
+    rng = np.random.default_rng(0)
+    vocabulary: tuple[str, ...] = ()
+    inputs: np.ndarray
+    if name in IMAGES:
+        shape, num_classes = IMAGES[name]
+        inputs = rng.integers(256, size=(num_rows, *shape)).astype(np.uint8)
+    elif name in SENTENCES:
+        length, num_words, num_classes = SENTENCES[name]
+        vocabulary = tuple(f"word{index}" for index in range(num_words))
+        inputs = rng.integers(num_words, size=(num_rows, length), dtype="int32")
+    elif name.startswith(gaussians.PREFIX):
+        num_classes = 2
+        inputs = rng.standard_normal(
+            (num_rows, gaussians.DIMENSIONS), dtype=np.float32
+        )
+    else:
+        raise checks.refusal(
+            "The shape of a data set must be known without it",
+            f"name={name!r}",
+            f"It is of {', '.join((*IMAGES, *SENTENCES))} and gaussians:MU",
+        )
+    channels = inputs.shape[-1] if name in IMAGES else 1
+    rows = Arrays(inputs, (np.arange(num_rows) % num_classes).astype(np.int32))
+    return Splits(
+        name=name,
+        train=rows,
+        validation=rows,
+        test=rows,
+        num_classes=num_classes,
+        mean=(127.5,) * channels if name in IMAGES else (0.0,),
+        std=(64.0,) * channels if name in IMAGES else (1.0,),
+        true_labels=rows.labels,
+        corrupted=np.zeros(num_rows, bool),
+        vocabulary=vocabulary,
+    )

@@ -1,0 +1,201 @@
+"""The ledger: one line a run, kept with the code, which RESULTS.md is made of.
+
+A line has the run's config, what was done to its outputs afterwards (`""` for
+nothing), its results and its hours. Letters: S seeds.
+"""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments import config as config_lib
+from experiments import files
+from experiments.claims import Arm
+
+FOLDER = pathlib.Path(__file__).parent / "ledger"
+# Fields that tell settings apart, in which arms are compared.
+SETTING = (
+    "dataset",
+    "network",
+    "corruption",
+    "augmentation",
+    "num_train",
+    "epochs",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A run, or what was made of its outputs.
+
+    Attributes:
+        config: Of the run.
+        after: What was done to its outputs; `""` for nothing.
+        results: Name -> number.
+        hours: That the run took; 0 for what was made afterwards.
+    """
+
+    config: config_lib.Config
+    after: str
+    results: Mapping[str, float]
+    hours: float = 0.0
+
+    @property
+    def setting(self) -> tuple[Any, ...]:
+        """Values of the fields `SETTING`."""
+        return tuple(getattr(self.config, name) for name in SETTING)
+
+    def value(self, result: str) -> float:
+        """Returns a result; `other_*` is of the first named OOD set."""
+        if result.startswith("other_") and self.config.ood:
+            stem = pathlib.Path(self.config.ood[0].split(":")[-1]).stem
+            result = stem + result.removeprefix("other")
+        return self.results.get(result, float("nan"))
+
+    def belongs_to(self, arm: Arm) -> bool:
+        """Tells whether the run is one of an arm's."""
+        return self.after == arm.after and all(
+            getattr(self.config, name) == value
+            for name, value in arm.fields.items()
+        )
+
+
+def write(lines: Iterable[Line], path: pathlib.Path) -> None:
+    """Writes lines as JSON, one each, whole or not at all."""
+    defaults = config_lib.Config().to_json()
+    rows = [
+        {
+            "config": {
+                name: value
+                for name, value in line.config.to_json().items()
+                if value != defaults[name]
+            },
+            "after": line.after,
+            "results": {k: round(float(v), 6) for k, v in line.results.items()},
+            "hours": round(line.hours, 4),
+        }
+        for line in lines
+    ]
+    text = "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows)
+    files.write_text(path, text)
+
+
+def read(path: pathlib.Path) -> list[Line]:
+    """Reads what `write` wrote.
+
+    Raises:
+        ValueError: If a line is damaged.
+    """
+    lines = []
+    for number, text in enumerate(path.read_text().splitlines(), 1):
+        try:
+            row = json.loads(text)
+            config = config_lib.Config.from_json(row["config"])
+            lines.append(
+                Line(config, row["after"], row["results"], row["hours"])
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                "A ledger must hold a run a line. Received:"
+                f" {path.name}, line {number}: {error}. Make it anew with"
+                " `python -m experiments.collect`."
+            ) from error
+    return lines
+
+
+def by_setting(lines: Iterable[Line]) -> dict[tuple[Any, ...], list[Line]]:
+    """Returns the lines of each setting, settings in their order."""
+    groups: dict[tuple[Any, ...], list[Line]] = {}
+    for line in lines:
+        groups.setdefault(line.setting, []).append(line)
+    return dict(sorted(groups.items(), key=lambda item: str(item[0])))
+
+
+def by_arm(lines: Iterable[Line]) -> dict[str, dict[int, Line]]:
+    """Returns for each arm's name its lines by seed, in the given order."""
+    arms: dict[str, dict[int, Line]] = {}
+    for line in lines:
+        arms.setdefault(describe(line), {})[line.config.seed] = line
+    return arms
+
+
+def select(lines: Sequence[Line], arm: Arm) -> dict[int, Line]:
+    """Returns the runs of an arm by seed, in one setting.
+
+    Args:
+        lines: Of one setting.
+        arm: Which.
+
+    Returns:
+        runs: Seed -> line; empty if there is none. With `by_validation` the
+            row that has the lowest mean validation ECE over the seeds that
+            all its rows have.
+
+    Raises:
+        ValueError: If several rows match an arm that must be one.
+    """
+    rows = by_arm(line for line in lines if line.belongs_to(arm))
+    if not rows:
+        return {}
+    if len(rows) > 1 and not arm.by_validation:
+        raise ValueError(
+            f"An arm must be one row. Received: {arm.name!r} with"
+            f" {sorted(rows)}. Name more of its fields."
+        )
+    common = set.intersection(*(set(runs) for runs in rows.values()))
+
+    def mean_ece(runs: dict[int, Line]) -> float:
+        values = [runs[seed].value("validation_ece") for seed in common]
+        return float(np.mean(values)) if values else 0.0
+
+    return min(rows.values(), key=mean_ece)
+
+
+AFTER = {
+    "": "",
+    "temperature": "temperature scaling",
+    "temperature_noisy": "temperature scaling on noisy labels",
+    "vector": "vector scaling",
+    "isotonic": "isotonic scaling",
+    "dropout": "MC dropout",
+    "rescaling": "rescaled inputs",
+    "ensemble": "ensemble",
+}
+
+
+def describe(line: Line) -> str:
+    """Returns an arm's name for readers."""
+    config = line.config
+    parts = [describe_method(config)]
+    if config.label_smoothing:
+        parts.append(f"label smoothing {config.label_smoothing:g}")
+    if config.entropy_weight:
+        parts.append(f"ERL {config.entropy_weight:g}")
+    if config.dropout is not None:
+        parts.append(f"dropout {config.dropout:g}")
+    if len(parts) > 1 and config.method == "erm":
+        del parts[0]
+    if line.after:
+        parts.append(AFTER[line.after])
+    return ", ".join(parts)
+
+
+def describe_method(config: config_lib.Config) -> str:
+    """Returns the name of a way of mixing."""
+    if not config.effective_alpha:
+        return "no mixup"
+    names = {"mixup": "mixup", "cutmix": "CutMix", "regmixup": "RegMixup"}
+    name = names[config.method]
+    if config.points > 2:
+        name = f"{config.points - 1}-Mixup"
+    if config.target == "nearest":
+        name = "inputs only"
+    if len(config.mix_layers) > 1:
+        name = "manifold mixup"
+    return f"{name}, alpha {config.alpha:g}"

@@ -1,0 +1,306 @@
+r"""Makes RESULTS.md of the ledger: tables, and each claim's verdict.
+
+Command:
+    python -m experiments.results
+    python -m experiments.results --check
+
+Nothing in RESULTS.md is typed by hand: it is a function of
+`experiments/ledger/*.jsonl` and of the claims in `experiments/papers`.
+"""
+
+import math
+import pathlib
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from absl import flags
+from absl import logging
+
+from experiments import comparison
+from experiments import entry
+from experiments import files
+from experiments import ledger
+from experiments import papers
+from experiments.claims import Claim
+from experiments.claims import Direction
+from experiments.claims import Verdict
+from experiments.claims import decide
+from experiments.claims import decide_trend
+
+RESULTS = pathlib.Path(__file__).with_name("RESULTS.md")
+# Column -> result, of every table that has it. In percent but for the last.
+COLUMNS = {
+    "accuracy": "test_accuracy",
+    "train accuracy": "train_accuracy",
+    "ECE, 15 bins": "test_ece",
+    "null ECE": "test_null_ece",
+    "ECE, 100 bins": "test_ece_100",
+    "null ECE, 100 bins": "test_null_ece_100",
+    "adaptive ECE": "test_adaptive_ece",
+    "OE": "test_oe",
+    "signed gap": "test_signed_gap",
+    "true gap": "bayes_gap",
+    "NLL (nats)": "test_nll",
+    "KL to truth (nats)": "bayes_kl",
+    "T": "temperature",
+}
+OOD_COLUMNS = {
+    "noise: confidence": "gaussian_confidence",
+    "noise: AUROC": "gaussian_auroc",
+    "noise: AUPR": "gaussian_aupr",
+    "noise: FPR95": "gaussian_fpr95",
+    "other set: confidence": "other_confidence",
+    "other set: AUROC": "other_auroc",
+    "other set: AUPR": "other_aupr",
+    "other set: FPR95": "other_fpr95",
+}
+PLAIN_UNIT = ("nll", "kl", "temperature", "brier")
+INTRODUCTION = """\
+# Results
+
+Made by `python -m experiments.results` from `experiments/ledger/`, which
+`python -m experiments.collect` makes of the runs; nothing is typed by hand.
+Means ± standard deviations over seeds, in percent unless a unit is named. The
+null ECE is what perfectly calibrated predictions of the same confidences show
+on as many rows. Small scale: real data, a narrow network, minutes a run; see
+BUILD_NOTES.md for what stands in for what.
+
+**The rule**, fixed before the runs (`experiments/claims.py`): with the paired
+difference over seeds, a claim *holds* if its 95 % interval excludes 0 and its
+mean is at least the least effect that matters; it *does not hold* if the
+interval excludes an effect that large; otherwise it is *not decided here*.
+"Not lower" holds if the interval excludes a loss of the least effect. Of
+several alphas the one with the lowest mean validation ECE speaks for mixup.
+Intervals are not corrected for the number of claims.
+"""
+
+_CHECK = flags.DEFINE_bool(
+    "check", False, "Fail if RESULTS.md is not what the ledger makes."
+)
+
+
+def render(tables: Mapping[str, Sequence[ledger.Line]]) -> str:
+    """Returns RESULTS.md.
+
+    Args:
+        tables: Name of a table -> its lines.
+    """
+    parts = [INTRODUCTION, "## Claims\n"]
+    parts += render_claims(papers.CLAIMS, tables)
+    for name, lines in tables.items():
+        hours = sum(line.hours for line in lines)
+        runs = sum(not line.after for line in lines)
+        title = name.replace("_", " ").capitalize()
+        parts.append(
+            f"## {title}\n\n{runs} runs, {hours:.1f} hours of runs that shared"
+            f" the machine ({papers.TABLES[name].paper};"
+            f" `python -m experiments.sweep --table={name}`).\n"
+        )
+        for setting, group in ledger.by_setting(lines).items():
+            parts.append(f"### {describe_setting(setting)}\n")
+            parts += render_table(group, COLUMNS)
+            if any(line.config.ood for line in group):
+                parts += render_table(group, OOD_COLUMNS)
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def describe_setting(setting: tuple[Any, ...]) -> str:
+    """Returns a setting in words."""
+    values = dict(zip(ledger.SETTING, setting, strict=True))
+    text = f"{values['dataset']}, {values['network']}"
+    if values["corruption"]:
+        text += f", {values['corruption']:.0%} of labels flipped"
+    if values["augmentation"] != "none":
+        text += ", augmented"
+    if values["num_train"]:
+        text += f", {values['num_train']:,} rows"
+    return f"{text}, {values['epochs']} epochs"
+
+
+def render_table(
+    lines: Sequence[ledger.Line], columns: Mapping[str, str]
+) -> Iterator[str]:
+    """Yields a Markdown table of one setting: a row an arm."""
+    arms = ledger.by_arm(lines)
+    shown = {
+        title: result
+        for title, result in columns.items()
+        if any(not math.isnan(line.value(result)) for line in lines)
+    }
+    if not shown:
+        return
+    head = ["arm", "seeds", *shown]
+    rows = [head, ["---"] * len(head)]
+    for name, by_seed in arms.items():
+        cells = [
+            format_spread(
+                result, [line.value(result) for line in by_seed.values()]
+            )
+            for result in shown.values()
+        ]
+        if set(cells) != {"-"}:
+            rows.append([name, str(len(by_seed)), *cells])
+    yield "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
+def scale_of(result: str) -> int:
+    """Returns 100 for a share, which is shown in percent, otherwise 1."""
+    return 1 if result.endswith(PLAIN_UNIT) else 100
+
+
+def format_spread(result: str, values: Sequence[float]) -> str:
+    """Returns mean ± deviation; a dash if a value is missing."""
+    mean, deviation, num_seeds = comparison.spread(np.array(values))
+    if math.isnan(mean):
+        return "-"
+    digits, scale = (3, 1) if scale_of(result) == 1 else (2, 100)
+    text = f"{scale * mean:.{digits}f}"
+    if num_seeds < 2:
+        return text
+    return f"{text} ± {scale * deviation:.{digits}f}"
+
+
+def render_claims(
+    claims: Sequence[Claim], tables: Mapping[str, Sequence[ledger.Line]]
+) -> Iterator[str]:
+    """Yields the claims' table: a row for each claim and setting."""
+    head = ["claim", "where", "numbers", "difference, 95 % interval"]
+    head += ["least", "verdict", "printed", "source"]
+    rows = [head, ["---"] * len(head)]
+    for claim in claims:
+        rows += list(judge(claim, tables.get(claim.table, ())))
+    yield "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
+def judge(claim: Claim, lines: Sequence[ledger.Line]) -> Iterator[list[str]]:
+    """Yields a claim's row for each setting; one row if there is no run."""
+    tail = [claim.printed or "-", claim.source]
+    scale = scale_of(claim.result)
+    unit = "" if scale == 1 else " points"
+    least = f"{scale * claim.least:g}{unit}"
+    found = False
+    for setting, group in ledger.by_setting(lines).items():
+        values = dict(zip(ledger.SETTING, setting, strict=True))
+        if any(values[k] not in v for k, v in claim.settings.items()):
+            continue
+        decided = (
+            _judge_trend(claim, group)
+            if claim.direction is Direction.FALLS
+            else _judge_pair(claim, group)
+        )
+        if decided is not None:
+            found = True
+            numbers, interval, verdict = decided
+            where = describe_setting(setting)
+            yield [
+                *(claim.says, where, numbers, interval, least),
+                f"**{verdict.value}**",
+                *tail,
+            ]
+    if not found:
+        open_ = f"**{Verdict.OPEN.value}**"
+        yield [claim.says, "-", "no runs", "-", least, open_, *tail]
+
+
+def _judge_pair(
+    claim: Claim, lines: Sequence[ledger.Line]
+) -> tuple[str, str, Verdict] | None:
+    """Decides a claim about two arms, or about one and 0."""
+    runs = ledger.select(lines, claim.arm)
+    others = (
+        runs if claim.baseline is None else ledger.select(lines, claim.baseline)
+    )
+    seeds = sorted(set(runs) & set(others))
+    if not seeds:
+        return None
+    values = np.array([runs[seed].value(claim.result) for seed in seeds])
+    zero = np.zeros(len(seeds))
+    baseline = zero
+    if claim.baseline is not None:
+        baseline = np.array(
+            [others[seed].value(claim.result) for seed in seeds]
+        )
+    if np.isnan(values).any() or np.isnan(baseline).any():
+        return None
+    verdict, difference = decide(values, baseline, claim.direction, claim.least)
+    name = ledger.describe(runs[seeds[0]])
+    numbers = f"{name} {format_spread(claim.result, list(values))}"
+    if claim.baseline is not None:
+        other = ledger.describe(others[seeds[0]])
+        numbers += f"; {other} {format_spread(claim.result, list(baseline))}"
+    return numbers, format_difference(claim.result, difference), verdict
+
+
+def _judge_trend(
+    claim: Claim, lines: Sequence[ledger.Line]
+) -> tuple[str, str, Verdict] | None:
+    """Decides whether a result falls from no mixup on as alpha grows."""
+    rows = ledger.by_arm(line for line in lines if line.belongs_to(claim.arm))
+    if claim.baseline is not None:
+        rows |= ledger.by_arm(
+            line for line in lines if line.belongs_to(claim.baseline)
+        )
+    if len(rows) < 3:
+        return None
+    ordered = sorted(
+        rows.values(),
+        key=lambda runs: next(iter(runs.values())).config.effective_alpha,
+    )
+    seeds = sorted(set.intersection(*(set(runs) for runs in ordered)))
+    if not seeds:
+        return None
+    values = np.array(
+        [[runs[seed].value(claim.result) for runs in ordered] for seed in seeds]
+    )
+    verdict, trend = decide_trend(values, claim.least)
+    means = ", ".join(
+        f"{scale_of(claim.result) * mean:.2f}" for mean in values.mean(axis=0)
+    )
+    alphas = ", ".join(
+        f"{next(iter(runs.values())).config.effective_alpha:g}"
+        for runs in ordered
+    )
+    test = "-" if trend is None else f"Page's test, p = {trend.p_value:.2g}"
+    return f"{means} at alpha {alphas}", test, verdict
+
+
+def format_difference(result: str, difference: comparison.Difference) -> str:
+    """Returns a difference and its interval."""
+    scale = scale_of(result)
+    digits = 3 if scale == 1 else 2
+    mean, low, high = (
+        f"{scale * number:+.{digits}f}"
+        for number in (difference.mean, difference.low, difference.high)
+    )
+    if difference.num_seeds < 2:
+        return f"{mean}, one seed"
+    return f"{mean} ({low} to {high}), {difference.num_seeds} seeds"
+
+
+def read_ledger(folder: pathlib.Path) -> dict[str, list[ledger.Line]]:
+    """Reads the ledger of each table that has one, in the tables' order."""
+    return {
+        name: ledger.read(folder / f"{name}.jsonl")
+        for name in papers.TABLES
+        if (folder / f"{name}.jsonl").exists()
+    }
+
+
+def main() -> None:
+    """Writes RESULTS.md, or checks it."""
+    text = render(read_ledger(ledger.FOLDER))
+    if not _CHECK.value:
+        files.write_text(RESULTS, text)
+        logging.info("Wrote %s.", RESULTS)
+    elif RESULTS.read_text() != text:
+        raise ValueError(
+            "RESULTS.md must be what the ledger makes. Received: another text."
+            " Run `python -m experiments.results`."
+        )
+
+
+if __name__ == "__main__":
+    entry.start(main)

@@ -1,0 +1,117 @@
+"""The papers' tables: every run can be built, and takes a step."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from experiments import batches
+from experiments import config as config_lib
+from experiments import datasets
+from experiments import optimizers
+from experiments import training
+from experiments.papers import TABLES
+from tf_mixup import layers
+
+# A dense network of each kind of run; residual ones of 50 layers and more are
+# slow on a CPU and have a test of their own.
+SLOW_NETWORKS = ("resnext50", "resnext50_features")
+
+
+def distinct_runs(scale):
+    """Returns one config for each network, data set and way of training."""
+    found = {}
+    for table in TABLES.values():
+        for config in table.configs(scale, 1):
+            found.setdefault(
+                (config.dataset.split(":")[0], config.network), config
+            )
+    return list(found.values())
+
+
+class TestTables:
+    @pytest.mark.parametrize("scale", ["small", "paper"])
+    @pytest.mark.parametrize("name", TABLES)
+    def test_runs_differ_and_come_seed_by_seed(self, name, scale):
+        configs = TABLES[name].configs(scale, 2)
+        names = [config.run_name for config in configs]
+        assert len(set(names)) == len(names)
+        for config in configs:
+            other = dataclasses.replace(config, seed=1 - config.seed)
+            assert other in configs
+        assert TABLES[name].configs(scale, 1) == [
+            config for config in configs if config.seed == 0
+        ]
+
+    def test_default_seeds(self):
+        table = TABLES["image_calibration"]
+        seeds = {config.seed for config in table.configs("small")}
+        assert seeds == set(range(table.seeds["small"]))
+
+    def test_small_tables_share_runs(self):
+        # So that a sweep of the second finds what the first has done.
+        images = TABLES["image_calibration"].configs("small", 1)
+        for name in ("out_of_distribution", "image_overlap"):
+            assert set(images) & set(TABLES[name].configs("small", 1))
+
+    def test_an_image_table_has_at_most_8_arms(self):
+        configs = TABLES["image_calibration"].configs("small", 1)
+        for dataset in {config.dataset for config in configs}:
+            runs = [each for each in configs if each.dataset == dataset]
+            assert len(runs) <= 8
+
+
+def take_a_step(config):
+    """Trains on one batch of random rows; returns how far weights moved."""
+    splits = datasets.make_placeholder(config.dataset, num_rows=4)
+    config = dataclasses.replace(config, batch_size=4, embeddings=None)
+    strategy = training.distribution.build_strategy(config.strategy)
+    mixup = training.build_mixup(config, splits.num_classes, strategy)
+    rows = batches.training_batches(
+        *splits.train,
+        batch_size=4,
+        seed=0,
+        augmentation="none",
+        clock=mixup.clock,
+    ).apply(mixup)
+    network = training.build_network(config, splits)
+    model = network
+    if mixup.placement == "model":
+        model = layers.training_twin(network, at=config.mix_layers or None)
+    model.compile(
+        optimizers.build_optimizer(config, 1), training.build_loss(config)
+    )
+    before = [weight.numpy() for weight in network.trainable_weights]
+    model.fit(rows, verbose=0)
+    after = [weight.numpy() for weight in network.trainable_weights]
+    moved = [
+        float(np.abs(new - old).max())
+        for old, new in zip(before, after, strict=True)
+    ]
+    keras.backend.clear_session()
+    return moved
+
+
+def describe(config: config_lib.Config) -> str:
+    return f"{config.dataset}-{config.network}"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(
+            config,
+            marks=pytest.mark.slow
+            if config.network in SLOW_NETWORKS or config.dataset == "stl10"
+            else (),
+        )
+        for config in distinct_runs("paper") + distinct_runs("small")
+    ],
+    ids=describe,
+)
+def test_every_network_takes_a_step(config):
+    moved = take_a_step(config)
+    assert np.isfinite(moved).all()
+    # A dead ReLU may leave a bias where it is.
+    assert np.mean(np.array(moved) > 0) > 0.9

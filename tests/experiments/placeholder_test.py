@@ -1,0 +1,38 @@
+"""Shapes of data sets that are not there."""
+
+import numpy as np
+import pytest
+
+from experiments import datasets
+from experiments.datasets import placeholder
+
+
+@pytest.mark.parametrize("name", ["digits", "gaussians:0.25"])
+def test_has_the_shape_of_the_data(name):
+    found = datasets.make_placeholder(name)
+    loaded = datasets.load(name, num_validation=10)
+    for part in ("train", "validation", "test"):
+        left, right = getattr(found, part), getattr(loaded, part)
+        assert left.inputs.shape[1:] == right.inputs.shape[1:]
+        assert left.inputs.dtype == right.inputs.dtype
+        assert left.labels.dtype == right.labels.dtype
+    assert found.num_classes == loaded.num_classes
+    assert len(found.mean) == len(loaded.mean)
+
+
+def test_real_sets_have_the_shapes_told(data_dir):
+    for name in ("cifar10", "fashion_mnist"):
+        loaded = datasets.load(name, data_dir=data_dir / "tfds")
+        told = placeholder.IMAGES[name]
+        assert told == (loaded.train.inputs.shape[1:], loaded.num_classes)
+
+
+def test_sentences_have_words_for_all_ids():
+    found = datasets.make_placeholder("trec", num_rows=12)
+    assert found.train.inputs.max() < len(found.vocabulary)
+    assert set(np.unique(found.train.labels)) == set(range(6))
+
+
+def test_refuses_a_folder():
+    with pytest.raises(ValueError, match=r"must be known.*'folder:x'"):
+        datasets.make_placeholder("folder:x")
