@@ -1,23 +1,32 @@
 """Mix: the plan of `pipeline.MixUp` applied inside a model.
 
 On an accelerator the batch then travels as it is stored (uint8: a quarter of
-the bytes) and XLA fuses the mixing into the training step.
+the bytes) and XLA fuses the mixing into the training step. Inside a model not
+only inputs can be mixed, but also embeddings of tokens and hidden features.
+Letters: B rows, P points.
 """
 
+from collections import Counter
+from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
+from typing import NamedTuple
 
 import keras
 from keras import ops
 
 from tf_mixup import checks
 
+# Stands for the inputs of a model among the names of its layers.
+INPUT = "input"
+
 
 @keras.saving.register_keras_serializable("tf_mixup")
 class Mix(keras.layers.Layer):
-    """Mixes each row with its partner in training; passes rows otherwise.
+    """Mixes each row with its partners in training; passes rows otherwise.
 
-    Computes `lam * row + (1 - lam) * partner's row` in float32, then
+    Computes `lam * row + (1 - lam) * partner's row` in float32 (with more
+    than two points the sum over the row and all its partners), then
     `(mixed - mean) / std`. Outside of training only the second.
 
     Under a strategy each replica sees a slice of the batch, so a partner is
@@ -28,11 +37,15 @@ class Mix(keras.layers.Layer):
     Args:
         mean: Subtracted after mixing, a number or one for each channel.
         std: Divides after mixing, above 0.
+        place: Number of this layer among the `places`, from 0: it mixes the
+            batches whose plan names it. Defaults to 0.
+        places: Layers of a model that mix, one for each batch. Defaults to 1.
         name: Name of the layer.
         dtype: Type, or policy, of what is returned.
 
     Raises:
-        ValueError: If `std` is not above 0.
+        ValueError: If `std` is not above 0, or rows that are to be mixed carry
+            a mask.
 
     Example:
         >>> rows = np.array([[0.0], [8.0]], "float32")
@@ -46,13 +59,18 @@ class Mix(keras.layers.Layer):
         *,
         mean: Sequence[float] | float | None = None,
         std: Sequence[float] | float | None = None,
+        place: int = 0,
+        places: int = 1,
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
         # Without autocast: half precision would round the coefficients.
         super().__init__(name=name, dtype=dtype, autocast=False)
+        self.supports_masking = True
         self.mean = 0.0 if mean is None else mean
         self.std = 1.0 if std is None else std
+        self.place = place
+        self.places = places
         if min(keras.tree.flatten(self.std)) <= 0:
             raise checks.refusal(
                 "`std` must be above 0",
@@ -65,51 +83,75 @@ class Mix(keras.layers.Layer):
         inputs: Any,
         lam: Any = None,
         shift: Any = None,
+        place: Any = None,
         training: bool = False,
+        mask: Any = None,
     ) -> Any:
         """Returns the mixed rows in training, else the rows.
 
         Args:
             inputs: Tensor of any type and rank with B rows.
-            lam: Coefficients in `[0, 1]`, float `(B,)`.
+            lam: Coefficients in `[0, 1]`, float `(B,)`; with more than two
+                points `(B, P)`, the row's own first.
             shift: Rows from each row to its partner, integer `(B,)`, so that
-                `row + shift` lies in `[0, B - 1]`.
+                `row + shift` lies in `[0, B - 1]`; with more than two points
+                `(B, P - 1)`.
+            place: Number of the layer that mixes, integer `(B,)`; needed with
+                several places. An unknown number gives NaN.
             training: Whether to mix.
+            mask: Refused with `lam`: two rows of different lengths have no
+                common mask.
 
         Returns:
             mixed: Tensor like `inputs`, of the layer's compute type.
         """
+        if mask is not None and lam is not None:
+            raise checks.refusal(
+                "Rows with a mask cannot be mixed",
+                f"a mask for rows of shape {tuple(inputs.shape)}",
+                "Mix after the layer that pools over the mask, or embed with"
+                " `mask_zero=False`",
+            )
         rows = ops.cast(inputs, "float32")
         if training and lam is not None:
-            rows = self._mix(rows, lam, shift)
+            rows = self._mix(rows, lam, shift, place)
         if self.mean != 0.0 or self.std != 1.0:
             rows = (rows - ops.convert_to_tensor(self.mean, "float32")) / (
                 ops.convert_to_tensor(self.std, "float32")
             )
         return ops.cast(rows, self.compute_dtype)
 
-    def _mix(self, rows: Any, lam: Any, shift: Any) -> Any:
+    def _mix(self, rows: Any, lam: Any, shift: Any, place: Any) -> Any:
         size = ops.shape(rows)[0]
-        partner = ops.arange(size, dtype="int32") + ops.cast(shift, "int32")
-        inside = ops.logical_and(partner >= 0, partner < size)
-        lam = ops.where(inside, ops.cast(lam, "float32"), float("nan"))
-        lam = ops.reshape(lam, (-1,) + (1,) * (len(rows.shape) - 1))
-        others = ops.take(rows, ops.clip(partner, 0, size - 1), axis=0)
-        mixed = lam * rows + (1 - lam) * others
-        return ops.where(lam == 1, rows, mixed)
-
-    def compute_output_shape(
-        self, inputs_shape: Any, lam_shape: Any = None, shift_shape: Any = None
-    ) -> Any:
-        """Returns the shape of the inputs."""
-        return inputs_shape
+        lam, shift = ops.cast(lam, "float32"), ops.cast(shift, "int32")
+        if len(shift.shape) == 1:
+            lam, shift = ops.stack([lam, 1 - lam], axis=1), shift[:, None]
+        partner = ops.arange(size, dtype="int32")[:, None] + shift
+        known = ops.all((partner >= 0) & (partner < size), axis=1)
+        partner = ops.clip(partner, 0, size - 1)
+        own = lam[:, 0]
+        if place is not None:
+            own = ops.where(place == self.place, own, 1.0)
+            known = known & (place >= 0) & (place < self.places)
+        own = ops.where(known, own, float("nan"))
+        mixed = _spread(own, rows) * rows
+        for k in range(partner.shape[1]):
+            others = ops.take(rows, partner[:, k], axis=0)
+            mixed = mixed + _spread(lam[:, k + 1], rows) * others
+        return ops.where(_spread(own == 1, rows), rows, mixed)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that rebuild this layer."""
         config = super().get_config()
         # There is nothing to train, and `__init__` does not take it.
         del config["trainable"]
-        return {**config, "mean": self.mean, "std": self.std}
+        names = ("mean", "std", "place", "places")
+        return config | {name: getattr(self, name) for name in names}
+
+
+def _spread(values: Any, rows: Any) -> Any:
+    """Shapes `(B,)` as `(B, 1, ..., 1)` to go with `rows`."""
+    return ops.reshape(values, (-1,) + (1,) * (len(rows.shape) - 1))
 
 
 def training_twin(
@@ -117,8 +159,10 @@ def training_twin(
     *,
     mean: Sequence[float] | float | None = None,
     std: Sequence[float] | float | None = None,
+    at: str | Sequence[str] | None = None,
+    points: int = 2,
 ) -> keras.Model:
-    """Returns a model that mixes its inputs and shares `model`'s weights.
+    """Returns a model that mixes its rows and shares `model`'s weights.
 
     Train the twin on batches of `MixUp(..., placement="model")`, and evaluate
     it on `dataset.apply(mixup.evaluation)`; predict, save and serve with
@@ -128,23 +172,157 @@ def training_twin(
         model: Functional or sequential model with defined inputs.
         mean: Subtracted from the inputs after mixing; see `Mix`.
         std: Divides the inputs after mixing; see `Mix`.
+        at: Where rows are mixed: `"input"`, or the name of a layer whose
+            output is mixed, one of `mixable_layers(model)`. For text name the
+            embedding. Several names are places, one of which is drawn for
+            each batch: `MixUp(..., places=len(at))`. Defaults to the inputs.
+        points: Rows in a mixture, as in `MixUp`. Defaults to 2.
 
     Returns:
-        twin: Model of `{"inputs": ..., "lam": (B,), "shift": (B,)}`. It saves
-            and reloads as any Keras model.
+        twin: Model of `{"inputs": ..., "lam": (B,), "shift": (B,)}`, with
+            more than two points `(B, points)` and `(B, points - 1)`; with
+            several places also `"place": (B,)`. It saves and reloads as any
+            Keras model.
 
     Raises:
-        ValueError: If the inputs of `model` are not defined.
+        ValueError: If the inputs of `model` are not defined, or rows cannot
+            be mixed at one of the names.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
         >>> twin = training_twin(model)
         >>> sorted(twin.input), twin.output.shape
         (['inputs', 'lam', 'shift'], (None, 3))
+
+    References:
+        Verma et al. Manifold Mixup. ICML 2019.
+        https://arxiv.org/abs/1806.05236
     """
+    structure, ends = _structures(model)
+    names = _check_names(model, at)
+    inputs = _inputs_like(structure)
+    plan = _plan_inputs(points, len(names))
+    places = {
+        name: {"place": number, "places": len(names)}
+        for number, name in enumerate(names)
+    }
+    at_inputs = places.pop(INPUT, None)
+
+    def feed(tensor: Any) -> Any:
+        if at_inputs is not None:
+            return _mix(tensor, plan, mean=mean, std=std, **at_inputs)
+        scaled = (mean, std) != (None, None)
+        return _mix(tensor, {}, mean=mean, std=std) if scaled else tensor
+
+    fed = keras.tree.map_structure(feed, inputs)
+    if not places:
+        outputs = model(fed)
+    else:
+        inner = _mix_inside(model, keras.tree.flatten(inputs), plan, places)
+        results = inner([*keras.tree.flatten(fed), *plan.values()])
+        outputs = keras.tree.pack_sequence_as(
+            ends, results[: len(model.outputs)]
+        )
+    return keras.Model(
+        {"inputs": inputs, **plan}, outputs, name=f"{model.name}_mixing"
+    )
+
+
+def mixable_layers(model: keras.Model) -> list[str]:
+    """Returns the names of the layers whose outputs can be mixed, in order.
+
+    These are the layers that all paths from the inputs to the outputs cross,
+    once, and that give one tensor of floats: not those in a branch, nor the
+    outputs. A model inside the model counts as one layer.
+
+    Args:
+        model: Functional or sequential model with defined inputs.
+
+    Returns:
+        names: For `training_twin(model, at=...)`.
+
+    Raises:
+        ValueError: If the inputs of `model` are not defined.
+
+    Example:
+        >>> layers = [keras.layers.Dense(4, name=name) for name in "abc"]
+        >>> mixable_layers(keras.Sequential([keras.Input((2,)), *layers]))
+        ['a', 'b']
+    """
+    calls, inputs, outputs = _trace(model)
+    # A tensor is open as long as somebody will still read it; all paths cross
+    # a layer after which its output alone is open.
+    readers = Counter(id(tensor) for call in calls for tensor in call.inputs)
+    readers.update(id(tensor) for tensor in outputs)
+    times = Counter(call.layer.name for call in calls)
+    ends = {id(tensor) for tensor in outputs}
+    open_tensors = {id(tensor) for tensor in inputs}
+    names = []
+    for call in calls:
+        readers.subtract(id(tensor) for tensor in call.inputs)
+        results = {id(tensor) for tensor in call.outputs}
+        open_tensors = {
+            each for each in open_tensors | results if readers[each]
+        }
+        if (
+            open_tensors == results - ends
+            and len(results) == 1
+            and _is_float(call.outputs[0])
+            and isinstance(call.layer, keras.layers.Layer)
+            and times[call.layer.name] == 1
+        ):
+            names.append(call.layer.name)
+    return names
+
+
+class _Call(NamedTuple):
+    """One call of a layer (or operation) in a model."""
+
+    layer: Any
+    inputs: list[Any]
+    outputs: list[Any]
+
+
+def _trace(model: keras.Model) -> tuple[list[_Call], list[Any], list[Any]]:
+    """Returns a model's calls in their order, its inputs and its outputs."""
+    _structures(model)
+    calls = []
+
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        outputs = layer(*args, **kwargs)
+        calls.append(_Call(layer, _tensors((args, kwargs)), _tensors(outputs)))
+        return outputs
+
+    again = _call_again(keras.Model(model.inputs, model.outputs), call)
+    return calls, again.inputs, again.outputs
+
+
+def _call_again(
+    model: keras.Model, call: Callable[..., Any], inputs: Any = None
+) -> keras.Model:
+    """Returns `model` made anew of its own layers, each called by `call`."""
+    return keras.models.clone_model(
+        model,
+        input_tensors=inputs,
+        clone_function=lambda layer: layer,
+        call_function=call,
+    )
+
+
+def _tensors(structure: Any) -> list[Any]:
+    leaves = keras.tree.flatten(structure)
+    return [leaf for leaf in leaves if isinstance(leaf, keras.KerasTensor)]
+
+
+def _is_float(tensor: Any) -> bool:
+    return keras.backend.is_float_dtype(tensor.dtype)
+
+
+def _structures(model: keras.Model) -> tuple[Any, Any]:
+    """Returns the structures of a model's inputs and outputs."""
+    sequential = isinstance(model, keras.Sequential)
     try:
-        sequential = isinstance(model, keras.Sequential)
-        structure = model.inputs[0] if sequential else model.input
+        inputs = model.inputs[0] if sequential else model.input
     except (AttributeError, ValueError) as error:
         raise checks.refusal(
             "The model must have defined inputs",
@@ -152,8 +330,41 @@ def training_twin(
             "Build it as a functional model, or start a `keras.Sequential`"
             " with `keras.Input(shape)`",
         ) from error
+    return inputs, model.outputs[0] if sequential else model.output
+
+
+def _mix_inside(
+    model: keras.Model,
+    inputs: list[Any],
+    plan: dict[str, Any],
+    places: dict[str, dict[str, int]],
+) -> keras.Model:
+    """Returns `model` with `Mix` after some of its layers.
+
+    It takes the plan after its inputs and gives it after its outputs: Keras
+    rebuilds models whose inputs all reach an output.
+    """
+
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        outputs = layer(*args, **kwargs)
+        if layer.name not in places:
+            return outputs
+        return _mix(outputs, plan, **places[layer.name])
+
+    passed = list(plan.values())
+    through = keras.Model([*model.inputs, *passed], [*model.outputs, *passed])
+    return _call_again(through, call, [*inputs, *passed])
+
+
+def _mix(tensor: Any, plan: dict[str, Any], **options: Any) -> Any:
+    """Calls a new `Mix` that keeps the type of floats."""
+    dtype = tensor.dtype if _is_float(tensor) else "float32"
+    return Mix(dtype=dtype, **options)(tensor, **plan)
+
+
+def _inputs_like(structure: Any) -> Any:
     single = not keras.tree.is_nested(structure)
-    inputs = keras.tree.map_structure(
+    return keras.tree.map_structure(
         lambda tensor: keras.Input(
             batch_shape=tensor.shape,
             dtype=tensor.dtype,
@@ -162,13 +373,83 @@ def training_twin(
         ),
         structure,
     )
-    lam = keras.Input((), dtype="float32", name="lam")
-    shift = keras.Input((), dtype="int32", name="shift")
-    mixed = keras.tree.map_structure(
-        lambda tensor: Mix(mean=mean, std=std)(tensor, lam, shift), inputs
+
+
+def _plan_inputs(points: int, places: int) -> dict[str, Any]:
+    """Returns the inputs by which the plan comes."""
+    checks.integer_at_least("points", points, 2, remedy="Write 2 for pairs")
+    shapes: dict[str, tuple[int, ...]] = {"lam": (), "shift": ()}
+    if points > 2:
+        shapes = {"lam": (points,), "shift": (points - 1,)}
+    if places > 1:
+        shapes["place"] = ()
+    return {
+        name: keras.Input(
+            shape, dtype="float32" if name == "lam" else "int32", name=name
+        )
+        for name, shape in shapes.items()
+    }
+
+
+def _check_names(
+    model: keras.Model, at: str | Sequence[str] | None
+) -> list[str]:
+    """Returns the names of the places that rows are mixed in."""
+    names = [INPUT] if at is None else [at] if isinstance(at, str) else list(at)
+    if not names or len(set(names)) < len(names):
+        raise checks.refusal(
+            "`at` must name places to mix in, each once",
+            f"at={at!r}",
+            "Leave it out to mix the inputs",
+        )
+    if INPUT in names and _takes_tokens(model):
+        raise checks.refusal(
+            "Tokens are no numbers that could be mixed; their embeddings are",
+            f"at={at!r} with a model of tokens",
+            f"Write one of {mixable_layers(model)!r} as `at`",
+        )
+    hidden = [name for name in names if name != INPUT]
+    valid = mixable_layers(model) if hidden else []
+    for name in hidden:
+        if name not in valid:
+            raise _refuse_layer(model, name, valid)
+    return names
+
+
+def _takes_tokens(model: keras.Model) -> bool:
+    """Tells whether an input is text, or goes straight into an embedding."""
+    read = [
+        tensor
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Embedding)
+        for tensor in keras.tree.flatten(layer.input)
+    ]
+    return any(
+        tensor.dtype == "string" or any(tensor is each for each in read)
+        for tensor in model.inputs
     )
-    return keras.Model(
-        {"inputs": inputs, "lam": lam, "shift": shift},
-        model(mixed),
-        name=f"{model.name}_mixing",
+
+
+def _refuse_layer(
+    model: keras.Model, name: str, valid: list[str]
+) -> ValueError:
+    order = [call.layer.name for call in _trace(model)[0]]
+    if name not in order:
+        choices = ", ".join(repr(each) for each in (INPUT, *valid))
+        return checks.refusal(
+            "`at` must name layers of the model",
+            f"at={name!r}",
+            f"Choose among {choices}",
+        )
+    place = order.index(name)
+    start = [] if _takes_tokens(model) else [INPUT]
+    before = [each for each in valid if order.index(each) < place] or start
+    after = [each for each in valid if order.index(each) > place]
+    nearest = [*before[-1:], *after[:1]]
+    return checks.refusal(
+        "Where rows are mixed all paths (a mask is one) must cross one layer,"
+        " before the outputs, that is called once and gives one tensor of"
+        " floats",
+        f"at={name!r}",
+        f"Take {' or '.join(repr(each) for each in nearest)}",
     )

@@ -6,11 +6,15 @@ all the randomness there is. Applying it is arithmetic:
     mixed = lam * row + (1 - lam) * partner's row
 
 for inputs and targets alike (Zhang et al., equation for the vicinal
-distribution). Letters: B rows, K classes, G groups.
+distribution). With more points a row has several partners, and `lam` one
+coefficient for itself and one for each of them (d-Mixup: d + 1 points).
+Letters: B rows, K classes, G groups, P points.
 
 References:
     Zhang, Cisse, Dauphin and Lopez-Paz. mixup: Beyond Empirical Risk
     Minimization. ICLR 2018. https://arxiv.org/abs/1710.09412
+    Chidambaram and Ge. On the Limitations of Temperature Scaling for
+    Distributions with Overlaps. ICLR 2024. https://arxiv.org/abs/2306.00740
 """
 
 from typing import Any
@@ -23,8 +27,10 @@ from tf_mixup import checks
 PARTNERS = ("random", "same_class", "different_class")
 
 
-def draw_lam(alpha: tf.Tensor, size: int, *, seed: tf.Tensor) -> tf.Tensor:
-    """Draws mixing coefficients from Beta(alpha, alpha).
+def draw_lam(
+    alpha: tf.Tensor, size: int, *, seed: tf.Tensor, points: int = 2
+) -> tf.Tensor:
+    """Draws mixing coefficients from Beta(alpha, alpha), or Dirichlet.
 
     TensorFlow Probability draws in log space: the usual ratio of two Gammas
     underflows in float32 and gives 1/2 to a fifth of the rows at alpha 0.01.
@@ -34,18 +40,39 @@ def draw_lam(alpha: tf.Tensor, size: int, *, seed: tf.Tensor) -> tf.Tensor:
             which is no mixing.
         size: How many to draw.
         seed: Stateless seed, an integer tensor of shape `(2,)`.
+        points: Rows in a mixture, P. Above 2 the coefficients come from
+            Dirichlet(alpha, ..., alpha). Defaults to 2.
 
     Returns:
-        lam: Float32 tensor of shape `(size,)` in `[0, 1]`.
+        lam: Float32 tensor in `[0, 1]` of shape `(size,)`; with more than two
+            points `(size, P)`, each row's own coefficient first, sums of 1.
     """
     # Late: it takes as long to import as half of TensorFlow.
     import tensorflow_probability as tfp
 
     alpha = tf.convert_to_tensor(alpha, tf.float32)
     positive = tf.where(alpha > 0, alpha, 1.0)
-    beta = tfp.distributions.Beta(positive, positive)
-    lam = beta.sample(size, seed=tf.cast(seed, tf.int32))
-    return tf.where(alpha > 0, lam, 1.0)
+    seed = tf.cast(seed, tf.int32)
+    if points == 2:
+        beta = tfp.distributions.Beta(positive, positive)
+        return tf.where(alpha > 0, beta.sample(size, seed=seed), 1.0)
+    dirichlet = tfp.distributions.Dirichlet(tf.fill([points], positive))
+    lam = dirichlet.sample(size, seed=seed)
+    # At alpha 1e-3 its sums are off by 1e-4, from large logarithms.
+    lam /= tf.reduce_sum(lam, axis=-1, keepdims=True)
+    return tf.where(alpha > 0, lam, own_share(points))
+
+
+def own_share(points: int) -> tf.Tensor:
+    """Returns the coefficients of a row that is not mixed.
+
+    Args:
+        points: Rows in a mixture, P.
+
+    Returns:
+        lam: Float32; 1, or with more than two points `(P,)`: 1, 0, ..., 0.
+    """
+    return tf.constant(1.0) if points == 2 else tf.one_hot(0, points)
 
 
 def choose_partner(
@@ -148,16 +175,19 @@ def mix(
             arithmetic, so uint8 does not overflow; floats keep their type.
             Mix embeddings of tokens, not their ids.
         targets: The same; class probabilities `(B, K)`, or regression targets.
-        lam: Coefficients in `[0, 1]`, float of shape `(B,)` or a scalar. Rows
-            with a coefficient of 1 are returned bit by bit.
-        partner: Integer tensor of shape `(B,)`: the row to mix with.
+        lam: Coefficients in `[0, 1]`, float of shape `(B,)` or a scalar; for
+            more than two points `(B, P)`, the row's own first, sums of 1.
+            Rows with an own coefficient of 1 are returned bit by bit.
+        partner: Integer tensor of shape `(B,)`: the row to mix with; for more
+            than two points `(B, P - 1)`.
 
     Returns:
         mixed_inputs: Structure of `inputs`.
         mixed_targets: Structure of `targets`.
 
     Raises:
-        ValueError: If a tensor has no numbers to mix (strings, ragged rows).
+        ValueError: If a tensor has no numbers to mix (strings, ragged rows),
+            or `lam` and `partner` do not fit.
 
     Example:
         >>> x, y = mix([[0.0], [8.0]], [[1.0, 0.0], [0.0, 1.0]], 0.75, [1, 0])
@@ -168,6 +198,8 @@ def mix(
         Zhang et al., section 2. https://arxiv.org/abs/1710.09412
     """
     lam = tf.convert_to_tensor(lam, tf.float32)
+    partner = tf.convert_to_tensor(partner)
+    _check_points(lam, partner)
 
     def interpolate(rows: Any) -> tf.Tensor:
         return _interpolate(rows, lam, partner)
@@ -176,36 +208,56 @@ def mix(
 
 
 def take_nearer(values: Any, lam: tf.Tensor, partner: tf.Tensor) -> Any:
-    """Returns the value of the nearer of the two rows that were mixed.
+    """Returns the value of the nearest of the rows that were mixed.
 
     With it the inputs alone are mixed and the label stays hard, the ablation
     in which mixup loses its effect on calibration.
 
     Args:
         values: Tensor or structure of tensors whose first axis is B.
-        lam: Coefficients in `[0, 1]`, float of shape `(B,)` or a scalar; a row
-            is nearer to itself from 1/2 on.
-        partner: Integer tensor of shape `(B,)`.
+        lam: Coefficients as for `mix`. The row with the largest is nearest,
+            and a row to itself where it shares the largest.
+        partner: Integer tensor, as for `mix`.
 
     Returns:
-        nearer: Structure of `values`.
+        nearest: Structure of `values`.
+
+    Raises:
+        ValueError: If `lam` and `partner` do not fit.
 
     References:
         Thulasidasan et al. On Mixup Training: Improved Calibration and
         Predictive Uncertainty for Deep Neural Networks. NeurIPS 2019.
         https://arxiv.org/abs/1905.11001
     """
+    lam = tf.convert_to_tensor(lam, tf.float32)
+    partner = tf.convert_to_tensor(partner, tf.int32)
+    _check_points(lam, partner)
+    own = tf.range(tf.shape(partner)[0])
+    if partner.shape.rank == 1:
+        nearest = tf.where(lam >= 0.5, own, partner)
+    else:
+        sources = tf.concat([own[:, None], partner], axis=1)
+        nearest = tf.gather(sources, tf.argmax(lam, axis=1), batch_dims=1)
+    return _map_tensors(lambda rows: tf.gather(rows, nearest), values)
 
-    def choose(rows: Any) -> tf.Tensor:
-        rows = tf.convert_to_tensor(rows)
-        own = broadcast_rows(tf.convert_to_tensor(lam) >= 0.5, rows)
-        return tf.where(own, rows, tf.gather(rows, partner))
 
-    return _map_tensors(choose, values)
+def _check_points(lam: tf.Tensor, partner: tf.Tensor) -> None:
+    if partner.shape.rank == 1:
+        fit = lam.shape.rank <= 1
+    else:
+        fit = lam.shape.rank == 2 and lam.shape[1] == partner.shape[1] + 1
+    if not fit:
+        raise checks.refusal(
+            "`lam` must have one coefficient for a row and for each of its"
+            " partners, or that of the row alone if it has one partner",
+            f"lam of shape {lam.shape}, partner of shape {partner.shape}",
+            "Give shapes (B,) and (B,), or (B, P) and (B, P - 1)",
+        )
 
 
 def _interpolate(rows: Any, lam: tf.Tensor, partner: tf.Tensor) -> tf.Tensor:
-    """Returns `lam * rows + (1 - lam) * rows[partner]`."""
+    """Returns the sum of each row and its partners, by their coefficients."""
     if isinstance(rows, tf.RaggedTensor | tf.SparseTensor):
         raise checks.refusal(
             "Only dense tensors can be mixed",
@@ -219,18 +271,25 @@ def _interpolate(rows: Any, lam: tf.Tensor, partner: tf.Tensor) -> tf.Tensor:
             f"a tensor of dtype {rows.dtype.name}",
             "Mix embeddings inside the model with `layers.Mix`",
         )
-    others = tf.gather(rows, partner)
     kept = rows.dtype.is_floating or rows.dtype.is_complex
     wide = rows.dtype if kept and rows.dtype.size >= 4 else tf.float32
     rows_wide = tf.cast(rows, wide)
-    lam = broadcast_rows(tf.cast(lam, wide), rows)
-    mixed = lam * rows_wide + (1 - lam) * tf.cast(others, wide)
+    lam = tf.cast(lam, wide)
+    if partner.shape.rank == 1:
+        shares, partners = [lam, 1 - lam], [partner]
+    else:
+        shares = tf.unstack(lam, axis=1)
+        partners = tf.unstack(partner, axis=1)
+    shares = [_broadcast_rows(share, rows) for share in shares]
+    mixed = shares[0] * rows_wide
+    for share, index in zip(shares[1:], partners, strict=True):
+        mixed += share * tf.cast(tf.gather(rows, index), wide)
     # 0 times a partner's infinity or NaN is NaN: not mixed means untouched.
-    mixed = tf.where(lam == 1, rows_wide, mixed)
+    mixed = tf.where(shares[0] == 1, rows_wide, mixed)
     return tf.cast(mixed, rows.dtype if kept else tf.float32)
 
 
-def broadcast_rows(values: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+def _broadcast_rows(values: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     """Shapes `(B,)` as `(B, 1, ..., 1)` to go with `rows`; keeps scalars."""
     if values.shape.rank == 0:
         return values

@@ -15,25 +15,43 @@ from collections.abc import Sequence
 from typing import Any
 from typing import NamedTuple
 
-import keras
 import tensorflow as tf
 
 from tf_mixup import checks
 from tf_mixup import clock as clock_lib
+from tf_mixup import elements
 from tf_mixup import mixing
 from tf_mixup import targets as targets_lib
 
 Alpha = float | Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+Position = tuple[tf.Tensor, tf.Tensor]
 PLACEMENTS = ("host", "model")
 FOREVER = tf.int64.max
+
+
+class Plan(NamedTuple):
+    """What is drawn for a batch.
+
+    Attributes:
+        lam: Coefficients, float32 `(B,)`; with P > 2 points `(B, P)`.
+        partner: The row that each row is mixed with, int32 `(B,)`; with P > 2
+            points `(B, P - 1)`.
+        where: What is mixed, int32: with several places the number of one,
+            `(B,)`; with CutMix the corners of a box, `(B, 4)`; else nothing.
+    """
+
+    lam: tf.Tensor
+    partner: tf.Tensor
+    where: Any = ()
 
 
 class Replay(NamedTuple):
     """What the stage does to one batch.
 
     Attributes:
-        lam: Coefficients, float32 `(B,)`.
-        partner: The row that each row is mixed with, int32 `(B,)`.
+        lam: Coefficients, float32 `(B,)`; with P > 2 points `(B, P)`.
+        partner: The row that each row is mixed with, int32 `(B,)`; with P > 2
+            points `(B, P - 1)`.
         inputs: The mixed inputs, before `mean` and `std`.
         targets: The mixed targets.
     """
@@ -60,7 +78,8 @@ class MixUp:
     The dataset must know its number of batches. `class_weight` belongs here
     and not in `fit`, which would look at the largest entry of a mixed target
     only. Batches of rows of token ids are mixed as numbers, which is hardly
-    ever meant: mix their embeddings with `layers.Mix`.
+    ever meant: mix their embeddings with `placement="model"` and
+    `layers.training_twin(model, at=...)`.
 
     Args:
         alpha: Concentration of Beta(alpha, alpha), from which coefficients
@@ -75,12 +94,19 @@ class MixUp:
             found in the attribute `seed`. Defaults to `None`.
         per: `"batch"` draws one coefficient for each batch, as the papers do;
             `"sample"` one for each row. Defaults to `"batch"`.
+        points: Rows in a mixture, P. Above 2 each row has P - 1 partners,
+            chosen independently, and coefficients come from
+            Dirichlet(alpha, ..., alpha): d-Mixup with d = P - 1. Defaults
+            to 2.
         partner: `"random"`, `"same_class"` or `"different_class"`; see
             `mixing.choose_partner`. Defaults to `"random"`.
         self_pairs: Whether a row may be its own partner, which is no mixing.
             Defaults to `True`, as in the papers.
-        target: `"mixed"`, or `"nearest"` for the hard target of the nearer
+        target: `"mixed"`, or `"nearest"` for the hard target of the nearest
             row (the ablation). Defaults to `"mixed"`.
+        keep_clean: Whether the unmixed rows go before the mixed rows, in a
+            batch of 2 B rows, so that the loss is the mean of both
+            (RegMixup). Defaults to `False`.
         groups: Partners stay within this many contiguous blocks of the batch.
             Under a strategy with `placement="model"` it must be the number of
             replicas. Defaults to 1.
@@ -94,6 +120,9 @@ class MixUp:
         placement: `"host"`, or `"model"`: then inputs travel unmixed, as
             `{"inputs": x, "lam": lam, "shift": shift}`, to a model made by
             `layers.training_twin`, which takes `mean` and `std` instead.
+        places: Places in the model that rows may be mixed in: the length of
+            the twin's `at`. One is drawn for each batch and travels along as
+            `"place"`, int32 `(B,)` (manifold mixup). Defaults to 1.
         num_parallel_calls: Parallel batches; no draw depends on it. Defaults
             to `tf.data.AUTOTUNE`.
         clock: A `Clock` shared with other stages; a new one by default.
@@ -112,6 +141,12 @@ class MixUp:
     References:
         Zhang et al. mixup: Beyond Empirical Risk Minimization. ICLR 2018.
         https://arxiv.org/abs/1710.09412
+        Chidambaram and Ge. On the Limitations of Temperature Scaling for
+        Distributions with Overlaps. ICLR 2024.
+        https://arxiv.org/abs/2306.00740 (d-Mixup)
+        Verma et al. Manifold Mixup. ICML 2019.
+        https://arxiv.org/abs/1806.05236
+        Pinto et al. RegMixup. NeurIPS 2022. https://arxiv.org/abs/2206.14502
     """
 
     def __init__(
@@ -121,15 +156,18 @@ class MixUp:
         num_classes: Any = None,
         seed: int | None = None,
         per: str = "batch",
+        points: int = 2,
         partner: str = "random",
         self_pairs: bool = True,
         target: str = "mixed",
+        keep_clean: bool = False,
         groups: int = 1,
         probability: float = 1.0,
         mean: Sequence[float] | float | None = None,
         std: Sequence[float] | float | None = None,
         class_weight: Mapping[int, float] | Sequence[float] | None = None,
         placement: str = "host",
+        places: int = 1,
         num_parallel_calls: int | None = tf.data.AUTOTUNE,
         clock: clock_lib.Clock | None = None,
     ) -> None:
@@ -137,9 +175,13 @@ class MixUp:
         self.num_classes = num_classes
         self.seed = _check_seed(seed)
         self.per = checks.one_of("per", per, ("batch", "sample"))
+        self.points = checks.integer_at_least(
+            "points", points, 2, remedy="Write 2 to mix pairs"
+        )
         self.partner = checks.one_of("partner", partner, mixing.PARTNERS)
         self.self_pairs = self_pairs
         self.target = checks.one_of("target", target, ("mixed", "nearest"))
+        self.keep_clean = keep_clean
         self.groups = checks.integer_at_least(
             "groups", groups, 1, remedy="Give the number of replicas, or 1"
         )
@@ -147,6 +189,7 @@ class MixUp:
             "probability", probability, 0, 1, remedy="Write 1 to mix always"
         )
         self.placement = checks.one_of("placement", placement, PLACEMENTS)
+        self.places = _check_places(places, placement)
         self._affine = _check_affine(mean, std, placement)
         self._class_weight = _check_class_weight(class_weight, num_classes)
         self._parallel = {"num_parallel_calls": num_parallel_calls}
@@ -164,15 +207,16 @@ class MixUp:
             dataset: Batches of `(x, y)` or `(x, y, sample_weight)`.
 
         Returns:
-            mixed: Batches of the same structure and number. Targets are
-                float32; inputs are float, or with `placement="model"` a
-                dictionary of the inputs and the plan.
+            mixed: Batches of the same structure and number (with
+                `keep_clean` of twice the rows). Targets are float32; inputs
+                are float, or with `placement="model"` a dictionary of the
+                inputs and the plan.
 
         Raises:
             ValueError: If `dataset` is not what `Args` says, or its targets
                 are ambiguous.
         """
-        length = _check_dataset(dataset)
+        length = elements.check_dataset(dataset)
         positions = self.clock.positions(length)
         return (
             tf.data.Dataset.zip(positions, dataset)
@@ -193,7 +237,7 @@ class MixUp:
         Raises:
             ValueError: As `__call__` does.
         """
-        _check_dataset(dataset)
+        elements.check_dataset(dataset)
         return dataset.map(self._leave_element, **self._parallel)
 
     def replay(self, batch: tuple, *, epoch: int, step: int) -> Replay:
@@ -207,7 +251,8 @@ class MixUp:
             step: Batch of the epoch, counted from 0.
 
         Returns:
-            replay: The plan, and the batch after it.
+            replay: The plan, and the batch after it: the mixed rows alone,
+                mixed as inputs, whatever `keep_clean` and `places` say.
         """
         position = tf.constant(epoch, tf.int64), tf.constant(step, tf.int64)
         # Through `tf.data` again: tfp draws otherwise when run eagerly.
@@ -227,47 +272,50 @@ class MixUp:
         end = FOREVER if end_epoch is None else end_epoch
         self._window.assign([first_epoch, end])
 
-    def _mix_element(
-        self, position: tuple[tf.Tensor, tf.Tensor], element: tuple
-    ) -> tuple:
-        inputs, targets, weights = self._encode(element)
+    def _mix_element(self, position: Position, element: tuple) -> tuple:
+        inputs, targets, *weights = self._encode(element)
         if self._class_weight is not None:
             per_row = tf.linalg.matvec(targets, self._class_weight)
-            weights = per_row if weights is None else weights * per_row
-        lam, partner = self._draw_plan(position, targets)
-        targets = self._combine(targets, lam, partner)
-        if weights is not None:
-            weights = self._combine(weights, lam, partner)
-        return _pack(self._place(inputs, lam, partner), targets, weights)
+            weights = [per_row * weights[0] if weights else per_row]
+        plan = self._draw_plan(position, inputs, targets)
+        rows = inputs, (targets, *weights)
+        if self.keep_clean:
+            plan = self._after_clean(plan)
+            rows = tf.nest.map_structure(
+                lambda each: tf.concat([each, each], axis=0), rows
+            )
+        inputs, labels = rows
+        return (self._apply(inputs, plan), *self._combine(labels, plan))
 
-    def _replay_element(
-        self, position: tuple[tf.Tensor, tf.Tensor], element: tuple
-    ) -> Replay:
-        inputs, targets, _ = self._encode(element)
-        lam, partner = self._draw_plan(position, targets)
+    def _replay_element(self, position: Position, element: tuple) -> Replay:
+        inputs, targets, *_ = self._encode(element)
+        plan = self._draw_plan(position, inputs, targets)
         return Replay(
-            lam,
-            partner,
-            _interpolate(inputs, lam, partner),
-            self._combine(targets, lam, partner),
+            plan.lam,
+            plan.partner,
+            self._mix(inputs, plan),
+            self._combine(targets, plan),
         )
 
     def _leave_element(self, *element: Any) -> tuple:
-        inputs, targets, weights = self._encode(element)
-        size = _num_rows(targets)
-        inputs = self._place(inputs, tf.ones([size]), tf.range(size))
-        return _pack(inputs, targets, weights)
+        inputs, *labels = self._encode(element)
+        plan = self._identity(_num_rows(labels))
+        return (self._apply(inputs, plan), *labels)
 
-    def _place(self, inputs: Any, lam: tf.Tensor, partner: tf.Tensor) -> Any:
+    def _apply(self, inputs: Any, plan: Plan) -> Any:
         """Applies the plan here, or sends it along to the model."""
         if self.placement == "host":
-            return self._mix_inputs(inputs, lam, partner)
-        shift = partner - tf.range(tf.size(partner))
-        return {"inputs": inputs, "lam": lam, "shift": shift}
+            return self._mix_inputs(inputs, plan)
+        own = self._identity(_num_rows(plan))
+        sent = {
+            "inputs": inputs,
+            "lam": plan.lam,
+            "shift": plan.partner - own.partner,
+        }
+        return sent | ({"place": plan.where} if self.places > 1 else {})
 
-    def _encode(self, element: tuple) -> tuple[Any, Any, Any]:
-        inputs, labels, *rest = element
-        weights = rest[0] if rest else None
+    def _encode(self, element: tuple) -> tuple:
+        inputs, labels, *weights = element
         if isinstance(self.num_classes, int | None):
             targets = tf.nest.map_structure(
                 lambda each: targets_lib.encode(each, self.num_classes), labels
@@ -276,18 +324,15 @@ class MixUp:
             targets = tf.nest.map_structure(
                 targets_lib.encode, labels, self.num_classes
             )
-        return inputs, targets, weights
+        return inputs, targets, *weights
 
-    def _combine(self, values: Any, lam: tf.Tensor, partner: tf.Tensor) -> Any:
+    def _combine(self, values: Any, plan: Plan) -> Any:
         """Combines targets or weights, which stay hard with `"nearest"`."""
-        if self.target == "nearest":
-            return mixing.take_nearer(values, lam, partner)
-        return _interpolate(values, lam, partner)
+        combine = mixing.take_nearer if self.target == "nearest" else _mix
+        return combine(values, plan.lam, plan.partner)
 
-    def _draw_plan(
-        self, position: tuple[tf.Tensor, tf.Tensor], targets: Any
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Draws `lam` and `partner`, both `(B,)`, from (seed, epoch, step)."""
+    def _draw_plan(self, position: Position, inputs: Any, targets: Any) -> Plan:
+        """Draws the plan of a batch from (seed, epoch, step)."""
         epoch, step = position
         seed = tf.constant([self.seed, 0], tf.int64)
         seed = tf.random.fold_in(tf.random.fold_in(seed, epoch), step)
@@ -295,21 +340,58 @@ class MixUp:
             tf.random.split(seed, 3)
         )
         size = _num_rows(targets)
-        draws = size if self.per == "sample" else 1
+        draws = self._num_draws(size)
         alpha = self._alpha_at(epoch, step)
-        lam = mixing.draw_lam(alpha, draws, seed=lam_seed)
+        lam = mixing.draw_lam(alpha, draws, seed=lam_seed, points=self.points)
         if self.probability < 1:
-            chance = tf.random.stateless_uniform([draws], apply_seed)
-            lam = tf.where(chance < self.probability, lam, 1.0)
-        partner = mixing.choose_partner(
-            size,
-            seed=partner_seed,
-            kind=self.partner,
-            labels=self._classes(targets),
-            groups=self.groups,
-            self_pairs=self.self_pairs,
+            shape = [draws] if self.points == 2 else [draws, 1]
+            chance = tf.random.stateless_uniform(shape, apply_seed)
+            own = mixing.own_share(self.points)
+            lam = tf.where(chance < self.probability, lam, own)
+        classes = self._classes(targets)
+        partners = [
+            mixing.choose_partner(
+                size,
+                seed=tf.random.fold_in(partner_seed, k) if k else partner_seed,
+                kind=self.partner,
+                labels=classes,
+                groups=self.groups,
+                self_pairs=self.self_pairs,
+            )
+            for k in range(self.points - 1)
+        ]
+        lam = tf.broadcast_to(lam, [size, *lam.shape[1:]])
+        plan = Plan(lam, _stack(partners))
+        # The three seeds above are taken; this is a fourth.
+        return self._locate(plan, tf.random.fold_in(seed, 3), inputs)
+
+    def _num_draws(self, size: Any) -> Any:
+        return size if self.per == "sample" else 1
+
+    def _locate(self, plan: Plan, seed: tf.Tensor, inputs: Any) -> Plan:
+        """Draws what of the rows is mixed: one of the places."""
+        if self.places == 1:
+            return plan
+        place = tf.random.stateless_uniform(
+            [], seed, maxval=self.places, dtype=tf.int32
         )
-        return tf.broadcast_to(lam, [size]), partner
+        return plan._replace(where=tf.fill([_num_rows(plan)], place))
+
+    def _identity(self, size: Any) -> Plan:
+        """Returns the plan that mixes nothing."""
+        own = mixing.own_share(self.points)
+        lam = tf.broadcast_to(own, [size, *own.shape])
+        partner = _stack([tf.range(size)] * (self.points - 1))
+        where = tf.zeros([size], tf.int32) if self.places > 1 else ()
+        return Plan(lam, partner, where)
+
+    def _after_clean(self, plan: Plan) -> Plan:
+        """Returns the plan of a batch's rows twice, the first time unmixed."""
+        size = _num_rows(plan)
+        mixed = plan._replace(partner=plan.partner + size)
+        return tf.nest.map_structure(
+            lambda *both: tf.concat(both, axis=0), self._identity(size), mixed
+        )
 
     def _alpha_at(self, epoch: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         if callable(self.alpha):
@@ -337,12 +419,13 @@ class MixUp:
             'Use `partner="random"`',
         )
 
+    def _mix(self, inputs: Any, plan: Plan) -> Any:
+        return _mix(inputs, plan.lam, plan.partner)
+
     @tf.function(jit_compile=True)
-    def _mix_inputs(
-        self, inputs: Any, lam: tf.Tensor, partner: tf.Tensor
-    ) -> Any:
+    def _mix_inputs(self, inputs: Any, plan: Plan) -> Any:
         """One fused pass: gather, cast, interpolate, scale."""
-        mixed = _interpolate(inputs, lam, partner)
+        mixed = self._mix(inputs, plan)
         if self._affine is None:
             return mixed
         mean, std = self._affine
@@ -354,18 +437,17 @@ class MixUp:
         )
 
 
-def _interpolate(values: Any, lam: tf.Tensor, partner: tf.Tensor) -> Any:
+def _mix(values: Any, lam: tf.Tensor, partner: tf.Tensor) -> Any:
     return mixing.mix(values, (), lam, partner)[0]
+
+
+def _stack(partners: list[tf.Tensor]) -> tf.Tensor:
+    return partners[0] if len(partners) == 1 else tf.stack(partners, axis=1)
 
 
 def _num_rows(structure: Any) -> tf.Tensor:
     first = tf.nest.flatten(structure)[0]
     return first.shape[0] or tf.shape(first)[0]
-
-
-def _pack(inputs: Any, targets: Any, weights: Any) -> tuple:
-    rest = () if weights is None else (weights,)
-    return (inputs, targets, *rest)
 
 
 def _check_alpha(alpha: float) -> float:
@@ -379,6 +461,18 @@ def _check_seed(seed: int | None) -> int:
         return secrets.randbits(31)
     return checks.integer_at_least(
         "seed", seed, 0, remedy="Write None for a fresh seed"
+    )
+
+
+def _check_places(places: int, placement: str) -> int:
+    if placement == "host" and places != 1:
+        raise checks.refusal(
+            "On the host rows are mixed in one place, the inputs",
+            f"places={places!r} with placement='host'",
+            'Write `placement="model"` and use `layers.training_twin(at=...)`',
+        )
+    return checks.integer_at_least(
+        "places", places, 1, remedy="Write 1 to mix in one place"
     )
 
 
@@ -428,57 +522,3 @@ def _check_class_weight(
             "Count classes from 0",
         )
     return tf.constant(weights, tf.float32)
-
-
-def _check_dataset(dataset: Any) -> int:
-    """Returns the number of batches of a dataset that can be mixed."""
-    if not isinstance(dataset, tf.data.Dataset):
-        remedy = (
-            "Write `tf.data.Dataset.from_tensor_slices((x, y)).shuffle(len(x))"
-            ".batch(128).apply(mixup)` for arrays"
-        )
-        if isinstance(dataset, keras.utils.PyDataset) or hasattr(
-            dataset, "__next__"
-        ):
-            remedy = (
-                "Wrap it with `tf.data.Dataset.from_generator` and"
-                " `.apply(tf.data.experimental.assert_cardinality(n))`"
-            )
-        raise checks.refusal(
-            "MixUp takes a batched tf.data.Dataset",
-            f"a {type(dataset).__name__}",
-            remedy,
-        )
-    _check_element(dataset.element_spec)
-    length = int(dataset.cardinality())
-    if length == tf.data.UNKNOWN_CARDINALITY:
-        raise checks.refusal(
-            "The dataset must know its number of batches: without it Keras"
-            " runs a phantom step at the end of each epoch",
-            "a dataset of unknown cardinality",
-            "Write `.apply(tf.data.experimental.assert_cardinality(n))` before"
-            " `.apply(mixup)`",
-        )
-    return length
-
-
-def _check_element(spec: Any) -> None:
-    if not isinstance(spec, tuple) or len(spec) not in (2, 3):
-        raise checks.refusal(
-            "The dataset must yield (x, y) or (x, y, sample_weight)",
-            f"elements of structure {tf.nest.map_structure(_shape, spec)}",
-            'Map them first, e.g. `.map(lambda e: (e["image"], e["label"]))`',
-        )
-    shapes = [_shape(each) for each in tf.nest.flatten(spec)]
-    ranks_known = all(shape.rank is not None for shape in shapes)
-    leading = {shape[0] if shape.rank else 0 for shape in shapes if ranks_known}
-    if not ranks_known or 0 in leading or len(leading - {None}) > 1:
-        raise checks.refusal(
-            "All parts of an element must be batches of the same rows",
-            f"shapes {[str(shape) for shape in shapes]}",
-            "Write `.batch(128)` before `.apply(mixup)`",
-        )
-
-
-def _shape(spec: Any) -> tf.TensorShape:
-    return getattr(spec, "shape", tf.TensorShape(None))

@@ -48,37 +48,10 @@ def draw(
     if outside:
         sets = {"data": rows.confidence, **outside}
         figures["ood"] = plots.confidence_histogram(sets)
-        figures["roc"] = _roc_curves(rows.confidence, outside)
-    return {name: _to_png(figure) for name, figure in figures.items()}
-
-
-def _roc_curves(
-    inside: np.ndarray, outside: Mapping[str, np.ndarray]
-) -> "matplotlib.figure.Figure":
-    import matplotlib.figure
-    from sklearn import metrics
-
-    figure = matplotlib.figure.Figure(
-        figsize=(4.5, 3.5), dpi=100, layout="constrained"
-    )
-    axes = figure.subplots()
-    for index, (name, scores) in enumerate(outside.items(), 1):
-        is_in = np.repeat([1, 0], [len(inside), len(scores)])
-        passed, kept, _ = metrics.roc_curve(
-            is_in, np.concatenate([inside, scores])
+        figures["roc"] = plots.roc_curves(
+            {name: [(rows.confidence, x)] for name, x in outside.items()}
         )
-        color = plots.SET_COLORS[index % len(plots.SET_COLORS)]
-        axes.plot(passed, kept, color=color, label=name)
-    axes.plot([0, 1], [0, 1], color="gray", linestyle="--", linewidth=1)
-    axes.axhline(0.95, color="gray", linestyle=":", linewidth=1)
-    axes.set(
-        xlabel="share of the other set that passes",
-        ylabel="share of the data kept",
-        xlim=(0, 1),
-        ylim=(0, 1.01),
-    )
-    axes.legend(loc="lower right")
-    return figure
+    return {name: _to_png(figure) for name, figure in figures.items()}
 
 
 def _to_png(figure: "matplotlib.figure.Figure") -> bytes:

@@ -84,6 +84,8 @@ def check_mixing(
     shuffling), when a random augmentation comes between them, and when batches
     are few: below about 50 of them `per="batch"` hardly tells one distribution
     from another. Ablations that leave labels unmixed fail, as they should.
+    It knows mixtures of two whole rows only: a stage with more `points`, with
+    `keep_clean` or CutMix fails too.
 
     Args:
         unmixed: Dataset of `(x, y)` or `(x, y, weight)`, batches of B rows
