@@ -1,9 +1,10 @@
-"""Images in memory -> shuffled, augmented batches: f(seed, epoch, step)."""
+"""Rows in memory -> shuffled, augmented batches: f(seed, epoch, step)."""
 
 import numpy as np
 import tensorflow as tf
 
 from experiments.datasets import augment
+from tf_mixup import checks
 from tf_mixup import clock as clock_lib
 
 
@@ -23,20 +24,28 @@ def training_batches(
     resumed run continues with the very batches that it would have seen.
 
     Args:
-        images: uint8 `(N, H, W, C)`.
+        images: uint8 `(N, H, W, C)`; or features or ids `(N, D)`.
         labels: Integers `(N,)`.
         batch_size: B, at most N.
         seed: Fixes order and augmentation.
         augmentation: `"none"`, or `"standard"`: crops after padding by 4,
-            and flips.
+            and flips, for images only.
         clock: Tells the epoch.
 
     Returns:
-        batches: Dataset of `(uint8 (B, H, W, C), labels (B,))`.
+        batches: Dataset of `(images (B, ...), labels (B,))`.
 
     Raises:
-        ValueError: If there are fewer rows than a batch holds.
+        ValueError: If there are fewer rows than a batch holds, or rows that
+            are no images are to be augmented.
     """
+    if augmentation != "none" and images.ndim != 4:
+        raise checks.refusal(
+            "Only images can be cropped and flipped",
+            f"augmentation={augmentation!r} for rows of shape"
+            f" {images.shape[1:]}",
+            "Write --augmentation=none",
+        )
     num_rows = len(labels)
     if num_rows < batch_size:
         raise ValueError(

@@ -133,8 +133,12 @@ def build_optimizer(
     schedule = build_schedule(config, steps_per_epoch)
     if config.optimizer == "sgd":
         return SGDWithL2(schedule, l2=config.weight_decay)
-    adam = keras.optimizers.Adam(
-        schedule, weight_decay=config.weight_decay or None
-    )
-    adam.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-    return adam
+    decay = config.weight_decay or None
+    if config.optimizer == "adam":
+        optimizer = keras.optimizers.Adam(schedule, weight_decay=decay)
+    else:
+        optimizer = keras.optimizers.Adadelta(
+            schedule, epsilon=1e-6, weight_decay=decay
+        )
+    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    return optimizer

@@ -30,8 +30,10 @@ _CHOICES = {"network": tuple(networks.BUILDERS), **config_lib.CHOICES}
 _DATASET = flags.DEFINE_string(
     "dataset",
     config_lib.Config.dataset,
-    "digits, fashion_mnist, cifar10, cifar100, stl10, svhn_cropped, mnist, or"
-    " folder:PATH for images in a folder for each class.",
+    "digits, fashion_mnist, cifar10, cifar100, stl10, svhn_cropped, mnist,"
+    " the sentences of trec, mr, imdb and sst2,"
+    " folder:PATH for images in a folder for each class, or gaussians:MU for"
+    " two classes of features whose means differ by MU.",
 )
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Directory of this run.", required=True
@@ -68,6 +70,8 @@ def define_config_flags() -> dict[str, flags.FlagHolder]:
             holders[name] = flags.DEFINE_bool(name, None, summary)
         elif "int" in kind:
             holders[name] = flags.DEFINE_integer(name, None, summary)
+        elif "str" in kind:
+            holders[name] = flags.DEFINE_string(name, None, summary)
         else:
             holders[name] = flags.DEFINE_float(name, None, summary)
     return holders
@@ -99,8 +103,9 @@ def config_from_flags() -> config_lib.Config:
             fields[name] = holder.value
     if _FIELDS["milestones"].value is not None:
         fields["milestones"] = _epochs(_FIELDS["milestones"].value)
-    if "ood" in fields:
-        fields["ood"] = tuple(fields["ood"])
+    for name in ("mix_layers", "ood"):
+        if name in fields:
+            fields[name] = tuple(fields[name])
     return config_lib.Config(dataset=_DATASET.value, **fields)
 
 

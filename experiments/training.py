@@ -28,6 +28,7 @@ from experiments.outputs import Outputs
 from tf_mixup import calibration
 from tf_mixup import callbacks
 from tf_mixup import checks
+from tf_mixup import cutmix
 from tf_mixup import layers
 from tf_mixup import losses
 from tf_mixup import metrics
@@ -153,8 +154,11 @@ def claim(workdir: pathlib.Path, config: config_lib.Config) -> None:
 
 
 def load_splits(config: config_lib.Config, sources: Sources) -> datasets.Splits:
-    """Loads, splits and, if asked, corrupts the data of a run."""
-    return datasets.load(
+    """Loads, splits and, if asked, corrupts the data of a run.
+
+    Rows of the validation set that are also in the test set are left out.
+    """
+    splits = datasets.load(
         config.dataset,
         data_dir=sources.data_dir,
         download=sources.download,
@@ -164,6 +168,9 @@ def load_splits(config: config_lib.Config, sources: Sources) -> datasets.Splits:
         corruption=config.corruption,
         corruption_kind=config.corruption_kind,
     )
+    # What is fitted on the validation set must not have seen the test set.
+    apart = splits.validation.without(splits.test)
+    return dataclasses.replace(splits, validation=apart)
 
 
 def build_network(
@@ -176,14 +183,36 @@ def build_network(
         "dropout": config.dropout,
         "synchronized": config.sync_batch_norm or None,
     }
+    _check_sentences(config, splits)
+    if splits.vocabulary:
+        options["vocabulary"] = splits.vocabulary
+        options["embeddings"] = config.embeddings
+    else:
+        options["mean"], options["std"] = splits.mean, splits.std
     return networks.BUILDERS[config.network](
         splits.train.inputs.shape[1:],
         splits.num_classes,
-        mean=splits.mean,
-        std=splits.std,
         seed=config.seed,
         **{name: value for name, value in options.items() if value is not None},
     )
+
+
+def _check_sentences(
+    config: config_lib.Config, splits: datasets.Splits
+) -> None:
+    """Refuses another network for word ids, and to mix the ids themselves."""
+    if bool(splits.vocabulary) != (config.network == "text_cnn"):
+        raise checks.refusal(
+            "Sentences take the network `text_cnn`, and nothing else does",
+            f"network={config.network!r} with dataset={config.dataset!r}",
+            "Choose the other network, or another data set",
+        )
+    if splits.vocabulary and config.effective_alpha and not config.mix_layers:
+        raise checks.refusal(
+            "Sentences are mixed as word vectors, not as ids",
+            f"method={config.method!r} without mix_layers",
+            "Write --method=mixup --mix_layers=embedding",
+        )
 
 
 def count_parameters(model: keras.Model) -> int:
@@ -218,7 +247,9 @@ def train(
         network = build_network(config, splits)
         model = network
         if mixup.placement == "model":
-            model = layers.training_twin(network)
+            model = layers.training_twin(
+                network, at=config.mix_layers or None, points=config.points
+            )
         model.compile(
             optimizers.build_optimizer(config, steps),
             build_loss(config),
@@ -246,12 +277,7 @@ def train(
                 callbacks.CalibrationMonitor(
                     log_dir=logs, figures_every=figures_every
                 ),
-                callbacks.MixedBatchSummary(
-                    mixup,
-                    splits.train.take(np.arange(SHOWN_ROWS)),
-                    logs,
-                    every=figures_every,
-                ),
+                *_image_monitors(mixup, splits, logs, figures_every),
                 *_ood_monitors(config, mixup, splits, logs, sources),
                 summaries.StopWhenDiverged(),
                 summaries.EpochScalars(logs),
@@ -280,21 +306,57 @@ def build_mixup(
     strategy: tf.distribute.Strategy,
 ) -> pipeline.MixUp:
     """Returns the mixing stage; on a GPU batches are mixed in the model."""
-    placement = config.placement
-    if placement == "auto":
-        on_gpu = bool(tf.config.list_logical_devices("GPU"))
-        placement = "model" if on_gpu else "host"
+    options: dict[str, Any] = {
+        "num_classes": num_classes,
+        "seed": config.seed,
+        "per": config.per,
+        "partner": config.partner,
+        "target": config.target,
+    }
+    if config.points > 2:
+        options["points"] = config.points
+    placement = _choose_placement(config)
+    if config.method == "cutmix":
+        return cutmix.CutMix(config.alpha, **options)
     in_model = placement == "model"
     return pipeline.MixUp(
         config.effective_alpha,
-        num_classes=num_classes,
-        seed=config.seed,
-        per=config.per,
-        partner=config.partner,
-        target=config.target,
+        keep_clean=config.method == "regmixup",
         groups=strategy.num_replicas_in_sync if in_model else 1,
         placement=placement,
+        places=max(len(config.mix_layers), 1),
+        **options,
     )
+
+
+def _choose_placement(config: config_lib.Config) -> str:
+    """Returns where batches are mixed: `"host"` or `"model"`."""
+    in_model, on_host = bool(config.mix_layers), config.method == "cutmix"
+    must_be = "model" if in_model else "host" if on_host else ""
+    if must_be and config.placement not in ("auto", must_be):
+        raise checks.refusal(
+            f"This method mixes {'in' if in_model else 'on'} the {must_be}",
+            f"placement={config.placement!r} with method={config.method!r} and"
+            f" mix_layers={config.mix_layers!r}",
+            "Write --placement=auto",
+        )
+    if must_be or config.placement != "auto":
+        return must_be or config.placement
+    # The ids of words are not mixed, and a twin would refuse to.
+    on_gpu = bool(tf.config.list_logical_devices("GPU"))
+    return "model" if on_gpu and config.network != "text_cnn" else "host"
+
+
+def _image_monitors(
+    mixup: pipeline.MixUp,
+    splits: datasets.Splits,
+    logs: pathlib.Path,
+    every: int,
+) -> list[keras.callbacks.Callback]:
+    if splits.train.inputs.ndim != 4:
+        return []  # Only images can be looked at.
+    shown = splits.train.take(np.arange(SHOWN_ROWS))
+    return [callbacks.MixedBatchSummary(mixup, shown, logs, every=every)]
 
 
 def _ood_monitors(

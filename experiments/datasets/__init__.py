@@ -1,6 +1,7 @@
-"""Image data sets as arrays in memory, and sets from elsewhere for OOD.
+"""Data sets as arrays in memory, and sets from elsewhere for OOD.
 
-Everything is uint8 in `[0, 255]` and `(N, H, W, C)`; networks standardise by
+Images are uint8 in `[0, 255]` and `(N, H, W, C)`, sentences int32 word ids
+`(N, L)`, features float32 `(N, D)`; networks standardise and embed by
 themselves. Augmentation of batches is in `datasets.augment`.
 """
 
@@ -9,14 +10,19 @@ import pathlib
 import numpy as np
 
 from experiments.datasets import augment as augment
+from experiments.datasets import gaussians
 from experiments.datasets import images
 from experiments.datasets import splits
+from experiments.datasets import text
+from experiments.datasets.placeholder import (
+    make_placeholder as make_placeholder,
+)
 from experiments.datasets.splits import Arrays as Arrays
 from experiments.datasets.splits import Splits as Splits
 from experiments.datasets.splits import corrupt as corrupt
 from tf_mixup import checks
 
-NAMES = ("digits", *images.TFDS_NAMES)
+NAMES = ("digits", *images.TFDS_NAMES, *text.NAMES)
 FOLDER = "folder:"
 # Mean and standard deviation of the official training pixels, in [0, 1], so
 # that they do not depend on a run's split.
@@ -45,14 +51,15 @@ def load(
     """Loads a data set: training, validation and test arrays.
 
     Validation is carved from the training set by `seed` (see
-    `splits.carve`), test is the official test set. Only training labels are
-    corrupted; see `corrupt`.
+    `splits.carve`), test is the official test set; sentences differ, see
+    `text.load`. Only training labels are corrupted; see `corrupt`.
 
     Args:
-        name: One of `NAMES`, or `folder:PATH` of `CLASS/*` or of
+        name: One of `NAMES`; `folder:PATH` of `CLASS/*` or of
             `train/CLASS/*` and `test/CLASS/*`, PATH absolute or relative to
-            `data_dir`.
-        data_dir: TFDS's folder; `None` is its default.
+            `data_dir`; or `gaussians:MU`, drawn by `seed`.
+        data_dir: TFDS's folder; `None` is its default. Where the files of
+            sentences are looked for `text.load` says.
         download: Whether TFDS may download a missing set.
         seed: Decides the validation rows, the subset and the corruption.
         num_validation: Validation rows; a tenth of the training set if
@@ -69,6 +76,21 @@ def load(
         ValueError: If the name is unknown or a number does not fit.
         FileNotFoundError: If the set is not there; says what fetches it.
     """
+    if name.startswith(gaussians.PREFIX):
+        drawn = gaussians.load(
+            name, seed=seed, num_train=num_train, num_validation=num_validation
+        )
+        return corrupt(drawn, corruption, seed=seed, kind=corruption_kind)
+    if name in text.NAMES:
+        sentences = text.load(
+            name,
+            data_dir=data_dir,
+            download=download,
+            seed=seed,
+            num_validation=num_validation,
+            num_train=num_train,
+        )
+        return corrupt(sentences, corruption, seed=seed, kind=corruption_kind)
     train, test = _read(name, data_dir, download, image_size)
     if image_size is not None:
         shape = (image_size, image_size, train.inputs.shape[-1])
@@ -110,7 +132,7 @@ def load_ood(
     """Loads images of another source, in the shape that a model takes.
 
     Args:
-        name: One of `NAMES` (its test set is used); `folder:PATH`, all
+        name: One of `NAMES`, images (its test set is used); `folder:PATH`, all
             images below it; or the path of an `.npz` file with an array
             `image`. Paths are absolute or relative to `data_dir`.
         input_shape: `(H, W, C)` of the model; see `images.convert_images`.
@@ -134,6 +156,12 @@ def load_ood(
         )
         # Photographs differ in size: squares at once, stretched only then.
         found = images.read_files(paths, image_size=max(input_shape[:2]))
+    elif name in text.NAMES or name.startswith(gaussians.PREFIX):
+        raise checks.refusal(
+            "Sets out of distribution are images",
+            f"name={name!r}",
+            "Name a set of images",
+        )
     else:
         found = _read(name, data_dir, download, None)[1].inputs
     if num_rows is not None:
@@ -156,7 +184,8 @@ def _read(
         return images.read_folder(folder, image_size=image_size)
     if name not in images.TFDS_NAMES:
         raise checks.refusal(
-            f"A data set must be one of {', '.join(NAMES)}, or folder:PATH",
+            f"A data set must be one of {', '.join(NAMES)}, folder:PATH or"
+            " gaussians:MU",
             f"name={name!r}",
             "Put images of your own into folders named by class",
         )

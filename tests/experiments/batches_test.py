@@ -97,6 +97,17 @@ class TestTrainingBatches:
         plain, augmented = make(), make(augmentation="standard")
         assert (images_of(plain) != images_of(augmented)).any()
 
+    def test_refuse_to_crop_what_is_no_image(self):
+        with pytest.raises(ValueError, match=r"for rows of shape \(5,\)"):
+            batches.training_batches(
+                np.zeros((ROWS, 5), np.int32),
+                np.arange(ROWS),
+                batch_size=9,
+                seed=0,
+                augmentation="standard",
+                clock=clock_lib.Clock(),
+            )
+
     def test_refuse_batches_larger_than_the_set(self):
         with pytest.raises(ValueError, match="batch_size=38 with 37") as caught:
             make(batch_size=38)

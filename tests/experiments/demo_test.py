@@ -13,6 +13,7 @@ import pytest
 from experiments import demo
 from experiments import quiet
 from experiments import training
+from experiments.outputs import Outputs
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TINY = dataclasses.replace(demo.BASE, epochs=2, width=4, num_train=64)
@@ -27,13 +28,16 @@ def outcome(*, confidence=0.75, shift=0.0, **results):
     results = {m.key: 0.5 for m in demo.MEASURES} | results
     probabilities = np.full((400, 3), (1 - confidence) / 2)
     probabilities[:, 0] = confidence
-    predictions = {
-        "test_labels": np.arange(400) % 4 // 3,
-        "test_probabilities": probabilities,
-        "ood_gaussian_confidence": np.linspace(0.4, 0.8, 50),
-    }
+    noise = np.linspace(0.4, 0.8, 50)
+    outputs = Outputs(
+        {
+            "test": np.log(probabilities),
+            "ood_gaussian": np.log(np.stack([noise, 1 - noise], axis=1)),
+        },
+        {"test": np.arange(400) % 4 // 3},
+    )
     second = {key: value + shift for key, value in results.items()}
-    return demo.Outcome([results, second], [predictions, predictions])
+    return demo.Outcome([results, second], [outputs, outputs])
 
 
 def outcomes(before, after):

@@ -171,9 +171,10 @@ class TestBuildOptimizer:
         assert (optimizer.l2, optimizer.nesterov) == (0.02, True)
         assert optimizer.weight_decay is None
 
-    def test_adam_decays_kernels_only(self):
+    @pytest.mark.parametrize("name", ["adam", "adadelta"])
+    def test_others_decay_kernels_only(self, name):
         config = config_lib.Config(
-            optimizer="adam", weight_decay=0.5, schedule="constant"
+            optimizer=name, weight_decay=0.5, schedule="constant"
         )
         optimizer = optimizers.build_optimizer(config, 5)
         layer = keras.layers.Dense(2, bias_initializer="ones")
@@ -185,6 +186,24 @@ class TestBuildOptimizer:
         kernel, bias = (variable.numpy() for variable in layer.variables)
         np.testing.assert_allclose(kernel, 0.95 * before[0], rtol=1e-6)
         np.testing.assert_array_equal(bias, before[1])
+
+    def test_adadelta_as_its_paper_writes_it(self):
+        config = config_lib.Config(
+            optimizer="adadelta",
+            learning_rate=1.0,
+            schedule="constant",
+            weight_decay=0,
+        )
+        gradients = np.random.default_rng(0).normal(size=(5, 4))
+        weights, squares, moves = np.ones(4), np.zeros(4), np.zeros(4)
+        for gradient in gradients:
+            squares = 0.95 * squares + 0.05 * gradient**2
+            move = -np.sqrt((moves + 1e-6) / (squares + 1e-6)) * gradient
+            moves = 0.95 * moves + 0.05 * move**2
+            weights = weights + move
+        optimizer = optimizers.build_optimizer(config, 5)
+        found = apply(optimizer, np.ones(4), gradients)
+        np.testing.assert_allclose(found, weights, rtol=1e-5)
 
     def test_adam_without_decay(self):
         config = config_lib.Config(optimizer="adam", weight_decay=0)

@@ -50,6 +50,10 @@ CONFIGS = {
         *("--milestones=1,2", "--ood=mnist,a.npz", "--method=erm"),
         *("--width=8", "--dropout=0.25", "--sync_batch_norm", "--seed=7"),
     ],
+    "sentences": [
+        *("--workdir=w", "--dataset=trec", "--embeddings=glove.txt"),
+        *("--mix_layers=embedding,logits", "--optimizer=adadelta"),
+    ],
     "without milestones": [
         *("--workdir=w", "--dataset=cifar10", "--milestones="),
     ],
@@ -71,6 +75,10 @@ REFUSED = {
     "damaged image": (["--dataset=folder:DIR/images"], "image"),
     "small images": (["--network=lenet"], "LeNet needs images of at least"),
     "too many rows": (["--num_train=5000"], "must fit into 1438 rows"),
+    "missing sentences": (
+        ["--dataset=mr", "--data_dir=DIR/nothing"],
+        "rt-polarity.pos, rt-polarity.neg",
+    ),
     "large batch": (["--batch_size=2000"], "Lower --batch_size"),
     "closed directory": (["--workdir=/proc/run"], "must be writable"),
     "another's workdir": (["--workdir=DIR/other"], "seed: 3 there, 0 asked"),
@@ -137,6 +145,14 @@ class TestConfigFromFlags:
         }
         expected = config_lib.Config(dataset="cifar100", **settings)
         assert answers[0]["overridden"] == expected.to_json()
+
+    def test_sentences_take_words_and_layers(self, answers):
+        settings = config_lib.PAPER_DEFAULTS["trec"] | {
+            "embeddings": "glove.txt",
+            "mix_layers": ("embedding", "logits"),
+        }
+        expected = config_lib.Config(dataset="trec", **settings)
+        assert answers[0]["sentences"] == expected.to_json()
 
     def test_lists_can_be_emptied(self, answers):
         assert answers[0]["without milestones"]["milestones"] == []

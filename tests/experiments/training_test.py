@@ -19,6 +19,7 @@ import tensorflow as tf
 from experiments import checkpoint
 from experiments import config as config_lib
 from experiments import files
+from experiments import outputs as outputs_lib
 from experiments import training
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -215,12 +216,10 @@ class TestWorkdir:
     def test_saved_model_gives_the_saved_predictions(self, reference):
         splits = training.load_splits(CONFIG, training.Sources())
         network = keras.models.load_model(reference / "model.keras")
-        saved = read_arrays(reference / "predictions.npz")
-        found = training.predict(network, splits.test.inputs)
-        np.testing.assert_allclose(
-            found, saved["test_probabilities"], atol=1e-6
-        )
-        np.testing.assert_array_equal(saved["test_labels"], splits.test.labels)
+        saved = outputs_lib.read(reference / training.PREDICTIONS)
+        found = training.predict_logits(network, splits.test.inputs)
+        np.testing.assert_allclose(found, saved.logits["test"], atol=1e-5)
+        np.testing.assert_array_equal(saved.labels["test"], splits.test.labels)
         accuracy = (found.argmax(-1) == splits.test.labels).mean()
         results = files.read_json(reference / "record.json")["results"]
         assert results["test_accuracy"] == pytest.approx(accuracy)
@@ -366,8 +365,8 @@ def train(workdir, **changes):
     sources = training.Sources()
     splits = training.load_splits(config, sources)
     network, history = training.train(config, splits, workdir, sources)
-    probabilities = training.predict(network, splits.test.inputs)
-    return network.get_weights(), history, probabilities
+    logits = training.predict_logits(network, splits.test.inputs)
+    return network.get_weights(), history, logits
 
 
 @pytest.fixture(scope="module")
@@ -422,3 +421,46 @@ class TestTrain:
         with pytest.raises(tf.errors.ResourceExhaustedError):
             train(tmp_path)
         assert not checkpoint.find(tmp_path / "checkpoints")
+
+
+@pytest.fixture(scope="module")
+def unmixed(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("erm"), method="erm")
+
+
+class TestMethods:
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"method": "cutmix"},
+            {"method": "regmixup"},
+            {"points": 3},
+            {"mix_layers": ("stage1", "stage2"), "placement": "auto"},
+        ],
+        ids=["cutmix", "regmixup", "points", "mix_layers"],
+    )
+    def test_alpha_decides_whether_rows_are_mixed(
+        self, unmixed, tmp_path, changes
+    ):
+        same = train(tmp_path / "zero", alpha=0.0, **changes)
+        assert_close(same, unmixed)
+        mixed = train(tmp_path / "one", alpha=1.0, **changes)
+        assert np.abs(mixed[2] - unmixed[2]).max() > 0.01
+        assert np.isfinite(mixed[1]["loss"]).all()
+
+    def test_hidden_layers_are_named(self, tmp_path):
+        with pytest.raises(ValueError, match=r"Choose .*'stage1'"):
+            train(tmp_path, mix_layers=("stage9",), placement="auto")
+
+    @pytest.mark.parametrize(
+        ("changes", "match"),
+        [
+            ({"mix_layers": ("stage1",)}, "mixes in the model"),
+            ({"method": "cutmix", "placement": "model"}, "mixes on the host"),
+            ({"method": "cutmix", "points": 3}, "Leave `points` out"),
+        ],
+    )
+    def test_what_no_stage_could_do_is_refused(self, changes, match):
+        config = dataclasses.replace(SHORT, **changes)
+        with pytest.raises(ValueError, match=match):
+            training.build_mixup(config, 10, tf.distribute.get_strategy())

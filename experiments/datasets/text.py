@@ -1,0 +1,332 @@
+"""Sentences as rows of word ids, read from the sets' own files or TFDS.
+
+Letters: N rows, L words in a padded row.
+"""
+
+import gzip
+import json
+import pathlib
+import re
+from collections.abc import Callable
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from experiments.datasets import splits
+from tf_mixup import checks
+
+# Files as their authors publish them, the training file first.
+FILES = {
+    "trec": ("train_5500.label", "TREC_10.label"),
+    "mr": ("rt-polarity.pos", "rt-polarity.neg"),
+    "imdb": ("train.jsonl.gz", "test.jsonl.gz"),
+    "sst2": ("stsa.binary.train", "stsa.binary.test", "stsa.binary.dev"),
+}
+NAMES = tuple(FILES)
+# GLUE's SST-2 has phrases and no test labels, so it is not this one.
+TFDS_NAMES = {
+    "trec": ("trec", "label-coarse"),
+    "imdb": ("imdb_reviews", "label"),
+}
+FOLDERS = {"imdb": ("imdb", "imdb_subset", "aclImdb")}
+# In the order of TFDS.
+TREC_CLASSES = ("DESC", "ENTY", "ABBR", "HUM", "NUM", "LOC")
+# Words of a row at most; what follows is cut off.
+MAX_WORDS = {"trec": 64, "mr": 64, "imdb": 400, "sst2": 64}
+# Share of a set without test split that is its test set.
+_TEST_DIVISOR = 10
+# Streams 0 and 1 of a seed belong to `splits`.
+_TEST_STREAM = 2
+
+Parse = Callable[[str], tuple[str, int]]
+
+
+def load(
+    name: str,
+    *,
+    data_dir: str | pathlib.Path | None = None,
+    download: bool = False,
+    seed: int = 0,
+    num_validation: int | None = None,
+    num_train: int | None = None,
+) -> splits.Splits:
+    """Loads a set of sentences, as ids of the words of its training rows.
+
+    `"trec"` (six kinds of questions), `"mr"` (film reviews' sentences),
+    `"sst2"` (sentences of the Stanford treebank) and `"imdb"` (film
+    reviews). TREC and IMDB have a test set, and validation is carved from
+    training. MR has none: a tenth of it, drawn by the seed, is the test set.
+    SST-2 has a validation set of its own, of which `num_validation` rows
+    are drawn.
+
+    The files of `FILES` are looked for in the folder NAME of `data_dir`, of
+    `data_dir/text` and of `data_dir/../text`; IMDB also in `imdb_subset` and
+    `aclImdb`, there also as `train/pos/*.txt` and so on. Where there are
+    none, TREC and IMDB are read from TFDS.
+
+    Args:
+        name: One of `NAMES`.
+        data_dir: Folder of the files, or TFDS's folder; `None` is the
+            current one, and TFDS's default.
+        download: Whether TFDS may download a missing set.
+        seed: Decides the validation rows, the subset and MR's test rows.
+        num_validation: Validation rows; `None` for a tenth of the training
+            set, and for all of SST-2's.
+        num_train: Training rows; all the others if `None`.
+
+    Returns:
+        splits: Inputs are int32 ids `(N, L)`, L the length of the longest
+            training row and at most `MAX_WORDS`. Id 0 is padding, 1 an
+            unknown word, and the others are in the order of frequency.
+
+    Raises:
+        FileNotFoundError: If the set is not there; says where it looked.
+        ValueError: If a file is empty or a line in it is none of its kind.
+    """
+    parts = _read(name, data_dir, download)
+    if "test" not in parts:
+        parts = _hold_out_test(parts["train"], seed)
+    train, own = parts["train"], parts.get("validation")
+    num_classes = int(train.labels.max()) + 1
+    train, validation = splits.carve(
+        train,
+        num_validation=num_validation if own is None else 0,
+        num_train=num_train,
+        seed=seed,
+    )
+    if own is not None:
+        if num_validation is None:
+            num_validation = len(own.labels)
+        _, validation = splits.carve(
+            own, num_validation=num_validation, num_train=0, seed=seed
+        )
+    vectorize = _learn_words(train.inputs, MAX_WORDS[name])
+    train, validation, test = (
+        part._replace(inputs=_to_ids(part.inputs, vectorize))
+        for part in (train, validation, parts["test"])
+    )
+    return splits.Splits(
+        name=name,
+        train=train,
+        validation=validation,
+        test=test,
+        num_classes=num_classes,
+        mean=(0.0,),
+        std=(1.0,),
+        true_labels=train.labels,
+        corrupted=np.zeros(len(train.labels), bool),
+        vocabulary=tuple(map(str, vectorize.get_vocabulary())),
+    )
+
+
+def clean(sentence: str) -> str:
+    """Returns a sentence in lower case, with a space between any two words.
+
+    As Kim does, but lower case also in TREC: letters, digits and some marks
+    stay, marks are words, and so are the ends of contractions.
+
+    Args:
+        sentence: Any text.
+
+    Returns:
+        cleaned: Words joined by single spaces.
+
+    Example:
+        >>> clean("It's (not) what you'd expect...")
+        "it 's ( not ) what you 'd expect"
+
+    References:
+        Kim. Convolutional Neural Networks for Sentence Classification. EMNLP
+        2014. https://arxiv.org/abs/1408.5882
+    """
+    # The line breaks of IMDB.
+    sentence = sentence.replace("<br />", " ")
+    sentence = re.sub(r"[^a-z0-9(),!?'`]", " ", sentence.lower())
+    sentence = re.sub(r"('s|'ve|n't|'re|'d|'ll)", r" \1", sentence)
+    sentence = re.sub(r"([(),!?])", r" \1 ", sentence)
+    return " ".join(sentence.split())
+
+
+def _learn_words(
+    sentences: np.ndarray, max_words: int
+) -> keras.layers.TextVectorization:
+    """Returns what turns sentences into ids of the words of these ones."""
+    longest = max(len(sentence.split()) for sentence in sentences)
+    vectorize = keras.layers.TextVectorization(
+        standardize=None, output_sequence_length=min(longest, max_words)
+    )
+    vectorize.adapt(tf.constant(sentences))
+    return vectorize
+
+
+def _to_ids(
+    sentences: np.ndarray, vectorize: keras.layers.TextVectorization
+) -> np.ndarray:
+    """Returns int32 ids `(N, L)`."""
+    ids = vectorize(tf.constant(sentences, tf.string))
+    return np.asarray(ids, np.int32)
+
+
+def _hold_out_test(rows: splits.Arrays, seed: int) -> dict[str, splits.Arrays]:
+    """Returns a tenth of the rows, drawn by the seed, as the test set."""
+    rng = np.random.default_rng([seed, _TEST_STREAM])
+    order = rng.permutation(len(rows.labels))
+    size = len(order) // _TEST_DIVISOR
+    return {"train": rows.take(order[size:]), "test": rows.take(order[:size])}
+
+
+def _read(
+    name: str, data_dir: str | pathlib.Path | None, download: bool
+) -> dict[str, splits.Arrays]:
+    """Reads `train` and, of a set that has them, `test` and `validation`."""
+    places = _places(name, data_dir)
+    for folder in places:
+        if all((folder / file).is_file() for file in FILES[name]):
+            return _read_files(name, folder)
+        if name == "imdb" and (folder / "train" / "pos").is_dir():
+            return {
+                part: _read_reviews(folder / part) for part in ("train", "test")
+            }
+    if name in TFDS_NAMES:
+        found = _read_tfds(*TFDS_NAMES[name], data_dir, download)
+        if found:
+            return found
+    looked = ", ".join(str(place) for place in places)
+    remedy = "Put them into one of these folders"
+    if name in TFDS_NAMES:
+        remedy += " or add --download"
+    raise FileNotFoundError(
+        f"The files {', '.join(FILES[name])} of `{name}` must be in one"
+        f" folder. Received: data_dir={str(data_dir)!r}; looked in {looked}."
+        f" {remedy}."
+    )
+
+
+def _places(
+    name: str, data_dir: str | pathlib.Path | None
+) -> list[pathlib.Path]:
+    """Returns the folders in which a set may lie."""
+    root = pathlib.Path(data_dir or ".")
+    return [
+        parent / folder
+        for parent in (root, root / "text", root / ".." / "text")
+        for folder in FOLDERS.get(name, (name,))
+    ]
+
+
+def _read_files(name: str, folder: pathlib.Path) -> dict[str, splits.Arrays]:
+    """Reads the files of a set."""
+    files = [folder / file for file in FILES[name]]
+    if name == "mr":
+        positive = _read_file(files[0], lambda line: (line, 1))
+        negative = _read_file(files[1], lambda line: (line, 0))
+        pairs = zip(positive, negative, strict=True)
+        return {"train": splits.Arrays(*map(np.concatenate, pairs))}
+    parts = ("train", "test", "validation")
+    return {
+        part: _read_file(file, _PARSERS[name])
+        for part, file in zip(parts, files, strict=False)
+    }
+
+
+def _read_file(path: pathlib.Path, parse: Parse) -> splits.Arrays:
+    """Reads a file of a labelled sentence in each line."""
+    data = path.read_bytes()
+    if path.suffix == ".gz":
+        data = gzip.decompress(data)
+    # `clean` drops what is not ASCII, so this encoding is right for all. Not
+    # splitlines(), for which some bytes within a sentence end a line.
+    lines = data.decode("latin-1").removesuffix("\n").split("\n")
+    rows = []
+    for number, line in enumerate(lines if data else [], start=1):
+        try:
+            sentence, label = parse(line)
+            if not sentence.strip():
+                raise ValueError("no words")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise checks.refusal(
+                "Each line must have a label and a sentence",
+                f"line {number} of {path.name}: {line[:60]!r}",
+                "Take the file as it was published",
+            ) from error
+        rows.append((sentence, label))
+    return _to_arrays(rows, path)
+
+
+def _read_reviews(folder: pathlib.Path) -> splits.Arrays:
+    """Reads one file a review, in one folder a class."""
+    return _to_arrays(
+        [
+            (path.read_text(encoding="latin-1"), label)
+            for label, name in enumerate(("neg", "pos"))
+            for path in sorted((folder / name).glob("*.txt"))
+        ],
+        folder,
+    )
+
+
+def _read_tfds(
+    name: str,
+    label: str,
+    data_dir: str | pathlib.Path | None,
+    download: bool,
+) -> dict[str, splits.Arrays]:
+    """Reads the splits of a TFDS text data set, if it has been prepared."""
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder(name, data_dir=data_dir)
+    if download:
+        builder.download_and_prepare()
+    if not builder.is_prepared():
+        return {}
+    parts = {}
+    for part in ("train", "test"):
+        columns = tfds.as_numpy(builder.as_dataset(split=part, batch_size=-1))
+        texts = [text.decode("latin-1") for text in columns["text"]]
+        rows = list(zip(texts, columns[label].tolist(), strict=True))
+        parts[part] = _to_arrays(rows, pathlib.Path(name))
+    return parts
+
+
+def _to_arrays(
+    rows: Sequence[tuple[str, int]], path: pathlib.Path
+) -> splits.Arrays:
+    """Returns cleaned sentences and labels; refuses an empty set."""
+    if not rows:
+        raise checks.refusal(
+            "A file of sentences must not be empty",
+            f"{path.name} without any",
+            "Take the file as it was published",
+        )
+    sentences = [clean(text) for text, _ in rows]
+    labels = [label for _, label in rows]
+    return splits.Arrays(
+        np.array(sentences, object), np.array(labels, np.int32)
+    )
+
+
+def _parse_trec(line: str) -> tuple[str, int]:
+    """Reads `COARSE:fine question`."""
+    label, sentence = line.split(" ", 1)
+    return sentence, TREC_CLASSES.index(label.split(":")[0])
+
+
+def _parse_sst2(line: str) -> tuple[str, int]:
+    """Reads `0 sentence`."""
+    label, sentence = line.split(" ", 1)
+    return sentence, ("0", "1").index(label)
+
+
+def _parse_imdb(line: str) -> tuple[str, int]:
+    """Reads `{"text": ..., "label": ...}`."""
+    row = json.loads(line)
+    return row["text"], (0, 1).index(row["label"])
+
+
+_PARSERS: dict[str, Parse] = {
+    "trec": _parse_trec,
+    "sst2": _parse_sst2,
+    "imdb": _parse_imdb,
+}
