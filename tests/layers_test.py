@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tf_mixup import layers
+from tf_mixup import mixing
 from tf_mixup import mixing_schedule
 from tf_mixup import pipeline
 
@@ -35,10 +36,38 @@ def make_model():
     return keras.Model(inputs, keras.layers.Dense(CLASSES)(features))
 
 
-def mix(rows, lam, shift, layer=None, *, training=True):
+def make_residual_model():
+    """Returns a model with a branch, and layers of several kinds."""
+    inputs = keras.Input((5, 5, 3), name="pixels")
+    features = keras.layers.Rescaling(1 / 255, name="scale")(inputs)
+    stem = keras.Sequential(
+        [keras.Input((5, 5, 3)), keras.layers.Conv2D(4, 3)], name="stem"
+    )
+    features = stem(features)
+    branch = keras.layers.Conv2D(4, 3, padding="same", name="inside")(features)
+    branch = keras.layers.BatchNormalization(name="norm")(branch)
+    features = keras.layers.Add(name="sum")([features, branch])
+    features = keras.layers.ReLU(name="stage")(features)
+    features = keras.layers.Flatten(name="flat")(features)
+    outputs = keras.layers.Dense(CLASSES, name="logits")(features)
+    return keras.Model(inputs, outputs)
+
+
+def make_text_model(mask_zero=False):
+    return keras.Sequential(
+        [
+            keras.Input((6,)),
+            keras.layers.Embedding(9, 4, name="words", mask_zero=mask_zero),
+            keras.layers.LSTM(3, name="sentence"),
+            keras.layers.Dense(CLASSES),
+        ]
+    )
+
+
+def mix(rows, lam, shift, layer=None, *, training=True, place=None):
     layer = layers.Mix() if layer is None else layer
     plan = np.array(lam, "float32"), np.array(shift, "int32")
-    return layer(rows, *plan, training=training)
+    return layer(rows, *plan, place, training=training)
 
 
 def compile_(model):
@@ -64,6 +93,50 @@ class TestMix:
             mixed = layer(*plan.values(), training=True)
             np.testing.assert_allclose(mixed, x, rtol=1e-6, atol=1e-4)
             np.testing.assert_array_equal(targets, y)
+
+    @pytest.mark.parametrize("points", [3, 4])
+    def test_host_and_layer_agree_on_more_points(self, points):
+        options = {"points": points, "per": "sample"}
+        host = make_batches().apply(make_mixup(**options))
+        plans = make_batches().apply(make_mixup(placement="model", **options))
+        for (x, _), (plan, _) in zip(host, plans, strict=True):
+            mixed = layers.Mix()(*plan.values(), training=True)
+            np.testing.assert_allclose(mixed, x, rtol=1e-6, atol=1e-4)
+
+    def test_three_points_by_hand(self):
+        rows = np.array([[0.0], [8.0], [4.0]], "float32")
+        lam = [[0.5, 0.25, 0.25], [1, 0, 0], [0.25, 0.0, 0.75]]
+        mixed = mix(rows, lam, [[1, 2], [-1, 1], [-1, -2]])
+        np.testing.assert_array_equal(mixed, [[3], [8], [1]])
+
+    def test_any_partner_outside_of_the_slice_gives_nan(self):
+        rows = np.ones((2, 3), "float32")
+        mixed = mix(rows, [[0.5, 0.25, 0.25]] * 2, [[1, 1], [-1, 1]])
+        np.testing.assert_array_equal(np.isnan(mixed)[:, 0], [False, True])
+
+    def test_mixes_at_its_place_only(self):
+        rows = np.array([[0.1], [0.7]], "float32")
+        plan = [0.75, 0.75], [1, -1], layers.Mix(place=1, places=2)
+        other = mix(rows, *plan, place=np.array([0, 0]))
+        assert np.asarray(other).tobytes() == rows.tobytes()
+        here = mix(rows, *plan, place=np.array([1, 1]))
+        np.testing.assert_array_equal(here, mix(rows, *plan[:2]))
+
+    def test_unknown_place_gives_nan(self):
+        # A plan of three places, for a model of two.
+        rows, lam = np.ones((2, 3), "float32"), [0.5, 1.0]
+        layer = layers.Mix(place=1, places=2)
+        mixed = mix(rows, lam, [1, -1], layer, place=np.array([2, 2]))
+        assert np.isnan(mixed).all()
+
+    def test_rejects_masks(self):
+        with pytest.raises(ValueError, match="mask_zero=False"):
+            layers.Mix()(
+                np.ones((2, 3), "float32"),
+                np.ones(2),
+                np.zeros(2, "int32"),
+                mask=np.ones((2, 3), bool),
+            )
 
     def test_identity_outside_of_training(self):
         rows = np.array([[3], [9]], np.uint8)
@@ -95,6 +168,9 @@ class TestMix:
         layer = layers.Mix(mean=[1.0], std=[2.0], name="stir")
         again = layers.Mix.from_config(layer.get_config())
         assert (again.mean, again.std, again.name) == ([1.0], [2.0], "stir")
+        layer = layers.Mix(place=1, places=3)
+        again = layers.Mix.from_config(layer.get_config())
+        assert (again.place, again.places) == (1, 3)
 
     def test_rejects_std_of_zero(self):
         with pytest.raises(ValueError, match="`std` must be above 0"):
@@ -184,3 +260,190 @@ class TestTrainingTwin:
         model = keras.Sequential([keras.layers.Dense(2)])
         with pytest.raises(ValueError, match=r"keras\.Input\(shape\)"):
             layers.training_twin(model)
+
+
+class TestMixableLayers:
+    def test_layers_that_all_paths_cross(self):
+        found = layers.mixable_layers(make_residual_model())
+        assert found == ["scale", "stem", "sum", "stage", "flat"]
+
+    def test_sequential_model(self):
+        # The last gives the outputs; a mask is a path around "words".
+        found = layers.mixable_layers(make_text_model())
+        assert found == ["words", "sentence"]
+        found = layers.mixable_layers(make_text_model(mask_zero=True))
+        assert found == ["sentence"]
+
+    def test_several_inputs_and_outputs(self):
+        one, two = keras.Input((3,), name="one"), keras.Input((2,), name="two")
+        left = keras.layers.Dense(2, name="left")(one)
+        joined = keras.layers.Concatenate(name="joined")([left, two])
+        split = keras.layers.Dense(2, name="split")(joined)
+        after = keras.layers.Dense(2, name="after")(split)
+        outputs = {"b": keras.layers.Dense(2, name="b")(after), "a": split}
+        found = layers.mixable_layers(keras.Model([one, two], outputs))
+        assert found == ["joined"]
+
+    def test_layer_that_is_called_twice(self):
+        inputs = keras.Input((3,))
+        twice = keras.layers.Dense(3, name="twice")
+        features = keras.layers.ReLU(name="relu")(twice(twice(inputs)))
+        model = keras.Model(inputs, keras.layers.Dense(2)(features))
+        assert layers.mixable_layers(model) == ["relu"]
+
+    def test_integers_are_not_mixed(self):
+        inputs = keras.Input((1,))
+        bins = keras.layers.Discretization([0.0, 1.0], name="bins")(inputs)
+        vectors = keras.layers.Embedding(3, 2, name="vectors")(bins)
+        model = keras.Model(inputs, keras.layers.Flatten()(vectors))
+        assert layers.mixable_layers(model) == ["vectors"]
+
+    def test_leaves_the_model_as_it_is(self):
+        model = make_residual_model()
+        output = model.get_layer("stage").output
+        config = model.get_config()
+        layers.mixable_layers(model)
+        assert model.get_layer("stage").output is output
+        assert model.get_config() == config
+
+    def test_rejects_models_without_inputs(self):
+        model = keras.Sequential([keras.layers.Dense(2)])
+        with pytest.raises(ValueError, match=r"keras\.Input\(shape\)"):
+            layers.mixable_layers(model)
+
+
+class TestHiddenMixing:
+    def test_mixes_the_output_of_the_layer(self):
+        model = make_residual_model()
+        twin = layers.training_twin(model, at="stage", mean=10.0, std=3.0)
+        x = next(iter(make_batches()))[0].numpy().astype("float32")
+        generator = np.random.default_rng(1)
+        lam, partner = generator.random(8, "float32"), generator.permutation(8)
+        found = twin(
+            {"inputs": x, "lam": lam, "shift": partner - np.arange(8)},
+            training=True,
+        )
+        hidden = model.get_layer("stage").output
+        lower, upper = (
+            keras.Model(model.input, hidden),
+            keras.Model(hidden, model.output),
+        )
+        features = lower((x - 10) / 3, training=True)
+        mixed, _ = mixing.mix(features, (), lam, partner)
+        expected = upper(mixed, training=True)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+    def test_only_the_drawn_place_mixes(self):
+        model = make_residual_model()
+        names = ("input", "flat", "scale")
+        twin = layers.training_twin(model, at=names)
+        batch = next(iter(make_batches()))[0].numpy()
+        plan = {
+            "inputs": batch,
+            "lam": np.full(8, 0.3, "float32"),
+            "shift": np.roll(np.arange(8), 1) - np.arange(8),
+        }
+        for place, name in enumerate(names):
+            found = twin(plan | {"place": np.full(8, place)}, training=True)
+            alone = layers.training_twin(model, at=name)
+            expected = alone(plan, training=True)
+            np.testing.assert_allclose(found, expected, atol=1e-5)
+        unknown = twin(plan | {"place": np.full(8, 3)}, training=True)
+        assert np.isnan(unknown).all()
+
+    @pytest.mark.parametrize("jit", [False, True])
+    def test_trains_evaluates_saves_and_reloads(self, jit, tmp_path):
+        keras.utils.set_random_seed(0)
+        model = compile_(make_residual_model())
+        twin = compile_(
+            layers.training_twin(model, at=("stage", "input"), points=3)
+        )
+        model.jit_compile = twin.jit_compile = jit
+        mixup = make_mixup(placement="model", places=2, points=3)
+        before = model.get_weights()
+        twin.fit(make_batches().apply(mixup), epochs=2, verbose=0)
+        assert all(
+            np.any(one != other)
+            for one, other in zip(before, model.get_weights(), strict=True)
+        )
+        unmixed = make_batches().apply(mixup.evaluation)
+        np.testing.assert_array_equal(
+            twin.predict(unmixed, verbose=0),
+            model.predict(make_batches(), verbose=0),
+        )
+        twin.save(tmp_path / "twin.keras")
+        again = keras.models.load_model(tmp_path / "twin.keras")
+        batch, _ = next(iter(make_batches().apply(mixup)))
+        for training in (False, True):
+            np.testing.assert_array_equal(
+                again(batch, training=training), twin(batch, training=training)
+            )
+
+    def test_embeddings_of_text(self):
+        model = make_text_model()
+        twin = layers.training_twin(model, at="words")
+        ids = np.random.default_rng(0).integers(0, 9, (4, 6))
+        lam = np.full(4, 0.4, "float32")
+        partner = np.array([2, 3, 0, 1])
+        plan = {"inputs": ids, "lam": lam, "shift": partner - np.arange(4)}
+        words, sentence, dense = model.layers
+        mixed, _ = mixing.mix(words(ids), (), lam, partner)
+        np.testing.assert_allclose(
+            twin(plan, training=True), dense(sentence(mixed)), atol=1e-6
+        )
+        np.testing.assert_array_equal(twin(plan), model(ids))
+
+    def test_half_precision_keeps_types(self):
+        inputs = keras.Input((3,))
+        half = keras.layers.Dense(4, dtype="mixed_bfloat16", name="half")
+        full = keras.layers.Dense(4, dtype="float32", name="full")
+        model = keras.Model(inputs, keras.layers.ReLU()(full(half(inputs))))
+        twin = layers.training_twin(model, at=("input", "half", "full"))
+        x = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
+        zeros = np.zeros(4, "int32")
+        plan = {"lam": np.ones(4), "shift": zeros, "place": zeros}
+        np.testing.assert_array_equal(twin({"inputs": x, **plan}), model(x))
+
+    def test_several_inputs(self):
+        one, two = keras.Input((3,), name="one"), keras.Input((2,), name="two")
+        joined = keras.layers.Concatenate(name="joined")([one, two])
+        outputs = {"a": keras.layers.ReLU()(joined)}
+        twin = layers.training_twin(
+            keras.Model({"one": one, "two": two}, outputs), at="joined"
+        )
+        inputs = {"one": np.eye(3)[:2], "two": np.eye(2)}
+        lam, shift = np.array([0.5, 1.0]), np.array([1, -1])
+        mixed = twin(
+            {"inputs": inputs, "lam": lam, "shift": shift}, training=True
+        )
+        np.testing.assert_allclose(
+            mixed["a"], [[0.5, 0.5, 0, 0.5, 0.5], [0, 1, 0, 0, 1]]
+        )
+
+    @pytest.mark.parametrize(
+        ("at", "match"),
+        [
+            ("stage9", "Choose among 'input', 'scale', 'stem', 'sum', 'stage'"),
+            ("inside", "Take 'stem' or 'sum'"),
+            ("logits", "Take 'flat'"),
+            ((), "each once"),
+            (("sum", "sum"), "each once"),
+        ],
+    )
+    def test_refusals(self, at, match):
+        with pytest.raises(ValueError, match=match):
+            layers.training_twin(make_residual_model(), at=at)
+
+    @pytest.mark.parametrize("at", [None, ("words", "input")])
+    def test_rejects_mixing_of_tokens(self, at):
+        match = r"Write one of \['words', 'sentence'\] as `at`"
+        with pytest.raises(ValueError, match=match):
+            layers.training_twin(make_text_model(), at=at)
+
+    def test_rejects_rows_with_a_mask(self):
+        with pytest.raises(ValueError, match=r"\(a mask is one\).*Take 'sent"):
+            layers.training_twin(make_text_model(mask_zero=True), at="words")
+
+    def test_rejects_points_below_two(self):
+        with pytest.raises(ValueError, match="points=1"):
+            layers.training_twin(make_model(), points=1)

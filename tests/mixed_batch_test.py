@@ -77,6 +77,30 @@ class TestMixedBatchSummary:
         assert tags["mixup/mixed_batch"] == [1, 3]
         assert tags["mixup/lam"] == [1, 3]
 
+    @pytest.mark.parametrize("points", [2, 3, 4])
+    def test_partners_are_shown_as_they_were_mixed(
+        self, points, tmp_path, monkeypatch
+    ):
+        shown = []
+        draw = mixed_batch.plots.mixed_batch
+
+        def look(*batches, **options):
+            shown.append([np.asarray(batch) for batch in batches])
+            return draw(*batches, **options)
+
+        monkeypatch.setattr(mixed_batch.plots, "mixed_batch", look)
+        mixup = pipeline.MixUp(
+            1.0, num_classes=4, seed=0, points=points, per="sample"
+        )
+        callback = mixed_batch.MixedBatchSummary(mixup, make_batch(), tmp_path)
+        callback.on_epoch_end(0)
+        callback.on_train_end()
+        ((own, partners, mixed, lam),) = shown
+        lam = lam[:, None, None, None]
+        expected = lam * own + (1 - lam) * partners
+        np.testing.assert_allclose(mixed, expected, atol=1e-3)
+        assert read_tags(tmp_path)["mixup/lam"] == [0]
+
     def test_rejects_what_is_no_image(self, tmp_path):
         mixup = pipeline.MixUp(0.4, num_classes=4)
         with pytest.raises(ValueError, match=r"x of shape \(8, 2\)"):

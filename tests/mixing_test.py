@@ -40,6 +40,35 @@ class TestDrawLam:
         lam = mixing.draw_lam(0.0, 16, seed=SEED).numpy()
         np.testing.assert_array_equal(lam, 1)
 
+    @pytest.mark.parametrize("points", [3, 5])
+    @pytest.mark.parametrize("alpha", [1e-3, 0.1, 1.0, 20.0])
+    def test_moments_of_more_points(self, alpha, points):
+        lam = mixing.draw_lam(alpha, 10_000, seed=SEED, points=points).numpy()
+        assert lam.shape == (10_000, points)
+        assert lam.min() >= 0
+        np.testing.assert_allclose(lam.sum(1), 1, atol=1e-6)
+        # Dirichlet(a, ..., a): mean 1/P, variance (P - 1) / (P^2 (P a + 1)).
+        mean = 1 / points
+        variance = mean * (1 - mean) / (points * alpha + 1)
+        deviation = np.sqrt(variance / 10_000)
+        np.testing.assert_allclose(lam.mean(0), mean, atol=5 * deviation)
+        squares = (lam - mean) ** 2
+        assert np.all(
+            np.abs(squares.mean(0) - variance) < 5 * squares.std(0) / 100
+        )
+
+    @pytest.mark.parametrize("alpha", [0.4, 2.0])
+    def test_distribution_of_more_points(self, alpha):
+        lam = mixing.draw_lam(alpha, 10_000, seed=SEED, points=4).numpy()
+        # Each coefficient of Dirichlet(a, ..., a) follows Beta(a, (P - 1) a).
+        beta = scipy.stats.beta(alpha, 3 * alpha)
+        for column in lam.T:
+            assert scipy.stats.kstest(column, beta.cdf).pvalue > 0.001
+
+    def test_alpha_zero_of_more_points_is_no_mixing(self):
+        lam = mixing.draw_lam(0.0, 2, seed=SEED, points=3).numpy()
+        np.testing.assert_array_equal(lam, [[1, 0, 0]] * 2)
+
     def test_seed_decides(self):
         one, same = (mixing.draw_lam(0.4, 8, seed=SEED) for _ in range(2))
         other = mixing.draw_lam(0.4, 8, seed=SEED + 1)
@@ -154,6 +183,47 @@ class TestMix:
         np.testing.assert_allclose(x, expected[0], atol=1e-6)
         np.testing.assert_allclose(y, expected[1], atol=1e-6)
 
+    def test_three_points_by_hand(self):
+        # .5 * 0 + .25 * 8 + .25 * 4 = 3, 8 alone, .25 * 4 + .75 * 0 = 1.
+        mixed, _ = mixing.mix(
+            np.array([[0], [8], [4]], np.uint8),
+            (),
+            [[0.5, 0.25, 0.25], [1, 0, 0], [0.25, 0, 0.75]],
+            [[1, 2], [0, 2], [1, 0]],
+        )
+        np.testing.assert_array_equal(mixed, [[3], [8], [1]])
+
+    def test_more_points_against_reference(self):
+        generator = np.random.default_rng(0)
+        inputs = generator.normal(size=(6, 4, 3)).astype("float32")
+        targets = generator.random((6, 5)).astype("float32")
+        lam = generator.dirichlet([1.0] * 4, 6).astype("float32")
+        partner = generator.integers(0, 6, (6, 3))
+        x, y = mixing.mix({"a": inputs}, targets, lam, partner)
+        for found, values in ((x["a"], inputs), (y, targets)):
+            expected = reference.mix_points(values, lam, partner)
+            np.testing.assert_allclose(found, expected, atol=1e-6)
+
+    def test_own_share_of_one_is_bit_identical(self):
+        x = np.array([[0.1], [np.inf], [-0.0]], "float32")
+        lam = tf.one_hot([0, 0, 0], 3)
+        mixed, _ = mixing.mix(x, (), lam, [[1, 1], [0, 1], [1, 1]])
+        assert mixed.numpy().tobytes() == x.tobytes()
+
+    @pytest.mark.parametrize(
+        ("lam", "partner"),
+        [
+            ([0.5, 0.5], [[1], [0]]),
+            ([[0.5, 0.5]] * 2, [1, 0]),
+            ([[0.5, 0.25, 0.25]] * 2, [[1], [0]]),
+        ],
+    )
+    @pytest.mark.parametrize("function", [mixing.mix, mixing.take_nearer])
+    def test_rejects_coefficients_that_do_not_fit(self, function, lam, partner):
+        values = [np.ones((2, 3))] * (2 if function is mixing.mix else 1)
+        with pytest.raises(ValueError, match=r"Give shapes \(B,\) and \(B,\)"):
+            function(*values, lam, partner)
+
     def test_uint8_does_not_overflow(self):
         x = np.array([[250], [255]], np.uint8)
         mixed, _ = mixing.mix(x, (), 0.5, [1, 0])
@@ -213,6 +283,25 @@ class TestTakeNearer:
             tf.constant([[1.0, 0], [0, 1]]), tf.constant([0.6, 0.4]), [1, 0]
         )
         np.testing.assert_array_equal(nearer, [[1, 0], [1, 0]])
+
+    def test_three_points_by_hand(self):
+        # The third of row 0; the own, which ties, of row 1.
+        nearest = mixing.take_nearer(
+            tf.constant([10, 11, 12]),
+            [[0.2, 0.2, 0.6], [0.4, 0.2, 0.4], [0.1, 0.8, 0.1]],
+            [[1, 2], [0, 2], [1, 0]],
+        )
+        np.testing.assert_array_equal(nearest, [12, 11, 11])
+
+    def test_more_points_against_reference(self):
+        generator = np.random.default_rng(1)
+        targets = np.eye(4, dtype="float32")[generator.integers(0, 4, 9)]
+        lam = generator.dirichlet([1.0] * 3, 9).astype("float32")
+        partner = generator.integers(0, 9, (9, 2))
+        np.testing.assert_array_equal(
+            mixing.take_nearer(targets, lam, partner),
+            reference.nearest_of_points(targets, lam, partner),
+        )
 
     def test_against_reference(self):
         generator = np.random.default_rng(1)

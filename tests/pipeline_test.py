@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import scipy.stats
 import tensorflow as tf
 
 from tests import reference
@@ -196,6 +197,210 @@ class TestBatches:
             np.testing.assert_allclose(y, expected, atol=1e-6)
 
 
+def read_plans(dataset):
+    """Returns lam and partner of each batch sent to the model."""
+    plans = []
+    for sent, _ in read(dataset):
+        own = np.arange(len(sent["shift"]))
+        partner = (sent["shift"].T + own).T
+        plans.append((sent["lam"], partner))
+    return plans
+
+
+class TestPoints:
+    @pytest.mark.parametrize("per", ["batch", "sample"])
+    def test_against_reference(self, per):
+        options = {"points": 3, "per": per}
+        plans = read_plans(
+            make_batches().apply(make_mixup(placement="model", **options))
+        )
+        host = make_mixup(**options)
+        mixed = read(make_batches().apply(host))
+        unmixed = read(make_batches().apply(host.evaluation))
+        for plan, (x, y), (x0, y0) in zip(plans, mixed, unmixed, strict=True):
+            assert plan[0].shape == (len(y), 3)
+            assert (len(np.unique(plan[0][:, 0])) == 1) == (per == "batch")
+            expected = reference.mix_points(x0, *plan)
+            np.testing.assert_allclose(x, expected, atol=1e-3)
+            np.testing.assert_allclose(
+                y, reference.mix_points(y0, *plan), atol=1e-6
+            )
+
+    def test_partners_are_different_permutations(self):
+        mixup = make_mixup(points=4, placement="model", self_pairs=False)
+        for _, partner in read_plans(make_batches(ROWS).apply(mixup)):
+            for column in partner.T:
+                np.testing.assert_array_equal(np.sort(column), np.arange(ROWS))
+                assert np.all(column != np.arange(ROWS))
+            assert len(np.unique(partner, axis=1).T) == 3
+
+    @pytest.mark.parametrize("kind", ["same_class", "different_class"])
+    def test_all_partners_go_by_class(self, kind):
+        mixup = make_mixup(points=3, partner=kind, placement="model")
+        _, labels = make_rows()
+        ((_, partner),) = read_plans(make_batches(ROWS).apply(mixup))
+        same = labels[partner] == labels[:, None]
+        assert np.all(same == (kind == "same_class"))
+
+    def test_groups_keep_all_partners_within_blocks(self):
+        mixup = make_mixup(points=3, groups=2, placement="model")
+        ((_, partner),) = read_plans(make_batches(ROWS).apply(mixup))
+        block = np.arange(ROWS)[:, None] // (ROWS // 2)
+        np.testing.assert_array_equal(
+            partner // (ROWS // 2), block + 0 * partner
+        )
+
+    def test_alpha_zero_leaves_inputs_bit_identical(self):
+        mixed = read(make_batches().apply(make_mixup(0, points=3)))
+        for (x, y), (raw, labels) in zip(
+            mixed, read(make_batches()), strict=True
+        ):
+            np.testing.assert_array_equal(x, raw.astype("float32"))
+            np.testing.assert_array_equal(y, np.eye(CLASSES)[labels])
+
+    def test_probability(self):
+        mixup = make_mixup(
+            1.0, points=3, per="sample", probability=0.25, placement="model"
+        )
+        plans = read_plans(make_batches(ROWS).repeat(60).apply(mixup))
+        lam = np.concatenate([lam for lam, _ in plans])
+        own = lam[:, 0] == 1
+        np.testing.assert_array_equal(lam[own], [[1, 0, 0]] * own.sum())
+        # Binomial: 4 standard deviations.
+        spread = np.sqrt(0.25 * 0.75 / len(own))
+        assert abs(np.mean(~own) - 0.25) < 4 * spread
+
+    def test_nearest_target(self):
+        options = {"points": 3, "per": "sample", "target": "nearest"}
+        plans = read_plans(
+            make_batches().apply(make_mixup(placement="model", **options))
+        )
+        mixup = make_mixup(**options)
+        for plan, (_, y), (_, y0) in zip(
+            plans,
+            read(make_batches().apply(mixup)),
+            read(make_batches().apply(mixup.evaluation)),
+            strict=True,
+        ):
+            expected = reference.nearest_of_points(y0, *plan)
+            np.testing.assert_array_equal(y, expected)
+
+    def test_class_weights_in_expectation(self):
+        weights = [1.0, 2.0, 3.0, 4.0, 5.0]
+        mixup = make_mixup(points=3, per="sample", class_weight=weights)
+        for _, y, w in make_batches().apply(mixup):
+            np.testing.assert_allclose(w, y.numpy() @ weights, rtol=1e-6)
+
+
+class TestPlaces:
+    def read_places(self, **options):
+        mixup = make_mixup(placement="model", places=3, **options)
+        return [
+            plan["place"]
+            for plan, _ in read(make_batches().repeat(20).apply(mixup))
+        ]
+
+    def test_one_place_for_each_batch(self):
+        places = self.read_places()
+        for place in places:
+            assert place.dtype == np.int32
+            assert len(np.unique(place)) == 1
+        counts = np.bincount([place[0] for place in places], minlength=3)
+        assert len(counts) == 3
+        assert scipy.stats.chisquare(counts).pvalue > 1e-3
+
+    def test_seed_decides(self):
+        one, same, other = (
+            np.array([place[0] for place in self.read_places(seed=seed)])
+            for seed in (1, 1, 2)
+        )
+        np.testing.assert_array_equal(one, same)
+        assert np.any(one != other)
+
+    def test_other_draws_stay_as_they_are(self):
+        plans = (
+            read_plans(
+                make_batches().apply(
+                    make_mixup(placement="model", places=places)
+                )
+            )
+            for places in (1, 3)
+        )
+        for one, other in zip(*plans, strict=True):
+            np.testing.assert_array_equal(one[0], other[0])
+            np.testing.assert_array_equal(one[1], other[1])
+
+    def test_evaluation_has_the_same_structure(self):
+        mixup = make_mixup(placement="model", places=2)
+        mixed, unmixed = (
+            make_batches().apply(stage).element_spec
+            for stage in (mixup, mixup.evaluation)
+        )
+        assert mixed == unmixed
+
+
+class TestKeepClean:
+    def test_clean_rows_then_mixed_rows(self):
+        weights = np.arange(ROWS, dtype="float32")
+        batches = tf.data.Dataset.from_tensor_slices(
+            (*make_rows(), weights)
+        ).batch(8)
+        options = {"per": "sample", "mean": 3.0, "std": 2.0}
+        plain = make_mixup(**options)
+        both = read(batches.apply(make_mixup(keep_clean=True, **options)))
+        clean = read(batches.apply(plain.evaluation))
+        mixed = read(batches.apply(plain))
+        assert len(both) == len(clean)
+        for found, *expected in zip(both, clean, mixed, strict=True):
+            for part, *halves in zip(found, *expected, strict=True):
+                np.testing.assert_array_equal(part, np.concatenate(halves))
+
+    def test_loss_is_the_mean_of_both(self):
+        crossentropy = keras.losses.CategoricalCrossentropy()
+
+        def loss(stage):
+            _, y = next(iter(make_batches().apply(stage)))
+            # A prediction of its own for each row and each class.
+            rows = np.arange(1.0, 8 * CLASSES + 1).reshape(8, CLASSES)
+            rows = np.tile(rows, (len(y) // 8, 1))
+            return float(crossentropy(y, rows / rows.sum(1, keepdims=True)))
+
+        plain = make_mixup()
+        both = loss(make_mixup(keep_clean=True))
+        mean = (loss(plain) + loss(plain.evaluation)) / 2
+        assert both == pytest.approx(mean, rel=1e-6)
+
+    @pytest.mark.parametrize("points", [2, 3])
+    def test_partners_stay_within_the_slices_of_replicas(self, points):
+        mixup = make_mixup(
+            keep_clean=True, groups=2, points=points, placement="model"
+        )
+        batches = make_batches(drop_remainder=True)
+        for lam, partner in read_plans(batches.apply(mixup)):
+            assert len(lam) == 16
+            own = np.arange(16) if points == 2 else np.arange(16)[:, None]
+            np.testing.assert_array_equal(partner // 8, own // 8 + 0 * partner)
+            np.testing.assert_array_equal(
+                partner[:8] - own[:8], 0 * partner[:8]
+            )
+            shares = lam if points == 2 else lam[:, 0]
+            np.testing.assert_array_equal(shares[:8], 1)
+
+    def test_evaluation_has_each_row_once(self):
+        mixup = make_mixup(keep_clean=True)
+        unmixed = make_batches().apply(mixup.evaluation)
+        assert [len(x) for x, _ in unmixed] == [8, 8, 6]
+
+    def test_two_replicas_see_each_batch_once(self, two_replicas):
+        # Batches of unknown size: TensorFlow splits them by what it finds.
+        mixed = make_batches().apply(make_mixup(keep_clean=True))
+        parts = [
+            [len(rows) for rows in two_replicas.experimental_local_results(x)]
+            for x, _ in two_replicas.experimental_distribute_dataset(mixed)
+        ]
+        assert parts == [[8, 8], [8, 8], [6, 6]]
+
+
 class TestSeeds:
     @pytest.mark.parametrize("calls", [None, 1, 4, tf.data.AUTOTUNE])
     def test_parallelism_changes_nothing(self, calls):
@@ -256,6 +461,9 @@ class TestRefusals:
             ({"seed": -1}, "seed=-1"),
             ({"seed": 0.5}, "seed=0.5"),
             ({"probability": 1.5}, "probability=1.5"),
+            ({"points": 1}, "points=1"),
+            ({"places": 0, "placement": "model"}, "places=0"),
+            ({"places": 2}, r"training_twin\(at=...\)"),
             ({"std": 0.0}, "`std` must be above 0"),
             ({"mean": 1.0, "placement": "model"}, "training_twin"),
             ({"class_weight": [1.0]}, "Count classes from 0"),
@@ -270,50 +478,10 @@ class TestRefusals:
         with pytest.raises(ValueError, match=match):
             make_mixup(**options)
 
-    def test_arrays(self):
+    @pytest.mark.parametrize("stage", ["__call__", "evaluation"])
+    def test_what_is_no_dataset(self, stage):
         with pytest.raises(ValueError, match="from_tensor_slices"):
-            make_mixup()(make_rows())
-
-    def test_generators(self):
-        with pytest.raises(ValueError, match="from_generator"):
-            make_mixup()(x for x in [])
-
-    def test_py_datasets(self):
-        class Rows(keras.utils.PyDataset):
-            def __len__(self):
-                return 1
-
-            def __getitem__(self, index):
-                return make_rows()
-
-        with pytest.raises(ValueError, match="from_generator"):
-            make_mixup()(Rows())
-
-    def test_unbatched_data(self):
-        with pytest.raises(ValueError, match=r"\.batch\(128\)"):
-            make_batches().unbatch().apply(make_mixup())
-
-    def test_unbatched_one_hot_data(self):
-        rows = tf.data.Dataset.from_tensor_slices(
-            (make_rows()[0], np.eye(CLASSES)[make_rows()[1]])
-        )
-        with pytest.raises(ValueError, match=r"\.batch\(128\)"):
-            rows.apply(make_mixup())
-
-    def test_unknown_cardinality(self):
-        batches = make_batches().filter(lambda *_: True)
-        with pytest.raises(ValueError, match="assert_cardinality"):
-            batches.apply(make_mixup())
-
-    def test_inputs_alone(self):
-        batches = make_batches().map(lambda x, y: x)
-        with pytest.raises(ValueError, match=r"\(x, y\)"):
-            batches.apply(make_mixup())
-
-    def test_dictionary_elements(self):
-        batches = make_batches().map(lambda x, y: {"image": x, "label": y})
-        with pytest.raises(ValueError, match="Map them first"):
-            batches.apply(make_mixup())
+            getattr(make_mixup(), stage)(make_rows())
 
     def test_partners_by_class_without_classes(self):
         mixup = make_mixup(num_classes=None, partner="same_class")

@@ -34,11 +34,12 @@ MEMBERS = dict(public_members())
 class TestNames:
     def test_names_at_the_top(self):
         names = {name for name in vars(tf_mixup) if not name.startswith("_")}
-        assert names - set(MODULES) == {"MixUp", "mix"}
+        assert names - set(MODULES) == {"CutMix", "MixUp", "mix"}
 
     @pytest.mark.parametrize(
         "name",
         [
+            "CutMix",
             "MixUp",
             "mix",
             "calibration.bin_predictions",
@@ -49,6 +50,7 @@ class TestNames:
             "callbacks.MixingSchedule",
             "callbacks.OODMonitor",
             "layers.Mix",
+            "layers.mixable_layers",
             "layers.training_twin",
             "metrics.CalibrationBins",
             "metrics.ExpectedCalibrationError",

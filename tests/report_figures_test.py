@@ -61,4 +61,4 @@ class TestDraw:
         expected = report_measures.measure_detection(rows.confidence, outside)
         area = metrics.auc(curve.get_xdata(), curve.get_ydata())
         assert area == pytest.approx(expected.auroc)
-        assert curve.get_label() == "noise"
+        assert curve.get_label().startswith("noise: ")

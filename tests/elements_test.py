@@ -1,0 +1,80 @@
+"""Tests of what a dataset must yield to be mixed."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_mixup import elements
+
+ROWS, CLASSES = 22, 5
+
+
+def make_rows():
+    labels = np.random.default_rng(0).integers(0, CLASSES, ROWS)
+    return np.zeros((ROWS, 6, 6, 3), "uint8"), labels
+
+
+def make_batches():
+    return tf.data.Dataset.from_tensor_slices(make_rows()).batch(8)
+
+
+class TestCheckDataset:
+    def test_returns_the_number_of_batches(self):
+        assert elements.check_dataset(make_batches()) == 3
+
+    def test_endless_dataset(self):
+        length = elements.check_dataset(make_batches().repeat())
+        assert length == tf.data.INFINITE_CARDINALITY
+
+    def test_nested_parts_and_weights(self):
+        images, labels = make_rows()
+        batches = tf.data.Dataset.from_tensor_slices(
+            ({"a": images, "b": (labels,)}, {"c": labels}, labels)
+        ).batch(8)
+        assert elements.check_dataset(batches) == 3
+
+    def test_arrays(self):
+        with pytest.raises(ValueError, match="from_tensor_slices"):
+            elements.check_dataset(make_rows())
+
+    def test_generators(self):
+        with pytest.raises(ValueError, match="from_generator"):
+            elements.check_dataset(x for x in [])
+
+    def test_py_datasets(self):
+        class Rows(keras.utils.PyDataset):
+            def __len__(self):
+                return 1
+
+            def __getitem__(self, index):
+                return make_rows()
+
+        with pytest.raises(ValueError, match="from_generator"):
+            elements.check_dataset(Rows())
+
+    def test_unbatched_data(self):
+        with pytest.raises(ValueError, match=r"\.batch\(128\)"):
+            elements.check_dataset(make_batches().unbatch())
+
+    def test_unbatched_one_hot_data(self):
+        rows = tf.data.Dataset.from_tensor_slices(
+            (make_rows()[0], np.eye(CLASSES)[make_rows()[1]])
+        )
+        with pytest.raises(ValueError, match=r"\.batch\(128\)"):
+            elements.check_dataset(rows)
+
+    def test_unknown_cardinality(self):
+        batches = make_batches().filter(lambda *_: True)
+        with pytest.raises(ValueError, match="assert_cardinality"):
+            elements.check_dataset(batches)
+
+    def test_inputs_alone(self):
+        batches = make_batches().map(lambda x, y: x)
+        with pytest.raises(ValueError, match=r"\(x, y\)"):
+            elements.check_dataset(batches)
+
+    def test_dictionary_elements(self):
+        batches = make_batches().map(lambda x, y: {"image": x, "label": y})
+        with pytest.raises(ValueError, match="Map them first"):
+            elements.check_dataset(batches)
