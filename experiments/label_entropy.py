@@ -41,7 +41,11 @@ _ALPHAS = flags.DEFINE_list(
     "alphas", ["0.1", "0.2", "0.4", "1"], "Concentrations of the coefficients."
 )
 _ROWS = flags.DEFINE_integer(
-    "rows", 100_000, "Targets for each alpha, in batches of 1000.", BATCH
+    "rows",
+    100_000,
+    "Targets for each alpha, in batches of 1000.",
+    BATCH,
+    allow_override=True,
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Fixes all draws.", allow_override=True)
 _OUTPUT = flags.DEFINE_string(

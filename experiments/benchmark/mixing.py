@@ -10,6 +10,7 @@ import tensorflow as tf
 import tf_mixup
 from experiments.benchmark import timing
 from tf_mixup import layers
+from tf_mixup import pipeline
 
 ALPHA = 0.2
 # The papers' statistics of ImageNet, in units of a uint8 pixel.
@@ -232,7 +233,9 @@ def _own_op(mean: Any, std: Any) -> Any:
     """Returns the very function of the stage, which is not public."""
     mixup = tf_mixup.MixUp(ALPHA, mean=mean, std=std)
     # A compiled method does not keep its object alive; this does.
-    return lambda *args: mixup._mix_inputs(*args)
+    return lambda images, lam, partner: mixup._mix_inputs(
+        images, pipeline.Plan(lam, partner)
+    )
 
 
 def _model_op(mean: Any, std: Any) -> Any:

@@ -228,6 +228,8 @@ class TestTfds:
         )
         assert loaded.train.inputs.shape == (size, *shape)
         assert loaded.test.inputs.shape == (10_000, *shape)
+        told = datasets.make_placeholder(name).train
+        assert told.inputs.shape[1:] == shape
         assert np.bincount(loaded.test.labels).tolist() == [1_000] * 10
         # Every fifth image is enough for two digits of 255.
         pixels = loaded.train.inputs[::5].reshape(-1, shape[-1])

@@ -152,7 +152,8 @@ class TestWords:
 class TestFigures:
     def test_pool_the_seeds(self, tmp_path):
         given = outcomes(outcome(), outcome(confidence=0.9))
-        assert given[demo.ARMS[0]].pool("test_labels").shape == (800,)
+        labels = given[demo.ARMS[0]].pool(lambda run: run.labels["test"])
+        assert labels.shape == (800,)
         for path in demo.draw(given, tmp_path):
             assert path.read_bytes().startswith(b"\x89PNG")
 
