@@ -6,12 +6,15 @@ Command:
 
 Measures each complete run also after temperature, vector and isotonic
 scaling, with MC dropout, as an ensemble over seeds, and mixup with test-time
-rescaling. Runs that are missing are left out, and named.
+rescaling. A run that is not in the folder keeps the lines that the ledger has
+of it, in whichever table, so that tables may grow over several machines.
 """
 
 import dataclasses
 import pathlib
 from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
 
 from absl import flags
 from absl import logging
@@ -51,41 +54,73 @@ def collect(
     scale: str,
     workdir: pathlib.Path,
     sources: training.Sources,
+    known: Mapping[str, Sequence[ledger.Line]],
 ) -> list[ledger.Line]:
-    """Returns the lines of a table's complete runs.
+    """Returns the lines of a table's runs.
 
     Args:
         table: Its name.
         scale: `"small"` or `"paper"`.
         workdir: Folder of the runs.
         sources: Where the data is; for what needs the networks again.
+        known: Name of a table -> the lines that the ledger has already.
     """
-    complete = [
-        (config, workdir / config.run_name)
-        for config in papers.TABLES[table].configs(scale)
+    configs = papers.TABLES[table].configs(scale)
+    complete = {
+        config: workdir / config.run_name
+        for config in configs
         if (workdir / config.run_name / "record.json").exists()
-    ]
-    missing = len(papers.TABLES[table].configs(scale)) - len(complete)
-    logging.info("%s: %d runs, %d missing.", table, len(complete), missing)
-    lines = []
-    for config, folder in complete:
-        record = files.read_json(folder / "record.json")
-        hours = record["duration_seconds"] / 3600
-        lines.append(ledger.Line(config, "", record["results"], hours))
-        for name, results in afterwards.measure_scaled(folder).items():
-            lines.append(ledger.Line(config, name, results))
+    }
+    lines: list[ledger.Line] = []
+    for config in configs:
+        if config in complete:
+            lines += _measure(config, complete[config])
+        else:
+            lines += _recall(config, table, known)
     if table in WITH_NETWORKS:
         lines += _with_networks(complete, sources)
+    found = len({line.config for line in lines})
+    logging.info(
+        "%s: %d runs here, %d in the ledger, %d missing.",
+        table,
+        len(complete),
+        found - len(complete),
+        len(configs) - found,
+    )
     return lines
 
 
+def _measure(
+    config: config_lib.Config, folder: pathlib.Path
+) -> Iterator[ledger.Line]:
+    """Yields the lines of a run, as it is and after each scaler."""
+    record = files.read_json(folder / "record.json")
+    hours = record["duration_seconds"] / 3600
+    yield ledger.Line(config, "", record["results"], hours)
+    for name, results in afterwards.measure_scaled(folder).items():
+        yield ledger.Line(config, name, results)
+
+
+def _recall(
+    config: config_lib.Config,
+    table: str,
+    known: Mapping[str, Sequence[ledger.Line]],
+) -> list[ledger.Line]:
+    """Returns what the ledger has of a run, first by its own table."""
+    for name in sorted(known, key=lambda name: name != table):
+        found = [line for line in known[name] if line.config == config]
+        if found:
+            return found
+    return []
+
+
 def _with_networks(
-    complete: list[tuple[config_lib.Config, pathlib.Path]],
+    complete: Mapping[config_lib.Config, pathlib.Path],
     sources: training.Sources,
 ) -> Iterator[ledger.Line]:
     """Yields what takes the networks: ensembles, and rescaled mixup."""
     groups: dict[config_lib.Config, list[pathlib.Path]] = {}
-    for config, folder in complete:
+    for config, folder in complete.items():
         alike = dataclasses.replace(config, seed=0)
         groups.setdefault(alike, []).append(folder)
         plain = config.points == 2 and not config.mix_layers
@@ -105,10 +140,12 @@ def main() -> None:
     """Writes the ledger of every table that has a run."""
     workdir = pathlib.Path(_WORKDIR.value)
     sources = training.Sources(data_dir=_DATA_DIR.value)
+    output = pathlib.Path(_OUTPUT.value)
+    known = ledger.read_all(output)
     for table in papers.TABLES:
-        lines = collect(table, _SCALE.value, workdir, sources)
+        lines = collect(table, _SCALE.value, workdir, sources, known)
         if lines:
-            ledger.write(lines, pathlib.Path(_OUTPUT.value, f"{table}.jsonl"))
+            ledger.write(lines, output / f"{table}.jsonl")
 
 
 if __name__ == "__main__":

@@ -109,6 +109,11 @@ def read(path: pathlib.Path) -> list[Line]:
     return lines
 
 
+def read_all(folder: pathlib.Path) -> dict[str, list[Line]]:
+    """Returns the lines of each table that has a file in a folder."""
+    return {path.stem: read(path) for path in sorted(folder.glob("*.jsonl"))}
+
+
 def by_setting(lines: Iterable[Line]) -> dict[tuple[Any, ...], list[Line]]:
     """Returns the lines of each setting, settings in their order."""
     groups: dict[tuple[Any, ...], list[Line]] = {}

@@ -90,7 +90,10 @@ def render(tables: Mapping[str, Sequence[ledger.Line]]) -> str:
     """
     parts = [INTRODUCTION, "## Claims\n"]
     parts += render_claims(papers.CLAIMS, tables)
-    for name, lines in tables.items():
+    for name in papers.TABLES:
+        lines = tables.get(name, ())
+        if not lines:
+            continue
         hours = sum(line.hours for line in lines)
         runs = sum(not line.after for line in lines)
         title = name.replace("_", " ").capitalize()
@@ -280,18 +283,9 @@ def format_difference(result: str, difference: comparison.Difference) -> str:
     return f"{mean} ({low} to {high}), {difference.num_seeds} seeds"
 
 
-def read_ledger(folder: pathlib.Path) -> dict[str, list[ledger.Line]]:
-    """Reads the ledger of each table that has one, in the tables' order."""
-    return {
-        name: ledger.read(folder / f"{name}.jsonl")
-        for name in papers.TABLES
-        if (folder / f"{name}.jsonl").exists()
-    }
-
-
 def main() -> None:
     """Writes RESULTS.md, or checks it."""
-    text = render(read_ledger(ledger.FOLDER))
+    text = render(ledger.read_all(ledger.FOLDER))
     if not _CHECK.value:
         files.write_text(RESULTS, text)
         logging.info("Wrote %s.", RESULTS)

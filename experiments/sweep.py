@@ -25,6 +25,7 @@ from experiments import config as config_lib
 from experiments import datasets
 from experiments import entry
 from experiments import files
+from experiments import ledger
 from experiments import training
 from experiments.papers import TABLES
 from experiments.papers.tables import SCALES
@@ -51,6 +52,9 @@ _SCALE = flags.DEFINE_enum(
 _SEEDS = flags.DEFINE_integer("seeds", None, "How many; the table's default.")
 _JOBS = flags.DEFINE_integer(
     "jobs", 1, "Runs at a time; each gets its share of the cores."
+)
+_SKIP_KNOWN = flags.DEFINE_bool(
+    "skip_known", False, "Leave out the runs that the ledger has."
 )
 _DRY_RUN = flags.DEFINE_bool(
     "dry_run",
@@ -189,6 +193,10 @@ def _count_parameters(
 def main() -> None:
     """Runs or describes the table that the flags name."""
     configs = TABLES[_TABLE.value].configs(_SCALE.value, _SEEDS.value)
+    if _SKIP_KNOWN.value:
+        tables = ledger.read_all(ledger.FOLDER).values()
+        known = {line.config for lines in tables for line in lines}
+        configs = [config for config in configs if config not in known]
     workdir = pathlib.Path(_WORKDIR.value)
     sources = training.Sources(
         data_dir=_DATA_DIR.value, download=_DOWNLOAD.value

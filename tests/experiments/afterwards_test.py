@@ -8,6 +8,7 @@ import pytest
 from experiments import afterwards
 from experiments import collect
 from experiments import config as config_lib
+from experiments import ledger
 from experiments import outputs as outputs_lib
 from experiments import papers
 from experiments import results
@@ -141,7 +142,9 @@ class TestCollect:
 
         table = tables.Table(build, {"small": 2}, "0000.00000")
         monkeypatch.setitem(papers.TABLES, "out_of_distribution", table)
-        lines = collect.collect("out_of_distribution", "small", runs, SOURCES)
+        lines = collect.collect(
+            "out_of_distribution", "small", runs, SOURCES, {}
+        )
         found = {(line.config.method, line.after) for line in lines}
         assert {after for method, after in found if method == "erm"} == {
             *("", "temperature", "temperature_noisy", "vector", "isotonic"),
@@ -152,3 +155,21 @@ class TestCollect:
         text = results.render({"out_of_distribution": lines})
         assert "| dropout 0.3, ensemble | 1 |" in text
         assert "| dropout 0.3, temperature scaling on noisy labels | 2" in text
+
+    def test_recalls_what_is_not_here(self, monkeypatch, tmp_path):
+        table = tables.Table(lambda scale, seeds: [ERM], {"small": 1}, "0")
+        monkeypatch.setitem(papers.TABLES, "image_overlap", table)
+        line, other = (
+            ledger.Line(ERM, after, {"test_ece": 0.1}) for after in ("", "x")
+        )
+        stranger = ledger.Line(CONFIG, "", {"test_ece": 0.9})
+        known = {"alpha_sweep": [stranger, other], "image_overlap": [line]}
+        found = collect.collect(
+            "image_overlap", "small", tmp_path, SOURCES, known
+        )
+        assert found == [line]
+        del known["image_overlap"]
+        found = collect.collect(
+            "image_overlap", "small", tmp_path, SOURCES, known
+        )
+        assert found == [other]

@@ -109,5 +109,5 @@ class TestRender:
     def test_results_are_what_the_ledger_makes(self):
         if not results.RESULTS.exists():
             pytest.skip("no results yet")
-        made = results.render(results.read_ledger(ledger.FOLDER))
+        made = results.render(ledger.read_all(ledger.FOLDER))
         assert results.RESULTS.read_text() == made
