@@ -176,7 +176,12 @@ AFTER = {
 
 def describe(line: Line) -> str:
     """Returns an arm's name for readers."""
-    config = line.config
+    name = describe_training(line.config)
+    return f"{name}, {AFTER[line.after]}" if line.after else name
+
+
+def describe_training(config: config_lib.Config) -> str:
+    """Returns the name of a way of training."""
     parts = [describe_method(config)]
     if config.label_smoothing:
         parts.append(f"label smoothing {config.label_smoothing:g}")
@@ -186,8 +191,6 @@ def describe(line: Line) -> str:
         parts.append(f"dropout {config.dropout:g}")
     if len(parts) > 1 and config.method == "erm":
         del parts[0]
-    if line.after:
-        parts.append(AFTER[line.after])
     return ", ".join(parts)
 
 

@@ -1,11 +1,11 @@
-r"""Makes RESULTS.md of the ledger: tables, and each claim's verdict.
+r"""Makes RESULTS.md of the ledger, and the summary in README.md.
 
 Command:
     python -m experiments.results
     python -m experiments.results --check
 
-Nothing in RESULTS.md is typed by hand: it is a function of
-`experiments/ledger/*.jsonl` and of the claims in `experiments/papers`.
+Neither is typed by hand: they are functions of `experiments/ledger/*.jsonl` and
+of the claims in `experiments/papers`.
 """
 
 import math
@@ -31,6 +31,17 @@ from experiments.claims import decide
 from experiments.claims import decide_trend
 
 RESULTS = pathlib.Path(__file__).with_name("RESULTS.md")
+README = pathlib.Path(__file__).parents[1] / "README.md"
+BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+# What the summary compares, of the arms that these claims speak of.
+SUMMARY = {
+    "accuracy": "test_accuracy",
+    "ECE": "test_ece",
+    "OE": "test_oe",
+    "NLL (nats)": "test_nll",
+    "confidence on noise": "gaussian_confidence",
+}
+SUMMARY_CLAIMS = ("Mixup lowers ECE", "Mixup lowers ECE on text")
 # Column -> result, of every table that has it. In percent but for the last.
 COLUMNS = {
     "accuracy": "test_accuracy",
@@ -45,8 +56,15 @@ COLUMNS = {
     "true gap": "bayes_gap",
     "NLL (nats)": "test_nll",
     "KL to truth (nats)": "bayes_kl",
+}
+# What scaling changes, and what was done: a column for each pair.
+SCALED_COLUMNS = {
+    "ECE, 15 bins": "test_ece",
+    "NLL (nats)": "test_nll",
+    "accuracy": "test_accuracy",
     "T": "temperature",
 }
+SCALERS = ("", "temperature", "temperature_noisy", "vector", "isotonic")
 OOD_COLUMNS = {
     "noise: confidence": "gaussian_confidence",
     "noise: AUROC": "gaussian_auroc",
@@ -78,7 +96,7 @@ Intervals are not corrected for the number of claims.
 """
 
 _CHECK = flags.DEFINE_bool(
-    "check", False, "Fail if RESULTS.md is not what the ledger makes."
+    "check", False, "Fail if a document is not what the ledger makes."
 )
 
 
@@ -104,9 +122,14 @@ def render(tables: Mapping[str, Sequence[ledger.Line]]) -> str:
         )
         for setting, group in ledger.by_setting(lines).items():
             parts.append(f"### {describe_setting(setting)}\n")
-            parts += render_table(group, COLUMNS)
+            trained = [each for each in group if each.after not in SCALERS[1:]]
+            parts += render_table(trained, COLUMNS)
+            parts += render_scaled(group)
             if any(line.config.ood for line in group):
-                parts += render_table(group, OOD_COLUMNS)
+                shown = [
+                    each for each in group if each.after not in SCALERS[2:]
+                ]
+                parts += render_table(shown, OOD_COLUMNS)
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -149,6 +172,35 @@ def render_table(
     yield "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
+def render_scaled(lines: Sequence[ledger.Line]) -> Iterator[str]:
+    """Yields the arms of one setting before and after each scaler."""
+    done = [name for name in SCALERS if any(x.after == name for x in lines)]
+    if len(done) < 2:
+        return
+    columns = {
+        f"{title}: {ledger.AFTER[name] or 'before'}": (result, name)
+        for title, result in SCALED_COLUMNS.items()
+        for name in done
+        # Dividing by a temperature keeps the class; T is of two scalers only.
+        if not (result == "test_accuracy" and "temperature" in name)
+        and not (result == "temperature" and "temperature" not in name)
+    }
+    head = ["arm", "seeds", *columns]
+    rows = [head, ["---"] * len(head)]
+    for name, plain in ledger.by_arm(x for x in lines if not x.after).items():
+        cells = []
+        for result, after in columns.values():
+            values = [
+                line.value(result)
+                for line in lines
+                if line.after == after
+                and ledger.describe_training(line.config) == name
+            ]
+            cells.append(format_spread(result, values) if values else "-")
+        rows.append([name, str(len(plain)), *cells])
+    yield "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
 def scale_of(result: str) -> int:
     """Returns 100 for a share, which is shown in percent, otherwise 1."""
     return 1 if result.endswith(PLAIN_UNIT) else 100
@@ -164,6 +216,58 @@ def format_spread(result: str, values: Sequence[float]) -> str:
     if num_seeds < 2:
         return text
     return f"{text} ± {scale * deviation:.{digits}f}"
+
+
+def render_summary(
+    tables: Mapping[str, Sequence[ledger.Line]], *, folder: str = "experiments"
+) -> str:
+    """Returns what README.md shows: mixup beside no mixup, and the verdicts.
+
+    Args:
+        tables: Name of a table -> its lines.
+        folder: Of RESULTS.md, as README.md sees it.
+    """
+    rows = [["data", "arm", "seeds", *SUMMARY]]
+    rows.append(["---"] * len(rows[0]))
+    for claim in papers.CLAIMS:
+        if claim.says not in SUMMARY_CLAIMS or claim.baseline is None:
+            continue
+        groups = ledger.by_setting(tables.get(claim.table, ()))
+        for setting, group in groups.items():
+            for arm in (claim.baseline, claim.arm):
+                runs = ledger.select(group, arm)
+                if runs:
+                    rows.append(_summarise(setting[0], runs))
+    verdicts = [
+        row[5]
+        for claim in papers.CLAIMS
+        for row in judge(claim, tables.get(claim.table, ()))
+    ]
+    counts = ", ".join(
+        f"{verdicts.count(f'**{verdict.value}**')} *{verdict.value}*"
+        for verdict in Verdict
+    )
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return (
+        f"{table}\n\nMean ± deviation over seeds, in percent; alpha is the"
+        " validation set's choice. Of the papers' claims, each held against"
+        f" every data set: {counts}: [RESULTS.md]({folder}/RESULTS.md)."
+    )
+
+
+def _summarise(name: str, runs: Mapping[int, ledger.Line]) -> list[str]:
+    lines = list(runs.values())
+    cells = [
+        format_spread(result, [line.value(result) for line in lines])
+        for result in SUMMARY.values()
+    ]
+    return [name, ledger.describe(lines[0]), str(len(lines)), *cells]
+
+
+def insert_summary(text: str, summary: str) -> str:
+    """Returns README.md's text with the summary between its two marks."""
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{summary}\n{END}{rest.split(END)[1]}"
 
 
 def render_claims(
@@ -182,8 +286,7 @@ def judge(claim: Claim, lines: Sequence[ledger.Line]) -> Iterator[list[str]]:
     """Yields a claim's row for each setting; one row if there is no run."""
     tail = [claim.printed or "-", claim.source]
     scale = scale_of(claim.result)
-    unit = "" if scale == 1 else " points"
-    least = f"{scale * claim.least:g}{unit}"
+    least = f"{scale * claim.least:g} {'nats' if scale == 1 else '%'}"
     found = False
     for setting, group in ledger.by_setting(lines).items():
         values = dict(zip(ledger.SETTING, setting, strict=True))
@@ -284,16 +387,21 @@ def format_difference(result: str, difference: comparison.Difference) -> str:
 
 
 def main() -> None:
-    """Writes RESULTS.md, or checks it."""
-    text = render(ledger.read_all(ledger.FOLDER))
-    if not _CHECK.value:
-        files.write_text(RESULTS, text)
-        logging.info("Wrote %s.", RESULTS)
-    elif RESULTS.read_text() != text:
-        raise ValueError(
-            "RESULTS.md must be what the ledger makes. Received: another text."
-            " Run `python -m experiments.results`."
-        )
+    """Writes RESULTS.md and the summary, or checks them."""
+    tables = ledger.read_all(ledger.FOLDER)
+    wanted = {
+        RESULTS: render(tables),
+        README: insert_summary(README.read_text(), render_summary(tables)),
+    }
+    for path, text in wanted.items():
+        if not _CHECK.value:
+            files.write_text(path, text)
+            logging.info("Wrote %s.", path.name)
+        elif path.read_text() != text:
+            raise ValueError(
+                f"{path.name} must be what the ledger makes. Received: another"
+                " text. Run `python -m experiments.results`."
+            )
 
 
 if __name__ == "__main__":

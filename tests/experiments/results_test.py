@@ -67,7 +67,7 @@ class TestJudge:
         )
         # -5 and -5.5 points: t(1) = 12.71 times .25 is 3.18.
         assert difference == "-5.25 (-8.43 to -2.07), 2 seeds"
-        assert (least, verdict) == ("1 points", "**holds**")
+        assert (least, verdict) == ("1 %", "**holds**")
 
     def test_against_zero(self):
         row = self.judge(baseline=None, direction=Direction.HIGHER)
@@ -101,13 +101,69 @@ class TestRender:
         assert "| arm | seeds | other set: AUROC |" in text
         assert "| mixup, alpha 1 | 2 | 80.00 ± 0.00 |" in text
 
+    def test_scaling_is_shown_before_and_after(self):
+        scaled = [
+            dataclasses.replace(
+                run,
+                after=after,
+                results={
+                    "test_ece": run.value("test_ece") / 2,
+                    "test_nll": 0.5,
+                    "test_accuracy": 0.7,
+                    "temperature": 2.0,
+                },
+            )
+            for run in RUNS
+            for after in ("temperature", "isotonic")
+        ]
+        text = results.render({"image_calibration": [*RUNS, *scaled]})
+        head = next(line for line in text.splitlines() if "isotonic" in line)
+        assert head.split(" | ")[2:] == [
+            "ECE, 15 bins: before",
+            "ECE, 15 bins: temperature scaling",
+            "ECE, 15 bins: isotonic scaling",
+            "NLL (nats): before",
+            "NLL (nats): temperature scaling",
+            "NLL (nats): isotonic scaling",
+            "accuracy: before",
+            "accuracy: isotonic scaling",
+            "T: temperature scaling |",
+        ]
+        assert (
+            "| no mixup | 2 | 10.50 ± 0.71 | 5.25 ± 0.35 | 5.25 ± 0.35 |"
+            " 1.105 ± 0.007 | 0.500 ± 0.000 | 0.500 ± 0.000 | - |"
+            " 70.00 ± 0.00 | 2.000 ± 0.000 |"
+        ) in text
+
     def test_every_claim_of_the_papers_has_a_row(self):
         text = results.render({})
         for claim in papers.CLAIMS:
             assert f"| {claim.says} | - | no runs |" in text
 
-    def test_results_are_what_the_ledger_makes(self):
-        if not results.RESULTS.exists():
-            pytest.skip("no results yet")
-        made = results.render(ledger.read_all(ledger.FOLDER))
-        assert results.RESULTS.read_text() == made
+
+class TestSummary:
+    def test_compares_what_validation_chose(self):
+        text = results.render_summary({"image_calibration": RUNS})
+        assert "| digits | no mixup | 2 | - | 10.50 ± 0.71 | - |" in text
+        assert "| digits | mixup, alpha 0.2 | 2 | - | 5.25 ± 0.35 |" in text
+        assert "alpha 1 |" not in text
+
+    def test_counts_verdicts(self):
+        text = results.render_summary({})
+        assert (
+            f"0 *holds*, 0 *does not hold*, {len(papers.CLAIMS)} *not" in text
+        )
+
+    def test_goes_between_the_marks(self):
+        text = f"a\n{results.BEGIN}\nold\n{results.END}\nb"
+        found = results.insert_summary(text, "new")
+        assert found == f"a\n{results.BEGIN}\nnew\n{results.END}\nb"
+
+
+def test_documents_are_what_the_ledger_makes():
+    made = ledger.read_all(ledger.FOLDER)
+    assert results.RESULTS.read_text() == results.render(made)
+    readme = results.README.read_text()
+    assert readme == results.insert_summary(
+        readme, results.render_summary(made)
+    )
