@@ -398,10 +398,21 @@ def load_ood(
     Returns:
         sets: Name -> uint8 images; `gaussian` and `uniform` noise with the
             training images' mean and variance, and those of `config.ood`.
+            Nothing where the inputs are no images.
+
+    Raises:
+        ValueError: If sets are asked for and the inputs are no images.
     """
     shape = splits.train.inputs.shape[1:]
     if len(shape) != 3:
-        return {}  # Noise is drawn for images.
+        if config.ood or config.ood_every:
+            raise checks.refusal(
+                "Out-of-distribution sets are for images",
+                f"ood={config.ood!r}, ood_every={config.ood_every} with"
+                f" dataset={config.dataset!r}",
+                "Leave both out",
+            )
+        return {}
     sets = {
         kind: ood.noise_like(
             splits.train.inputs, kind=kind, num_rows=OOD_ROWS, seed=config.seed

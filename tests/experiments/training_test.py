@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from experiments import checkpoint
 from experiments import config as config_lib
+from experiments import datasets
 from experiments import files
 from experiments import outputs as outputs_lib
 from experiments import training
@@ -464,3 +465,14 @@ class TestMethods:
         config = dataclasses.replace(SHORT, **changes)
         with pytest.raises(ValueError, match=match):
             training.build_mixup(config, 10, tf.distribute.get_strategy())
+
+
+class TestLoadOod:
+    @pytest.mark.parametrize("asked", [{"ood": ("mnist",)}, {"ood_every": 1}])
+    def test_sets_are_for_images(self, asked):
+        config = config_lib.Config(dataset="gaussians:0.25", network="mlp")
+        splits = datasets.make_placeholder(config.dataset)
+        assert training.load_ood(config, splits, training.Sources()) == {}
+        asking = dataclasses.replace(config, **asked)
+        with pytest.raises(ValueError, match=r"for images.*'gaussians:0.25'"):
+            training.load_ood(asking, splits, training.Sources())
