@@ -8,6 +8,7 @@ import tensorflow as tf
 from tf_mixup import mixed_batch
 from tf_mixup import mixing_schedule
 from tf_mixup import pipeline
+from tf_mixup import plots
 
 
 def make_batch():
@@ -82,13 +83,13 @@ class TestMixedBatchSummary:
         self, points, tmp_path, monkeypatch
     ):
         shown = []
-        draw = mixed_batch.plots.mixed_batch
+        draw = plots.mixed_batch
 
         def look(*batches, **options):
             shown.append([np.asarray(batch) for batch in batches])
             return draw(*batches, **options)
 
-        monkeypatch.setattr(mixed_batch.plots, "mixed_batch", look)
+        monkeypatch.setattr(plots, "mixed_batch", look)
         mixup = pipeline.MixUp(
             1.0, num_classes=4, seed=0, points=points, per="sample"
         )

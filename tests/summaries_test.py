@@ -94,6 +94,17 @@ class TestWrite:
                 ),
             )
 
+    def test_mixed_batch_refuses_points_that_do_not_fit(self, tmp_path):
+        images, partner = np.zeros((2, 3, 3)), [[1, 0], [0, 1]]
+        for lam in (0.5, [[0.5, 0.5], [0.5, 0.5]]):
+            with pytest.raises(ValueError, match="`partner` must name"):
+                written(
+                    tmp_path,
+                    lambda lam=lam: summaries.write_mixed_batch(
+                        images, images, lam, partner, step=0
+                    ),
+                )
+
     def test_draws_nothing_without_a_writer(self, monkeypatch):
         def refuse(*args, **kwargs):
             raise AssertionError("a figure was drawn")

@@ -4,12 +4,10 @@ import os
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tf_mixup import checks
 from tf_mixup import pipeline
-from tf_mixup import plots
 from tf_mixup import summaries
 
 
@@ -69,23 +67,15 @@ class MixedBatchSummary(keras.callbacks.Callback):
         if self._writer is None:
             self._writer = tf.summary.create_file_writer(self._log_dir)
         with self._writer.as_default():
-            self._write(replay, epoch)
+            summaries.write_mixed_batch(
+                self._batch[0],
+                replay.inputs,
+                replay.lam,
+                replay.partner,
+                step=epoch,
+                targets=replay.targets,
+            )
         self._writer.flush()
-
-    def _write(self, replay: pipeline.Replay, epoch: int) -> None:
-        images = np.asarray(self._batch[0])
-        partner, lam = np.asarray(replay.partner), np.asarray(replay.lam)
-        if partner.ndim > 1:
-            shares = lam[:, 1:] / np.maximum(lam[:, 1:].sum(1), 1e-9)[:, None]
-            partners = np.einsum("bp,bp...->b...", shares, images[partner])
-            lam = lam[:, 0]
-        else:
-            partners = images[partner]
-        figure = plots.mixed_batch(
-            images, partners, replay.inputs, lam, targets=replay.targets
-        )
-        summaries.write_figure("mixup/mixed_batch", figure, step=epoch)
-        tf.summary.histogram("mixup/lam", lam, step=epoch)
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Closes the file."""

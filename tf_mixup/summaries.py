@@ -149,8 +149,11 @@ def write_mixed_batch(
     Args:
         sources: Images before mixing, `(B, H, W)` or `(B, H, W, C)`.
         mixed: The mixed images, likewise.
-        lam: Share of the source in each, `(B,)` or a scalar.
-        partner: Integers `(B,)`: the row that each was mixed with.
+        lam: Share of the source in each, `(B,)` or a scalar; with P > 2 points
+            `(B, P)`, the source's first.
+        partner: Integers `(B,)`: the row that each was mixed with; with P > 2
+            points `(B, P - 1)`, which are shown as one image, averaged as
+            they were mixed.
         step: Position on TensorBoard's axis, e.g. the epoch.
         targets: Mixed targets `(B, K)`. Defaults to nothing.
         max_rows: Rows to draw at most. Defaults to 6.
@@ -169,17 +172,23 @@ def write_mixed_batch(
     if not _has_writer():
         return
     sources, partner = np.asarray(sources), np.asarray(partner)
-    rows = len(sources)
-    named = partner.shape == (rows,) and partner.dtype.kind in "iu"
+    lam, rows = np.asarray(lam), len(sources)
+    fitting = (rows,) if lam.ndim < 2 else (rows, lam.shape[1] - 1)
+    named = partner.shape == fitting and partner.dtype.kind in "iu"
     if not named or np.any((partner < 0) | (partner >= rows)):
         raise checks.refusal(
             "`partner` must name a row of `sources` for each row",
             f"partner={partner.tolist()} for {rows} rows",
             "Give the plan that this very batch was mixed by",
         )
+    partners = sources[partner]
+    if partner.ndim > 1:
+        shares = lam[:, 1:] / np.maximum(lam[:, 1:].sum(1), 1e-9)[:, None]
+        partners = np.einsum("bp,bp...->b...", shares, partners)
+        lam = lam[:, 0]
     figure = plots.mixed_batch(
         sources,
-        sources[partner],
+        partners,
         mixed,
         lam,
         targets=targets,
