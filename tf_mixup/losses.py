@@ -11,10 +11,9 @@ import keras
 from keras import ops
 
 from tf_mixup import checks
+from tf_mixup import predictions
 
 SPREADS = ("others", "all")
-# As in Keras' losses: one confident mistake cannot cost infinity.
-_TINY_PROBABILITY = 1e-7
 
 
 def smooth(targets: Any, epsilon: float, *, spread: str = "others") -> Any:
@@ -204,7 +203,7 @@ def _log_probabilities(outputs: Any, *, from_logits: bool) -> Any:
         outputs = ops.concatenate([other, outputs], axis=-1)
     if from_logits:
         return ops.log_softmax(outputs, axis=-1)
-    return ops.log(ops.clip(outputs, _TINY_PROBABILITY, 1.0))
+    return ops.log(ops.clip(outputs, predictions.TINY_PROBABILITY, 1.0))
 
 
 def _distributions(labels: Any, outputs: Any, logs: Any) -> Any:

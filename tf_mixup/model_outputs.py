@@ -13,9 +13,7 @@ from keras import ops
 
 from tf_mixup import checks
 from tf_mixup import output_layers
-
-# Half precision rounds each of K probabilities; logits miss by far more.
-_SUM_TOLERANCE = 0.02
+from tf_mixup import predictions
 
 
 def are_logits(outputs: Any, from_logits: bool | None = None) -> bool:
@@ -44,7 +42,9 @@ def are_logits(outputs: Any, from_logits: bool | None = None) -> bool:
     rows = rows[np.isfinite(rows).all(axis=-1)]
     if rows.shape[-1] > 1:
         sums = np.abs(rows.sum(axis=-1, dtype=np.float64) - 1)
-        distributions = (rows >= 0).all(axis=-1) & (sums <= _SUM_TOLERANCE)
+        distributions = (rows >= 0).all(axis=-1) & (
+            sums <= predictions.SUM_TOLERANCE
+        )
         return not (len(rows) and distributions.all())
     if np.all((rows >= 0) & (rows <= 1)):
         raise checks.refusal(

@@ -20,9 +20,9 @@ from keras import ops
 from tf_mixup import checks
 
 # Half precision rounds each of K probabilities; logits miss by far more.
-_SUM_TOLERANCE = 0.02
+SUM_TOLERANCE = 0.02
 # As in Keras' losses: one confident mistake cannot cost infinity.
-_TINY_PROBABILITY = 1e-7
+TINY_PROBABILITY = 1e-7
 
 
 def to_probabilities(logits: Any) -> Any:
@@ -115,8 +115,8 @@ def negative_log_likelihood(
     """
     if not from_logits:
         targets, probabilities = pair(labels, predictions)
-        tiny = probabilities < _TINY_PROBABILITY
-        logs = ops.log(ops.where(tiny, _TINY_PROBABILITY, probabilities))
+        tiny = probabilities < TINY_PROBABILITY
+        logs = ops.log(ops.where(tiny, TINY_PROBABILITY, probabilities))
     else:
         targets, _ = pair(labels, to_probabilities(predictions))
         columns = _two_columns(predictions, from_logits=True)
@@ -191,5 +191,5 @@ def _are_distributions(rows: Any) -> Any:
     """Tells which rows of `(B, K)` are at least 0 and sum to 1."""
     total = ops.sum(rows, axis=-1)
     return ops.logical_and(
-        ops.all(rows >= 0, axis=-1), ops.abs(total - 1) <= _SUM_TOLERANCE
+        ops.all(rows >= 0, axis=-1), ops.abs(total - 1) <= SUM_TOLERANCE
     )

@@ -17,9 +17,6 @@ from tf_mixup import predictions
 KINDS = ("probabilities", "logits", "sigmoid", "sigmoid_logits")
 OUTPUTS = ("auto", *KINDS)
 
-# As in `tf_mixup.predictions`: half precision rounds each of K probabilities.
-_SUM_TOLERANCE = 0.02
-
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
@@ -110,7 +107,7 @@ def recognise(outputs: np.ndarray, told: str = "auto") -> str:
         possible += ["sigmoid_logits"]
     else:
         totals = outputs.sum(axis=-1)
-        sums = bool(np.all(np.abs(totals - 1) <= _SUM_TOLERANCE))
+        sums = bool(np.all(np.abs(totals - 1) <= predictions.SUM_TOLERANCE))
         if unit and not sums and told == "auto":
             raise checks.refusal(
                 "Probabilities of a row must sum to 1",
