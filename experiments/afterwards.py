@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from experiments import config as config_lib
+from experiments import datasets
 from experiments import evaluation
 from experiments import files
 from experiments import outputs as outputs_lib
@@ -112,7 +113,8 @@ def average(
     ensemble = posthoc.DeepEnsemble(
         [load_model(folder) for folder in folders], from_logits=True
     )
-    return _predict(config, sources, ensemble.predict)
+    splits = training.load_splits(config, sources)
+    return _predict(config, splits, sources, ensemble.predict)
 
 
 def rescale(
@@ -134,7 +136,7 @@ def rescale(
     )
     model = load_model(folder)
     return _predict(
-        config, sources, lambda inputs: rescaling.predict(model, inputs)
+        config, splits, sources, lambda inputs: rescaling.predict(model, inputs)
     )
 
 
@@ -145,10 +147,10 @@ def load_model(folder: pathlib.Path) -> keras.Model:
 
 def _predict(
     config: config_lib.Config,
+    splits: datasets.Splits,
     sources: training.Sources,
     predict: Callable[[np.ndarray], np.ndarray],
 ) -> Outputs:
-    splits = training.load_splits(config, sources)
     sets = {"test": splits.test.inputs} | {
         outputs_lib.OOD + name: images
         for name, images in training.load_ood(config, splits, sources).items()

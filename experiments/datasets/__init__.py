@@ -6,6 +6,7 @@ themselves. Augmentation of batches is in `datasets.augment`.
 """
 
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -76,22 +77,29 @@ def load(
         ValueError: If the name is unknown or a number does not fit.
         FileNotFoundError: If the set is not there; says what fetches it.
     """
+    numbers: dict[str, Any] = {
+        "seed": seed,
+        "num_train": num_train,
+        "num_validation": num_validation,
+    }
     if name.startswith(gaussians.PREFIX):
-        drawn = gaussians.load(
-            name, seed=seed, num_train=num_train, num_validation=num_validation
-        )
-        return corrupt(drawn, corruption, seed=seed, kind=corruption_kind)
-    if name in text.NAMES:
-        sentences = text.load(
-            name,
-            data_dir=data_dir,
-            download=download,
-            seed=seed,
-            num_validation=num_validation,
-            num_train=num_train,
-        )
-        return corrupt(sentences, corruption, seed=seed, kind=corruption_kind)
-    train, test = _read(name, data_dir, download, image_size)
+        clean = gaussians.load(name, **numbers)
+    elif name in text.NAMES:
+        clean = text.load(name, data_dir=data_dir, download=download, **numbers)
+    else:
+        arrays = _read(name, data_dir, download, image_size)
+        clean = _split_images(name, *arrays, image_size, **numbers)
+    return corrupt(clean, corruption, seed=seed, kind=corruption_kind)
+
+
+def _split_images(
+    name: str,
+    train: Arrays,
+    test: Arrays,
+    image_size: int | None,
+    **numbers: Any,
+) -> Splits:
+    """Resizes images, if asked, and carves the validation set."""
     if image_size is not None:
         shape = (image_size, image_size, train.inputs.shape[-1])
         train, test = (
@@ -101,10 +109,8 @@ def load(
     # From all training labels: a small subset may lack a class.
     num_classes = int(train.labels.max()) + 1
     mean, std = _pixel_statistics(name, train.inputs)
-    train, validation = splits.carve(
-        train, num_validation=num_validation, num_train=num_train, seed=seed
-    )
-    clean = Splits(
+    train, validation = splits.carve(train, **numbers)
+    return Splits(
         name=name,
         train=train,
         validation=validation,
@@ -115,9 +121,6 @@ def load(
         true_labels=train.labels,
         corrupted=np.zeros(len(train.labels), bool),
     )
-    if not corruption:
-        return clean
-    return corrupt(clean, corruption, seed=seed, kind=corruption_kind)
 
 
 def load_ood(
