@@ -14,7 +14,8 @@ import tensorflow as tf
 import tf_mixup
 
 MODULES = sorted(
-    module.name for module in pkgutil.iter_modules(tf_mixup.__path__)
+    module.name.removeprefix("tf_mixup.")
+    for module in pkgutil.walk_packages(tf_mixup.__path__, "tf_mixup.")
 )
 
 

@@ -15,6 +15,6 @@ from tf_mixup import summaries as summaries
 from tf_mixup.cutmix import CutMix as CutMix
 from tf_mixup.mixing import mix as mix
 from tf_mixup.pipeline import MixUp as MixUp
-from tf_mixup.reporting import report as report
+from tf_mixup.report import report as report
 
 __version__ = "0.1.0"

@@ -13,7 +13,6 @@ import importlib
 import logging as python_logging
 import pathlib
 import sys
-import types
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,21 +22,10 @@ from absl import flags
 from absl import logging
 
 from tf_mixup import checks
-from tf_mixup import report_data
-from tf_mixup import report_model
-from tf_mixup import report_predictions
-from tf_mixup import reporting
-
-
-class _CallableModule(types.ModuleType):
-    """Keeps `tf_mixup.report(...)` working after `import tf_mixup.report`."""
-
-    def __call__(self, *args: Any, **options: Any) -> reporting.Report:
-        """Returns the report, as `tf_mixup.report` does."""
-        return reporting.report(*args, **options)
-
-
-sys.modules[__name__].__class__ = _CallableModule
+from tf_mixup.report import data as report_data
+from tf_mixup.report import model as report_model
+from tf_mixup.report import predictions as report_predictions
+from tf_mixup.report import report
 
 
 def main(argv: Sequence[str]) -> None:
@@ -122,7 +110,7 @@ def _write_report(values: Any) -> None:
 
     data = load(values.data, labelled=True)
     others = dict(map(report_data.parse_name, values.ood))
-    result = reporting.report(
+    result = report(
         model,
         data.dataset,
         ood={

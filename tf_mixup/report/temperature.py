@@ -9,8 +9,8 @@ import warnings
 import numpy as np
 
 from tf_mixup import posthoc
-from tf_mixup import report_measures
-from tf_mixup.report_predictions import Predictions
+from tf_mixup.report import measures
+from tf_mixup.report.predictions import Predictions
 
 # Below it a half says nothing of a temperature.
 _LEAST_ROWS = 40
@@ -25,7 +25,7 @@ class Half:
         rows: Rows of the other half; all below is of these.
         nll_before: Negative log-likelihood as it is, in nats.
         nll_after: The same of the scaled predictions.
-        ece_before: ECE under the convention `report_measures.MAIN` as it is.
+        ece_before: ECE under the convention `measures.MAIN` as it is.
         ece_after: The same of the scaled predictions.
     """
 
@@ -104,6 +104,6 @@ def _apply_temperature(rows: Predictions, temperature: float) -> Half:
         rows=len(rows.labels),
         nll_before=float(rows.nll.mean(dtype=np.float64)),
         nll_after=float(scaled.nll.mean(dtype=np.float64)),
-        ece_before=report_measures.main_ece(rows),
-        ece_after=report_measures.main_ece(scaled),
+        ece_before=measures.main_ece(rows),
+        ece_after=measures.main_ece(scaled),
     )

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_mixup import report_run
+from tf_mixup.report import run as report_run
 
 
 def passing(columns=2):

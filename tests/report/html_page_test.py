@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from tf_mixup import calibration
-from tf_mixup import report_figures
-from tf_mixup import report_html
-from tf_mixup import report_measures
-from tf_mixup import report_predictions
-from tf_mixup import report_temperature
-from tf_mixup.report_findings import Finding
-from tf_mixup.report_numbers import Numbers
+from tf_mixup.report import figures as report_figures
+from tf_mixup.report import html_page
+from tf_mixup.report import measures
+from tf_mixup.report import predictions as report_predictions
+from tf_mixup.report import temperature as report_temperature
+from tf_mixup.report.findings import Finding
+from tf_mixup.report.numbers import Numbers
 
 VOID = {"meta", "img", "br"}
 
@@ -57,7 +57,7 @@ def numbers():
         logits, "logits", generator.integers(0, 3, 200)
     )
     conventions = {
-        name: report_measures.measure_errors(rows, each, draws=5, seed=0)
+        name: measures.measure_errors(rows, each, draws=5, seed=0)
         for name, each in calibration.CONVENTIONS.items()
     }
     outside = {"a <b> set": generator.uniform(0.4, 1, 50)}
@@ -72,11 +72,11 @@ def numbers():
         draws=5,
         seed=0,
         versions={"keras": "3"},
-        overall=report_measures.measure_overall(rows, draws=5, seed=0),
+        overall=measures.measure_overall(rows, draws=5, seed=0),
         conventions=conventions,
-        classes=report_measures.measure_classes(rows, ["cat", "d<o>g", "ox"]),
+        classes=measures.measure_classes(rows, ["cat", "d<o>g", "ox"]),
         ood={
-            name: report_measures.measure_detection(rows.confidence, each)
+            name: measures.measure_detection(rows.confidence, each)
             for name, each in outside.items()
         },
         temperature=report_temperature.measure(rows, seed=0),
@@ -91,7 +91,7 @@ def numbers():
 
 @pytest.fixture(scope="module")
 def page(numbers):
-    return Page(report_html.render(numbers))
+    return Page(html_page.render(numbers))
 
 
 class TestPage:
@@ -109,7 +109,7 @@ class TestPage:
         links = [attrs["href"] for attrs in page.named("a")]
         assert links
         assert all(link.startswith("https://arxiv.org/abs/") for link in links)
-        text = report_html.render(numbers)
+        text = html_page.render(numbers)
         assert text.count("http") == 2 * len(links)
         assert "url(" not in text
 
@@ -149,7 +149,7 @@ class TestParts:
         less = dataclasses.replace(
             numbers, temperature=None, ood={}, accuracies={}
         )
-        page = Page(report_html.render(less))
+        page = Page(html_page.render(less))
         assert "Not tried" in page.text
         assert "None was given" in page.text
         assert len(page.named("img")) == 2
@@ -168,7 +168,7 @@ class TestParts:
         many = dataclasses.replace(
             numbers, classes=[none] * 150 + [worst], num_classes=151
         )
-        page = Page(report_html.render(many))
+        page = Page(html_page.render(many))
         assert "The 100 of 151 classes" in page.text
         assert page.cells.count("never") == 99
         assert re.search("worst.*never", page.text, re.DOTALL)

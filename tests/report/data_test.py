@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_mixup import report_data
-from tf_mixup.report_data import Preparation
+from tf_mixup.report import data as report_data
+from tf_mixup.report.data import Preparation
 
 
 def stack(dataset):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tf_mixup import plots
-from tf_mixup.report_measures import Errors
-from tf_mixup.report_predictions import Predictions
+from tf_mixup.report.measures import Errors
+from tf_mixup.report.predictions import Predictions
 
 if TYPE_CHECKING:
     import matplotlib.figure

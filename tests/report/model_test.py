@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tf_mixup
-from tf_mixup import report_model
+from tf_mixup.report import model as report_model
 
 
 class Doubling(keras.layers.Layer):

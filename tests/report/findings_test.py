@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from tf_mixup import calibration
-from tf_mixup import report_findings
-from tf_mixup import report_measures
-from tf_mixup import report_predictions
-from tf_mixup import report_temperature
+from tf_mixup.report import findings as report_findings
+from tf_mixup.report import measures
+from tf_mixup.report import predictions as report_predictions
+from tf_mixup.report import temperature as report_temperature
 
 
 def made(temperature=1.0, size=3000, num_classes=3):
@@ -29,8 +29,8 @@ def in_calibration(rows, num_bins=15):
     options = {"draws": 2, "seed": 0}
     return list(
         report_findings.find_in_calibration(
-            report_measures.measure_overall(rows, **options),
-            report_measures.measure_errors(rows, convention, **options),
+            measures.measure_overall(rows, **options),
+            measures.measure_errors(rows, convention, **options),
             report_temperature.measure(rows, seed=0),
         )
     )
@@ -39,7 +39,7 @@ def in_calibration(rows, num_bins=15):
 def in_data(rows, *, num_nonfinite=0, accuracies=None, names=None):
     names = names or "abc"[: rows.probabilities.shape[1]]
     found = report_findings.find_in_data(
-        report_measures.measure_classes(rows, names),
+        measures.measure_classes(rows, names),
         num_nonfinite=num_nonfinite,
         accuracies=accuracies or {},
         num_tried=500,
@@ -148,7 +148,7 @@ class TestData:
 
 class TestDetection:
     def detection(self, **changes):
-        measured = report_measures.measure_detection(
+        measured = measures.measure_detection(
             np.array([0.9, 0.8, 0.7]), np.array([0.3, 0.2])
         )
         return {"noise": dataclasses.replace(measured, **changes)}

@@ -7,9 +7,9 @@ import pytest
 from tests import reference
 from tf_mixup import calibration
 from tf_mixup import ood
-from tf_mixup import report_measures
-from tf_mixup import report_predictions
 from tf_mixup import scores
+from tf_mixup.report import measures
+from tf_mixup.report import predictions as report_predictions
 
 
 def made(size=120, num_classes=3, seed=0):
@@ -26,7 +26,7 @@ def made(size=120, num_classes=3, seed=0):
 class TestOverall:
     def test_equals_the_library(self):
         rows = made()
-        values = report_measures.measure_overall(rows, draws=30, seed=4)
+        values = measures.measure_overall(rows, draws=30, seed=4)
         expected = scores.bootstrap_interval(
             rows.confidence,
             rows.correct,
@@ -35,11 +35,11 @@ class TestOverall:
             seed=4,
         )
         assert values["signed_gap"] == expected
-        assert set(values) == {*report_measures.OVERALL, "nll", "brier"}
+        assert set(values) == {*measures.OVERALL, "nll", "brier"}
 
     def test_equals_slow_numpy(self):
         rows = made()
-        values = report_measures.measure_overall(rows, draws=5, seed=0)
+        values = measures.measure_overall(rows, draws=5, seed=0)
         right = rows.probabilities.argmax(-1) == rows.labels
         assert values["accuracy"].estimate == pytest.approx(right.mean())
         assert values["nll"].estimate == pytest.approx(
@@ -62,10 +62,8 @@ class TestErrors:
         rows = made()
         convention = calibration.CONVENTIONS[name]
         setting = {"num_bins": convention.num_bins, "edges": convention.edges}
-        errors = report_measures.measure_errors(
-            rows, convention, draws=20, seed=1
-        )
-        for measure, function in report_measures.ERRORS.items():
+        errors = measures.measure_errors(rows, convention, draws=20, seed=1)
+        for measure, function in measures.ERRORS.items():
             assert errors.values[measure] == scores.bootstrap_interval(
                 rows.confidence,
                 rows.correct,
@@ -96,7 +94,7 @@ class TestErrors:
 
     def test_equals_slow_numpy(self):
         rows = made()
-        errors = report_measures.measure_errors(
+        errors = measures.measure_errors(
             rows, calibration.CONVENTIONS["guo"], draws=5, seed=0
         )
         arguments = rows.labels, rows.probabilities, 15
@@ -111,7 +109,7 @@ class TestErrors:
             )
 
     def test_two_parts_make_ece(self):
-        errors = report_measures.measure_errors(
+        errors = measures.measure_errors(
             made(), calibration.CONVENTIONS["paper"], draws=5, seed=0
         ).values
         parts = (errors[f"{side}confident_part"] for side in ("over", "under"))
@@ -123,9 +121,9 @@ class TestErrors:
         rows = made()
         convention = calibration.CONVENTIONS["guo"]
         settings = {"draws": 5, "seed": 0}
-        drawn = report_measures.measure_errors(rows, convention, **settings)
-        monkeypatch.setattr(report_measures, "_MOST_REDRAWN", 1)
-        none = report_measures.measure_errors(rows, convention, **settings)
+        drawn = measures.measure_errors(rows, convention, **settings)
+        monkeypatch.setattr(measures, "_MOST_REDRAWN", 1)
+        none = measures.measure_errors(rows, convention, **settings)
         before, after = (
             errors.values["classwise_ece"] for errors in (drawn, none)
         )
@@ -138,7 +136,7 @@ class TestErrors:
 class TestBootstrapRows:
     def test_equals_drawing_the_rows_themselves(self):
         column = np.random.default_rng(0).exponential(size=40)
-        interval = report_measures.bootstrap_rows(
+        interval = measures.bootstrap_rows(
             lambda weight: weight @ column / 40, 40, draws=200, seed=3
         )
         generator = np.random.default_rng(3)
@@ -157,7 +155,7 @@ class TestClasses:
         rows = report_predictions.standardise(
             probabilities, "probabilities", [0, 1, 1]
         )
-        first, second, third = report_measures.measure_classes(rows, "abc")
+        first, second, third = measures.measure_classes(rows, "abc")
         assert (first.name, first.labelled, first.predicted) == ("a", 1, 2)
         assert first.recall == 1
         assert first.accuracy == 0.5
@@ -171,7 +169,7 @@ class TestClasses:
 
     def test_gaps_add_up_to_that_of_all(self):
         rows = made()
-        classes = report_measures.measure_classes(rows, "abc")
+        classes = measures.measure_classes(rows, "abc")
         total = sum(each.gap * each.predicted for each in classes) / 120
         assert total == pytest.approx(
             np.mean(rows.confidence - rows.correct), abs=1e-6
@@ -182,9 +180,7 @@ class TestDetection:
     def test_equals_the_library(self):
         generator = np.random.default_rng(0)
         inside, outside = generator.random(50), generator.random(30) / 2
-        found = report_measures.measure_detection(
-            inside, outside, num_nonfinite=2
-        )
+        found = measures.measure_detection(inside, outside, num_nonfinite=2)
         assert found.rows == 30
         assert found.num_nonfinite == 2
         assert found.confidence == pytest.approx(outside.mean())
@@ -201,6 +197,6 @@ class TestMainEce:
             rows.labels, rows.probabilities, num_bins=15, edges="right"
         )
         expected = calibration.expected_calibration_error(bins)
-        assert report_measures.main_ece(rows) == pytest.approx(
+        assert measures.main_ece(rows) == pytest.approx(
             float(keras.ops.convert_to_numpy(expected))
         )

@@ -16,15 +16,15 @@ import tensorflow as tf
 from tf_mixup import calibration
 from tf_mixup import checks
 from tf_mixup import ood as ood_lib
-from tf_mixup import report_figures
-from tf_mixup import report_findings
-from tf_mixup import report_html
-from tf_mixup import report_measures
-from tf_mixup import report_model
-from tf_mixup import report_predictions
-from tf_mixup import report_run
-from tf_mixup import report_temperature
-from tf_mixup.report_numbers import Numbers
+from tf_mixup.report import figures as report_figures
+from tf_mixup.report import findings as report_findings
+from tf_mixup.report import html_page
+from tf_mixup.report import measures
+from tf_mixup.report import model as report_model
+from tf_mixup.report import predictions as report_predictions
+from tf_mixup.report import run as report_run
+from tf_mixup.report import temperature as report_temperature
+from tf_mixup.report.numbers import Numbers
 
 NOISE = "Gaussian noise"
 
@@ -44,11 +44,11 @@ class Report(Numbers):
         folder = pathlib.Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
         _write(folder / "report.json", self.to_json() + "\n")
-        return _write(folder / "report.html", report_html.render(self))
+        return _write(folder / "report.html", html_page.render(self))
 
     def _repr_html_(self) -> str:
         """Returns the page in a frame, which keeps its style to itself."""
-        page = html.escape(report_html.render(self), quote=True)
+        page = html.escape(html_page.render(self), quote=True)
         return (
             f'<iframe srcdoc="{page}" width="100%" height="800"'
             ' style="border: none"></iframe>'
@@ -136,18 +136,16 @@ def report(
         name: report_predictions.to_probabilities(each.outputs, kind).max(-1)
         for name, each in runs.items()
     }
-    overall = report_measures.measure_overall(rows, draws=draws, seed=seed)
+    overall = measures.measure_overall(rows, draws=draws, seed=seed)
     conventions = {
-        name: report_measures.measure_errors(
-            rows, convention, draws=draws, seed=seed
-        )
+        name: measures.measure_errors(rows, convention, draws=draws, seed=seed)
         for name, convention in calibration.CONVENTIONS.items()
     }
-    classes = report_measures.measure_classes(rows, names)
+    classes = measures.measure_classes(rows, names)
     temperature = report_temperature.measure(rows, seed=seed)
     accuracies = _try_scales(model, run, kind, len(names), batch_size)
     detections = {
-        name: report_measures.measure_detection(
+        name: measures.measure_detection(
             rows.confidence, outside[name], num_nonfinite=each.num_nonfinite
         )
         for name, each in runs.items()
@@ -160,7 +158,7 @@ def report(
             num_tried=0 if run.inputs is None else len(run.inputs),
         ),
         *report_findings.find_in_calibration(
-            overall, conventions[report_measures.MAIN], temperature
+            overall, conventions[measures.MAIN], temperature
         ),
         *report_findings.find_in_detection(
             overall["confidence"].estimate, detections

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from tf_mixup.report_findings import Finding
-from tf_mixup.report_measures import ClassErrors
-from tf_mixup.report_measures import Detection
-from tf_mixup.report_measures import Errors
-from tf_mixup.report_temperature import Temperature
+from tf_mixup.report.findings import Finding
+from tf_mixup.report.measures import ClassErrors
+from tf_mixup.report.measures import Detection
+from tf_mixup.report.measures import Errors
+from tf_mixup.report.temperature import Temperature
 from tf_mixup.scores import Interval
 
 

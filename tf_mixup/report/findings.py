@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tf_mixup.report_measures import ClassErrors
-from tf_mixup.report_measures import Detection
-from tf_mixup.report_measures import Errors
-from tf_mixup.report_temperature import Temperature
+from tf_mixup.report.measures import ClassErrors
+from tf_mixup.report.measures import Detection
+from tf_mixup.report.measures import Errors
+from tf_mixup.report.temperature import Temperature
 from tf_mixup.scores import Interval
 
 # Fewer rows in a bin, and its accuracy is off by 10 points and more.

@@ -5,9 +5,9 @@ import pytest
 from sklearn import metrics
 
 from tf_mixup import calibration
-from tf_mixup import report_figures
-from tf_mixup import report_measures
-from tf_mixup import report_predictions
+from tf_mixup.report import figures as report_figures
+from tf_mixup.report import measures
+from tf_mixup.report import predictions as report_predictions
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def drawn(monkeypatch):
 
 def draw(rows, outside):
     conventions = {
-        name: report_measures.measure_errors(rows, each, draws=2, seed=0)
+        name: measures.measure_errors(rows, each, draws=2, seed=0)
         for name, each in calibration.CONVENTIONS.items()
     }
     return report_figures.draw(rows, conventions, outside)
@@ -58,7 +58,7 @@ class TestDraw:
         outside = np.random.default_rng(1).uniform(0.3, 0.9, 40)
         (axes,) = draw(rows, {"noise": outside})["roc"].axes
         curve = axes.get_lines()[0]
-        expected = report_measures.measure_detection(rows.confidence, outside)
+        expected = measures.measure_detection(rows.confidence, outside)
         area = metrics.auc(curve.get_xdata(), curve.get_ydata())
         assert area == pytest.approx(expected.auroc)
         assert curve.get_label().startswith("noise: ")

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable
 from collections.abc import Sequence
 
-from tf_mixup import report_measures
-from tf_mixup.report_numbers import Numbers
+from tf_mixup.report import measures
+from tf_mixup.report.numbers import Numbers
 from tf_mixup.scores import Interval
 
 # Shown for a number that there is not.
@@ -129,7 +129,7 @@ def render(numbers: Numbers) -> str:
 
 
 def _head(numbers: Numbers) -> str:
-    main = numbers.conventions[report_measures.MAIN]
+    main = numbers.conventions[measures.MAIN]
     overall = numbers.overall
     temperature = numbers.temperature
     cards = {
@@ -241,7 +241,7 @@ def _temperature(numbers: Numbers) -> Iterable[str]:
 
 
 def _classes(numbers: Numbers) -> Iterable[str]:
-    def weight(each: report_measures.ClassErrors) -> float:
+    def weight(each: measures.ClassErrors) -> float:
         return abs(each.gap) * each.predicted if each.predicted else 0.0
 
     shown = numbers.classes

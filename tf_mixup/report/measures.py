@@ -17,7 +17,7 @@ from tf_mixup import calibration
 from tf_mixup import ood
 from tf_mixup import predictions
 from tf_mixup import scores
-from tf_mixup.report_predictions import Predictions
+from tf_mixup.report.predictions import Predictions
 from tf_mixup.scores import Interval
 
 # The convention of all that is not shown under each of them.

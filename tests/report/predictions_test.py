@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests import reference
-from tf_mixup import report_predictions
+from tf_mixup.report import predictions as report_predictions
 
 LOGITS = np.array([[2.0, -1.0, 0.5], [0.0, 3.0, -2.0]], np.float32)
 SOFTMAX = np.array(reference.softmax(LOGITS), np.float32)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tf_mixup import posthoc
-from tf_mixup import report_predictions
-from tf_mixup import report_temperature
+from tf_mixup.report import predictions as report_predictions
+from tf_mixup.report import temperature as report_temperature
 
 
 def calibrated(size=4000, seed=0):

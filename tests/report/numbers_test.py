@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from tf_mixup import calibration
-from tf_mixup import report_numbers
-from tf_mixup.report_findings import Finding
-from tf_mixup.report_measures import Detection
-from tf_mixup.report_measures import Errors
-from tf_mixup.report_temperature import Half
-from tf_mixup.report_temperature import Temperature
+from tf_mixup.report import numbers as report_numbers
+from tf_mixup.report.findings import Finding
+from tf_mixup.report.measures import Detection
+from tf_mixup.report.measures import Errors
+from tf_mixup.report.temperature import Half
+from tf_mixup.report.temperature import Temperature
 from tf_mixup.scores import Interval
 from tf_mixup.scores import NullError
 

@@ -10,8 +10,8 @@ from sklearn import datasets
 
 import tf_mixup
 from tf_mixup import calibration
-from tf_mixup import reporting
 from tf_mixup import scores
+from tf_mixup.report import NOISE
 
 
 def digits():
@@ -96,7 +96,7 @@ class TestNumbers:
     def test_says_what_it_is_of(self, result):
         assert (result.model, result.outputs) == ("digits", "logits")
         assert (result.rows, result.num_classes) == (300, 10)
-        assert set(result.ood) == {reporting.NOISE, "upside down"}
+        assert set(result.ood) == {NOISE, "upside down"}
         assert result.ood["upside down"].rows == 50
         assert set(result.figures) == {
             "reliability",
