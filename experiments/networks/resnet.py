@@ -18,7 +18,9 @@ def build_resnet(
     *,
     blocks: Sequence[int] = (2, 2, 2, 2),
     width: int = 64,
+    stem: int | None = None,
     preactivation: bool = False,
+    final_norm: bool = False,
     image_shape: Sequence[int] | None = None,
     dropout: float = 0.0,
     mean: parts.PixelStatistic = None,
@@ -31,15 +33,17 @@ def build_resnet(
     Stage `s` has `blocks[s]` blocks of `width * 2**s` channels, and each
     stage but the first halves the sides. Its output is the layer named
     `stage1`, `stage2`, ... (where manifold mixup mixes). The pre-activation
-    network has no batch norm after the stem nor before the pooling, as in
-    the mixup paper's code.
+    network has no batch norm after the stem nor, unless `final_norm`, before
+    the pooling, as in the mixup paper's code.
 
     Args:
         input_shape: `(H, W, C)` of the images, or `(D,)` of features.
         num_classes: Number of logits, K.
         blocks: Blocks in each stage.
-        width: Channels of the stem and of the first stage.
+        width: Channels of the first stage.
+        stem: Channels of the stem; `None` for as many as the first stage.
         preactivation: Whether norm and ReLU come before the convolutions.
+        final_norm: Whether norm and ReLU come before the pooling.
         image_shape: `(H, W, C)` into which features are laid; `None` where
             the inputs are images.
         dropout: Rate in `[0, 1)` between the two convolutions of each block,
@@ -63,13 +67,15 @@ def build_resnet(
         CVPR 2016. https://arxiv.org/abs/1512.03385
         He, Zhang, Ren and Sun. Identity Mappings in Deep Residual Networks.
         ECCV 2016. https://arxiv.org/abs/1603.05027
+        Zagoruyko and Komodakis. Wide Residual Networks. BMVC 2016.
+        https://arxiv.org/abs/1605.07146
     """
     layers = parts.Parts(parts.draw_seeds(seed), synchronized)
     block = _preactivation_block if preactivation else _plain_block
     inputs, features = parts.pixel_inputs(
         input_shape, image_shape=image_shape, mean=mean, std=std
     )
-    features = layers.convolution(features, width)
+    features = layers.convolution(features, stem or width)
     if not preactivation:
         features = layers.norm_relu(features)
     for stage, num_blocks in enumerate(blocks):
@@ -82,6 +88,8 @@ def build_resnet(
                 dropout=dropout,
             )
         features = keras.layers.Identity(name=f"stage{stage + 1}")(features)
+    if final_norm:
+        features = layers.norm_relu(features)
     features = keras.layers.GlobalAveragePooling2D()(features)
     return keras.Model(inputs, layers.logits(features, num_classes))
 
@@ -136,6 +144,15 @@ build_preact_resnet18 = functools.partial(
 )
 build_preact_resnet34 = functools.partial(
     build_resnet, blocks=(3, 4, 6, 3), preactivation=True
+)
+# WideResNet-28-10: 28 layers, ten times as wide as its stem.
+build_wide_resnet28_10 = functools.partial(
+    build_resnet,
+    blocks=(4, 4, 4),
+    width=160,
+    stem=16,
+    preactivation=True,
+    final_norm=True,
 )
 # Trains in minutes on a laptop; the tables at --scale=small use it.
 build_resnet_narrow = functools.partial(

@@ -132,6 +132,9 @@ build_resnet101 = functools.partial(
 )
 build_resnext50 = functools.partial(build_resnext, blocks=(3, 4, 6, 3))
 build_resnext101 = functools.partial(build_resnext, blocks=(3, 4, 23, 3))
+build_resnext101_64x4d = functools.partial(
+    build_resnext, blocks=(3, 4, 23, 3), cardinality=64
+)
 # The overlap task's 300 features, as its paper lays them out.
 build_resnext50_features = functools.partial(
     build_resnext50, image_shape=(10, 10, 3), mean=0.0, std=1.0

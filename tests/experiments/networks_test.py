@@ -11,6 +11,7 @@ CIFAR = (32, 32, 3)
 SMALL = (8, 8, 3)
 # Tested in files of their own.
 ELSEWHERE = {
+    "densenet190",
     "mlp",
     "resnet50",
     "resnet101",
@@ -18,6 +19,7 @@ ELSEWHERE = {
     "resnext50",
     "resnext50_features",
     "resnext101",
+    "resnext101_64x4d",
     "text_cnn",
 }
 
@@ -73,6 +75,16 @@ class TestParameters:
         self, build, published
     ):
         assert trainable_parameters(build(CIFAR, 10, seed=0)) == published
+
+    def test_wide_resnet_has_the_published_number(self):
+        # Stem 27*16. With norms before, a block from c to f channels has
+        # 2c + 9cf + 2f + 9ff, and cf for a shortcut where c differs from f:
+        # 16 -> 160 and three more blocks, 160 -> 320 likewise, 320 -> 640;
+        # then a norm of 640 and the logits.
+        model = networks.build_wide_resnet28_10(CIFAR, 10, seed=0)
+        stages = 1_640_672 + 6_968_000 + 27_862_400
+        assert trainable_parameters(model) == 432 + stages + 1_280 + 6_410
+        assert 432 + stages + 1_280 + 6_410 == 36_479_194
 
     def test_sums_in_the_comment_are_the_published_integers(self):
         # kuangliu/pytorch-cifar: ResNet18, PreActResNet18, ResNet34.

@@ -57,7 +57,8 @@ class TestParameters:
         assert trainable_parameters(small()) == expected
 
     # torchvision's resnext50_32x4d, resnet50 and resnet101 for 1,000 classes;
-    # it has no resnext101_32x4d, whose number timm prints.
+    # it has no resnext101_32x4d, whose number timm prints. resnext101_64x4d is
+    # torchvision's again.
     @pytest.mark.parametrize(
         ("name", "published"),
         [
@@ -65,6 +66,9 @@ class TestParameters:
             pytest.param("resnet50", 25_557_032, marks=pytest.mark.slow),
             pytest.param("resnet101", 44_549_160, marks=pytest.mark.slow),
             pytest.param("resnext101", 44_177_704, marks=pytest.mark.slow),
+            pytest.param(
+                "resnext101_64x4d", 83_455_272, marks=pytest.mark.slow
+            ),
         ],
     )
     def test_ten_classes_have_the_published_number_less_logits(
