@@ -52,10 +52,12 @@ class Config:
             at the end; 0 for none.
         epochs: Passes over the training set.
         batch_size: Rows in a step, over all replicas.
-        optimizer: `"sgd"` (Nesterov momentum .9), `"adam"` or `"adadelta"`.
+        optimizer: `"sgd"` (momentum .9), `"adam"` or `"adadelta"`.
+        nesterov: Whether `"sgd"` looks ahead.
         learning_rate: Peak of the schedule.
         schedule: `"steps"`, `"cosine"` or `"constant"`.
         warmup_epochs: Epochs of linear warm-up of the learning rate.
+        warmup_start: Learning rate before the first step of the warm-up.
         milestones: Epochs after which `"steps"` multiplies by `decay`.
         decay: Factor of `"steps"`.
         weight_decay: Coefficient of L2 in the gradient of kernels, as in
@@ -94,9 +96,11 @@ class Config:
     epochs: int = 30
     batch_size: int = 128
     optimizer: str = "sgd"
+    nesterov: bool = True
     learning_rate: float = 0.1
     schedule: str = "steps"
     warmup_epochs: int = 0
+    warmup_start: float = 0.0
     milestones: tuple[int, ...] = ()
     decay: float = 0.1
     weight_decay: float = 5e-4
@@ -120,6 +124,7 @@ class Config:
             "alpha",
             "learning_rate",
             "weight_decay",
+            "warmup_start",
             "decay",
             "entropy_weight",
         ):
@@ -246,6 +251,7 @@ _CIFAR = {
     "epochs": 200,
     "milestones": (100, 150),
     "weight_decay": 1e-4,
+    "nesterov": False,
     "alpha": 1.0,
     "augmentation": "standard",
     "num_validation": 5000,

@@ -10,7 +10,7 @@ from experiments import config as config_lib
 
 @keras.saving.register_keras_serializable("tf_mixup_experiments")
 class SGDWithL2(keras.optimizers.SGD):
-    """SGD with Nesterov momentum and L2 as PyTorch does it.
+    """SGD with momentum and L2 as PyTorch does it.
 
     The papers' weight decay is `gradient + l2 * weight`, so momentum
     multiplies it by up to ten. Keras' own `weight_decay` is added after
@@ -67,29 +67,33 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
     Args:
         after: Schedule of the steps after the warm-up, counted from 0.
         steps: Steps of the warm-up, at least 1; the first already learns.
+        start: Learning rate that it rises from.
     """
 
-    def __init__(self, after: Any, steps: int) -> None:
+    def __init__(self, after: Any, steps: int, start: float = 0.0) -> None:
         self.after = after
         self.steps = steps
+        self.start = start
 
     def __call__(self, step: Any) -> Any:
         """Returns the learning rate of a step, counted from 0."""
         step = ops.cast(step, "float32")
-        rising = self.after(0) * (step + 1) / self.steps
+        rise = self.after(0) - self.start
+        rising = self.start + rise * (step + 1) / self.steps
         following = self.after(ops.maximum(step - self.steps, 0))
         return ops.where(step < self.steps, rising, following)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that rebuild this schedule."""
         after = keras.saving.serialize_keras_object(self.after)
-        return {"after": after, "steps": self.steps}
+        return {"after": after, "steps": self.steps, "start": self.start}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "WarmUp":
         """Rebuilds the schedule."""
         after = keras.saving.deserialize_keras_object(config["after"])
-        return cls(after, config["steps"])
+        # Older files have no start.
+        return cls(after, config["steps"], config.get("start", 0.0))
 
 
 def build_schedule(config: config_lib.Config, steps_per_epoch: int) -> Any:
@@ -123,7 +127,7 @@ def build_schedule(config: config_lib.Config, steps_per_epoch: int) -> Any:
         after = keras.optimizers.schedules.PiecewiseConstantDecay(
             boundaries or [total], values if boundaries else values * 2
         )
-    return WarmUp(after, warmup) if warmup else after
+    return WarmUp(after, warmup, config.warmup_start) if warmup else after
 
 
 def build_optimizer(
@@ -132,7 +136,9 @@ def build_optimizer(
     """Returns the optimizer of a run; see `Config`."""
     schedule = build_schedule(config, steps_per_epoch)
     if config.optimizer == "sgd":
-        return SGDWithL2(schedule, l2=config.weight_decay)
+        return SGDWithL2(
+            schedule, l2=config.weight_decay, nesterov=config.nesterov
+        )
     decay = config.weight_decay or None
     if config.optimizer == "adam":
         optimizer = keras.optimizers.Adam(schedule, weight_decay=decay)

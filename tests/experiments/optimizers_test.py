@@ -130,6 +130,14 @@ class TestBuildSchedule:
         expected = [*np.arange(1, 11) / 20, *[0.5] * 10, *[0.05] * 20]
         np.testing.assert_allclose(found, expected, rtol=1e-6)
 
+    def test_warm_up_from_a_start_by_hand(self):
+        found = rates(
+            learning_rate=0.4, warmup_start=0.1, epochs=2, warmup_epochs=1
+        )
+        # From .1 ten steps of .03 to .4, as for ImageNet.
+        expected = [*(0.1 + 0.03 * np.arange(1, 11)), *[0.4] * 10]
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
     def test_cosine_by_hand(self):
         found = rates(schedule="cosine", learning_rate=0.4, epochs=2)
         expected = 0.2 * (1 + np.cos(np.pi * np.arange(20) / 20))
@@ -153,7 +161,9 @@ class TestBuildSchedule:
         np.testing.assert_allclose(found, 0.1, rtol=1e-6)
 
     def test_warm_up_config_round_trip(self):
-        config = config_lib.Config(warmup_epochs=2, schedule="cosine")
+        config = config_lib.Config(
+            warmup_epochs=2, warmup_start=0.05, schedule="cosine"
+        )
         schedule = optimizers.build_schedule(config, 5)
         copy = keras.saving.deserialize_keras_object(
             keras.saving.serialize_keras_object(schedule)
@@ -170,6 +180,10 @@ class TestBuildOptimizer:
         assert isinstance(optimizer, optimizers.SGDWithL2)
         assert (optimizer.l2, optimizer.nesterov) == (0.02, True)
         assert optimizer.weight_decay is None
+
+    def test_sgd_without_a_look_ahead(self):
+        config = config_lib.Config(nesterov=False)
+        assert not optimizers.build_optimizer(config, 5).nesterov
 
     @pytest.mark.parametrize("name", ["adam", "adadelta"])
     def test_others_decay_kernels_only(self, name):
