@@ -1,5 +1,7 @@
 """From predictions to the numbers that tables are made of."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from experiments.outputs import OOD
@@ -99,6 +101,47 @@ def measure(
             "signed_gap": float(calibration.signed_gap(bins)),
         }
     return {prefix + name: value for name, value in results.items()}
+
+
+def measure_training(
+    labels: np.ndarray, classes: np.ndarray, corrupted: np.ndarray
+) -> dict[str, float]:
+    """Measures how much of its training set a network knows by heart.
+
+    Args:
+        labels: That it was trained on, `(N,)`.
+        classes: That it predicts for the unmixed rows, `(N,)`.
+        corrupted: Bool `(N,)`: which labels were redrawn.
+
+    Returns:
+        results: `train_accuracy`, and where labels were redrawn
+            `train_real_accuracy` of the others and `train_corrupted_accuracy`
+            of these, all against the labels it was trained on.
+    """
+    right = classes == labels
+    results = {"train_accuracy": float(right.mean())}
+    if corrupted.any() and not corrupted.all():
+        results["train_real_accuracy"] = float(right[~corrupted].mean())
+        results["train_corrupted_accuracy"] = float(right[corrupted].mean())
+    return results
+
+
+def measure_best(accuracies: Sequence[float]) -> dict[str, float]:
+    """Measures how much was lost by training to the end.
+
+    Args:
+        accuracies: On the validation set, one for each epoch.
+
+    Returns:
+        results: `validation_best_accuracy`, of the best epoch, and
+            `validation_gain_of_best`, over the last epoch. The best of many
+            is a little too good; the paper took it on the test set.
+    """
+    best = max(accuracies)
+    return {
+        "validation_best_accuracy": best,
+        "validation_gain_of_best": best - accuracies[-1],
+    }
 
 
 def measure_ood(

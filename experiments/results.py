@@ -46,6 +46,9 @@ SUMMARY_CLAIMS = ("Mixup lowers ECE", "Mixup lowers ECE on text")
 COLUMNS = {
     "accuracy": "test_accuracy",
     "train accuracy": "train_accuracy",
+    "of true labels": "train_real_accuracy",
+    "of corrupted labels": "train_corrupted_accuracy",
+    "best epoch's lead": "validation_gain_of_best",
     "ECE, 15 bins": "test_ece",
     "null ECE": "test_null_ece",
     "ECE, 100 bins": "test_ece_100",

@@ -103,6 +103,7 @@ def run(
         splits = load_splits(config, sources)
         model, history = train(config, splits, workdir, sources)
         results = evaluate(config, model, splits, workdir, sources)
+        results |= evaluation.measure_best(history["val_accuracy"])
     finally:
         keras.config.set_dtype_policy(previous_policy)
     record = {
@@ -440,9 +441,9 @@ def evaluate(
     """Measures the trained network; saves it, its predictions and figures.
 
     Returns:
-        results: Numbers on `validation_`, `test_` and `train_` (the accuracy
-            on unmixed training images, against the labels it was trained on),
-            and for each out-of-distribution set.
+        results: Numbers on `validation_`, `test_` and `train_`
+            (`evaluation.measure_training`), and for each out-of-distribution
+            set.
     """
     sets = {"validation": splits.validation.inputs, "test": splits.test.inputs}
     sets |= {
@@ -462,8 +463,11 @@ def evaluate(
 
     outputs = collect(lambda inputs: predict_logits(network, inputs))
     results = evaluation.measure_outputs(outputs)
-    classes = predict_logits(network, splits.train.inputs).argmax(-1)
-    results["train_accuracy"] = float((classes == splits.train.labels).mean())
+    results |= evaluation.measure_training(
+        splits.train.labels,
+        predict_logits(network, splits.train.inputs).argmax(-1),
+        splits.corrupted,
+    )
     outputs_lib.write(outputs, workdir / PREDICTIONS)
     if config.mc_passes:
         dropout = posthoc.MonteCarloDropout(

@@ -48,6 +48,36 @@ class TestMeasure:
         assert all(isinstance(value, float) for value in results.values())
 
 
+class TestMeasureTraining:
+    def test_by_hand(self):
+        labels, classes = np.array([0, 1, 2, 0, 1]), np.array([0, 1, 0, 0, 2])
+        corrupted = np.array([False, False, True, True, False])
+        results = evaluation.measure_training(labels, classes, corrupted)
+        # Right are rows 0, 1 and 3; of the redrawn 2 and 3, one.
+        assert results == {
+            "train_accuracy": pytest.approx(3 / 5),
+            "train_real_accuracy": pytest.approx(2 / 3),
+            "train_corrupted_accuracy": pytest.approx(1 / 2),
+        }
+
+    @pytest.mark.parametrize("all_of_them", [False, True])
+    def test_tells_no_kinds_apart_where_there_is_one(self, all_of_them):
+        corrupted = np.full(2, all_of_them)
+        results = evaluation.measure_training(LABELS[:2], [0, 0], corrupted)
+        assert results == {"train_accuracy": 0.5}
+
+
+class TestMeasureBest:
+    def test_by_hand(self):
+        results = evaluation.measure_best([0.2, 0.75, 0.5])
+        assert results["validation_best_accuracy"] == 0.75
+        assert results["validation_gain_of_best"] == pytest.approx(0.25)
+
+    def test_nothing_is_lost_where_the_last_is_best(self):
+        results = evaluation.measure_best([0.2, 0.5])
+        assert results["validation_gain_of_best"] == 0
+
+
 class TestMeasureOod:
     def test_by_hand(self):
         inside, outside = np.array([0.9, 0.8]), np.array([0.5, 0.85])

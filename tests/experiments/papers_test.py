@@ -14,9 +14,14 @@ from experiments import training
 from experiments.papers import TABLES
 from tf_mixup import layers
 
-# A dense network of each kind of run; residual ones of 50 layers and more are
+# A dense network of each kind of run; deep and wide ones are
 # slow on a CPU and have a test of their own.
-SLOW_NETWORKS = ("resnext50", "resnext50_features")
+SLOW_NETWORKS = (
+    "densenet190",
+    "resnext50",
+    "resnext50_features",
+    "wide_resnet28_10",
+)
 
 
 def distinct_runs(scale):
