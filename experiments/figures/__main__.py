@@ -1,14 +1,16 @@
-r"""Draws the figures of the calibration paper from the runs of its tables.
+r"""Draws the papers' figures from the runs of their tables.
 
 Command:
     python -m experiments.figures --workdir=runs --output=figures
     python -m experiments.figures --table=image_calibration --output=figures
 
 Each table, data set and network gets its PNG files, and TensorBoard the same
-images in `logs`. What has no runs yet is left out, and named.
+images in `logs`. What has no runs yet is left out, and named. Figures of
+overlapping classes are made of the ledger, which has the scaled predictions.
 """
 
 import pathlib
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 from absl import flags
@@ -23,11 +25,15 @@ from experiments import training
 from experiments.figures import calibration
 from experiments.figures import epochs
 from experiments.figures import ood
+from experiments.figures import overlaps
 from experiments.figures.methods import Setting
 from experiments.papers import tables
 from tf_mixup import checks
 from tf_mixup import plots
 from tf_mixup import summaries
+
+if TYPE_CHECKING:
+    import matplotlib.figure
 
 # What is drawn of each table.
 DRAWN = {
@@ -36,6 +42,7 @@ DRAWN = {
     "longer_training": epochs.draw,
     "text": calibration.draw,
 }
+OF_LEDGER = ("gaussian_overlap", "image_overlap")
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", "runs", "Folder of the runs.", allow_override=True
@@ -46,7 +53,7 @@ _OUTPUT = flags.DEFINE_string(
 _TABLE = flags.DEFINE_enum(
     "table",
     None,
-    list(DRAWN),
+    [*DRAWN, *OF_LEDGER],
     "One table; all of them by default.",
     allow_override=True,
 )
@@ -103,22 +110,45 @@ def draw(table: str, setting: Setting, output: pathlib.Path) -> None:
     """
     folder = setting.title.replace(", ", "-").replace(":", "_")
     for figure_name, figure in DRAWN[table](setting):
-        name = f"{table}/{folder}/{figure_name}"
-        plots.save_figure(figure, output / f"{name}.png")
-        summaries.write_figure(name, figure, step=0)
-        logging.info("Drew %s", output / f"{name}.png")
+        _write(f"{table}/{folder}/{figure_name}", figure, output)
 
 
-def main() -> None:
-    """Draws what the flags name."""
-    workdir = pathlib.Path(_WORKDIR.value)
+def draw_overlaps(table: str, output: pathlib.Path) -> None:
+    """Draws a table of overlapping classes from the ledger.
+
+    Args:
+        table: Its name.
+        output: Gets `TABLE/KIND-NETWORK.png`.
+    """
+    lines = ledger.read_all(ledger.FOLDER).get(table, [])
+    if not lines:
+        logging.info("Skipped %s: the ledger has no run of it.", table)
+    for name, figure in overlaps.draw(lines):
+        _write(f"{table}/{name}", figure, output)
+
+
+def _write(
+    name: str, figure: "matplotlib.figure.Figure", output: pathlib.Path
+) -> None:
+    plots.save_figure(figure, output / f"{name}.png")
+    summaries.write_figure(name, figure, step=0)
+    logging.info("Drew %s", output / f"{name}.png")
+
+
+def draw_runs(
+    chosen: list[str], workdir: pathlib.Path, output: pathlib.Path
+) -> None:
+    """Draws the tables whose figures are made of runs.
+
+    Raises:
+        ValueError: If there is no complete run of any of them.
+    """
     sources = None
     if _DATA_DIR.value is not None:
         sources = training.Sources(data_dir=_DATA_DIR.value)
     runs = records.read_runs(workdir)
     for sentence in runs.damaged:
         logging.warning("%s", sentence)
-    chosen = [_TABLE.value] if _TABLE.value else list(DRAWN)
     found = {
         table: find_settings(table, _SCALE.value, runs, workdir, sources)
         for table in chosen
@@ -126,16 +156,27 @@ def main() -> None:
     if not any(found.values()):
         raise checks.refusal(
             "Figures are drawn of complete runs",
-            f"--workdir={workdir} without any of {', '.join(chosen)}",
+            f"--workdir={workdir} without any of {', '.join(found)}",
             f"Run `python -m experiments.sweep --table={chosen[0]}` first",
         )
+    for table, settings in found.items():
+        if not settings:
+            logging.info("Skipped %s: it has no complete run yet.", table)
+        for setting in settings:
+            draw(table, setting, output)
+
+
+def main() -> None:
+    """Draws what the flags name."""
     output = pathlib.Path(_OUTPUT.value)
+    chosen = [_TABLE.value] if _TABLE.value else [*OF_LEDGER, *DRAWN]
     with tf.summary.create_file_writer(str(output / "logs")).as_default():
-        for table, settings in found.items():
-            if not settings:
-                logging.info("Skipped %s: it has no complete run yet.", table)
-            for setting in settings:
-                draw(table, setting, output)
+        for table in OF_LEDGER:
+            if table in chosen:
+                draw_overlaps(table, output)
+        of_runs = [table for table in chosen if table in DRAWN]
+        if of_runs:
+            draw_runs(of_runs, pathlib.Path(_WORKDIR.value), output)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from experiments.claims import Direction
 PAPER = "2306.00740"
 NO_MIXUP = {"method": "erm"}
 MIXUP = Arm("mixup", {"method": "mixup", "points": 2, "alpha": 1.0})
+PLAIN = Arm("no mixup", NO_MIXUP)
+TWO = Arm("2-Mixup", {"method": "mixup", "points": 3})
 FOUR = Arm("4-Mixup", {"method": "mixup", "points": 5})
 SCALED = Arm("no mixup, temperature scaling", NO_MIXUP, "temperature")
 SCALED_NOISY = Arm(
