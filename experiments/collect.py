@@ -5,9 +5,10 @@ Command:
     python -m experiments.results
 
 Measures each complete run also after temperature, vector and isotonic
-scaling, with MC dropout, as an ensemble over seeds, and mixup with test-time
-rescaling. A run that is not in the folder keeps the lines that the ledger has
-of it, in whichever table, so that tables may grow over several machines.
+scaling, with MC dropout, as an ensemble over seeds, mixup with test-time
+rescaling, and the runs of the table `adversarial` under attacks. A run that
+is not in the folder keeps the lines that the ledger has of it, in whichever
+table, so that tables may grow over several machines.
 """
 
 import dataclasses
@@ -19,6 +20,7 @@ from collections.abc import Sequence
 from absl import flags
 from absl import logging
 
+from experiments import adversarial
 from experiments import afterwards
 from experiments import config as config_lib
 from experiments import entry
@@ -47,6 +49,7 @@ _OUTPUT = flags.DEFINE_string(
 )
 # Tables whose networks are also averaged over seeds, and rescaled.
 WITH_NETWORKS = ("out_of_distribution", "further_methods")
+ATTACKED = "adversarial"
 
 
 def collect(
@@ -79,6 +82,9 @@ def collect(
             lines += _recall(config, table, known)
     if table in WITH_NETWORKS:
         lines += _with_networks(complete, sources)
+    if table == ATTACKED:
+        for config, results in adversarial.measure(complete, sources):
+            lines.append(ledger.Line(config, "attacked", results))
     found = len({line.config for line in lines})
     logging.info(
         "%s: %d runs here, %d in the ledger, %d missing.",

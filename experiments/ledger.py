@@ -171,6 +171,7 @@ AFTER = {
     "dropout": "MC dropout",
     "rescaling": "rescaled inputs",
     "ensemble": "ensemble",
+    "attacked": "attacked",
 }
 
 

@@ -78,6 +78,18 @@ OOD_COLUMNS = {
     "other set: AUPR": "other_aupr",
     "other set: FPR95": "other_fpr95",
 }
+# Errors under attacks, of the table `adversarial`; in percent.
+ATTACK_COLUMNS = {
+    f"{title}: top-{top}": result + ("" if top == 1 else "_top5")
+    for top in (1, 5)
+    for title, result in {
+        "clean": "clean_error",
+        "white FGSM": "fgsm_white_error",
+        "white I-FGSM": "ifgsm_white_error",
+        "black FGSM": "fgsm_black_error",
+        "black I-FGSM": "ifgsm_black_error",
+    }.items()
+}
 PLAIN_UNIT = ("nll", "kl", "temperature", "brier")
 INTRODUCTION = """\
 # Results
@@ -128,6 +140,7 @@ def render(tables: Mapping[str, Sequence[ledger.Line]]) -> str:
             trained = [each for each in group if each.after not in SCALERS[1:]]
             parts += render_table(trained, COLUMNS)
             parts += render_scaled(group)
+            parts += render_table(group, ATTACK_COLUMNS)
             if any(line.config.ood for line in group):
                 shown = [
                     each for each in group if each.after not in SCALERS[2:]

@@ -43,6 +43,8 @@ class TestNames:
             "CutMix",
             "MixUp",
             "mix",
+            "attacks.fgsm",
+            "attacks.iterative_fgsm",
             "calibration.bin_predictions",
             "calibration.expected_calibration_error",
             "calibration.overconfidence_error",

@@ -318,3 +318,45 @@ def sentence_logits(vectors, filters, kernel, bias):
             ]
             largest.append(max(0.0, *answers))
     return np.array(largest) @ np.asarray(kernel, np.float64) + bias
+
+
+def attack_linear(
+    inputs, targets, kernel, bias, epsilon, steps=1, low=-1e9, high=1e9
+):
+    """I-FGSM on softmax(x W + b): steps along sign(sum_k W (p - t))."""
+    moved = [[float(value) for value in row] for row in inputs]
+    for row, start, target in zip(moved, inputs, targets, strict=True):
+        for _ in range(steps):
+            gradient = linear_gradient(row, target, kernel, bias)
+            for i, slope in enumerate(gradient):
+                value = row[i] + epsilon / steps * float(np.sign(slope))
+                value = min(max(value, start[i] - epsilon), start[i] + epsilon)
+                row[i] = min(max(value, low), high)
+    return np.array(moved)
+
+
+def linear_gradient(row, target, kernel, bias):
+    """Cross-entropy of softmax(x W + b): sum over k of W_ik (p_k - t_k).
+
+    With p_k - t_k = sum over j of (p_k t_j - t_k p_j), which does not round.
+    """
+    logits = [
+        math.fsum(float(x) * float(w) for x, w in zip(row, column, strict=True))
+        + float(offset)
+        for column, offset in zip(np.transpose(kernel), bias, strict=True)
+    ]
+    powers = [math.exp(logit - max(logits)) for logit in logits]
+    chances = [power / math.fsum(powers) for power in powers]
+    classes = range(len(chances))
+    slopes = [
+        math.fsum(
+            chances[k] * float(target[j]) - float(target[k]) * chances[j]
+            for j in classes
+            if j != k
+        )
+        for k in classes
+    ]
+    return [
+        math.fsum(float(kernel[i][k]) * slopes[k] for k in classes)
+        for i in range(len(row))
+    ]

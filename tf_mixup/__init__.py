@@ -1,5 +1,6 @@
 """Mixup training and calibrated predictive uncertainty for Keras."""
 
+from tf_mixup import attacks as attacks
 from tf_mixup import calibration as calibration
 from tf_mixup import callbacks as callbacks
 from tf_mixup import layers as layers

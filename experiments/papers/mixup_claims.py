@@ -1,7 +1,7 @@
 """What mixup: Beyond Empirical Risk Minimization (1710.09412) says.
 
 The least effects that matter: half a point of accuracy on clean labels, one
-on corrupted ones, and ten points of what is known by heart.
+on corrupted ones and under attacks, ten of what is known by heart.
 """
 
 import functools
@@ -16,6 +16,8 @@ DROPOUT = Arm("dropout", {"method": "erm", "dropout": 0.5})
 # The alpha that the paper's table 2 likes best among those of both scales.
 STRONG = Arm("mixup, alpha 8", {"method": "mixup", "alpha": 8.0})
 STRONG_ALONE = Arm(STRONG.name, {**STRONG.fields, "dropout": None})
+NO_MIXUP_ATTACKED = Arm("no mixup, attacked", {"method": "erm"}, "attacked")
+MIXUP_ATTACKED = Arm("mixup, attacked", {"method": "mixup"}, "attacked")
 
 _corrupt = functools.partial(
     Claim,
@@ -25,6 +27,16 @@ _corrupt = functools.partial(
     least=0.01,
     source=f"{PAPER}, table 2",
 )
+_attacked = functools.partial(
+    Claim,
+    table="adversarial",
+    arm=MIXUP_ATTACKED,
+    direction=Direction.LOWER,
+    baseline=NO_MIXUP_ATTACKED,
+    least=0.01,
+    source=f"{PAPER}, table 3",
+)
+_IMAGENET = "ImageNet, ResNet-101"
 
 CLAIMS = (
     Claim(
@@ -69,5 +81,26 @@ CLAIMS = (
         baseline=None,
         direction=Direction.HIGHER,
         printed="test error 18.8 at best, 44.6 % at the end, at 50 %",
+    ),
+    _attacked(
+        says="White-box FGSM: mixup's error is below no mixup's",
+        result="fgsm_white_error",
+        printed=f"{_IMAGENET}: 90.7 -> 75.2 %",
+    ),
+    _attacked(
+        says="White-box I-FGSM: mixup's error is not below no mixup's",
+        result="ifgsm_white_error",
+        direction=Direction.NOT_LOWER,
+        printed=f"{_IMAGENET}: 99.9 -> 99.6 %",
+    ),
+    _attacked(
+        says="Black-box FGSM: mixup's error is below no mixup's",
+        result="fgsm_black_error",
+        printed=f"{_IMAGENET}: 57.0 -> 46.0 %",
+    ),
+    _attacked(
+        says="Black-box I-FGSM: mixup's error is below no mixup's",
+        result="ifgsm_black_error",
+        printed=f"{_IMAGENET}: 57.3 -> 40.9 %",
     ),
 )

@@ -56,7 +56,7 @@ class TestTables:
     def test_small_tables_share_runs(self):
         # So that a sweep of the second finds what the first has done.
         images = TABLES["image_calibration"].configs("small", 1)
-        for name in ("out_of_distribution", "image_overlap"):
+        for name in ("out_of_distribution", "image_overlap", "adversarial"):
             assert set(images) & set(TABLES[name].configs("small", 1))
 
     def test_an_image_table_has_at_most_8_arms(self):
