@@ -6,13 +6,15 @@ Command:
 
 Measures each complete run also after temperature, vector and isotonic
 scaling, with MC dropout, as an ensemble over seeds, mixup with test-time
-rescaling, and the runs of the table `adversarial` under attacks. A run that
-is not in the folder keeps the lines that the ledger has of it, in whichever
-table, so that tables may grow over several machines.
+rescaling; the runs of the table `adversarial` under attacks, and those of
+`cifar` between their training points. A run that is not in the folder keeps
+the lines that the ledger has of it, in whichever table, so that tables may
+grow over several machines.
 """
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -22,6 +24,7 @@ from absl import logging
 
 from experiments import adversarial
 from experiments import afterwards
+from experiments import between_points
 from experiments import config as config_lib
 from experiments import entry
 from experiments import evaluation
@@ -49,7 +52,11 @@ _OUTPUT = flags.DEFINE_string(
 )
 # Tables whose networks are also averaged over seeds, and rescaled.
 WITH_NETWORKS = ("out_of_distribution", "further_methods")
-ATTACKED = "adversarial"
+# Table -> what else its networks are measured for, and by what.
+MEASURES: dict[str, tuple[str, Callable[..., Iterator]]] = {
+    "adversarial": ("attacked", adversarial.measure),
+    "cifar": ("between", between_points.measure),
+}
 
 
 def collect(
@@ -82,9 +89,10 @@ def collect(
             lines += _recall(config, table, known)
     if table in WITH_NETWORKS:
         lines += _with_networks(complete, sources)
-    if table == ATTACKED:
-        for config, results in adversarial.measure(complete, sources):
-            lines.append(ledger.Line(config, "attacked", results))
+    if table in MEASURES:
+        after, measure = MEASURES[table]
+        for config, results in measure(complete, sources):
+            lines.append(ledger.Line(config, after, results))
     found = len({line.config for line in lines})
     logging.info(
         "%s: %d runs here, %d in the ledger, %d missing.",

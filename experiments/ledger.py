@@ -172,6 +172,7 @@ AFTER = {
     "rescaling": "rescaled inputs",
     "ensemble": "ensemble",
     "attacked": "attacked",
+    "between": "between training points",
 }
 
 

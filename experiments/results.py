@@ -90,7 +90,13 @@ ATTACK_COLUMNS = {
         "black I-FGSM": "ifgsm_black_error",
     }.items()
 }
-PLAIN_UNIT = ("nll", "kl", "temperature", "brier")
+# Between training images; slopes are lengths of gradients.
+BETWEEN_COLUMNS = {
+    f"{title} at {lam}": f"between_{lam}_{result}"
+    for title, result in {"misses": "miss", "slope": "slope"}.items()
+    for lam in ("0.00", "0.25", "0.50")
+}
+PLAIN_UNIT = ("slope", "nll", "kl", "temperature", "brier")
 INTRODUCTION = """\
 # Results
 
@@ -141,6 +147,7 @@ def render(tables: Mapping[str, Sequence[ledger.Line]]) -> str:
             parts += render_table(trained, COLUMNS)
             parts += render_scaled(group)
             parts += render_table(group, ATTACK_COLUMNS)
+            parts += render_table(group, BETWEEN_COLUMNS)
             if any(line.config.ood for line in group):
                 shown = [
                     each for each in group if each.after not in SCALERS[2:]

@@ -5,8 +5,8 @@ Command:
     python -m experiments.figures --table=image_calibration --output=figures
 
 Each table, data set and network gets its PNG files, and TensorBoard the same
-images in `logs`. What has no runs yet is left out, and named. Figures of
-overlapping classes are made of the ledger, which has the scaled predictions.
+images in `logs`. What has no runs yet is left out, and named. Figures of what
+is measured when runs are collected are made of the ledger.
 """
 
 import pathlib
@@ -22,6 +22,7 @@ from experiments import ledger
 from experiments import papers
 from experiments import records
 from experiments import training
+from experiments.figures import between
 from experiments.figures import calibration
 from experiments.figures import epochs
 from experiments.figures import ood
@@ -42,7 +43,11 @@ DRAWN = {
     "longer_training": epochs.draw,
     "text": calibration.draw,
 }
-OF_LEDGER = ("gaussian_overlap", "image_overlap")
+OF_LEDGER = {
+    "gaussian_overlap": overlaps.draw,
+    "image_overlap": overlaps.draw,
+    "cifar": between.draw,
+}
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", "runs", "Folder of the runs.", allow_override=True
@@ -113,17 +118,17 @@ def draw(table: str, setting: Setting, output: pathlib.Path) -> None:
         _write(f"{table}/{folder}/{figure_name}", figure, output)
 
 
-def draw_overlaps(table: str, output: pathlib.Path) -> None:
-    """Draws a table of overlapping classes from the ledger.
+def draw_ledger(table: str, output: pathlib.Path) -> None:
+    """Draws a table from the ledger.
 
     Args:
         table: Its name.
-        output: Gets `TABLE/KIND-NETWORK.png`.
+        output: Gets `TABLE/*.png`.
     """
     lines = ledger.read_all(ledger.FOLDER).get(table, [])
     if not lines:
         logging.info("Skipped %s: the ledger has no run of it.", table)
-    for name, figure in overlaps.draw(lines):
+    for name, figure in OF_LEDGER[table](lines):
         _write(f"{table}/{name}", figure, output)
 
 
@@ -173,7 +178,7 @@ def main() -> None:
     with tf.summary.create_file_writer(str(output / "logs")).as_default():
         for table in OF_LEDGER:
             if table in chosen:
-                draw_overlaps(table, output)
+                draw_ledger(table, output)
         of_runs = [table for table in chosen if table in DRAWN]
         if of_runs:
             draw_runs(of_runs, pathlib.Path(_WORKDIR.value), output)

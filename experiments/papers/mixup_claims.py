@@ -18,6 +18,8 @@ STRONG = Arm("mixup, alpha 8", {"method": "mixup", "alpha": 8.0})
 STRONG_ALONE = Arm(STRONG.name, {**STRONG.fields, "dropout": None})
 NO_MIXUP_ATTACKED = Arm("no mixup, attacked", {"method": "erm"}, "attacked")
 MIXUP_ATTACKED = Arm("mixup, attacked", {"method": "mixup"}, "attacked")
+NO_MIXUP_BETWEEN = Arm("no mixup", {"method": "erm"}, "between")
+MIXUP_BETWEEN = Arm("mixup, alpha 1", {"method": "mixup"}, "between")
 
 _corrupt = functools.partial(
     Claim,
@@ -35,6 +37,14 @@ _attacked = functools.partial(
     baseline=NO_MIXUP_ATTACKED,
     least=0.01,
     source=f"{PAPER}, table 3",
+)
+_between = functools.partial(
+    Claim,
+    table="cifar",
+    arm=MIXUP_BETWEEN,
+    direction=Direction.LOWER,
+    baseline=NO_MIXUP_BETWEEN,
+    source=f"{PAPER}, figure 2",
 )
 _IMAGENET = "ImageNet, ResNet-101"
 
@@ -102,5 +112,18 @@ CLAIMS = (
         says="Black-box I-FGSM: mixup's error is below no mixup's",
         result="ifgsm_black_error",
         printed=f"{_IMAGENET}: 57.3 -> 40.9 %",
+    ),
+    _between(
+        says="Halfway between training images mixup predicts a class of"
+        " neither less often",
+        result="between_0.50_miss",
+        least=0.01,
+        printed="CIFAR-10: 16.5 -> 6.0 %",
+    ),
+    _between(
+        says="Halfway between training images mixup's loss is less steep",
+        result="between_0.50_slope",
+        least=0.01,
+        printed="CIFAR-10: .177 -> .038",
     ),
 )

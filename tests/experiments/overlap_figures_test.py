@@ -102,8 +102,8 @@ class TestProgram:
     def test_draws_the_ledger(self, images, tmp_path, monkeypatch):
         ledger.write(images, tmp_path / "image_overlap.jsonl")
         monkeypatch.setattr(ledger, "FOLDER", tmp_path)
-        figures.draw_overlaps("image_overlap", tmp_path)
-        figures.draw_overlaps("gaussian_overlap", tmp_path)
+        figures.draw_ledger("image_overlap", tmp_path)
+        figures.draw_ledger("gaussian_overlap", tmp_path)
         assert [path.name for path in tmp_path.rglob("*.png")] == [
             "cifar10-resnet_narrow.png"
         ]

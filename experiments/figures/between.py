@@ -1,0 +1,128 @@
+"""Figure 2 of mixup (1710.09412): networks between two training images.
+
+Made of the ledger, not of runs: networks are measured when they are collected.
+"""
+
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
+
+from experiments import between_points
+from experiments import ledger
+from experiments.ledger import Line
+from experiments.papers import mixup_claims as arms
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import matplotlib.figure
+
+STYLES: tuple[tuple[arms.Arm, str], ...] = (
+    (arms.NO_MIXUP_BETWEEN, "#4477aa"),
+    (arms.MIXUP_BETWEEN, "#ee7733"),
+)
+PANELS = {"miss": "class of neither (%)", "slope": "length of the gradient"}
+# The paper's figure 2a, in percent, digitised; its network is not named and
+# the unit of its gradients is another.
+PRINTED: Mapping[str, Sequence[float]] = {
+    arms.NO_MIXUP_BETWEEN.name: (
+        *(1.27, 1.20, 1.60, 2.24, 3.55, 5.58),
+        *(8.27, 11.26, 14.22, 15.79, 16.52),
+    ),
+    arms.MIXUP_BETWEEN.name: (
+        *(0.71, 0.73, 0.92, 1.23, 1.82, 2.68),
+        *(3.66, 4.57, 5.30, 5.94, 6.04),
+    ),
+}
+
+
+def draw(
+    lines: Sequence[Line],
+) -> Iterator[tuple[str, "matplotlib.figure.Figure"]]:
+    """Draws misses and slopes on the way, a figure for each setting.
+
+    Args:
+        lines: Of the ledger; all of one table.
+
+    Yields:
+        figure: Its name and the figure; none where nothing was measured.
+    """
+    for group in ledger.by_setting(lines).values():
+        if any(line.after == "between" for line in group):
+            config = group[0].config
+            name = f"{config.dataset}-{config.network}"
+            yield f"{name}-between", draw_between(group, name)
+
+
+def draw_between(
+    lines: Sequence[Line], title: str
+) -> "matplotlib.figure.Figure":
+    """Draws one setting: means, and bands of one deviation over seeds.
+
+    Args:
+        lines: Of one setting.
+        title: Names it.
+
+    Returns:
+        figure: Misses beside slopes.
+    """
+    import matplotlib.figure
+
+    figure = matplotlib.figure.Figure(
+        figsize=(7.2, 3.8), dpi=120, layout="constrained"
+    )
+    row = figure.subplots(1, 2)
+    for axes, (result, label) in zip(row, PANELS.items(), strict=True):
+        for arm, color in STYLES:
+            runs = list(ledger.select(lines, arm).values())
+            if runs:
+                _draw_band(axes, runs, result, label=arm.name, color=color)
+        axes.set(xlabel="lam", ylabel=label, xlim=(0, 0.5))
+        axes.set_ylim(bottom=0)
+        axes.grid(color="#dddddd", linewidth=0.6)
+    for arm, color in STYLES:
+        options: dict[str, Any] = {"color": color, "linestyle": ":"}
+        row[0].plot(
+            between_points.LAMS,
+            PRINTED[arm.name],
+            label=f"{arm.name}, in the paper",
+            **options,
+        )
+    figure.legend(
+        *row[0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=2,
+        fontsize="small",
+    )
+    figure.suptitle(f"{title}, between its training images", fontsize="medium")
+    return figure
+
+
+def _draw_band(
+    axes: "matplotlib.axes.Axes",
+    runs: Sequence[Line],
+    result: str,
+    **options: Any,
+) -> None:
+    values = np.array(
+        [
+            [run.value(f"between_{lam:.2f}_{result}") for run in runs]
+            for lam in between_points.LAMS
+        ]
+    )
+    values *= 100 if PANELS[result].endswith("(%)") else 1
+    mean = values.mean(axis=1)
+    axes.plot(between_points.LAMS, mean, **options)
+    if len(runs) > 1:
+        spread = values.std(axis=1, ddof=1)
+        axes.fill_between(
+            between_points.LAMS,
+            mean - spread,
+            mean + spread,
+            color=options["color"],
+            alpha=0.2,
+            linewidth=0,
+        )
