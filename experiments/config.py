@@ -30,7 +30,8 @@ class Config:
     """Everything that decides the result of a run.
 
     Attributes:
-        dataset: Name of a data set, `folder:PATH`, or `gaussians:MU`.
+        dataset: Name of a data set, e.g. `uci:iris`, `folder:PATH`, or
+            `gaussians:MU`.
         network: Name of a network.
         width: Channels of the network's first layers; None for its default.
         dropout: Rate of dropout; None for the network's default.
@@ -274,6 +275,18 @@ _SENTENCES = {
     "weight_decay": 0.0,
     "mix_layers": ("embedding",),
 }
+# The mixup paper's tables. It tells nothing of alpha and validation rows:
+# here a fifth of what is not the test set.
+_TABLES = {
+    "network": "mlp",
+    "width": 128,
+    "epochs": 10,
+    "batch_size": 16,
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+    "schedule": "constant",
+    "weight_decay": 0.0,
+}
 PAPER_DEFAULTS: dict[str, dict[str, Any]] = {
     "cifar10": _CIFAR,
     "cifar100": _CIFAR,
@@ -300,4 +313,10 @@ PAPER_DEFAULTS: dict[str, dict[str, Any]] = {
     "mr": {**_SENTENCES, "num_validation": 959},
     "imdb": {**_SENTENCES, "num_validation": 200},
     "sst2": {**_SENTENCES, "num_validation": 872},
+    "uci:abalone": {**_TABLES, "num_validation": 417},
+    "uci:arcene": {**_TABLES, "num_validation": 20},
+    "uci:arrhythmia": {**_TABLES, "num_validation": 45},
+    "uci:htru2": {**_TABLES, "num_validation": 1789},
+    "uci:iris": {**_TABLES, "num_validation": 15},
+    "uci:phishing": {**_TABLES, "num_validation": 1105},
 }

@@ -138,9 +138,9 @@ def select(lines: Sequence[Line], arm: Arm) -> dict[int, Line]:
         arm: Which.
 
     Returns:
-        runs: Seed -> line; empty if there is none. With `by_validation` the
-            row that has the lowest mean validation ECE over the seeds that
-            all its rows have.
+        runs: Seed -> line; empty if there is none. Of several rows
+            the one whose mean of `chosen_by`, over the seeds that all of them
+            have, is best.
 
     Raises:
         ValueError: If several rows match an arm that must be one.
@@ -148,18 +148,19 @@ def select(lines: Sequence[Line], arm: Arm) -> dict[int, Line]:
     rows = by_arm(line for line in lines if line.belongs_to(arm))
     if not rows:
         return {}
-    if len(rows) > 1 and not arm.by_validation:
+    if len(rows) > 1 and not arm.chosen_by:
         raise ValueError(
             f"An arm must be one row. Received: {arm.name!r} with"
             f" {sorted(rows)}. Name more of its fields."
         )
     common = set.intersection(*(set(runs) for runs in rows.values()))
 
-    def mean_ece(runs: dict[int, Line]) -> float:
-        values = [runs[seed].value("validation_ece") for seed in common]
+    def mean(runs: dict[int, Line]) -> float:
+        values = [runs[seed].value(arm.chosen_by) for seed in common]
         return float(np.mean(values)) if values else 0.0
 
-    return min(rows.values(), key=mean_ece)
+    best = max if arm.chosen_by.endswith("accuracy") else min
+    return best(rows.values(), key=mean)
 
 
 AFTER = {

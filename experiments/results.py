@@ -112,7 +112,9 @@ difference over seeds, a claim *holds* if its 95 % interval excludes 0 and its
 mean is at least the least effect that matters; it *does not hold* if the
 interval excludes an effect that large; otherwise it is *not decided here*.
 "Not lower" holds if the interval excludes a loss of the least effect. Of
-several alphas the one with the lowest mean validation ECE speaks for mixup.
+several alphas the one with the lowest mean validation ECE speaks for mixup; on
+tables, where the claims are about errors, the one with the highest mean
+validation accuracy.
 Intervals are not corrected for the number of claims.
 """
 

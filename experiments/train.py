@@ -31,7 +31,8 @@ _DATASET = flags.DEFINE_string(
     "dataset",
     config_lib.Config.dataset,
     "digits, fashion_mnist, cifar10, cifar100, stl10, svhn_cropped, mnist,"
-    " the sentences of trec, mr, imdb and sst2,"
+    " the sentences of trec, mr, imdb and sst2, the tables of uci:abalone,"
+    " uci:arcene, uci:arrhythmia, uci:htru2, uci:iris and uci:phishing,"
     " folder:PATH for images in a folder for each class, or gaussians:MU for"
     " two classes of features whose means differ by MU.",
 )

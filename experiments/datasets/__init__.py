@@ -14,6 +14,7 @@ from experiments.datasets import augment as augment
 from experiments.datasets import gaussians
 from experiments.datasets import images
 from experiments.datasets import splits
+from experiments.datasets import tabular
 from experiments.datasets import text
 from experiments.datasets.placeholder import (
     make_placeholder as make_placeholder,
@@ -23,7 +24,7 @@ from experiments.datasets.splits import Splits as Splits
 from experiments.datasets.splits import corrupt as corrupt
 from tf_mixup import checks
 
-NAMES = ("digits", *images.TFDS_NAMES, *text.NAMES)
+NAMES = ("digits", *images.TFDS_NAMES, *text.NAMES, *tabular.NAMES)
 FOLDER = "folder:"
 # Mean and standard deviation of the official training pixels, in [0, 1], so
 # that they do not depend on a run's split.
@@ -52,16 +53,19 @@ def load(
     """Loads a data set: training, validation and test arrays.
 
     Validation is carved from the training set by `seed` (see
-    `splits.carve`), test is the official test set; sentences differ, see
-    `text.load`. Only training labels are corrupted; see `corrupt`.
+    `splits.carve`), test is the official test set; sentences and tables
+    differ, see `text.load` and `tabular.load`. Only training labels are
+    corrupted; see `corrupt`.
 
     Args:
         name: One of `NAMES`; `folder:PATH` of `CLASS/*` or of
             `train/CLASS/*` and `test/CLASS/*`, PATH absolute or relative to
             `data_dir`; or `gaussians:MU`, drawn by `seed`.
         data_dir: TFDS's folder; `None` is its default. Where the files of
-            sentences are looked for `text.load` says.
-        download: Whether TFDS may download a missing set.
+            sentences and of tables are looked for `text.load` and
+            `tabular.load` say.
+        download: Whether TFDS, or of tables OpenML, may be asked for a
+            missing set.
         seed: Decides the validation rows, the subset and the corruption.
         num_validation: Validation rows; a tenth of the training set if
             `None`.
@@ -86,6 +90,10 @@ def load(
         clean = gaussians.load(name, **numbers)
     elif name in text.NAMES:
         clean = text.load(name, data_dir=data_dir, download=download, **numbers)
+    elif name in tabular.NAMES:
+        clean = tabular.load(
+            name, data_dir=data_dir, download=download, **numbers
+        )
     else:
         arrays = _read(name, data_dir, download, image_size)
         clean = _split_images(name, *arrays, image_size, **numbers)
@@ -159,7 +167,9 @@ def load_ood(
         )
         # Photographs differ in size: squares at once, stretched only then.
         found = images.read_files(paths, image_size=max(input_shape[:2]))
-    elif name in text.NAMES or name.startswith(gaussians.PREFIX):
+    elif name in (*text.NAMES, *tabular.NAMES) or name.startswith(
+        gaussians.PREFIX
+    ):
         raise checks.refusal(
             "Sets out of distribution are images",
             f"name={name!r}",

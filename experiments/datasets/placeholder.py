@@ -24,6 +24,15 @@ SENTENCES = {
     "sst2": (53, 16_185, 2),
     "trec": (37, 9_592, 6),
 }
+# Features, sex as three, and the classes that occur.
+TABLES = {
+    "uci:abalone": (10, 28),
+    "uci:arcene": (10_000, 2),
+    "uci:arrhythmia": (279, 13),
+    "uci:htru2": (8, 2),
+    "uci:iris": (4, 3),
+    "uci:phishing": (30, 2),
+}
 
 
 def make_placeholder(name: str, *, num_rows: int = 8) -> Splits:
@@ -49,16 +58,15 @@ def make_placeholder(name: str, *, num_rows: int = 8) -> Splits:
         length, num_words, num_classes = SENTENCES[name]
         vocabulary = tuple(f"word{index}" for index in range(num_words))
         inputs = rng.integers(num_words, size=(num_rows, length), dtype="int32")
-    elif name.startswith(gaussians.PREFIX):
-        num_classes = 2
-        inputs = rng.standard_normal(
-            (num_rows, gaussians.DIMENSIONS), dtype=np.float32
-        )
+    elif name in TABLES or name.startswith(gaussians.PREFIX):
+        size, num_classes = TABLES.get(name, (gaussians.DIMENSIONS, 2))
+        inputs = rng.standard_normal((num_rows, size), dtype=np.float32)
     else:
         raise checks.refusal(
             "The shape of a data set must be known without it",
             f"name={name!r}",
-            f"It is of {', '.join((*IMAGES, *SENTENCES))} and gaussians:MU",
+            f"It is of {', '.join((*IMAGES, *SENTENCES, *TABLES))} and"
+            " gaussians:MU",
         )
     channels = inputs.shape[-1] if name in IMAGES else 1
     rows = Arrays(inputs, (np.arange(num_rows) % num_classes).astype(np.int32))

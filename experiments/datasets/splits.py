@@ -45,9 +45,11 @@ class Splits:
         name: What `load` was asked for.
         train: To fit on; its labels may be corrupted.
         validation: Carved from the training set; to choose with.
-        test: The data set's own test set; to report only.
+        test: The data set's own test set, or drawn where it has none; to
+            report only.
         num_classes: K.
-        mean: Of the training pixels, one a channel, in `[0, 255]`.
+        mean: Of the training pixels, one a channel, in `[0, 255]`; of
+            features one number, or one a feature.
         std: Likewise.
         true_labels: Labels of `train` before any corruption, `(N,)`.
         corrupted: Bool `(N,)`: where the label of `train` was redrawn, also

@@ -15,7 +15,7 @@ _PLAIN = {"method": "erm", "label_smoothing": 0.0, "entropy_weight": 0.0}
 _MIXED = {"method": "mixup", "target": "mixed"}
 NO_MIXUP = Arm("no mixup", {**_PLAIN, "dropout": None})
 # Of several alphas the one that the validation set chooses.
-MIXUP = Arm("mixup", _MIXED, by_validation=True)
+MIXUP = Arm("mixup", _MIXED, chosen_by="validation_ece")
 SMOOTHING = Arm("label smoothing", {**_PLAIN, "label_smoothing": 0.1})
 ERL = Arm("ERL", {**_PLAIN, "entropy_weight": 0.1})
 INPUTS_ONLY = Arm("inputs only", {"method": "mixup", "target": "nearest"})

@@ -98,5 +98,25 @@ class TestPapersClaims:
                     for config in configs
                 ), (claim.says, arm)
 
+    def test_settings_have_runs_in_their_table(self):
+        for claim in CLAIMS:
+            configs = TABLES[claim.table].configs("small", 1)
+            for name, values in claim.settings.items():
+                found = {getattr(config, name) for config in configs}
+                assert set(values) <= found, claim.says
+
+    def test_each_table_of_uci_has_a_claim(self):
+        claims_of = {
+            claim.settings["dataset"]: (claim.direction, claim.printed)
+            for claim in CLAIMS
+            if claim.table == "uci"
+        }
+        runs = TABLES["uci"].configs("small", 1)
+        assert set(claims_of) == {(run.dataset,) for run in runs}
+        # The one set on which the paper prints no difference.
+        direction, printed = claims_of["uci:htru2",]
+        assert direction is Direction.NOT_LOWER
+        assert printed == "error: 2.0 -> 2.0 %"
+
     def test_least_effects_are_effects(self):
         assert all(claim.least > 0 for claim in CLAIMS)

@@ -114,9 +114,24 @@ class TestSelect:
             line(MIXED, seed=1, validation_ece=0.9),
             line(self.STRONG, seed=0, validation_ece=0.2, test_ece=0.0),
         ]
-        arm = Arm("", {"method": "mixup"}, by_validation=True)
+        arm = Arm("", {"method": "mixup"}, chosen_by="validation_ece")
         # Seed 1 has no rival; the test set has no say.
         assert set(ledger.select(lines, arm)) == {0, 1}
+
+    @pytest.mark.parametrize(
+        ("result", "ece", "chosen"),
+        [("validation_accuracy", 0.6, 1.0), ("validation_nll", 0.4, 0.4)],
+    )
+    def test_arm_names_what_chooses(self, result, ece, chosen):
+        # The highest accuracy, the lowest of anything else; ECE, by which
+        # the other one would be chosen, has no say.
+        lines = [
+            line(MIXED, **{result: 0.7}, validation_ece=0.5),
+            line(self.STRONG, **{result: 0.8}, validation_ece=ece),
+        ]
+        arm = Arm("", {"method": "mixup"}, chosen_by=result)
+        (run,) = ledger.select(lines, arm).values()
+        assert run.config.alpha == chosen
 
     def test_refuses_two_rows(self):
         lines = [line(MIXED), line(self.STRONG)]

@@ -24,13 +24,16 @@ SLOW_NETWORKS = (
 )
 
 
-def distinct_runs(scale):
-    """Returns one config for each network and shape of inputs."""
+def distinct_runs():
+    """Returns one config for each network and shape of images, or rank."""
     found = {}
-    for table in TABLES.values():
-        for config in table.configs(scale, 1):
-            shape = datasets.make_placeholder(config.dataset).train.inputs.shape
-            found.setdefault((shape, config.network), config)
+    for scale in ("paper", "small"):
+        for table in TABLES.values():
+            for config in table.configs(scale, 1):
+                splits = datasets.make_placeholder(config.dataset)
+                shape = splits.train.inputs.shape
+                kind = shape if len(shape) == 4 else len(shape)
+                found.setdefault((kind, config.network), config)
     return list(found.values())
 
 
@@ -58,6 +61,22 @@ class TestTables:
         images = TABLES["image_calibration"].configs("small", 1)
         for name in ("out_of_distribution", "image_overlap", "adversarial"):
             assert set(images) & set(TABLES[name].configs("small", 1))
+
+    def test_table_of_tables_is_in_full_at_either_scale(self):
+        table = TABLES["uci"]
+        configs = table.configs("small")
+        assert configs == table.configs("paper")
+        # Six sets, three arms, 20 seeds; two hidden layers of 128.
+        assert len(configs) == 6 * 3 * 20
+        settings = {
+            (run.network, run.width, run.epochs, run.batch_size, run.optimizer)
+            for run in configs
+        }
+        assert settings == {("mlp", 128, 10, 16, "adam")}
+        splits = datasets.make_placeholder("uci:iris")
+        network = training.build_network(configs[0], splits)
+        sizes = [weight.shape[-1] for weight in network.trainable_weights]
+        assert sizes == [128, 128, 128, 128, 3, 3]
 
     def test_an_image_table_has_at_most_8_arms(self):
         configs = TABLES["image_calibration"].configs("small", 1)
@@ -110,7 +129,7 @@ def describe(config: config_lib.Config) -> str:
             if config.network in SLOW_NETWORKS or config.dataset == "stl10"
             else (),
         )
-        for config in distinct_runs("paper") + distinct_runs("small")
+        for config in distinct_runs()
     ],
     ids=describe,
 )

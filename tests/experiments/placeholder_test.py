@@ -4,19 +4,30 @@ import numpy as np
 import pytest
 
 from experiments import datasets
+from experiments.datasets import placeholder
 
 
-@pytest.mark.parametrize("name", ["digits", "gaussians:0.25"])
-def test_has_the_shape_of_the_data(name):
+def check_shape(name, data_dir=None):
     found = datasets.make_placeholder(name)
-    loaded = datasets.load(name, num_validation=10)
+    loaded = datasets.load(name, data_dir=data_dir, num_validation=10)
     for part in ("train", "validation", "test"):
         left, right = getattr(found, part), getattr(loaded, part)
         assert left.inputs.shape[1:] == right.inputs.shape[1:]
         assert left.inputs.dtype == right.inputs.dtype
         assert left.labels.dtype == right.labels.dtype
     assert found.num_classes == loaded.num_classes
+    return found, loaded
+
+
+@pytest.mark.parametrize("name", ["digits", "gaussians:0.25"])
+def test_has_the_shape_of_the_data(name):
+    found, loaded = check_shape(name)
     assert len(found.mean) == len(loaded.mean)
+
+
+@pytest.mark.parametrize("name", placeholder.TABLES)
+def test_has_the_shape_of_a_table(name, data_dir):
+    check_shape(name, data_dir / "tfds")
 
 
 def test_sentences_have_words_for_all_ids():

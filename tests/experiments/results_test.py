@@ -18,7 +18,7 @@ CLAIM = Claim(
     source="a paper",
     table="image_calibration",
     result="test_ece",
-    arm=Arm("mixup", {"method": "mixup"}, by_validation=True),
+    arm=Arm("mixup", {"method": "mixup"}, chosen_by="validation_ece"),
     direction=Direction.LOWER,
     baseline=Arm("no mixup", {"method": "erm"}),
     least=0.01,
