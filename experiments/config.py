@@ -30,7 +30,8 @@ class Config:
     """Everything that decides the result of a run.
 
     Attributes:
-        dataset: Name of a data set, e.g. `uci:iris`, `folder:PATH`, or
+        dataset: Name of a data set, e.g. `uci:iris`, `folder:PATH`,
+            `speech:PATH`, or
             `gaussians:MU`.
         network: Name of a network.
         width: Channels of the network's first layers; None for its default.
@@ -287,6 +288,19 @@ _TABLES = {
     "schedule": "constant",
     "weight_decay": 0.0,
 }
+# Mixed just before the network proper, after five epochs without.
+_SPEECH = {
+    "network": "speech_vgg11",
+    "epochs": 30,
+    "batch_size": 100,
+    "optimizer": "adam",
+    "learning_rate": 3e-3,
+    "milestones": (10, 20),
+    "weight_decay": 0.0,
+    "mix_layers": ("spectrogram",),
+    "mixing_warmup_epochs": 5,
+}
+# A name with a colon takes what stands before it.
 PAPER_DEFAULTS: dict[str, dict[str, Any]] = {
     "cifar10": _CIFAR,
     "cifar100": _CIFAR,
@@ -319,4 +333,6 @@ PAPER_DEFAULTS: dict[str, dict[str, Any]] = {
     "uci:htru2": {**_TABLES, "num_validation": 1789},
     "uci:iris": {**_TABLES, "num_validation": 15},
     "uci:phishing": {**_TABLES, "num_validation": 1105},
+    "speech_commands": {**_SPEECH, "num_validation": 5000},
+    "speech": {**_SPEECH, "num_validation": 60},
 }

@@ -209,4 +209,6 @@ def describe_method(config: config_lib.Config) -> str:
         name = "inputs only"
     if len(config.mix_layers) > 1:
         name = "manifold mixup"
+    if config.mix_layers == ("spectrogram",):
+        name = "mixup of spectrograms"
     return f"{name}, alpha {config.alpha:g}"

@@ -33,6 +33,8 @@ _DATASET = flags.DEFINE_string(
     "digits, fashion_mnist, cifar10, cifar100, stl10, svhn_cropped, mnist,"
     " the sentences of trec, mr, imdb and sst2, the tables of uci:abalone,"
     " uci:arcene, uci:arrhythmia, uci:htru2, uci:iris and uci:phishing,"
+    " speech_commands, speech:PATH for wav files named LABEL_SPEAKER_NUMBER.wav"
+    " or LABEL/*.wav,"
     " folder:PATH for images in a folder for each class, or gaussians:MU for"
     " two classes of features whose means differ by MU.",
 )
@@ -98,7 +100,8 @@ _FIELDS = define_config_flags()
 
 def config_from_flags() -> config_lib.Config:
     """Returns the data set's defaults, overridden by the flags given."""
-    fields = dict(config_lib.PAPER_DEFAULTS.get(_DATASET.value, {}))
+    kind = _DATASET.value.partition(":")[0]
+    fields = dict(config_lib.PAPER_DEFAULTS.get(kind, {}))
     for name, holder in _FIELDS.items():
         if holder.value is not None:
             fields[name] = holder.value

@@ -360,3 +360,26 @@ def linear_gradient(row, target, kernel, bias):
         math.fsum(float(kernel[i][k]) * slopes[k] for k in classes)
         for i in range(len(row))
     ]
+
+
+def spectrogram(wave, window=320, hop=160, frequencies=160):
+    """Normalised log(1 + |DFT|), a row a frequency and a column a frame.
+
+    Frames are centred, and the wave is mirrored at its ends.
+    """
+    half = window // 2
+    wave = np.asarray(wave, np.float64)
+    padded = [*wave[half:0:-1], *wave, *wave[-2 : -half - 2 : -1]]
+    rows = np.zeros((frequencies, 1 + len(wave) // hop))
+    for frame in range(rows.shape[1]):
+        for frequency in range(frequencies):
+            total = 0
+            for n in range(window):
+                angle = 2 * math.pi * n / window
+                weight = 0.54 - 0.46 * math.cos(angle)
+                turn = complex(
+                    math.cos(frequency * angle), -math.sin(frequency * angle)
+                )
+                total += weight * padded[frame * hop + n] * turn
+            rows[frequency, frame] = math.log(1 + abs(total))
+    return (rows - rows.mean()) / rows.std()

@@ -1,8 +1,9 @@
 """Data sets as arrays in memory, and sets from elsewhere for OOD.
 
 Images are uint8 in `[0, 255]` and `(N, H, W, C)`, sentences int32 word ids
-`(N, L)`, features float32 `(N, D)`; networks standardise and embed by
-themselves. Augmentation of batches is in `datasets.augment`.
+`(N, L)`, features float32 `(N, D)`, waveforms float32 `(N, T)`; networks
+standardise, embed and transform by themselves. Augmentation of batches is in
+`datasets.augment`.
 """
 
 import pathlib
@@ -13,6 +14,7 @@ import numpy as np
 from experiments.datasets import augment as augment
 from experiments.datasets import gaussians
 from experiments.datasets import images
+from experiments.datasets import speech
 from experiments.datasets import splits
 from experiments.datasets import tabular
 from experiments.datasets import text
@@ -24,8 +26,22 @@ from experiments.datasets.splits import Splits as Splits
 from experiments.datasets.splits import corrupt as corrupt
 from tf_mixup import checks
 
-NAMES = ("digits", *images.TFDS_NAMES, *text.NAMES, *tabular.NAMES)
+NAMES = (
+    "digits",
+    *images.TFDS_NAMES,
+    *text.NAMES,
+    *tabular.NAMES,
+    speech.TFDS_NAME,
+)
 FOLDER = "folder:"
+# What names that are no images are, or begin with.
+_NO_IMAGES = (
+    *text.NAMES,
+    *tabular.NAMES,
+    speech.TFDS_NAME,
+    speech.PREFIX,
+    gaussians.PREFIX,
+)
 # Mean and standard deviation of the official training pixels, in [0, 1], so
 # that they do not depend on a run's split.
 PIXEL_STATISTICS = {
@@ -53,14 +69,15 @@ def load(
     """Loads a data set: training, validation and test arrays.
 
     Validation is carved from the training set by `seed` (see
-    `splits.carve`), test is the official test set; sentences and tables
-    differ, see `text.load` and `tabular.load`. Only training labels are
-    corrupted; see `corrupt`.
+    `splits.carve`), test is the official test set; sentences, tables and
+    recordings differ, see `text.load`, `tabular.load` and `speech.load`. Only
+    training labels are corrupted; see `corrupt`.
 
     Args:
         name: One of `NAMES`; `folder:PATH` of `CLASS/*` or of
             `train/CLASS/*` and `test/CLASS/*`, PATH absolute or relative to
-            `data_dir`; or `gaussians:MU`, drawn by `seed`.
+            `data_dir`; `speech:PATH` of wav files; or `gaussians:MU`, drawn
+            by `seed`.
         data_dir: TFDS's folder; `None` is its default. Where the files of
             sentences and of tables are looked for `text.load` and
             `tabular.load` say.
@@ -86,14 +103,15 @@ def load(
         "num_train": num_train,
         "num_validation": num_validation,
     }
+    files: dict[str, Any] = {"data_dir": data_dir, "download": download}
     if name.startswith(gaussians.PREFIX):
         clean = gaussians.load(name, **numbers)
     elif name in text.NAMES:
-        clean = text.load(name, data_dir=data_dir, download=download, **numbers)
+        clean = text.load(name, **files, **numbers)
     elif name in tabular.NAMES:
-        clean = tabular.load(
-            name, data_dir=data_dir, download=download, **numbers
-        )
+        clean = tabular.load(name, **files, **numbers)
+    elif name == speech.TFDS_NAME or name.startswith(speech.PREFIX):
+        clean = speech.load(name, **files, **numbers)
     else:
         arrays = _read(name, data_dir, download, image_size)
         clean = _split_images(name, *arrays, image_size, **numbers)
@@ -167,9 +185,7 @@ def load_ood(
         )
         # Photographs differ in size: squares at once, stretched only then.
         found = images.read_files(paths, image_size=max(input_shape[:2]))
-    elif name in (*text.NAMES, *tabular.NAMES) or name.startswith(
-        gaussians.PREFIX
-    ):
+    elif name.startswith(_NO_IMAGES):
         raise checks.refusal(
             "Sets out of distribution are images",
             f"name={name!r}",
@@ -197,8 +213,8 @@ def _read(
         return images.read_folder(folder, image_size=image_size)
     if name not in images.TFDS_NAMES:
         raise checks.refusal(
-            f"A data set must be one of {', '.join(NAMES)}, folder:PATH or"
-            " gaussians:MU",
+            f"A data set must be one of {', '.join(NAMES)}, folder:PATH,"
+            " speech:PATH or gaussians:MU",
             f"name={name!r}",
             "Put images of your own into folders named by class",
         )

@@ -3,6 +3,7 @@
 import numpy as np
 
 from experiments.datasets import gaussians
+from experiments.datasets import speech
 from experiments.datasets.splits import Arrays
 from experiments.datasets.splits import Splits
 from tf_mixup import checks
@@ -33,6 +34,13 @@ TABLES = {
     "uci:iris": (4, 3),
     "uci:phishing": (30, 2),
 }
+# Classes of recordings.
+RECORDINGS = {
+    speech.TFDS_NAME: 12,
+    speech.COMMANDS: 30,
+    speech.DIGITS: 10,
+    speech.DIGITS + speech.BY_SPEAKER: 10,
+}
 
 
 def make_placeholder(name: str, *, num_rows: int = 8) -> Splits:
@@ -61,11 +69,15 @@ def make_placeholder(name: str, *, num_rows: int = 8) -> Splits:
     elif name in TABLES or name.startswith(gaussians.PREFIX):
         size, num_classes = TABLES.get(name, (gaussians.DIMENSIONS, 2))
         inputs = rng.standard_normal((num_rows, size), dtype=np.float32)
+    elif name in RECORDINGS:
+        num_classes = RECORDINGS[name]
+        inputs = rng.uniform(-1, 1, (num_rows, speech.RATE)).astype(np.float32)
     else:
         raise checks.refusal(
             "The shape of a data set must be known without it",
             f"name={name!r}",
-            f"It is of {', '.join((*IMAGES, *SENTENCES, *TABLES))} and"
+            "It is of"
+            f" {', '.join((*IMAGES, *SENTENCES, *TABLES, *RECORDINGS))} and"
             " gaussians:MU",
         )
     channels = inputs.shape[-1] if name in IMAGES else 1

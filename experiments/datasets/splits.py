@@ -19,7 +19,7 @@ class Arrays(NamedTuple):
 
     Attributes:
         inputs: Images, uint8 `(N, H, W, C)`; sentences, int32 ids `(N, L)`;
-            or float32 features `(N, D)`.
+            float32 features `(N, D)`, or waveforms `(N, T)`.
         labels: int32 `(N,)` in `[0, K - 1]`.
     """
 
@@ -75,6 +75,7 @@ class Splits:
 def carve(
     train: Arrays,
     *,
+    own: Arrays | None = None,
     num_validation: int | None = None,
     num_train: int | None = None,
     seed: int,
@@ -88,6 +89,8 @@ def carve(
 
     Args:
         train: The data set's own training set.
+        own: The data set's own validation set, if it has one; validation
+            rows are then drawn from it, all if `num_validation` is `None`.
         num_validation: Rows for validation; a tenth if `None`; 0 gives none.
         num_train: Rows for training; all others if `None`.
         seed: Decides the permutation.
@@ -99,6 +102,16 @@ def carve(
     Raises:
         ValueError: If the counts are negative or more than there are.
     """
+    if own is not None:
+        if num_validation is None:
+            num_validation = len(own.labels)
+        train, _ = carve(
+            train, num_validation=0, num_train=num_train, seed=seed
+        )
+        _, validation = carve(
+            own, num_validation=num_validation, num_train=0, seed=seed
+        )
+        return train, validation
     size = len(train.labels)
     if num_validation is None:
         num_validation = size // 10

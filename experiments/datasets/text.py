@@ -88,20 +88,14 @@ def load(
     parts = _read(name, data_dir, download)
     if "test" not in parts:
         parts = _hold_out_test(parts["train"], seed)
-    train, own = parts["train"], parts.get("validation")
-    num_classes = int(train.labels.max()) + 1
+    num_classes = int(parts["train"].labels.max()) + 1
     train, validation = splits.carve(
-        train,
-        num_validation=num_validation if own is None else 0,
+        parts["train"],
+        own=parts.get("validation"),
+        num_validation=num_validation,
         num_train=num_train,
         seed=seed,
     )
-    if own is not None:
-        if num_validation is None:
-            num_validation = len(own.labels)
-        _, validation = splits.carve(
-            own, num_validation=num_validation, num_train=0, seed=seed
-        )
     vectorize = _learn_words(train.inputs, MAX_WORDS[name])
     train, validation, test = (
         part._replace(inputs=_to_ids(part.inputs, vectorize))

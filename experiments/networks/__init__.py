@@ -1,4 +1,4 @@
-"""The papers' networks: raw pixels or features in, float32 logits out.
+"""The papers' networks: raw inputs in, float32 logits out.
 
 Every builder takes `(input_shape, num_classes, *, width, dropout, mean, std,
 seed)` and returns an uncompiled `keras.Model`; the one for sentences takes
@@ -30,6 +30,8 @@ from experiments.networks.resnext import build_resnext50
 from experiments.networks.resnext import build_resnext50_features
 from experiments.networks.resnext import build_resnext101
 from experiments.networks.resnext import build_resnext101_64x4d
+from experiments.networks.speech import build_speech_lenet
+from experiments.networks.speech import build_speech_vgg11
 from experiments.networks.text_cnn import build_text_cnn
 from experiments.networks.vgg import build_vgg16
 
@@ -53,6 +55,8 @@ __all__ = [
     "build_resnext50_features",
     "build_resnext101",
     "build_resnext101_64x4d",
+    "build_speech_lenet",
+    "build_speech_vgg11",
     "build_text_cnn",
     "build_vgg16",
     "build_wide_resnet28_10",
@@ -75,6 +79,8 @@ BUILDERS: Mapping[str, Callable[..., keras.Model]] = {
     "resnext50_features": build_resnext50_features,
     "resnext101": build_resnext101,
     "resnext101_64x4d": build_resnext101_64x4d,
+    "speech_lenet": build_speech_lenet,
+    "speech_vgg11": build_speech_vgg11,
     "text_cnn": build_text_cnn,
     "vgg16": build_vgg16,
     "wide_resnet28_10": build_wide_resnet28_10,

@@ -76,6 +76,11 @@ class TestArrange:
             ({"points": 5}, "", "4-Mixup, alpha 0.2"),
             ({"target": "nearest"}, "", "inputs only, alpha 0.2"),
             ({"mix_layers": ("input", "a")}, "", "manifold mixup, alpha 0.2"),
+            (
+                {"mix_layers": ("spectrogram",)},
+                "",
+                "mixup of spectrograms, alpha 0.2",
+            ),
             ({"method": "cutmix"}, "", "CutMix, alpha 0.2"),
             (
                 {"method": "erm", "label_smoothing": 0.1},

@@ -20,6 +20,8 @@ ELSEWHERE = {
     "resnext50_features",
     "resnext101",
     "resnext101_64x4d",
+    "speech_lenet",
+    "speech_vgg11",
     "text_cnn",
 }
 

@@ -1,0 +1,394 @@
+"""Spoken words as waveforms of one second, read from wav files or TFDS.
+
+Letters: N rows, T samples, C channels.
+"""
+
+import io
+import logging
+import math
+import pathlib
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import signal
+from scipy.io import wavfile
+
+from experiments.datasets import splits
+from tf_mixup import checks
+
+# Ten words, silence and all other words; the mixup paper's set is `COMMANDS`.
+TFDS_NAME = "speech_commands"
+PREFIX = "speech:"
+BY_SPEAKER = "@speaker"
+# The first release of Speech Commands, unpacked: the paper's 30 words.
+COMMANDS = f"{PREFIX}speech_commands_v0.01"
+# Recordings of the Free Spoken Digit Dataset.
+DIGITS = f"{PREFIX}../speech/fsdd_test+../speech/fsdd_train_subset.zip"
+# Samples a second, and in a row.
+RATE = 16_000
+# Outside of these a header is damaged, and resampling could take hours.
+RATES = (1_000, 400_000)
+# Files by which a folder names its own test and validation rows.
+LISTS = {"test": "testing_list.txt", "validation": "validation_list.txt"}
+# Share of a set without test split that is its test set.
+_TEST_DIVISOR = 5
+
+Place = pathlib.Path | zipfile.Path
+
+
+class Recording(NamedTuple):
+    """A recording with what its file's name says of it.
+
+    Attributes:
+        name: Of the file, with its folder's if it has one.
+        label: What is said.
+        speaker: Who says it; empty if the name does not tell.
+        wave: Float32 `(16000,)` in `[-1, 1]`.
+    """
+
+    name: str
+    label: str
+    speaker: str
+    wave: np.ndarray
+
+
+def load(
+    name: str,
+    *,
+    data_dir: str | pathlib.Path | None = None,
+    download: bool = False,
+    seed: int = 0,
+    num_validation: int | None = None,
+    num_train: int | None = None,
+) -> splits.Splits:
+    """Loads spoken words as waveforms.
+
+    `"speech_commands"` is read from TFDS, with its splits. `speech:PATH` is a
+    folder or a `.zip` of files `LABEL_*.wav`, as `LABEL_SPEAKER_NUMBER.wav`,
+    or `LABEL/*.wav`, as `LABEL/SPEAKER_NUMBER.wav`; several are joined by
+    `+`. Files that are empty, damaged or without a label are left out, with a
+    warning that names them, and so are folders whose names begin with `_`.
+
+    The test set is what `testing_list.txt` names, if PATH has it and
+    `validation_list.txt`, as Speech Commands do; otherwise a fifth of each
+    class, drawn by the seed. `speech:PATH@speaker` tests on one speaker, whom
+    training has not heard: the seed's, counted around in the order of names.
+
+    Args:
+        name: `"speech_commands"`, `speech:PATH` or `speech:PATH@speaker`, PATH
+            absolute or relative to `data_dir`.
+        data_dir: Folder that PATH starts from, or TFDS's folder; `None` is
+            the current one, and TFDS's default.
+        download: Whether TFDS may download a missing set.
+        seed: Decides the test rows or speaker, the validation rows and the
+            subset.
+        num_validation: Validation rows; `None` for a tenth of the training
+            set, and for all that a set names itself.
+        num_train: Training rows; all the others if `None`.
+
+    Returns:
+        splits: Inputs are float32 waveforms `(N, 16000)` in `[-1, 1]`.
+
+    Raises:
+        FileNotFoundError: If there is no such folder or set.
+        ValueError: If the recordings do not make a data set.
+    """
+    if name == TFDS_NAME:
+        parts = _read_tfds(data_dir, download)
+        num_classes = int(parts["train"].labels.max()) + 1
+    else:
+        paths = name.removeprefix(PREFIX).removesuffix(BY_SPEAKER).split("+")
+        roots = [_open(pathlib.Path(data_dir or ".", path)) for path in paths]
+        recordings = [each for root in roots for each in read_recordings(root)]
+        num_classes = _check_classes(name, recordings)
+        parts = _split(recordings, _choose(name, recordings, roots, seed))
+    train, validation = splits.carve(
+        parts["train"],
+        own=parts.get("validation"),
+        num_validation=num_validation,
+        num_train=num_train,
+        seed=seed,
+    )
+    return splits.Splits(
+        name=name,
+        train=train,
+        validation=validation,
+        test=parts["test"],
+        num_classes=num_classes,
+        mean=(0.0,),
+        std=(1.0,),
+        true_labels=train.labels,
+        corrupted=np.zeros(len(train.labels), bool),
+    )
+
+
+def read_recordings(root: Place) -> list[Recording]:
+    """Reads the labelled wav files of a folder or an opened `.zip`.
+
+    Args:
+        root: Holds `LABEL_*.wav` or `LABEL/*.wav`.
+
+    Returns:
+        recordings: In the order of their names, without those that are
+            empty, damaged or have no label; a warning names these.
+    """
+    recordings, left_out, count = [], [], 0
+    for folder, file in _find(root):
+        count += 1
+        fields = file.name.rpartition(".")[0].split("_")
+        if folder:
+            fields.insert(0, folder)
+        try:
+            if len(fields) < 2 or not fields[0]:
+                raise ValueError("no label")
+            wave = decode(file.read_bytes())
+        except (ValueError, zipfile.BadZipFile, zlib.error):
+            left_out.append(file.name)
+            continue
+        speaker = fields[1] if len(fields) > 2 else ""
+        name = f"{folder}/{file.name}".lstrip("/")
+        recordings.append(Recording(name, fields[0], speaker, wave))
+    if left_out:
+        logging.warning(
+            "%d of %d recordings in %s are empty, damaged or without a label,"
+            " and left out: %s",
+            len(left_out),
+            count,
+            root,
+            ", ".join(left_out),
+        )
+    return recordings
+
+
+def decode(data: bytes) -> np.ndarray:
+    """Reads a wav file as one second at 16 kHz.
+
+    Channels are averaged, other rates resampled, what follows the first
+    second is cut off, and what lacks is silence.
+
+    Args:
+        data: A whole file, of integers or floats of any number of bits.
+
+    Returns:
+        wave: Float32 `(16000,)` in `[-1, 1]`.
+
+    Raises:
+        ValueError: If it is not whole, or has no samples.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Notes beside the samples do no harm; a missing half does.
+            warnings.simplefilter("ignore", wavfile.WavFileWarning)
+            warnings.filterwarnings("error", "Reached EOF")
+            rate, samples = wavfile.read(io.BytesIO(data))
+    except Exception as error:
+        # Damaged headers fail in many ways, division by zero one of them.
+        raise ValueError("not a whole wav file") from error
+    wave = to_unit(samples)
+    if wave.ndim > 1:
+        wave = wave.mean(axis=1)
+    least, greatest = RATES
+    if not least <= rate <= greatest:
+        raise ValueError(f"a rate of {rate}")
+    if not wave.size or not np.isfinite(wave).all():
+        raise ValueError("no samples, or samples that are no numbers")
+    divisor = math.gcd(RATE, rate)
+    wave = signal.resample_poly(wave, RATE // divisor, rate // divisor)
+    return _one_second(wave)
+
+
+def to_unit(samples: np.ndarray) -> np.ndarray:
+    """Scales samples by the range of their type.
+
+    Args:
+        samples: Integers, of which the unsigned ones are silent in the middle
+            of their range; or floats.
+
+    Returns:
+        samples: Float32 in `[-1, 1)`; floats as they are.
+
+    Example:
+        >>> to_unit(np.array([0, 128, 192], np.uint8)).tolist()
+        [-1.0, 0.0, 0.5]
+        >>> to_unit(np.array([-32768, 16384], np.int16)).tolist()
+        [-1.0, 0.5]
+    """
+    if samples.dtype.kind == "f":
+        return samples.astype(np.float32)
+    limits = np.iinfo(samples.dtype)
+    half = (limits.max - limits.min + 1) / 2
+    middle = half if limits.min == 0 else 0
+    return ((samples - middle) / half).astype(np.float32)
+
+
+def _one_second(wave: np.ndarray) -> np.ndarray:
+    """Cuts, or pads by silence; clips where resampling overshot."""
+    row = np.zeros(RATE, np.float32)
+    row[: len(wave)] = wave[:RATE].clip(-1, 1)
+    return row
+
+
+def _open(path: pathlib.Path) -> Place:
+    """Returns a folder, or the root of a `.zip`."""
+    if path.is_dir():
+        return path
+    if not path.is_file():
+        raise FileNotFoundError(
+            "Recordings must be in a folder or a .zip. Received:"
+            f" {str(path)!r}, which does not exist. Give speech:PATH, PATH"
+            " absolute or relative to `data_dir`."
+        )
+    try:
+        return zipfile.Path(path)
+    except zipfile.BadZipFile as error:
+        raise checks.refusal(
+            "A file of recordings must be a whole .zip",
+            str(path),
+            "Fetch it again, or give a folder",
+        ) from error
+
+
+def _find(root: Place) -> Iterator[tuple[str, Place]]:
+    """Yields each wav file with its folder's name, empty in the root."""
+    for entry in _sorted(root):
+        if not entry.is_dir():
+            files, folder = [entry], ""
+        elif entry.name.startswith("_"):
+            continue  # Background noise, and what archivers leave behind.
+        else:
+            files, folder = _sorted(entry), entry.name
+        for file in files:
+            if file.name.lower().endswith(".wav"):
+                yield folder, file
+
+
+def _sorted(folder: Place) -> list[Place]:
+    entries: Iterable[Place] = folder.iterdir()
+    return sorted(entries, key=lambda entry: entry.name)
+
+
+def _check_classes(name: str, recordings: Sequence[Recording]) -> int:
+    """Returns K; refuses fewer than two classes."""
+    labels = sorted({each.label for each in recordings})
+    if len(labels) < 2:
+        raise checks.refusal(
+            "Recordings must be of two classes at least",
+            f"{len(recordings)} that can be read, of {labels}, in {name!r}",
+            "Name files LABEL_SPEAKER_NUMBER.wav, or put them into a folder"
+            " for each label",
+        )
+    return len(labels)
+
+
+def _choose(
+    name: str,
+    recordings: Sequence[Recording],
+    roots: Sequence[Place],
+    seed: int,
+) -> dict[str, np.ndarray]:
+    """Returns where the test rows are, and validation rows if it has them."""
+    if name.endswith(BY_SPEAKER):
+        return {"test": _choose_speaker(recordings, seed)}
+    files = {
+        part: [root / file for root in roots if (root / file).is_file()]
+        for part, file in LISTS.items()
+    }
+    if not all(files.values()):
+        return {"test": _choose_fifth(recordings, seed)}
+    return {
+        part: np.isin(
+            [each.name for each in recordings],
+            [line for file in found for line in file.read_text().split()],
+        )
+        for part, found in files.items()
+    }
+
+
+def _choose_speaker(recordings: Sequence[Recording], seed: int) -> np.ndarray:
+    """Returns bools `(N,)`: what the seed's speaker says."""
+    spoken_by = np.array([each.speaker for each in recordings])
+    speakers = np.unique(spoken_by)
+    if "" in speakers or len(speakers) < 2:
+        raise checks.refusal(
+            "To leave a speaker out, each file must name one of several",
+            f"speakers {speakers.tolist()}",
+            f"Name files LABEL_SPEAKER_NUMBER.wav, or leave {BY_SPEAKER} out",
+        )
+    return spoken_by == speakers[seed % len(speakers)]
+
+
+def _choose_fifth(recordings: Sequence[Recording], seed: int) -> np.ndarray:
+    """Returns bools `(N,)`: a fifth of each class, drawn by the seed."""
+    from sklearn import model_selection
+
+    labels, counts = np.unique(
+        [each.label for each in recordings], return_counts=True
+    )
+    if min(counts) < _TEST_DIVISOR:
+        raise checks.refusal(
+            f"Each class must have {_TEST_DIVISOR} recordings at least",
+            f"{min(counts)} of {str(labels[counts.argmin()])!r}",
+            "Record more, or leave the class out",
+        )
+    _, drawn = model_selection.train_test_split(
+        np.arange(len(recordings)),
+        test_size=1 / _TEST_DIVISOR,
+        stratify=[each.label for each in recordings],
+        random_state=seed,
+    )
+    return np.isin(np.arange(len(recordings)), drawn)
+
+
+def _split(
+    recordings: Sequence[Recording], chosen: dict[str, np.ndarray]
+) -> dict[str, splits.Arrays]:
+    """Returns the chosen rows and, as `train`, the others."""
+    names = sorted({each.label for each in recordings})
+    rows = splits.Arrays(
+        np.stack([each.wave for each in recordings]),
+        np.array([names.index(each.label) for each in recordings], np.int32),
+    )
+    others = ~np.any(list(chosen.values()), axis=0)
+    parts = {
+        part: rows.take(np.flatnonzero(mask))
+        for part, mask in {"train": others, **chosen}.items()
+    }
+    empty = [part for part, rows in parts.items() if not len(rows.labels)]
+    if empty:
+        raise checks.refusal(
+            "Each split must have recordings",
+            f"none for {', '.join(empty)}",
+            f"Mend {' and '.join(LISTS.values())}, or take them away",
+        )
+    return parts
+
+
+def _read_tfds(
+    data_dir: str | pathlib.Path | None, download: bool
+) -> dict[str, splits.Arrays]:
+    """Reads the splits of TFDS's Speech Commands."""
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder(TFDS_NAME, data_dir=data_dir)
+    if download:
+        builder.download_and_prepare()
+    if not builder.is_prepared():
+        raise FileNotFoundError(
+            f"The data set `{TFDS_NAME}` must have been prepared. Received:"
+            f" data_dir={str(data_dir)!r} without it. Fetch it with `python -m"
+            f" experiments.train --dataset={TFDS_NAME} --data_dir=DIR"
+            " --download`."
+        )
+    parts = {}
+    for part in ("train", "validation", "test"):
+        rows = list(tfds.as_numpy(builder.as_dataset(split=part)))
+        waves = [_one_second(to_unit(row["audio"])) for row in rows]
+        labels = [row["label"] for row in rows]
+        parts[part] = splits.Arrays(np.stack(waves), np.array(labels, np.int32))
+    return parts
