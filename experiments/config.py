@@ -154,6 +154,11 @@ class Config:
             )
         self._check_method()
         self._check_network()
+        for field in dataclasses.fields(self):
+            if field.type is float:
+                # 1 and 1.0 are one config, and must have one name.
+                value = float(getattr(self, field.name))
+                object.__setattr__(self, field.name, value)
         rising = (self.warmup_epochs, *self.milestones)
         if sorted(set(rising)) != list(rising):
             raise checks.refusal(

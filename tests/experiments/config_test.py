@@ -85,3 +85,10 @@ class TestPaperDefaults:
         )
         assert config.network in networks.BUILDERS
         assert all(epoch < config.epochs for epoch in config.milestones)
+
+
+def test_whole_numbers_name_the_same_run():
+    whole = config_lib.Config(alpha=1, weight_decay=0, corruption=0)
+    assert isinstance(whole.alpha, float)
+    same = config_lib.Config(alpha=1.0, weight_decay=0.0, corruption=0.0)
+    assert whole.run_name == same.run_name
