@@ -41,6 +41,13 @@ _WORKDIR = flags.DEFINE_string(
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder of TensorFlow Datasets.", allow_override=True
 )
+_TABLE = flags.DEFINE_enum(
+    "table",
+    None,
+    list(papers.TABLES),
+    "One table; all of them by default.",
+    allow_override=True,
+)
 _SCALE = flags.DEFINE_enum(
     "scale", "small", tables.SCALES, "Of the tables.", allow_override=True
 )
@@ -151,12 +158,12 @@ def _with_networks(
 
 
 def main() -> None:
-    """Writes the ledger of every table that has a run."""
+    """Writes the ledger of the chosen tables that have a run."""
     workdir = pathlib.Path(_WORKDIR.value)
     sources = training.Sources(data_dir=_DATA_DIR.value)
     output = pathlib.Path(_OUTPUT.value)
     known = ledger.read_all(output)
-    for table in papers.TABLES:
+    for table in [_TABLE.value] if _TABLE.value else papers.TABLES:
         lines = collect(table, _SCALE.value, workdir, sources, known)
         if lines:
             ledger.write(lines, output / f"{table}.jsonl")
