@@ -21,6 +21,7 @@ from typing import Any
 from absl import flags
 from absl import logging
 
+from experiments import building
 from experiments import config as config_lib
 from experiments import datasets
 from experiments import entry
@@ -187,7 +188,7 @@ def _count_parameters(
         splits = datasets.make_placeholder(config.dataset)
     except ValueError:
         splits = training.load_splits(config, sources)
-    return training.count_parameters(training.build_network(config, splits))
+    return building.count_parameters(building.build_network(config, splits))
 
 
 def main() -> None:

@@ -3,7 +3,6 @@
 import dataclasses
 import importlib.metadata
 import logging
-import math
 import pathlib
 import time
 from collections.abc import Callable
@@ -14,13 +13,13 @@ import numpy as np
 import tensorflow as tf
 
 from experiments import batches
+from experiments import building
 from experiments import checkpoint
 from experiments import config as config_lib
 from experiments import datasets
 from experiments import distribution
 from experiments import evaluation
 from experiments import files
-from experiments import networks
 from experiments import optimizers
 from experiments import outputs as outputs_lib
 from experiments import summaries
@@ -28,9 +27,7 @@ from experiments.outputs import Outputs
 from tf_mixup import calibration
 from tf_mixup import callbacks
 from tf_mixup import checks
-from tf_mixup import cutmix
 from tf_mixup import layers
-from tf_mixup import losses
 from tf_mixup import metrics
 from tf_mixup import ood
 from tf_mixup import pipeline
@@ -114,7 +111,7 @@ def run(
             name: importlib.metadata.version(name) for name in PACKAGES
         },
         "duration_seconds": time.monotonic() - started,
-        "trainable_parameters": count_parameters(model),
+        "trainable_parameters": building.count_parameters(model),
     }
     files.write_json(record_path, record)
     return record
@@ -174,53 +171,6 @@ def load_splits(config: config_lib.Config, sources: Sources) -> datasets.Splits:
     return dataclasses.replace(splits, validation=apart)
 
 
-def build_network(
-    config: config_lib.Config, splits: datasets.Splits
-) -> keras.Model:
-    """Builds the network of a run, from raw pixels to logits."""
-    checks.one_of("network", config.network, networks.BUILDERS)
-    options: dict[str, Any] = {
-        "width": config.width,
-        "dropout": config.dropout,
-        "synchronized": config.sync_batch_norm or None,
-    }
-    _check_sentences(config, splits)
-    if splits.vocabulary:
-        options["vocabulary"] = splits.vocabulary
-        options["embeddings"] = config.embeddings
-    else:
-        options["mean"], options["std"] = splits.mean, splits.std
-    return networks.BUILDERS[config.network](
-        splits.train.inputs.shape[1:],
-        splits.num_classes,
-        seed=config.seed,
-        **{name: value for name, value in options.items() if value is not None},
-    )
-
-
-def _check_sentences(
-    config: config_lib.Config, splits: datasets.Splits
-) -> None:
-    """Refuses another network for word ids, and to mix the ids themselves."""
-    if bool(splits.vocabulary) != (config.network == "text_cnn"):
-        raise checks.refusal(
-            "Sentences take the network `text_cnn`, and nothing else does",
-            f"network={config.network!r} with dataset={config.dataset!r}",
-            "Choose the other network, or another data set",
-        )
-    if splits.vocabulary and config.effective_alpha and not config.mix_layers:
-        raise checks.refusal(
-            "Sentences are mixed as word vectors, not as ids",
-            f"method={config.method!r} without mix_layers",
-            "Write --method=mixup --mix_layers=embedding",
-        )
-
-
-def count_parameters(model: keras.Model) -> int:
-    """Returns the number of trainable parameters."""
-    return sum(math.prod(each.shape) for each in model.trainable_variables)
-
-
 def train(
     config: config_lib.Config,
     splits: datasets.Splits,
@@ -230,7 +180,7 @@ def train(
     """Fits the network; returns it, and for each quantity its history."""
     strategy = distribution.build_strategy(config.strategy)
     distribution.check_batch_size(strategy, config.batch_size)
-    mixup = build_mixup(config, splits.num_classes, strategy)
+    mixup = building.build_mixup(config, splits.num_classes, strategy)
     training = batches.training_batches(
         *splits.train,
         batch_size=config.batch_size,
@@ -245,7 +195,7 @@ def train(
     ).apply(mixup.evaluation)
     steps = int(training.cardinality())
     with strategy.scope():
-        network = build_network(config, splits)
+        network = building.build_network(config, splits)
         model = network
         if mixup.placement == "model":
             model = layers.training_twin(
@@ -253,7 +203,7 @@ def train(
             )
         model.compile(
             optimizers.build_optimizer(config, steps),
-            build_loss(config),
+            building.build_loss(config),
             metrics=["accuracy", metrics.CalibrationBins(from_logits=True)],
         )
         saver = checkpoint.Checkpoint(workdir / CHECKPOINTS)
@@ -286,66 +236,6 @@ def train(
             ],
         )
     return network, saver.history
-
-
-def build_loss(config: config_lib.Config) -> keras.losses.Loss:
-    """Returns the loss of a run, on logits and mixed targets."""
-    if config.label_smoothing:
-        return losses.SmoothedCrossentropy(
-            config.label_smoothing, from_logits=True
-        )
-    if config.entropy_weight:
-        return losses.EntropyRegularized(
-            config.entropy_weight, from_logits=True
-        )
-    return keras.losses.CategoricalCrossentropy(from_logits=True)
-
-
-def build_mixup(
-    config: config_lib.Config,
-    num_classes: int,
-    strategy: tf.distribute.Strategy,
-) -> pipeline.MixUp:
-    """Returns the mixing stage; on a GPU batches are mixed in the model."""
-    options: dict[str, Any] = {
-        "num_classes": num_classes,
-        "seed": config.seed,
-        "per": config.per,
-        "partner": config.partner,
-        "target": config.target,
-    }
-    if config.points > 2:
-        options["points"] = config.points
-    placement = _choose_placement(config)
-    if config.method == "cutmix":
-        return cutmix.CutMix(config.alpha, **options)
-    in_model = placement == "model"
-    return pipeline.MixUp(
-        config.effective_alpha,
-        keep_clean=config.method == "regmixup",
-        groups=strategy.num_replicas_in_sync if in_model else 1,
-        placement=placement,
-        places=max(len(config.mix_layers), 1),
-        **options,
-    )
-
-
-def _choose_placement(config: config_lib.Config) -> str:
-    """Returns where batches are mixed: `"host"` or `"model"`."""
-    in_model, on_host = bool(config.mix_layers), config.method == "cutmix"
-    must_be = "model" if in_model else "host" if on_host else ""
-    if must_be and config.placement not in ("auto", must_be):
-        raise checks.refusal(
-            f"This method mixes {'in' if in_model else 'on'} the {must_be}",
-            f"placement={config.placement!r} with method={config.method!r} and"
-            f" mix_layers={config.mix_layers!r}",
-            "Write --placement=auto",
-        )
-    if must_be or config.placement != "auto":
-        return must_be or config.placement
-    # The ids of words are not mixed, and a twin would refuse to.
-    on_gpu = bool(tf.config.list_logical_devices("GPU"))
-    return "model" if on_gpu and config.network != "text_cnn" else "host"
 
 
 def _image_monitors(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from experiments import adversarial
+from experiments import building
 from experiments import collect
 from experiments import config as config_lib
 from experiments import ledger
@@ -31,7 +32,7 @@ def runs(tmp_path_factory):
     folders = {}
     for config in (ERM, OTHER, MIXED):
         splits = training.load_splits(config, SOURCES)
-        network = training.build_network(config, splits)
+        network = building.build_network(config, splits)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         network.compile("adam", loss)
         network.fit(*splits.train, epochs=1 + len(folders), verbose=0)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from experiments import between_points
+from experiments import building
 from experiments import config as config_lib
 from experiments import ledger
 from experiments import papers
@@ -109,7 +110,7 @@ class TestMeasure:
 
     def test_of_a_network(self, tmp_path):
         splits = training.load_splits(CONFIG, SOURCES)
-        network = training.build_network(CONFIG, splits)
+        network = building.build_network(CONFIG, splits)
         network.save(tmp_path / "model.keras")
         runs = {CONFIG: tmp_path}
         ((_, one),) = between_points.measure(runs, SOURCES, num_pairs=10)

@@ -6,10 +6,10 @@ import pytest
 import tensorflow as tf
 
 from experiments import batches
+from experiments import building
 from experiments import config as config_lib
 from experiments import distribution
 from experiments import optimizers
-from experiments import training
 from experiments.networks import resnet
 from tf_mixup import callbacks
 from tf_mixup import layers
@@ -32,7 +32,7 @@ def fit(name, *, placement="host", groups=2, sync=True, validate=False):
     """Takes five steps; returns the network and the history."""
     config = config_lib.Config(placement=placement, **CONFIG)
     strategy = distribution.build_strategy(name)
-    mixup = training.build_mixup(config, 4, strategy)
+    mixup = building.build_mixup(config, 4, strategy)
     if placement == "model":
         # One device must mix within the same halves as two do.
         mixup.groups = groups

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from experiments import batches
+from experiments import building
 from experiments import config as config_lib
 from experiments import datasets
 from experiments import optimizers
@@ -74,7 +75,7 @@ class TestTables:
         }
         assert settings == {("mlp", 128, 10, 16, "adam")}
         splits = datasets.make_placeholder("uci:iris")
-        network = training.build_network(configs[0], splits)
+        network = building.build_network(configs[0], splits)
         sizes = [weight.shape[-1] for weight in network.trainable_weights]
         assert sizes == [128, 128, 128, 128, 3, 3]
 
@@ -90,7 +91,7 @@ def take_a_step(config):
     splits = datasets.make_placeholder(config.dataset, num_rows=4)
     config = dataclasses.replace(config, batch_size=4, embeddings=None)
     strategy = training.distribution.build_strategy(config.strategy)
-    mixup = training.build_mixup(config, splits.num_classes, strategy)
+    mixup = building.build_mixup(config, splits.num_classes, strategy)
     rows = batches.training_batches(
         *splits.train,
         batch_size=4,
@@ -98,12 +99,12 @@ def take_a_step(config):
         augmentation="none",
         clock=mixup.clock,
     ).apply(mixup)
-    network = training.build_network(config, splits)
+    network = building.build_network(config, splits)
     model = network
     if mixup.placement == "model":
         model = layers.training_twin(network, at=config.mix_layers or None)
     model.compile(
-        optimizers.build_optimizer(config, 1), training.build_loss(config)
+        optimizers.build_optimizer(config, 1), building.build_loss(config)
     )
     before = [weight.numpy() for weight in network.trainable_weights]
     model.fit(rows, verbose=0)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from experiments import building
 from experiments import config as config_lib
 from experiments import datasets
 from experiments import networks
@@ -220,7 +221,7 @@ class TestTraining:
         )
         splits = datasets.make_placeholder(config.dataset)
         with pytest.raises(ValueError, match=message):
-            training.build_network(config, splits)
+            building.build_network(config, splits)
 
     @pytest.mark.parametrize(
         ("fields", "message"),

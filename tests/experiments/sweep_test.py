@@ -9,6 +9,7 @@ import threading
 import pytest
 from absl import logging
 
+from experiments import building
 from experiments import config as config_lib
 from experiments import sweep
 from experiments import training
@@ -187,10 +188,10 @@ class TestDescribe:
         name, rest = first.split(": ", 1)
         assert name == wanted[0].run_name
         parameters, rest = rest.split(" parameters, ")
-        network = training.build_network(
+        network = building.build_network(
             wanted[0], training.load_splits(wanted[0], SOURCES)
         )
-        assert parameters == f"{training.count_parameters(network):,}"
+        assert parameters == f"{building.count_parameters(network):,}"
         assert rest == f"hours unknown before the first run; {wanted[0]}"
         assert "seed=1" in second
         assert total == "2 runs, 2 to do: hours unknown before the first run"

@@ -453,19 +453,6 @@ class TestMethods:
         with pytest.raises(ValueError, match=r"Choose .*'stage1'"):
             train(tmp_path, mix_layers=("stage9",), placement="auto")
 
-    @pytest.mark.parametrize(
-        ("changes", "match"),
-        [
-            ({"mix_layers": ("stage1",)}, "mixes in the model"),
-            ({"method": "cutmix", "placement": "model"}, "mixes on the host"),
-            ({"method": "cutmix", "points": 3}, "Leave `points` out"),
-        ],
-    )
-    def test_what_no_stage_could_do_is_refused(self, changes, match):
-        config = dataclasses.replace(SHORT, **changes)
-        with pytest.raises(ValueError, match=match):
-            training.build_mixup(config, 10, tf.distribute.get_strategy())
-
 
 class TestLoadOod:
     @pytest.mark.parametrize("asked", [{"ood": ("mnist",)}, {"ood_every": 1}])

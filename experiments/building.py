@@ -1,0 +1,122 @@
+"""What a `Config` is made of: the network, its loss and the mixing stage."""
+
+import math
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from experiments import config as config_lib
+from experiments import datasets
+from experiments import networks
+from tf_mixup import checks
+from tf_mixup import cutmix
+from tf_mixup import losses
+from tf_mixup import pipeline
+
+
+def build_network(
+    config: config_lib.Config, splits: datasets.Splits
+) -> keras.Model:
+    """Builds the network of a run, from raw pixels to logits."""
+    checks.one_of("network", config.network, networks.BUILDERS)
+    options: dict[str, Any] = {
+        "width": config.width,
+        "dropout": config.dropout,
+        "synchronized": config.sync_batch_norm or None,
+    }
+    _check_sentences(config, splits)
+    if splits.vocabulary:
+        options["vocabulary"] = splits.vocabulary
+        options["embeddings"] = config.embeddings
+    else:
+        options["mean"], options["std"] = splits.mean, splits.std
+    return networks.BUILDERS[config.network](
+        splits.train.inputs.shape[1:],
+        splits.num_classes,
+        seed=config.seed,
+        **{name: value for name, value in options.items() if value is not None},
+    )
+
+
+def _check_sentences(
+    config: config_lib.Config, splits: datasets.Splits
+) -> None:
+    """Refuses another network for word ids, and to mix the ids themselves."""
+    if bool(splits.vocabulary) != (config.network == "text_cnn"):
+        raise checks.refusal(
+            "Sentences take the network `text_cnn`, and nothing else does",
+            f"network={config.network!r} with dataset={config.dataset!r}",
+            "Choose the other network, or another data set",
+        )
+    if splits.vocabulary and config.effective_alpha and not config.mix_layers:
+        raise checks.refusal(
+            "Sentences are mixed as word vectors, not as ids",
+            f"method={config.method!r} without mix_layers",
+            "Write --method=mixup --mix_layers=embedding",
+        )
+
+
+def count_parameters(model: keras.Model) -> int:
+    """Returns the number of trainable parameters."""
+    return sum(math.prod(each.shape) for each in model.trainable_variables)
+
+
+def build_loss(config: config_lib.Config) -> keras.losses.Loss:
+    """Returns the loss of a run, on logits and mixed targets."""
+    if config.label_smoothing:
+        return losses.SmoothedCrossentropy(
+            config.label_smoothing, from_logits=True
+        )
+    if config.entropy_weight:
+        return losses.EntropyRegularized(
+            config.entropy_weight, from_logits=True
+        )
+    return keras.losses.CategoricalCrossentropy(from_logits=True)
+
+
+def build_mixup(
+    config: config_lib.Config,
+    num_classes: int,
+    strategy: tf.distribute.Strategy,
+) -> pipeline.MixUp:
+    """Returns the mixing stage; on a GPU batches are mixed in the model."""
+    options: dict[str, Any] = {
+        "num_classes": num_classes,
+        "seed": config.seed,
+        "per": config.per,
+        "partner": config.partner,
+        "target": config.target,
+    }
+    if config.points > 2:
+        options["points"] = config.points
+    placement = _choose_placement(config)
+    if config.method == "cutmix":
+        return cutmix.CutMix(config.alpha, **options)
+    in_model = placement == "model"
+    return pipeline.MixUp(
+        config.effective_alpha,
+        keep_clean=config.method == "regmixup",
+        groups=strategy.num_replicas_in_sync if in_model else 1,
+        placement=placement,
+        places=max(len(config.mix_layers), 1),
+        **options,
+    )
+
+
+def _choose_placement(config: config_lib.Config) -> str:
+    """Returns where batches are mixed: `"host"` or `"model"`."""
+    in_model, on_host = bool(config.mix_layers), config.method == "cutmix"
+    must_be = "model" if in_model else "host" if on_host else ""
+    if must_be and config.placement not in ("auto", must_be):
+        raise checks.refusal(
+            f"This method mixes {'in' if in_model else 'on'} the {must_be}",
+            f"placement={config.placement!r} with method={config.method!r} and"
+            f" mix_layers={config.mix_layers!r}",
+            "Write --placement=auto",
+        )
+    if must_be or config.placement != "auto":
+        return must_be or config.placement
+    # The ids of words are not mixed, and a twin would refuse to.
+    on_gpu = bool(tf.config.list_logical_devices("GPU"))
+    return "model" if on_gpu and config.network != "text_cnn" else "host"

@@ -1,0 +1,111 @@
+"""From a `Config` to a network, a loss and a mixing stage."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from experiments import building
+from experiments import config as config_lib
+from experiments import datasets
+from tf_mixup import cutmix
+
+CONFIG = config_lib.Config(alpha=0.7, width=4)
+TARGETS = np.array([[0.0, 1.0, 0.0]], "float32")
+LOGITS = np.array([[1.0, 2.0, 0.5]], "float32")
+
+
+def build_mixup(**changes):
+    config = dataclasses.replace(CONFIG, **changes)
+    return building.build_mixup(config, 10, tf.distribute.get_strategy())
+
+
+class TestBuildNetwork:
+    def test_takes_what_the_data_and_the_config_say(self):
+        splits = datasets.make_placeholder("cifar100")
+        network = building.build_network(CONFIG, splits)
+        assert network.output_shape == (None, 100)
+        assert network.get_layer("stage1").output.shape[-1] == 4
+        # Stem 27*4 + 8; stages of 4, 8 and 16 channels; logits 16*100 + 100.
+        # A first block from f/2 to f has 14 f f + 6 f, the one of equal
+        # width 18 f f + 4 f.
+        stages = 304 + 14 * 64 + 48 + 14 * 256 + 96
+        expected = 116 + stages + 1700
+        assert building.count_parameters(network) == expected
+
+    @pytest.mark.parametrize(
+        ("changes", "match"),
+        [
+            ({"network": "resnet19"}, "`network` must be one of"),
+            ({"network": "text_cnn"}, "Sentences take the network `text_cnn`"),
+        ],
+    )
+    def test_refuses(self, changes, match):
+        config = dataclasses.replace(CONFIG, **changes)
+        splits = datasets.make_placeholder("cifar10")
+        with pytest.raises(ValueError, match=match):
+            building.build_network(config, splits)
+
+    def test_refuses_to_mix_ids(self):
+        config = dataclasses.replace(CONFIG, network="text_cnn")
+        splits = datasets.make_placeholder("trec")
+        with pytest.raises(ValueError, match="--mix_layers=embedding"):
+            building.build_network(config, splits)
+
+
+class TestBuildLoss:
+    def test_by_hand(self):
+        logs = LOGITS[0] - np.log(np.exp(LOGITS[0]).sum())
+        crossentropy = -logs[1]
+        entropy = -(np.exp(logs) * logs).sum()
+        for changes, expected in (
+            ({}, crossentropy),
+            ({"entropy_weight": 0.5}, crossentropy - 0.5 * entropy),
+            (
+                {"label_smoothing": 0.2},
+                -(0.1 * logs[0] + 0.8 * logs[1] + 0.1 * logs[2]),
+            ),
+        ):
+            loss = building.build_loss(dataclasses.replace(CONFIG, **changes))
+            assert float(loss(TARGETS, LOGITS)) == pytest.approx(
+                expected, abs=1e-6
+            )
+
+
+class TestBuildMixup:
+    def test_erm_mixes_nothing(self):
+        assert build_mixup(method="erm").alpha == 0
+        assert build_mixup().alpha == 0.7
+
+    def test_each_method_has_its_stage(self):
+        assert isinstance(build_mixup(method="cutmix"), cutmix.CutMix)
+        assert build_mixup(method="regmixup").keep_clean
+        assert build_mixup(points=4).points == 4
+
+    @pytest.mark.parametrize(
+        ("changes", "placement"),
+        [
+            ({}, "host"),
+            ({"placement": "model"}, "model"),
+            ({"mix_layers": ("stage1",)}, "model"),
+            ({"method": "cutmix"}, "host"),
+        ],
+    )
+    def test_placement_without_a_gpu(self, changes, placement):
+        assert build_mixup(**changes).placement == placement
+
+    @pytest.mark.parametrize(
+        ("changes", "match"),
+        [
+            (
+                {"mix_layers": ("stage1",), "placement": "host"},
+                "mixes in the model",
+            ),
+            ({"method": "cutmix", "placement": "model"}, "mixes on the host"),
+            ({"method": "cutmix", "points": 3}, "Leave `points` out"),
+        ],
+    )
+    def test_what_no_stage_could_do_is_refused(self, changes, match):
+        with pytest.raises(ValueError, match=match):
+            build_mixup(**changes)
