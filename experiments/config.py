@@ -332,6 +332,7 @@ PAPER_DEFAULTS: dict[str, dict[str, Any]] = {
     "mr": {**_SENTENCES, "num_validation": 959},
     "imdb": {**_SENTENCES, "num_validation": 200},
     "sst2": {**_SENTENCES, "num_validation": 872},
+    "rings": {**_TABLES, "epochs": 100, "num_validation": 200},
     "uci:abalone": {**_TABLES, "num_validation": 417},
     "uci:arcene": {**_TABLES, "num_validation": 20},
     "uci:arrhythmia": {**_TABLES, "num_validation": 45},

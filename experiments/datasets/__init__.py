@@ -14,6 +14,7 @@ import numpy as np
 from experiments.datasets import augment as augment
 from experiments.datasets import gaussians
 from experiments.datasets import images
+from experiments.datasets import rings
 from experiments.datasets import speech
 from experiments.datasets import splits
 from experiments.datasets import tabular
@@ -28,6 +29,7 @@ from tf_mixup import checks
 
 NAMES = (
     "digits",
+    rings.NAME,
     *images.TFDS_NAMES,
     *text.NAMES,
     *tabular.NAMES,
@@ -36,6 +38,7 @@ NAMES = (
 FOLDER = "folder:"
 # What names that are no images are, or begin with.
 _NO_IMAGES = (
+    rings.NAME,
     *text.NAMES,
     *tabular.NAMES,
     speech.TFDS_NAME,
@@ -106,6 +109,8 @@ def load(
     files: dict[str, Any] = {"data_dir": data_dir, "download": download}
     if name.startswith(gaussians.PREFIX):
         clean = gaussians.load(name, **numbers)
+    elif name == rings.NAME:
+        clean = rings.load(**numbers)
     elif name in text.NAMES:
         clean = text.load(name, **files, **numbers)
     elif name in tabular.NAMES:

@@ -27,6 +27,7 @@ SENTENCES = {
 }
 # Features, sex as three, and the classes that occur.
 TABLES = {
+    "rings": (2, 2),
     "uci:abalone": (10, 28),
     "uci:arcene": (10_000, 2),
     "uci:arrhythmia": (279, 13),

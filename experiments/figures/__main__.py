@@ -27,6 +27,7 @@ from experiments.figures import calibration
 from experiments.figures import epochs
 from experiments.figures import ood
 from experiments.figures import overlaps
+from experiments.figures import rings
 from experiments.figures.methods import Setting
 from experiments.papers import tables
 from tf_mixup import checks
@@ -42,6 +43,7 @@ DRAWN = {
     "out_of_distribution": ood.draw,
     "longer_training": epochs.draw,
     "text": calibration.draw,
+    "rings": rings.draw,
 }
 OF_LEDGER = {
     "gaussian_overlap": overlaps.draw,

@@ -144,7 +144,7 @@ def _draw_panel(
             if values:
                 spread = np.std(values, ddof=1) if len(values) > 1 else 0.0
                 # Side by side, so that bars do not hide each other.
-                shift = 0.06 * (place - (len(shown) - 1) / 2)
+                shift = 0.04 * (place - (len(shown) - 1) / 2)
                 points.append((number + shift, np.mean(values), spread))
         x, y, error = np.array(points).T
         axes.errorbar(

@@ -107,6 +107,13 @@ def uci(scale: str, seeds: int) -> list[config_lib.Config]:
     return tables.cross(range(seeds), bases, arms)
 
 
+def rings(scale: str, seeds: int) -> list[config_lib.Config]:
+    """Figure 1b: two rings in the plane, in full at either scale."""
+    del scale
+    base = {**config_lib.PAPER_DEFAULTS["rings"], "dataset": "rings"}
+    return tables.cross(range(seeds), [base], [ERM, mixup(1.0)])
+
+
 def speech(scale: str, seeds: int) -> list[config_lib.Config]:
     """Figure 4: spoken words, mixed as spectrograms.
 
@@ -143,6 +150,7 @@ TABLES = {
     "corrupt_labels": tables.Table(
         corrupt_labels, {"small": 3, "paper": 1}, PAPER
     ),
+    "rings": tables.Table(rings, {"small": 3, "paper": 3}, PAPER),
     "speech": tables.Table(speech, {"small": 5, "paper": 5}, PAPER),
     "adversarial": tables.Table(adversarial, {"small": 3, "paper": 3}, PAPER),
     "uci": tables.Table(uci, {"small": 20, "paper": 20}, PAPER),

@@ -1,0 +1,68 @@
+"""Two noisy rings, one within the other: the mixup paper's toy problem."""
+
+import numpy as np
+
+from experiments.datasets import splits
+
+NAME = "rings"
+# The paper does not tell them.
+NUM_ROWS = 1_200
+NUM_TEST = 2_000
+NOISE = 0.1
+# Radius of the inner ring; the outer one has radius 1.
+INNER = 0.5
+# Streams 0 to 2 of a seed belong to `splits` and `gaussians`.
+_DRAW_STREAM = 3
+
+
+def load(
+    *,
+    seed: int,
+    num_train: int | None = None,
+    num_validation: int | None = None,
+) -> splits.Splits:
+    """Draws training, validation and test rows, anew for each seed.
+
+    Args:
+        seed: Decides the rows and their split.
+        num_train: Training rows; all that are left of 1,200 if `None`.
+        num_validation: Validation rows of the 1,200; 120 if `None`.
+
+    Returns:
+        splits: Float32 points `(N, 2)`; class 0 is the outer ring, class 1
+            the inner one.
+
+    References:
+        Zhang, Cisse, Dauphin and Lopez-Paz. mixup: Beyond Empirical Risk
+        Minimization. ICLR 2018, figure 1b. https://arxiv.org/abs/1710.09412
+    """
+    rng = np.random.default_rng([seed, _DRAW_STREAM])
+    train, validation = splits.carve(
+        _draw(NUM_ROWS, rng),
+        num_validation=num_validation,
+        num_train=num_train,
+        seed=seed,
+    )
+    return splits.Splits(
+        name=NAME,
+        train=train,
+        validation=validation,
+        test=_draw(NUM_TEST, rng),
+        num_classes=2,
+        mean=(0.0,),
+        std=(1.0,),
+        true_labels=train.labels,
+        corrupted=np.zeros(len(train.labels), bool),
+    )
+
+
+def _draw(num_rows: int, rng: np.random.Generator) -> splits.Arrays:
+    from sklearn import datasets
+
+    points, labels = datasets.make_circles(
+        num_rows,
+        noise=NOISE,
+        factor=INNER,
+        random_state=int(rng.integers(2**31)),
+    )
+    return splits.Arrays(points.astype(np.float32), labels.astype(np.int32))

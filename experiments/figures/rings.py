@@ -1,0 +1,93 @@
+"""Figure 1b of mixup (1710.09412): how sure networks are in the plane."""
+
+from collections.abc import Iterator
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from experiments import afterwards
+from experiments import training
+from experiments.claims import Arm
+from experiments.datasets import Splits
+from experiments.figures.methods import Setting
+from experiments.papers import mixup_claims as arms
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+ARMS = (
+    arms.NO_MIXUP,
+    Arm("mixup, alpha 1", {"method": "mixup", "alpha": 1.0}),
+)
+# The square that is drawn, and its pixels a side.
+REACH = 1.6
+PIXELS = 161
+COLORS = ("#228833", "#ee7733")
+
+
+def draw(setting: Setting) -> Iterator[tuple[str, "matplotlib.figure.Figure"]]:
+    """Draws the first seed's networks, side by side.
+
+    Args:
+        setting: Complete runs on the rings.
+
+    Yields:
+        figure: A file's name without its suffix, and the figure.
+    """
+    surfaces, splits = {}, None
+    for method in setting.find(*ARMS):
+        config = method.lines[0].config
+        network = afterwards.load_model(method.folders[0])
+        logits = training.predict_logits(network, _grid())
+        odds = logits[:, 1] - logits[:, 0]
+        surfaces[method.name] = 1 / (1 + np.exp(-np.float64(odds)))
+        splits = training.load_splits(config, training.Sources())
+    if splits is not None:
+        yield "surface", draw_surfaces(surfaces, splits)
+
+
+def draw_surfaces(
+    surfaces: Mapping[str, np.ndarray], splits: Splits
+) -> "matplotlib.figure.Figure":
+    """Draws probabilities of the inner ring, under the training points.
+
+    Args:
+        surfaces: Name of a method -> probabilities of the grid's points,
+            `(161 * 161,)`.
+        splits: Whose training points are shown.
+
+    Returns:
+        figure: A panel for each method.
+    """
+    import matplotlib.figure
+
+    figure = matplotlib.figure.Figure(
+        figsize=(1.2 + 3.4 * len(surfaces), 3.8),
+        dpi=120,
+        layout="constrained",
+    )
+    row = figure.subplots(1, len(surfaces), squeeze=False)[0]
+    points, labels = splits.train
+    for axes, (name, surface) in zip(row, surfaces.items(), strict=True):
+        image = axes.imshow(
+            surface.reshape(PIXELS, PIXELS),
+            extent=(-REACH, REACH, -REACH, REACH),
+            origin="lower",
+            cmap="Blues",
+            vmin=0,
+            vmax=1,
+        )
+        for label, color in enumerate(COLORS):
+            axes.scatter(*points[labels == label].T, s=3, color=color)
+        axes.set_title(name, fontsize="medium")
+        axes.set(xticks=(), yticks=())
+    figure.colorbar(image, ax=list(row), label="p(inner ring)")
+    return figure
+
+
+def _grid() -> np.ndarray:
+    """Returns the square's points, row by row from below, `(P * P, 2)`."""
+    side = np.linspace(-REACH, REACH, PIXELS, dtype=np.float32)
+    x, y = np.meshgrid(side, side)
+    return np.stack([x.ravel(), y.ravel()], axis=1)
