@@ -311,7 +311,8 @@ def judge(claim: Claim, lines: Sequence[ledger.Line]) -> Iterator[list[str]]:
     """Yields a claim's row for each setting; one row if there is no run."""
     tail = [claim.printed or "-", claim.source]
     scale = scale_of(claim.result)
-    least = f"{scale * claim.least:g} {'nats' if scale == 1 else '%'}"
+    unit = " %" if scale == 100 else " nats" if "nll" in claim.result else ""
+    least = f"{scale * claim.least:g}{unit}"
     found = False
     for setting, group in ledger.by_setting(lines).items():
         values = dict(zip(ledger.SETTING, setting, strict=True))

@@ -31,8 +31,9 @@ _DATASET = flags.DEFINE_string(
     "dataset",
     config_lib.Config.dataset,
     "digits, rings, fashion_mnist, cifar10, cifar100, stl10, svhn_cropped,"
-    " mnist, the sentences of trec, mr, imdb and sst2, the tables of uci:abalone,"
-    " uci:arcene, uci:arrhythmia, uci:htru2, uci:iris and uci:phishing,"
+    " mnist, the sentences of trec, mr, imdb and sst2, the tables of"
+    " uci:abalone, uci:arcene, uci:arrhythmia, uci:htru2, uci:iris and"
+    " uci:phishing,"
     " speech_commands, speech:PATH for wav files named LABEL_SPEAKER_NUMBER.wav"
     " or LABEL/*.wav,"
     " folder:PATH for images in a folder for each class, or gaussians:MU for"
