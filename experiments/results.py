@@ -20,6 +20,7 @@ from absl import flags
 from absl import logging
 
 from experiments import comparison
+from experiments import config as config_lib
 from experiments import entry
 from experiments import files
 from experiments import ledger
@@ -131,6 +132,7 @@ def render(tables: Mapping[str, Sequence[ledger.Line]]) -> str:
     """
     parts = [INTRODUCTION, "## Claims\n"]
     parts += render_claims(papers.CLAIMS, tables)
+    shown: set[config_lib.Config] = set()
     for name in papers.TABLES:
         lines = tables.get(name, ())
         if not lines:
@@ -145,17 +147,25 @@ def render(tables: Mapping[str, Sequence[ledger.Line]]) -> str:
         )
         for setting, group in ledger.by_setting(lines).items():
             parts.append(f"### {describe_setting(setting)}\n")
-            trained = [each for each in group if each.after not in SCALERS[1:]]
-            parts += render_table(trained, COLUMNS)
-            parts += render_scaled(group)
+            configs = {line.config for line in group}
+            if configs <= shown:
+                parts.append("Runs of the tables above.\n")
+            else:
+                parts += render_runs(group)
             parts += render_table(group, ATTACK_COLUMNS)
             parts += render_table(group, BETWEEN_COLUMNS)
-            if any(line.config.ood for line in group):
-                shown = [
-                    each for each in group if each.after not in SCALERS[2:]
-                ]
-                parts += render_table(shown, OOD_COLUMNS)
+            shown |= configs
     return "\n".join(parts).rstrip() + "\n"
+
+
+def render_runs(lines: Sequence[ledger.Line]) -> Iterator[str]:
+    """Yields what every run of one setting is measured for."""
+    trained = [line for line in lines if line.after not in SCALERS[1:]]
+    yield from render_table(trained, COLUMNS)
+    yield from render_scaled(lines)
+    if any(line.config.ood for line in lines):
+        scaled = [line for line in lines if line.after not in SCALERS[2:]]
+        yield from render_table(scaled, OOD_COLUMNS)
 
 
 def describe_setting(setting: tuple[Any, ...]) -> str:

@@ -101,6 +101,18 @@ class TestRender:
         assert "| arm | seeds | other set: AUROC |" in text
         assert "| mixup, alpha 1 | 2 | 80.00 ± 0.00 |" in text
 
+    def test_runs_of_two_tables_are_shown_once(self):
+        attacked = dataclasses.replace(
+            RUNS[0], after="attacked", results={"clean_error": 0.5}
+        )
+        text = results.render(
+            {"image_calibration": RUNS, "adversarial": [RUNS[0], attacked]}
+        )
+        _, _, again = text.partition("## Adversarial")
+        assert "Runs of the tables above." in again
+        assert "| no mixup, attacked | 1 | 50.00 |" in again
+        assert "| no mixup | " not in again
+
     def test_scaling_is_shown_before_and_after(self):
         scaled = [
             dataclasses.replace(
