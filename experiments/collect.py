@@ -118,6 +118,8 @@ def _measure(
     record = files.read_json(folder / "record.json")
     hours = record["duration_seconds"] / 3600
     yield ledger.Line(config, "", record["results"], hours)
+    if not (folder / training.PREDICTIONS).exists():
+        return  # What draws points has nothing to scale.
     for name, results in afterwards.measure_scaled(folder).items():
         yield ledger.Line(config, name, results)
 

@@ -60,6 +60,9 @@ COLUMNS = {
     "true gap": "bayes_gap",
     "NLL (nats)": "test_nll",
     "KL to truth (nats)": "bayes_kl",
+    "modes found": "modes_found",
+    "good samples": "good_samples",
+    "escaped samples": "escaped_samples",
 }
 # What scaling changes, and what was done: a column for each pair.
 SCALED_COLUMNS = {

@@ -26,6 +26,7 @@ from experiments import config as config_lib
 from experiments import datasets
 from experiments import entry
 from experiments import files
+from experiments import gan
 from experiments import ledger
 from experiments import training
 from experiments.papers import TABLES
@@ -140,7 +141,8 @@ def _run_one(
     threads = max((os.cpu_count() or 1) // jobs, 1)
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
-    training.run(config, workdir, sources)
+    run = gan.run if config.dataset in gan.MODES else training.run
+    run(config, workdir, sources)
 
 
 def describe(
@@ -184,6 +186,8 @@ def _count_parameters(
     config: config_lib.Config, sources: training.Sources
 ) -> int:
     """Counts without the data where its shape is known."""
+    if config.dataset in gan.MODES:
+        return gan.count_parameters()
     try:
         splits = datasets.make_placeholder(config.dataset)
     except ValueError:

@@ -25,6 +25,7 @@ from experiments import training
 from experiments.figures import between
 from experiments.figures import calibration
 from experiments.figures import epochs
+from experiments.figures import gan
 from experiments.figures import ood
 from experiments.figures import overlaps
 from experiments.figures import rings
@@ -44,6 +45,7 @@ DRAWN = {
     "longer_training": epochs.draw,
     "text": calibration.draw,
     "rings": rings.draw,
+    "gans": gan.draw,
 }
 OF_LEDGER = {
     "gaussian_overlap": overlaps.draw,

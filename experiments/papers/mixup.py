@@ -8,6 +8,7 @@ same, a sweep of one table finds what the other has done.
 from typing import Any
 
 from experiments import config as config_lib
+from experiments import gan
 from experiments.datasets import speech as recordings
 from experiments.datasets import tabular
 from experiments.papers import calibration
@@ -114,6 +115,25 @@ def rings(scale: str, seeds: int) -> list[config_lib.Config]:
     return tables.cross(range(seeds), [base], [ERM, mixup(1.0)])
 
 
+def gans(scale: str, seeds: int) -> list[config_lib.Config]:
+    """Figure 5: generators of two targets in the plane, in full.
+
+    An epoch is 1,000 iterations, each of five steps of the discriminator and
+    one of the generator.
+    """
+    del scale
+    base: dict[str, Any] = {
+        "network": "gan",
+        "epochs": 20,
+        "optimizer": "adam",
+        "learning_rate": 1e-3,
+        "schedule": "constant",
+        "weight_decay": 0.0,
+    }
+    bases = [{**base, "dataset": name} for name in gan.MODES]
+    return tables.cross(range(seeds), bases, [ERM, mixup(0.2)])
+
+
 def speech(scale: str, seeds: int) -> list[config_lib.Config]:
     """Figure 4: spoken words, mixed as spectrograms.
 
@@ -151,6 +171,7 @@ TABLES = {
         corrupt_labels, {"small": 3, "paper": 1}, PAPER
     ),
     "rings": tables.Table(rings, {"small": 3, "paper": 3}, PAPER),
+    "gans": tables.Table(gans, {"small": 3, "paper": 3}, PAPER),
     "speech": tables.Table(speech, {"small": 5, "paper": 5}, PAPER),
     "adversarial": tables.Table(adversarial, {"small": 3, "paper": 3}, PAPER),
     "uci": tables.Table(uci, {"small": 20, "paper": 20}, PAPER),

@@ -1,0 +1,76 @@
+"""Figure 5 of mixup (1710.09412): what generators draw, as they learn."""
+
+from collections.abc import Iterator
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from experiments import gan
+from experiments.claims import Arm
+from experiments.figures.methods import Setting
+from experiments.papers import mixup_claims as arms
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+ARMS = (arms.NO_MIXUP, Arm("mixup", {"method": "mixup"}))
+# Half a side of the picture.
+REACH = 1.5
+
+
+def draw(setting: Setting) -> Iterator[tuple[str, "matplotlib.figure.Figure"]]:
+    """Draws the first seed's samples, a row a method, a column a snapshot.
+
+    Args:
+        setting: Complete runs of one target.
+
+    Yields:
+        figure: A file's name without its suffix, and the figure.
+    """
+    rows = {}
+    for method in setting.find(*ARMS):
+        with np.load(method.folders[0] / gan.SAMPLES) as samples:
+            rows[method.name] = {name: samples[name] for name in samples.files}
+        modes = gan.MODES[method.lines[0].config.dataset]
+    if rows:
+        yield "samples", draw_samples(rows, modes)
+
+
+def draw_samples(
+    rows: Mapping[str, Mapping[str, np.ndarray]], modes: np.ndarray
+) -> "matplotlib.figure.Figure":
+    """Draws samples over the modes of their target.
+
+    Args:
+        rows: Name of a method -> iterations -> samples `(S, 2)`.
+        modes: `(M, 2)`.
+
+    Returns:
+        figure: A panel for each method and number of iterations.
+    """
+    import matplotlib.figure
+
+    columns = max(len(samples) for samples in rows.values())
+    figure = matplotlib.figure.Figure(
+        figsize=(0.6 + 1.8 * columns, 0.4 + 1.9 * len(rows)),
+        dpi=120,
+        layout="constrained",
+    )
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for panels, (name, samples) in zip(grid, rows.items(), strict=True):
+        panels[0].set_ylabel(name)
+        for axes, (iterations, points) in zip(
+            panels, samples.items(), strict=False
+        ):
+            axes.scatter(*modes.T, s=24, color="#ee7733")
+            axes.scatter(*points.T, s=1, color="#4477aa", alpha=0.3)
+            axes.set(
+                xlim=(-REACH, REACH),
+                ylim=(-REACH, REACH),
+                aspect="equal",
+                xticks=(),
+                yticks=(),
+            )
+            axes.set_title(f"{int(iterations):,}", fontsize="medium")
+    return figure

@@ -1,0 +1,259 @@
+"""GANs that draw points of the plane: mixup's figure 5 (1710.09412).
+
+The discriminator of a mixup GAN sees `lam * real + (1 - lam) * fake` and must
+say `lam`; without mixup it sees both apart. What a picture shows as "stable"
+is counted: modes that are found, samples near one, samples that escaped.
+
+Letters: B rows of a batch, M modes, S samples.
+"""
+
+import logging
+import pathlib
+import time
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from experiments import building
+from experiments import config as config_lib
+from experiments import files
+from experiments import training
+from tf_mixup import checks
+from tf_mixup import mixing
+
+# An "epoch" of these runs, whose data are drawn anew for each batch.
+ITERATIONS = 1_000
+# Iterations after which samples are kept.
+SNAPSHOTS = (10, 100, 1_000, 10_000, 20_000)
+DISCRIMINATOR_STEPS = 5
+WIDTH = 512
+DEPTH = 3
+# Of the noise that the generator starts from, and of its points.
+DIMENSIONS = 2
+DEVIATION = 0.01
+NUM_SAMPLES = 2_500
+# Within so many deviations of a mode a sample is good; of real ones 98.9 %.
+NEAR = 3
+# Beyond this distance from the origin a sample has left the picture.
+FAR = 2.0
+SAMPLES = "samples.npz"
+PREFIX = "points:"
+MODES = {
+    f"{PREFIX}ring": np.stack(
+        [np.cos(np.pi * np.arange(8) / 4), np.sin(np.pi * np.arange(8) / 4)], 1
+    ),
+    f"{PREFIX}grid": np.stack(
+        np.meshgrid(np.linspace(-1, 1, 5), np.linspace(-1, 1, 5)), -1
+    ).reshape(-1, 2),
+}
+
+
+def run(
+    config: config_lib.Config,
+    workdir: pathlib.Path,
+    sources: training.Sources | None = None,
+) -> dict[str, Any]:
+    """Trains a generator and a discriminator; leaves a record in `workdir`.
+
+    A run takes minutes and begins anew when it was killed.
+
+    Args:
+        config: What to run: `dataset` names the target, `epochs` counts
+            thousands of iterations, of `batch_size` rows and at
+            `learning_rate`.
+        workdir: Gets `record.json` and `samples.npz`.
+        sources: Not needed; the points are drawn.
+
+    Returns:
+        record: `config`, `results` of the last samples, `history` of those
+            at each of `SNAPSHOTS`, `duration_seconds` and
+            `trainable_parameters`.
+
+    Raises:
+        ValueError: If the target is not known or `workdir` is another's.
+    """
+    del sources
+    checks.one_of("dataset", config.dataset, MODES)
+    training.claim(workdir, config)
+    record_path = workdir / "record.json"
+    if record_path.exists():
+        return files.read_json(record_path)
+    started = time.monotonic()
+    keras.utils.set_random_seed(config.seed)
+    game = Game(config)
+    total = config.epochs * ITERATIONS
+    stops = sorted({*(stop for stop in SNAPSHOTS if stop < total), total})
+    modes, samples = MODES[config.dataset], {}
+    for stop in stops:
+        game.play(stop)
+        samples[str(stop)] = game.sample(NUM_SAMPLES)
+        logging.info(
+            "%s after %d: %s",
+            config.run_name,
+            stop,
+            measure(samples[str(stop)], modes),
+        )
+    measured = [measure(each, modes) for each in samples.values()]
+    record = {
+        "config": config.to_json(),
+        "results": measured[-1],
+        "history": {
+            name: [each[name] for each in measured] for name in measured[0]
+        },
+        "duration_seconds": time.monotonic() - started,
+        "trainable_parameters": count_parameters(),
+    }
+    files.write_atomically(
+        workdir / SAMPLES,
+        lambda path: np.savez(path, **samples),  # type: ignore[arg-type]
+    )
+    files.write_json(record_path, record)
+    return record
+
+
+def measure(samples: np.ndarray, modes: np.ndarray) -> dict[str, float]:
+    """Counts what a generator has learned of a target.
+
+    Args:
+        samples: `(S, 2)`.
+        modes: `(M, 2)`, centers of Gaussians of deviation .01.
+
+    Returns:
+        results: Shares: `modes_found` of modes with a good sample, which is
+            one within 3 deviations; `good_samples`; and `escaped_samples`,
+            further than 2 from the origin or no numbers.
+    """
+    distances = np.linalg.norm(samples[:, np.newaxis] - modes, axis=-1)
+    good = distances <= NEAR * DEVIATION
+    # Not "greater than": a sample that is no number has escaped, too.
+    inside = np.linalg.norm(samples, axis=-1) <= FAR
+    return {
+        "modes_found": float(good.any(axis=0).mean()),
+        "good_samples": float(good.any(axis=1).mean()),
+        "escaped_samples": float(1 - inside.mean()),
+    }
+
+
+def build_player(outputs: int) -> keras.Model:
+    """Builds a fully connected network of the plane; logits or points out."""
+    hidden = [keras.layers.Dense(WIDTH, "relu") for _ in range(DEPTH)]
+    inputs = keras.Input((DIMENSIONS,))
+    return keras.Sequential([inputs, *hidden, keras.layers.Dense(outputs)])
+
+
+def count_parameters() -> int:
+    """Returns the trainable parameters of both players."""
+    return sum(
+        building.count_parameters(build_player(outputs))
+        for outputs in (DIMENSIONS, 1)
+    )
+
+
+def judge(
+    discriminator: keras.Model,
+    real: tf.Tensor,
+    fake: tf.Tensor,
+    lam: tf.Tensor | None,
+) -> tf.Tensor:
+    """Returns the discriminator's loss, a scalar.
+
+    Without mixing `l(d(real), 1) + l(d(fake), 0)`, with it
+    `l(d(lam * real + (1 - lam) * fake), lam)`, `l` the binary cross-entropy.
+
+    Args:
+        discriminator: From points to one logit.
+        real: `(B, 2)`.
+        fake: `(B, 2)`.
+        lam: `(B,)`, one for each row, or None.
+
+    References:
+        Zhang, Cisse, Dauphin and Lopez-Paz. mixup: Beyond Empirical Risk
+        Minimization. ICLR 2018, section 3.7. https://arxiv.org/abs/1710.09412
+    """
+    if lam is None:
+        return _loss(discriminator(real), 1.0) + _loss(discriminator(fake), 0.0)
+    lam = lam[:, tf.newaxis]
+    return _loss(discriminator(lam * real + (1 - lam) * fake), lam)
+
+
+def _loss(logits: tf.Tensor, targets: Any) -> tf.Tensor:
+    return tf.reduce_mean(
+        tf.nn.sigmoid_cross_entropy_with_logits(
+            tf.ones_like(logits) * targets, logits
+        )
+    )
+
+
+class Game:
+    """A generator and a discriminator, and where they stand.
+
+    Args:
+        config: Of the run.
+    """
+
+    def __init__(self, config: config_lib.Config) -> None:
+        self._config = config
+        self._modes = tf.constant(MODES[config.dataset], tf.float32)
+        self._seed = tf.constant([config.seed, 0], tf.int32)
+        self._generator = build_player(DIMENSIONS)
+        self._discriminator = build_player(1)
+        self._optimizers = []
+        for player in (self._generator, self._discriminator):
+            optimizer = keras.optimizers.Adam(config.learning_rate)
+            optimizer.build(player.trainable_variables)
+            self._optimizers.append(optimizer)
+        self._done = tf.Variable(0)
+
+    def play(self, until: int) -> None:
+        """Goes on until so many iterations are done."""
+        self._play(tf.constant(until))
+
+    def sample(self, count: int) -> np.ndarray:
+        """Returns points of the generator, `(count, 2)`."""
+        noise = tf.random.stateless_normal([count, DIMENSIONS], self._seed)
+        return np.asarray(self._generator(noise))
+
+    @tf.function
+    def _play(self, until: tf.Tensor) -> None:
+        while self._done < until:
+            seed = tf.random.fold_in(self._seed, self._done + 1)
+            seeds = tf.random.split(seed, DISCRIMINATOR_STEPS + 1)
+            for step in range(DISCRIMINATOR_STEPS):
+                self._learn_to_judge(seeds[step])
+            self._learn_to_draw(seeds[DISCRIMINATOR_STEPS])
+            self._done.assign_add(1)
+
+    def _learn_to_judge(self, seed: tf.Tensor) -> None:
+        size, (first, second, third, fourth) = (
+            self._config.batch_size,
+            tf.unstack(tf.random.split(seed, 4)),
+        )
+        chosen = tf.random.stateless_uniform(
+            [size], first, 0, len(self._modes), tf.int32
+        )
+        spread = tf.random.stateless_normal([size, DIMENSIONS], second)
+        real = tf.gather(self._modes, chosen) + DEVIATION * spread
+        noise = tf.random.stateless_normal([size, DIMENSIONS], third)
+        lam = None
+        if self._config.effective_alpha:
+            alpha = tf.constant(self._config.effective_alpha)
+            lam = mixing.draw_lam(alpha, size, seed=fourth)
+        player = self._discriminator
+        with tf.GradientTape() as tape:
+            loss = judge(player, real, self._generator(noise), lam)
+        variables = player.trainable_variables
+        self._optimizers[1].apply(tape.gradient(loss, variables), variables)
+
+    def _learn_to_draw(self, seed: tf.Tensor) -> None:
+        """One step up the discriminator's loss on unmixed fakes.
+
+        As the authors' demonstration has it, for both kinds of GAN.
+        """
+        size, player = self._config.batch_size, self._generator
+        noise = tf.random.stateless_normal([size, DIMENSIONS], seed)
+        with tf.GradientTape() as tape:
+            loss = -_loss(self._discriminator(player(noise)), 0.0)
+        variables = player.trainable_variables
+        self._optimizers[0].apply(tape.gradient(loss, variables), variables)
