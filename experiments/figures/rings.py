@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ARMS = (
     arms.NO_MIXUP,
-    Arm("mixup, alpha 1", {"method": "mixup", "alpha": 1.0}),
+    Arm("mixup", {"method": "mixup", "alpha": 1.0}),
 )
 # The square that is drawn, and its pixels a side.
 REACH = 1.6
