@@ -102,13 +102,11 @@ def test_errors_by_hand():
 def test_collect_adds_lines(runs, monkeypatch):
     table = tables.Table(lambda scale, seeds: list(runs), {"small": 2}, "0")
     monkeypatch.setitem(papers.TABLES, "adversarial", table)
-    monkeypatch.setattr(
-        adversarial,
-        "measure",
-        lambda found, sources: (
-            (config, {"fgsm_black_error": 0.5}) for config in found
-        ),
-    )
+
+    def measure(found, sources):
+        return [(config, {"fgsm_black_error": 0.5}) for config in found]
+
+    monkeypatch.setitem(collect.MEASURES, "adversarial", ("attacked", measure))
     monkeypatch.setattr(
         collect,
         "_measure",
