@@ -31,8 +31,7 @@ class Config:
 
     Attributes:
         dataset: Name of a data set, e.g. `uci:iris`, `folder:PATH`,
-            `speech:PATH`, or
-            `gaussians:MU`.
+            `speech:PATH`, or `gaussians:MU`.
         network: Name of a network.
         width: Channels of the network's first layers; None for its default.
         dropout: Rate of dropout; None for the network's default.

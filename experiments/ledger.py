@@ -138,9 +138,9 @@ def select(lines: Sequence[Line], arm: Arm) -> dict[int, Line]:
         arm: Which.
 
     Returns:
-        runs: Seed -> line; empty if there is none. Of several rows
-            the one whose mean of `chosen_by`, over the seeds that all of them
-            have, is best.
+        runs: Seed -> line; empty if there is none. Of several rows the one
+            whose mean of `chosen_by`, over the seeds that all of them have, is
+            best.
 
     Raises:
         ValueError: If several rows match an arm that must be one.

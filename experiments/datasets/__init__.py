@@ -141,7 +141,7 @@ def _split_images(
     num_classes = int(train.labels.max()) + 1
     mean, std = _pixel_statistics(name, train.inputs)
     train, validation = splits.carve(train, **numbers)
-    return Splits(
+    return splits.clean(
         name=name,
         train=train,
         validation=validation,
@@ -149,8 +149,6 @@ def _split_images(
         num_classes=num_classes,
         mean=mean,
         std=std,
-        true_labels=train.labels,
-        corrupted=np.zeros(len(train.labels), bool),
     )
 
 

@@ -63,7 +63,7 @@ def load(
         seed=seed,
     )
     test = _draw(NUM_TEST, mu, rng)
-    return splits.Splits(
+    return splits.clean(
         name=name,
         train=train,
         validation=validation,
@@ -71,8 +71,6 @@ def load(
         num_classes=2,
         mean=(0.0,),
         std=(1.0,),
-        true_labels=train.labels,
-        corrupted=np.zeros(len(train.labels), bool),
         test_posterior=posterior(test.inputs, mu),
     )
 

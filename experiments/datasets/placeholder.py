@@ -4,6 +4,7 @@ import numpy as np
 
 from experiments.datasets import gaussians
 from experiments.datasets import speech
+from experiments.datasets import splits
 from experiments.datasets.splits import Arrays
 from experiments.datasets.splits import Splits
 from tf_mixup import checks
@@ -83,7 +84,7 @@ def make_placeholder(name: str, *, num_rows: int = 8) -> Splits:
         )
     channels = inputs.shape[-1] if name in IMAGES else 1
     rows = Arrays(inputs, (np.arange(num_rows) % num_classes).astype(np.int32))
-    return Splits(
+    return splits.clean(
         name=name,
         train=rows,
         validation=rows,
@@ -91,7 +92,5 @@ def make_placeholder(name: str, *, num_rows: int = 8) -> Splits:
         num_classes=num_classes,
         mean=(127.5,) * channels if name in IMAGES else (0.0,),
         std=(64.0,) * channels if name in IMAGES else (1.0,),
-        true_labels=rows.labels,
-        corrupted=np.zeros(num_rows, bool),
         vocabulary=vocabulary,
     )

@@ -43,7 +43,7 @@ def load(
         num_train=num_train,
         seed=seed,
     )
-    return splits.Splits(
+    return splits.clean(
         name=NAME,
         train=train,
         validation=validation,
@@ -51,8 +51,6 @@ def load(
         num_classes=2,
         mean=(0.0,),
         std=(1.0,),
-        true_labels=train.labels,
-        corrupted=np.zeros(len(train.labels), bool),
     )
 
 

@@ -115,7 +115,7 @@ def load(
         num_train=num_train,
         seed=seed,
     )
-    return splits.Splits(
+    return splits.clean(
         name=name,
         train=train,
         validation=validation,
@@ -123,8 +123,6 @@ def load(
         num_classes=num_classes,
         mean=(0.0,),
         std=(1.0,),
-        true_labels=train.labels,
-        corrupted=np.zeros(len(train.labels), bool),
     )
 
 

@@ -4,6 +4,7 @@ Letters: N rows, H and W sides, C channels, K classes.
 """
 
 import dataclasses
+from typing import Any
 from typing import NamedTuple
 
 import numpy as np
@@ -70,6 +71,21 @@ class Splits:
     corrupted: np.ndarray
     test_posterior: np.ndarray | None = None
     vocabulary: tuple[str, ...] = ()
+
+
+def clean(*, train: Arrays, **fields: Any) -> Splits:
+    """Returns a data set whose training labels are true.
+
+    Args:
+        train: To fit on.
+        fields: The other fields of `Splits`.
+    """
+    return Splits(
+        train=train,
+        true_labels=train.labels,
+        corrupted=np.zeros(len(train.labels), bool),
+        **fields,
+    )
 
 
 def carve(

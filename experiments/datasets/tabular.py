@@ -154,7 +154,7 @@ def load(
         part._replace(inputs=features[part.inputs].astype(np.float32))
         for part in (train, validation, test)
     )
-    return splits.Splits(
+    return splits.clean(
         name=name,
         train=train,
         validation=validation,
@@ -162,8 +162,6 @@ def load(
         num_classes=len(classes),
         mean=tuple(scaler.mean_.tolist()),
         std=tuple(scaler.scale_.tolist()),
-        true_labels=train.labels,
-        corrupted=np.zeros(len(train.labels), bool),
     )
 
 

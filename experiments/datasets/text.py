@@ -101,7 +101,7 @@ def load(
         part._replace(inputs=_to_ids(part.inputs, vectorize))
         for part in (train, validation, parts["test"])
     )
-    return splits.Splits(
+    return splits.clean(
         name=name,
         train=train,
         validation=validation,
@@ -109,8 +109,6 @@ def load(
         num_classes=num_classes,
         mean=(0.0,),
         std=(1.0,),
-        true_labels=train.labels,
-        corrupted=np.zeros(len(train.labels), bool),
         vocabulary=tuple(map(str, vectorize.get_vocabulary())),
     )
 
