@@ -92,6 +92,19 @@ class TestBatches:
                 partner[pasted], replay.partner.numpy()[pasted]
             )
 
+    def test_boxes_are_of_given_partners(self):
+        x, labels = make_rows(8)
+        stage = make_cutmix(partner="given", per="sample")
+        rows = tf.data.Dataset.from_tensors((x, labels)).repeat(10)
+        for mixed, targets in read(rows.apply(stage)):
+            boxes = read_boxes(x[:4], mixed)
+            for row, (partner, _, kept) in enumerate(boxes):
+                assert partner in (row, row + 4)
+                expected = np.zeros(CLASSES)
+                expected[labels[row]] += kept
+                expected[labels[row + 4]] += 1 - kept
+                np.testing.assert_allclose(targets[row], expected, atol=1e-6)
+
     def test_boxes_follow_the_papers_law(self):
         rows = 500
         batch = np.zeros((rows, HEIGHT, WIDTH, 1)), make_rows(rows)[1]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tf_mixup import calibration
 from tf_mixup import mixed_batch
 from tf_mixup import mixing_schedule
 from tf_mixup import pipeline
@@ -28,6 +29,12 @@ def read_tags(folder):
             for value in event.summary.value:
                 found.setdefault(value.tag, []).append(event.step)
     return found
+
+
+def draw():
+    return plots.reliability_diagram(
+        calibration.bin_predictions([0], [[0.5, 0.5]])
+    )
 
 
 class TestReplay:
@@ -56,6 +63,22 @@ class TestReplay:
 
 
 class TestMixedBatchSummary:
+    def test_given_partners_are_shown_as_partners(self, tmp_path, monkeypatch):
+        shown = []
+        monkeypatch.setattr(
+            plots,
+            "mixed_batch",
+            lambda *args, **_: shown.append(args) or draw(),
+        )
+        mixup = pipeline.MixUp(0.4, num_classes=4, seed=0, partner="given")
+        callback = mixed_batch.MixedBatchSummary(mixup, make_batch(), tmp_path)
+        callback.on_epoch_end(0)
+        ((sources, partners, mixed, lam),) = shown
+        x = make_batch()[0]
+        np.testing.assert_array_equal(sources, x[:4])
+        np.testing.assert_array_equal(partners, x[4:])
+        assert len(mixed) == len(lam) == 4
+
     def test_writes_pictures(self, tmp_path):
         mixup = pipeline.MixUp(0.4, num_classes=4, seed=0)
         inputs = keras.Input((6, 6, 3))

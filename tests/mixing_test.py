@@ -183,6 +183,19 @@ class TestMix:
         np.testing.assert_allclose(x, expected[0], atol=1e-6)
         np.testing.assert_allclose(y, expected[1], atol=1e-6)
 
+    def test_rows_beyond_lam_are_partners_only(self):
+        # .75 * 0 + .25 * 8 = 2 and .75 * 4 + .25 * 16 = 7.
+        x, y = mixing.mix(
+            [[0.0], [4.0], [8.0], [16.0]],
+            tf.eye(4),
+            [0.75, 0.75],
+            [2, 3],
+        )
+        np.testing.assert_array_equal(x, [[2], [7]])
+        np.testing.assert_array_equal(
+            y, [[0.75, 0, 0.25, 0], [0, 0.75, 0, 0.25]]
+        )
+
     def test_three_points_by_hand(self):
         # .5 * 0 + .25 * 8 + .25 * 4 = 3, 8 alone, .25 * 4 + .75 * 0 = 1.
         mixed, _ = mixing.mix(
@@ -283,6 +296,19 @@ class TestTakeNearer:
             tf.constant([[1.0, 0], [0, 1]]), tf.constant([0.6, 0.4]), [1, 0]
         )
         np.testing.assert_array_equal(nearer, [[1, 0], [1, 0]])
+
+    def test_rows_beyond_lam_are_partners_only(self):
+        # .75 * 0 + .25 * 8 = 2 and .75 * 4 + .25 * 16 = 7.
+        x, y = mixing.mix(
+            [[0.0], [4.0], [8.0], [16.0]],
+            tf.eye(4),
+            [0.75, 0.75],
+            [2, 3],
+        )
+        np.testing.assert_array_equal(x, [[2], [7]])
+        np.testing.assert_array_equal(
+            y, [[0.75, 0, 0.25, 0], [0, 0.75, 0, 0.25]]
+        )
 
     def test_three_points_by_hand(self):
         # The third of row 0; the own, which ties, of row 1.

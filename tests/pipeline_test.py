@@ -401,6 +401,96 @@ class TestKeepClean:
         assert parts == [[8, 8], [8, 8], [6, 6]]
 
 
+def append_partners(x, y, *weights):
+    """Returns rows, and the next one of each as its partner."""
+    return tuple(
+        tf.concat([each, tf.roll(each, -1, axis=0)], axis=0)
+        for each in (x, y, *weights)
+    )
+
+
+class TestGivenPartners:
+    def test_rows_are_mixed_with_those_that_follow(self):
+        batches = make_batches()
+        mixup = make_mixup(partner="given", per="sample")
+        mixed = read(batches.map(append_partners).apply(mixup))
+        for (x, y), (x0, y0) in zip(mixed, read(batches), strict=True):
+            partner = np.roll(np.arange(len(y0)), -1)
+            targets = np.eye(CLASSES)[y0]
+            differ = y0 != y0[partner]
+            lam = recover_lam(targets, y)
+            assert len(np.unique(lam[differ])) > 1
+            # Where classes are the same, targets do not tell lam.
+            expected = reference.mix(x0, targets, lam, partner)
+            np.testing.assert_allclose(
+                x[differ], expected[0][differ], atol=1e-3
+            )
+            np.testing.assert_allclose(y, expected[1], atol=1e-6)
+
+    def test_a_batch_and_its_own_permutation_mix_as_ever(self):
+        # The plan that was drawn, given back as partners.
+        plain = make_mixup(mean=3.0, std=2.0, class_weight=[1, 2, 3, 4, 5])
+        given = make_mixup(
+            mean=3.0, std=2.0, class_weight=[1, 2, 3, 4, 5], partner="given"
+        )
+        x, y = next(iter(make_batches()))
+        partner = plain.replay((x, y), epoch=0, step=0).partner
+        both = tf.concat([tf.range(8), partner], axis=0)
+        rows = tf.data.Dataset.from_tensors(
+            (tf.gather(x, both), tf.gather(y, both))
+        )
+        expected = read(tf.data.Dataset.from_tensors((x, y)).apply(plain))
+        assert_same(read(rows.apply(given)), expected)
+
+    def test_keep_clean_has_the_rows_and_not_their_partners(self):
+        options = {"partner": "given", "per": "sample"}
+        paired = make_batches().map(append_partners)
+        both = read(paired.apply(make_mixup(keep_clean=True, **options)))
+        clean = read(make_batches().apply(make_mixup().evaluation))
+        mixed = read(paired.apply(make_mixup(**options)))
+        for found, *expected in zip(both, clean, mixed, strict=True):
+            for part, *halves in zip(found, *expected, strict=True):
+                np.testing.assert_array_equal(part, np.concatenate(halves))
+
+    def test_three_points_take_two_partners_each(self):
+        rows = np.eye(6, dtype="float32"), np.arange(6)
+        stage = pipeline.MixUp(
+            1.0, num_classes=6, seed=0, points=3, partner="given"
+        )
+        ((x, y),) = read(tf.data.Dataset.from_tensors(rows).apply(stage))
+        np.testing.assert_array_equal(x, y)
+        np.testing.assert_array_equal(
+            np.argwhere(x > 0), [[0, 0], [0, 2], [0, 4], [1, 1], [1, 3], [1, 5]]
+        )
+
+    def test_nearest_target_is_one_of_both(self):
+        rows = np.eye(4, dtype="float32"), np.arange(4)
+        stage = pipeline.MixUp(
+            1.0,
+            num_classes=4,
+            seed=0,
+            per="sample",
+            partner="given",
+            target="nearest",
+        )
+        dataset = tf.data.Dataset.from_tensors(rows).repeat(20)
+        for x, y in read(dataset.apply(stage)):
+            np.testing.assert_array_equal(y.argmax(1), x.argmax(1))
+            assert set(np.unique(y)) == {0, 1}
+
+    def test_odd_batch_of_known_size_is_refused(self):
+        mixup = make_mixup(partner="given")
+        with pytest.raises(ValueError, match="Received: points=2 with 7 rows"):
+            make_batches(7, drop_remainder=True).apply(mixup)
+
+    def test_odd_batch_of_unknown_size_is_refused(self):
+        mixed = make_batches(7).apply(make_mixup(partner="given"))
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match="Concatenate a batch"
+        ):
+            next(iter(mixed))
+
+
 class TestSeeds:
     @pytest.mark.parametrize("calls", [None, 1, 4, tf.data.AUTOTUNE])
     def test_parallelism_changes_nothing(self, calls):
@@ -455,6 +545,8 @@ class TestRefusals:
         [
             ({"per": "epoch"}, "`per` must be one of"),
             ({"partner": "friend"}, "`partner` must be one of"),
+            ({"partner": "given", "placement": "model"}, "on the host"),
+            ({"partner": "given", "groups": 2}, "groups=2"),
             ({"target": "soft"}, "`target` must be one of"),
             ({"placement": "gpu"}, "`placement` must be one of"),
             ({"groups": 0}, "groups=0"),

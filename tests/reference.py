@@ -195,6 +195,20 @@ def nearest_of_points(targets, lam, partner):
     return np.array(chosen)
 
 
+def nearest_neighbors(rows, k, labels=None):
+    """The k other rows (of the same class) at the least distances."""
+    rows = np.asarray(rows, "float64").reshape(len(rows), -1)
+    found = []
+    for i, row in enumerate(rows):
+        others = [
+            (float(np.sqrt(((row - rows[j]) ** 2).sum())), j)
+            for j in range(len(rows))
+            if j != i and (labels is None or labels[j] == labels[i])
+        ]
+        found.append([j for _, j in sorted(others)[:k]])
+    return np.array(found)
+
+
 def cut_box(lam, height, width, row, column):
     """The box of CutMix around a centre: top, left, bottom, right."""
     half_height = int(height * math.sqrt(1 - lam)) // 2

@@ -7,6 +7,7 @@ from tf_mixup import layers as layers
 from tf_mixup import losses as losses
 from tf_mixup import metrics as metrics
 from tf_mixup import mixing as mixing
+from tf_mixup import neighbors as neighbors
 from tf_mixup import ood as ood
 from tf_mixup import plots as plots
 from tf_mixup import posthoc as posthoc

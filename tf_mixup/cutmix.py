@@ -66,7 +66,7 @@ class CutMix(pipeline.MixUp):
                 "Give grayscale images one channel, or use MixUp",
             )
         sides = tf.cast(tf.shape(inputs)[1:3], tf.float32)
-        draws = self._num_draws(inputs.shape[0] or tf.shape(inputs)[0])
+        draws = self._num_draws(tf.shape(plan.partner)[0])
         centre = tf.random.stateless_uniform([draws, 2], seed) * sides
         centre = tf.cast(centre, tf.int32)
         share = tf.sqrt(1 - plan.lam)
@@ -94,4 +94,5 @@ class CutMix(pipeline.MixUp):
         inside = (
             (row >= top) & (row < bottom) & (column >= left) & (column < right)
         )
-        return tf.where(inside, tf.gather(images, plan.partner), images)
+        own = images[: plan.partner.shape[0] or tf.shape(plan.partner)[0]]
+        return tf.where(inside, tf.gather(images, plan.partner), own)

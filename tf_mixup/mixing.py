@@ -171,9 +171,10 @@ def mix(
 
     Args:
         inputs: Tensor, or nested structure of tensors, of any rank whose first
-            axis is B. Integers and booleans become float32 before any
-            arithmetic, so uint8 does not overflow; floats keep their type.
-            Mix embeddings of tokens, not their ids.
+            axis is B; rows beyond B are partners only, and not returned.
+            Integers and booleans become float32 before any arithmetic, so
+            uint8 does not overflow; floats keep their type. Mix embeddings of
+            tokens, not their ids.
         targets: The same; class probabilities `(B, K)`, or regression targets.
         lam: Coefficients in `[0, 1]`, float of shape `(B,)` or a scalar; for
             more than two points `(B, P)`, the row's own first, sums of 1.
@@ -214,7 +215,8 @@ def take_nearer(values: Any, lam: tf.Tensor, partner: tf.Tensor) -> Any:
     in which mixup loses its effect on calibration.
 
     Args:
-        values: Tensor or structure of tensors whose first axis is B.
+        values: Tensor or structure of tensors whose first axis is B, or
+            longer as for `mix`.
         lam: Coefficients as for `mix`. The row with the largest is nearest,
             and a row to itself where it shares the largest.
         partner: Integer tensor, as for `mix`.
@@ -281,11 +283,12 @@ def _interpolate(rows: Any, lam: tf.Tensor, partner: tf.Tensor) -> tf.Tensor:
         shares = tf.unstack(lam, axis=1)
         partners = tf.unstack(partner, axis=1)
     shares = [_broadcast_rows(share, rows) for share in shares]
-    mixed = shares[0] * rows_wide
+    own = rows_wide[: partner.shape[0] or tf.shape(partner)[0]]
+    mixed = shares[0] * own
     for share, index in zip(shares[1:], partners, strict=True):
         mixed += share * tf.cast(tf.gather(rows, index), wide)
     # 0 times a partner's infinity or NaN is NaN: not mixed means untouched.
-    mixed = tf.where(shares[0] == 1, rows_wide, mixed)
+    mixed = tf.where(shares[0] == 1, own, mixed)
     return tf.cast(mixed, rows.dtype if kept else tf.float32)
 
 

@@ -26,6 +26,7 @@ from tf_mixup import targets as targets_lib
 Alpha = float | Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 Position = tuple[tf.Tensor, tf.Tensor]
 PLACEMENTS = ("host", "model")
+PARTNERS = (*mixing.PARTNERS, "given")
 FOREVER = tf.int64.max
 
 
@@ -99,7 +100,10 @@ class MixUp:
             Dirichlet(alpha, ..., alpha): d-Mixup with d = P - 1. Defaults
             to 2.
         partner: `"random"`, `"same_class"` or `"different_class"`; see
-            `mixing.choose_partner`. Defaults to `"random"`.
+            `mixing.choose_partner`. Or `"given"`: a batch of B rows is
+            followed by their partners, B more rows (with P points B for each
+            partner), e.g. of `neighbors.choose_neighbors` or of another
+            dataset; the mixed batch has B rows. Defaults to `"random"`.
         self_pairs: Whether a row may be its own partner, which is no mixing.
             Defaults to `True`, as in the papers.
         target: `"mixed"`, or `"nearest"` for the hard target of the nearest
@@ -178,7 +182,7 @@ class MixUp:
         self.points = checks.integer_at_least(
             "points", points, 2, remedy="Write 2 to mix pairs"
         )
-        self.partner = checks.one_of("partner", partner, mixing.PARTNERS)
+        self.partner = _check_partner(partner, placement, groups)
         self.self_pairs = self_pairs
         self.target = checks.one_of("target", target, ("mixed", "nearest"))
         self.keep_clean = keep_clean
@@ -208,9 +212,9 @@ class MixUp:
 
         Returns:
             mixed: Batches of the same structure and number (with
-                `keep_clean` of twice the rows). Targets are float32; inputs
-                are float, or with `placement="model"` a dictionary of the
-                inputs and the plan.
+                `keep_clean` of twice the rows; without the given partners).
+                Targets are float32; inputs are float, or with
+                `placement="model"` a dictionary of the inputs and the plan.
 
         Raises:
             ValueError: If `dataset` is not what `Args` says, or its targets
@@ -246,7 +250,8 @@ class MixUp:
         To look at what the network sees, and to find again what it saw.
 
         Args:
-            batch: Unmixed `(x, y)` or `(x, y, sample_weight)`.
+            batch: Unmixed `(x, y)` or `(x, y, sample_weight)`, as the dataset
+                has it.
             epoch: Counted from 0.
             step: Batch of the epoch, counted from 0.
 
@@ -281,8 +286,9 @@ class MixUp:
         rows = inputs, (targets, *weights)
         if self.keep_clean:
             plan = self._after_clean(plan)
+            size = _num_rows(plan) // 2
             rows = tf.nest.map_structure(
-                lambda each: tf.concat([each, each], axis=0), rows
+                lambda each: tf.concat([each[:size], each], axis=0), rows
             )
         inputs, labels = rows
         return (self._apply(inputs, plan), *self._combine(labels, plan))
@@ -340,6 +346,8 @@ class MixUp:
             tf.random.split(seed, 3)
         )
         size = _num_rows(targets)
+        if self.partner == "given":
+            size = self._num_mixed(size)
         draws = self._num_draws(size)
         alpha = self._alpha_at(epoch, step)
         lam = mixing.draw_lam(alpha, draws, seed=lam_seed, points=self.points)
@@ -348,11 +356,24 @@ class MixUp:
             chance = tf.random.stateless_uniform(shape, apply_seed)
             own = mixing.own_share(self.points)
             lam = tf.where(chance < self.probability, lam, own)
+        lam = tf.broadcast_to(lam, [size, *lam.shape[1:]])
+        partners = self._choose_partners(size, targets, partner_seed)
+        plan = Plan(lam, _stack(partners))
+        # The three seeds above are taken; this is a fourth.
+        return self._locate(plan, tf.random.fold_in(seed, 3), inputs)
+
+    def _choose_partners(
+        self, size: Any, targets: Any, seed: tf.Tensor
+    ) -> list[tf.Tensor]:
+        """Returns the P - 1 partners of each row, P - 1 times `(B,)`."""
+        if self.partner == "given":
+            own = tf.range(size)
+            return [own + size * k for k in range(1, self.points)]
         classes = self._classes(targets)
-        partners = [
+        return [
             mixing.choose_partner(
                 size,
-                seed=tf.random.fold_in(partner_seed, k) if k else partner_seed,
+                seed=tf.random.fold_in(seed, k) if k else seed,
                 kind=self.partner,
                 labels=classes,
                 groups=self.groups,
@@ -360,10 +381,20 @@ class MixUp:
             )
             for k in range(self.points - 1)
         ]
-        lam = tf.broadcast_to(lam, [size, *lam.shape[1:]])
-        plan = Plan(lam, _stack(partners))
-        # The three seeds above are taken; this is a fourth.
-        return self._locate(plan, tf.random.fold_in(seed, 3), inputs)
+
+    def _num_mixed(self, size: Any) -> Any:
+        """Returns how many of the rows are mixed with those that follow."""
+        known = not tf.is_tensor(size)
+        unfit = checks.refusal(
+            "Given partners must follow a batch's rows, one for each row and"
+            " point but the first",
+            f"points={self.points} with {size if known else 'too many'} rows",
+            "Concatenate a batch and its partners, in this order",
+        )
+        if known and size % self.points:
+            raise unfit
+        tf.debugging.assert_equal(size % self.points, 0, str(unfit))
+        return size // self.points
 
     def _num_draws(self, size: Any) -> Any:
         return size if self.per == "sample" else 1
@@ -454,6 +485,17 @@ def _check_alpha(alpha: float) -> float:
     return checks.real_at_least(
         "alpha", alpha, 0, remedy="Write 0 to train without mixing"
     )
+
+
+def _check_partner(partner: str, placement: str, groups: int) -> str:
+    checks.one_of("partner", partner, PARTNERS)
+    if partner == "given" and (placement != "host" or groups != 1):
+        raise checks.refusal(
+            "Partners that are given are mixed on the host, each with its row",
+            f"partner='given' with placement={placement!r}, groups={groups}",
+            "Leave `placement` and `groups` out",
+        )
+    return partner
 
 
 def _check_seed(seed: int | None) -> int:

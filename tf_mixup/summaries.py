@@ -147,7 +147,8 @@ def write_mixed_batch(
     """Writes a mixed batch beside its sources, and its coefficients.
 
     Args:
-        sources: Images before mixing, `(B, H, W)` or `(B, H, W, C)`.
+        sources: Images before mixing, `(B, H, W)` or `(B, H, W, C)`; given
+            partners may follow.
         mixed: The mixed images, likewise.
         lam: Share of the source in each, `(B,)` or a scalar; with P > 2 points
             `(B, P)`, the source's first.
@@ -172,16 +173,16 @@ def write_mixed_batch(
     if not _has_writer():
         return
     sources, partner = np.asarray(sources), np.asarray(partner)
-    lam, rows = np.asarray(lam), len(sources)
+    lam, rows = np.asarray(lam), len(mixed)
     fitting = (rows,) if lam.ndim < 2 else (rows, lam.shape[1] - 1)
     named = partner.shape == fitting and partner.dtype.kind in "iu"
-    if not named or np.any((partner < 0) | (partner >= rows)):
+    if not named or np.any((partner < 0) | (partner >= len(sources))):
         raise checks.refusal(
             "`partner` must name a row of `sources` for each row",
             f"partner={partner.tolist()} for {rows} rows",
             "Give the plan that this very batch was mixed by",
         )
-    partners = sources[partner]
+    sources, partners = sources[:rows], sources[partner]
     if partner.ndim > 1:
         shares = lam[:, 1:] / np.maximum(lam[:, 1:].sum(1), 1e-9)[:, None]
         partners = np.einsum("bp,bp...->b...", shares, partners)

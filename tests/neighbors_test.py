@@ -1,0 +1,125 @@
+"""Tests of partners among the nearest rows."""
+
+import numpy as np
+import pytest
+import scipy.stats
+import tensorflow as tf
+
+from tests import reference
+from tf_mixup import neighbors
+from tf_mixup import pipeline
+
+
+def make_rows(size=60, seed=0):
+    generator = np.random.default_rng(seed)
+    return generator.normal(size=(size, 3, 2)), generator.integers(0, 3, size)
+
+
+class TestNearestNeighbors:
+    def test_by_hand(self):
+        # On a line at 0, 1, 3 and 7.
+        found = neighbors.nearest_neighbors([[0], [1], [3], [7]], k=2)
+        np.testing.assert_array_equal(found, [[1, 2], [0, 2], [1, 0], [2, 1]])
+        assert found.dtype == np.int32
+
+    @pytest.mark.parametrize("by_class", [False, True])
+    def test_against_reference(self, by_class):
+        rows, labels = make_rows()
+        labels = labels if by_class else None
+        found = neighbors.nearest_neighbors(rows, k=5, labels=labels)
+        expected = reference.nearest_neighbors(rows, 5, labels)
+        np.testing.assert_array_equal(found, expected)
+
+    def test_of_a_class_are_of_that_class(self):
+        rows, labels = make_rows()
+        found = neighbors.nearest_neighbors(rows, k=5, labels=labels)
+        np.testing.assert_array_equal(
+            labels[found], labels[:, None] + 0 * found
+        )
+
+    def test_equal_rows_are_not_their_own(self):
+        found = neighbors.nearest_neighbors(np.zeros((5, 2)), k=4)
+        for row, others in enumerate(found):
+            assert sorted([row, *others]) == list(range(5))
+
+    def test_uint8_does_not_overflow(self):
+        found = neighbors.nearest_neighbors(
+            np.array([[0], [128], [255]], np.uint8), k=1
+        )
+        np.testing.assert_array_equal(found, [[1], [2], [1]])
+
+    @pytest.mark.parametrize("k", [0, -1, 1.5])
+    def test_refuses_no_neighbors(self, k):
+        with pytest.raises(ValueError, match=f"`k` must be .*k={k}"):
+            neighbors.nearest_neighbors([[0.0], [1.0]], k=k)
+
+    def test_refuses_more_than_there_are(self):
+        with pytest.raises(ValueError, match="k=2 with 2 rows in the set"):
+            neighbors.nearest_neighbors([[0.0], [1.0]], k=2)
+
+    def test_refuses_more_than_a_class_has(self):
+        with pytest.raises(ValueError, match="k=2 with 1 rows in class 4"):
+            neighbors.nearest_neighbors(
+                np.arange(4.0)[:, None], k=2, labels=[3, 3, 3, 4]
+            )
+
+    def test_refuses_labels_of_other_rows(self):
+        with pytest.raises(ValueError, match=r"labels of shape \(3,\) for 2"):
+            neighbors.nearest_neighbors([[0.0], [1.0]], k=1, labels=[0, 0, 1])
+
+    def test_refuses_what_has_no_distance(self):
+        with pytest.raises(ValueError, match="NaN"):
+            neighbors.nearest_neighbors([[0.0], [np.nan]], k=1)
+
+
+class TestChooseNeighbors:
+    table = np.array([[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]])
+
+    def test_each_is_equally_likely(self):
+        rows = np.repeat(np.arange(4), 3000)
+        chosen = neighbors.choose_neighbors(
+            self.table, rows, seed=tf.constant([1, 2])
+        ).numpy()
+        for row in range(4):
+            counts = np.bincount(chosen[rows == row], minlength=4)
+            assert counts[row] == 0
+            others = np.delete(counts, row)
+            assert scipy.stats.chisquare(others).pvalue > 0.001
+
+    def test_seed_decides(self):
+        rows = np.repeat(np.arange(4), 20)
+        one, same, other = (
+            neighbors.choose_neighbors(self.table, rows, seed=[seed, 0])
+            for seed in (1, 1, 2)
+        )
+        np.testing.assert_array_equal(one, same)
+        assert not np.array_equal(one, other)
+
+    def test_without_a_seed_each_pass_differs(self):
+        rows = tf.data.Dataset.from_tensors(np.repeat(np.arange(4), 20))
+        chosen = rows.map(
+            lambda each: neighbors.choose_neighbors(self.table, each)
+        )
+        one, other = next(iter(chosen)), next(iter(chosen))
+        assert not np.array_equal(one, other)
+
+    def test_smote_stays_between_two_of_a_class(self):
+        # Classes far apart: between two of one class there is no other.
+        rows, labels = make_rows()
+        rows = rows.reshape(60, -1).astype("float32") + 100 * labels[:, None]
+        table = neighbors.nearest_neighbors(rows, k=3, labels=labels)
+
+        def load(batch):
+            both = tf.concat(
+                [batch, neighbors.choose_neighbors(table, batch)], axis=0
+            )
+            return tf.gather(rows, both), tf.gather(labels, both)
+
+        stage = pipeline.MixUp(
+            1.0, num_classes=3, per="sample", partner="given", target="nearest"
+        )
+        batches = tf.data.Dataset.range(60).batch(20).map(load).apply(stage)
+        for number, (x, y) in enumerate(batches):
+            own = labels[20 * number : 20 * number + 20]
+            np.testing.assert_array_equal(np.argmax(y, 1), own)
+            assert np.abs(x - 100 * own[:, None]).max() < 10
