@@ -1,11 +1,17 @@
 """Rows in memory -> shuffled, augmented batches: f(seed, epoch, step)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
 from experiments.datasets import augment
 from tf_mixup import checks
 from tf_mixup import clock as clock_lib
+from tf_mixup import neighbors as neighbors_lib
+
+# Each draw of a step has its own stream beside that of the augmentation.
+_PARTNERS, _NOISE = 1, 2
 
 
 def training_batches(
@@ -16,6 +22,8 @@ def training_batches(
     seed: int,
     augmentation: str,
     clock: clock_lib.Clock,
+    neighbors: np.ndarray | None = None,
+    noise: Sequence[float] | float = 0.0,
 ) -> tf.data.Dataset:
     """Returns an epoch of full batches, in another order each epoch.
 
@@ -31,9 +39,14 @@ def training_batches(
         augmentation: `"none"`, or `"standard"`: crops after padding by 4,
             and flips, for images only.
         clock: Tells the epoch.
+        neighbors: Integers `(N, k)`: rows to draw each row's partner from.
+            Defaults to no partners.
+        noise: Deviation of Gaussian noise, in the unit of the images, one
+            number or one for the last axis. Defaults to none.
 
     Returns:
-        batches: Dataset of `(images (B, ...), labels (B,))`.
+        batches: Dataset of `(images (B, ...), labels (B,))`; with `neighbors`
+            `2 B` rows, the partners last; with `noise` in float32.
 
     Raises:
         ValueError: If there are fewer rows than a batch holds, or rows that
@@ -65,10 +78,20 @@ def training_batches(
             seed=tf.cast(epoch_seed % tf.int32.max, tf.int32),
             max_index=tf.constant(num_rows - 1, tf.int64),
         )
+        step_seed = tf.random.fold_in(epoch_seed, step)
+        if neighbors is not None:
+            partners = neighbors_lib.choose_neighbors(
+                neighbors, rows, seed=tf.random.fold_in(step_seed, _PARTNERS)
+            )
+            rows = tf.concat([rows, partners], axis=0)
         batch = tf.gather(all_images, rows)
         if augmentation == "standard":
-            step_seed = tf.random.fold_in(epoch_seed, step)
             batch = augment.crop_and_flip(batch, step_seed)
+        if np.any(noise):
+            draws = tf.random.stateless_normal(
+                tf.shape(batch), tf.random.fold_in(step_seed, _NOISE)
+            )
+            batch = tf.cast(batch, tf.float32) + draws * noise
         return batch, tf.gather(all_labels, rows)
 
     return clock.positions(num_rows // batch_size).map(

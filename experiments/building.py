@@ -85,7 +85,7 @@ def build_mixup(
         "num_classes": num_classes,
         "seed": config.seed,
         "per": config.per,
-        "partner": config.partner,
+        "partner": "given" if config.brings_partners else config.partner,
         "target": config.target,
     }
     if config.points > 2:
@@ -106,13 +106,14 @@ def build_mixup(
 
 def _choose_placement(config: config_lib.Config) -> str:
     """Returns where batches are mixed: `"host"` or `"model"`."""
-    in_model, on_host = bool(config.mix_layers), config.method == "cutmix"
+    in_model = bool(config.mix_layers)
+    on_host = config.method == "cutmix" or config.brings_partners
     must_be = "model" if in_model else "host" if on_host else ""
     if must_be and config.placement not in ("auto", must_be):
         raise checks.refusal(
             f"This method mixes {'in' if in_model else 'on'} the {must_be}",
-            f"placement={config.placement!r} with method={config.method!r} and"
-            f" mix_layers={config.mix_layers!r}",
+            f"placement={config.placement!r} with method={config.method!r},"
+            f" mix_layers={config.mix_layers!r}, neighbors={config.neighbors}",
             "Write --placement=auto",
         )
     if must_be or config.placement != "auto":

@@ -45,6 +45,8 @@ class Config:
             for each batch; empty for the inputs.
         per: One coefficient for each `"batch"` or each `"sample"`.
         partner: Who is mixed: `"random"`, `"same_class"`, `"different_class"`.
+        neighbors: Partners are drawn among as many nearest rows of the whole
+            training set, or of the row's class; 0 for rows of the batch.
         target: `"mixed"`, or `"nearest"` to mix the inputs only.
         mixing_warmup_epochs: First epochs, without mixing.
         label_smoothing: Share of each label spread over the other classes.
@@ -63,6 +65,8 @@ class Config:
         decay: Factor of `"steps"`.
         weight_decay: Coefficient of L2 in the gradient of kernels, as in
             PyTorch; with the others decoupled. Batch norm and biases have none.
+        noise: Deviation of Gaussian noise on the training inputs, in units of
+            the data set's own deviation.
         augmentation: `"none"`, or `"standard"`: pad by 4, crop, flip.
         num_train: Training rows, drawn by the seed; 0 for all.
         num_validation: Rows carved from the training set.
@@ -89,6 +93,7 @@ class Config:
     mix_layers: tuple[str, ...] = ()
     per: str = "batch"
     partner: str = "random"
+    neighbors: int = 0
     target: str = "mixed"
     mixing_warmup_epochs: int = 0
     label_smoothing: float = 0.0
@@ -105,6 +110,7 @@ class Config:
     milestones: tuple[int, ...] = ()
     decay: float = 0.1
     weight_decay: float = 5e-4
+    noise: float = 0.0
     augmentation: str = "none"
     num_train: int = 0
     num_validation: int = 300
@@ -128,6 +134,7 @@ class Config:
             "warmup_start",
             "decay",
             "entropy_weight",
+            "noise",
         ):
             checks.real_at_least(
                 name, getattr(self, name), 0, remedy="Write 0 to leave it out"
@@ -143,6 +150,7 @@ class Config:
             "warmup_epochs",
             "mixing_warmup_epochs",
             "mc_passes",
+            "neighbors",
         ):
             checks.integer_at_least(
                 name, getattr(self, name), 0, remedy="Count from 0"
@@ -189,6 +197,15 @@ class Config:
                 f"mix_layers={self.mix_layers!r} with method={self.method!r}",
                 "Write --method=mixup",
             )
+        if self.neighbors and (
+            self.mix_layers or self.partner == "different_class"
+        ):
+            raise checks.refusal(
+                "Nearest rows are of the inputs, and of any class or the same",
+                f"neighbors={self.neighbors} with"
+                f" mix_layers={self.mix_layers!r}, partner={self.partner!r}",
+                "Leave out one of them",
+            )
 
     def _check_network(self) -> None:
         if self.width is not None:
@@ -210,6 +227,11 @@ class Config:
     def effective_alpha(self) -> float:
         """Alpha as the pipeline sees it: ERM mixes nothing."""
         return 0.0 if self.method == "erm" else self.alpha
+
+    @property
+    def brings_partners(self) -> bool:
+        """Whether batches come with the partners of their rows."""
+        return bool(self.neighbors and self.effective_alpha)
 
     @property
     def run_name(self) -> str:

@@ -18,11 +18,14 @@ from experiments import config as config_lib
 from experiments import files
 from experiments.claims import Arm
 
+# Of most runs: another one is named.
+_DECAY = config_lib.Config().weight_decay
 FOLDER = pathlib.Path(__file__).parent / "ledger"
 # Fields that tell settings apart, in which arms are compared.
 SETTING = (
     "dataset",
     "network",
+    "width",
     "corruption",
     "augmentation",
     "num_train",
@@ -192,9 +195,17 @@ def describe_training(config: config_lib.Config) -> str:
         parts.append(f"ERL {config.entropy_weight:g}")
     if config.dropout is not None:
         parts.append(f"dropout {config.dropout:g}")
+    if config.noise:
+        parts.append(f"noise {config.noise:g}")
     if len(parts) > 1 and config.method == "erm":
         del parts[0]
+    if config.optimizer == "sgd" and config.weight_decay != _DECAY:
+        parts.append(f"weight decay {config.weight_decay:g}")
     return ", ".join(parts)
+
+
+# Where rows are mixed, where its name is not the layer's.
+_PLACES = {"spectrogram": " of spectrograms", "embedding": ""}
 
 
 def describe_method(config: config_lib.Config) -> str:
@@ -209,6 +220,14 @@ def describe_method(config: config_lib.Config) -> str:
         name = "inputs only"
     if len(config.mix_layers) > 1:
         name = "manifold mixup"
-    if config.mix_layers == ("spectrogram",):
-        name = "mixup of spectrograms"
-    return f"{name}, alpha {config.alpha:g}"
+    elif config.mix_layers:
+        (place,) = config.mix_layers
+        name += _PLACES.get(place, f" at {place}")
+    return f"{name}{_describe_partners(config)}, alpha {config.alpha:g}"
+
+
+def _describe_partners(config: config_lib.Config) -> str:
+    text = "" if config.partner == "random" else f", {config.partner}"
+    if config.neighbors:
+        text += f", {config.neighbors} neighbors"
+    return text.replace("_", " ")

@@ -50,6 +50,7 @@ COLUMNS = {
     "of true labels": "train_real_accuracy",
     "of corrupted labels": "train_corrupted_accuracy",
     "best epoch's lead": "validation_gain_of_best",
+    "validation, median of last 10 epochs": "validation_median_accuracy",
     "ECE, 15 bins": "test_ece",
     "null ECE": "test_null_ece",
     "ECE, 100 bins": "test_ece_100",
@@ -175,6 +176,8 @@ def describe_setting(setting: tuple[Any, ...]) -> str:
     """Returns a setting in words."""
     values = dict(zip(ledger.SETTING, setting, strict=True))
     text = f"{values['dataset']}, {values['network']}"
+    if values["width"]:
+        text += f" of width {values['width']}"
     if values["corruption"]:
         text += f", {values['corruption']:.0%} of labels flipped"
     if values["augmentation"] != "none":

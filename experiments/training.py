@@ -29,6 +29,7 @@ from tf_mixup import callbacks
 from tf_mixup import checks
 from tf_mixup import layers
 from tf_mixup import metrics
+from tf_mixup import neighbors as neighbors_lib
 from tf_mixup import ood
 from tf_mixup import pipeline
 from tf_mixup import plots
@@ -100,7 +101,7 @@ def run(
         splits = load_splits(config, sources)
         model, history = train(config, splits, workdir, sources)
         results = evaluate(config, model, splits, workdir, sources)
-        results |= evaluation.measure_best(history["val_accuracy"])
+        results |= evaluation.measure_epochs(history["val_accuracy"])
     finally:
         keras.config.set_dtype_policy(previous_policy)
     record = {
@@ -181,12 +182,15 @@ def train(
     strategy = distribution.build_strategy(config.strategy)
     distribution.check_batch_size(strategy, config.batch_size)
     mixup = building.build_mixup(config, splits.num_classes, strategy)
+    neighbors = find_neighbors(config, splits)
     training = batches.training_batches(
         *splits.train,
         batch_size=config.batch_size,
         seed=config.seed,
         augmentation=config.augmentation,
         clock=mixup.clock,
+        neighbors=neighbors,
+        noise=scale_noise(config, splits),
     ).apply(mixup)
     validation = batches.evaluation_batches(
         *splits.validation,
@@ -228,7 +232,7 @@ def train(
                 callbacks.CalibrationMonitor(
                     log_dir=logs, figures_every=figures_every
                 ),
-                *_image_monitors(mixup, splits, logs, figures_every),
+                *_image_monitors(mixup, splits, neighbors, logs, figures_every),
                 *_ood_monitors(config, mixup, splits, logs, sources),
                 summaries.StopWhenDiverged(),
                 summaries.EpochScalars(logs),
@@ -238,15 +242,46 @@ def train(
     return network, saver.history
 
 
+def find_neighbors(
+    config: config_lib.Config, splits: datasets.Splits
+) -> np.ndarray | None:
+    """Returns the rows that each training row may be mixed with, if given."""
+    if not config.brings_partners:
+        return None
+    within = config.partner == "same_class"
+    return neighbors_lib.nearest_neighbors(
+        splits.train.inputs,
+        k=config.neighbors,
+        labels=splits.train.labels if within else None,
+    )
+
+
+def scale_noise(
+    config: config_lib.Config, splits: datasets.Splits
+) -> np.ndarray | float:
+    """Returns the deviation of noise in the unit of the inputs."""
+    if config.noise and splits.vocabulary:
+        raise checks.refusal(
+            "Words have no noise",
+            f"noise={config.noise} with dataset={config.dataset!r}",
+            "Leave --noise out",
+        )
+    return np.float32(config.noise) * np.asarray(splits.std, np.float32)
+
+
 def _image_monitors(
     mixup: pipeline.MixUp,
     splits: datasets.Splits,
+    neighbors: np.ndarray | None,
     logs: pathlib.Path,
     every: int,
 ) -> list[keras.callbacks.Callback]:
     if splits.train.inputs.ndim != 4:
         return []  # Only images can be looked at.
-    shown = splits.train.take(np.arange(SHOWN_ROWS))
+    rows = np.arange(SHOWN_ROWS)
+    if neighbors is not None:
+        rows = np.concatenate([rows, neighbors[rows, 0]])
+    shown = splits.train.take(rows)
     return [callbacks.MixedBatchSummary(mixup, shown, logs, every=every)]
 
 

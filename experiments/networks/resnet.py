@@ -31,8 +31,9 @@ def build_resnet(
     """Builds a residual network of basic blocks, from pixels to logits.
 
     Stage `s` has `blocks[s]` blocks of `width * 2**s` channels, and each
-    stage but the first halves the sides. Its output is the layer named
-    `stage1`, `stage2`, ... (where manifold mixup mixes). The pre-activation
+    stage but the first halves the sides. What comes before the first stage is
+    the layer named `stem`, the outputs of stages are `stage1`, `stage2`, ...
+    (where manifold mixup mixes). The pre-activation
     network has no batch norm after the stem nor, unless `final_norm`, before
     the pooling, as in the mixup paper's code.
 
@@ -78,6 +79,7 @@ def build_resnet(
     features = layers.convolution(features, stem or width)
     if not preactivation:
         features = layers.norm_relu(features)
+    features = keras.layers.Identity(name="stem")(features)
     for stage, num_blocks in enumerate(blocks):
         for index in range(num_blocks):
             features = block(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from experiments import batches
 from tf_mixup import clock as clock_lib
@@ -10,7 +11,7 @@ ROWS = 37
 STEPS = 4
 
 
-def make(*, seed=0, augmentation="none", clock=None, batch_size=9):
+def make(*, seed=0, augmentation="none", clock=None, batch_size=9, **options):
     # The image of row k is k everywhere, but for a corner that tells flips.
     images = np.zeros((ROWS, 8, 8, 1), np.uint8)
     images[:] = np.arange(ROWS)[:, None, None, None]
@@ -23,6 +24,7 @@ def make(*, seed=0, augmentation="none", clock=None, batch_size=9):
         seed=seed,
         augmentation=augmentation,
         clock=clock,
+        **options,
     )
 
 
@@ -96,6 +98,45 @@ class TestTrainingBatches:
         np.testing.assert_array_equal(labels, rows(augmented))
         plain, augmented = make(), make(augmentation="standard")
         assert (images_of(plain) != images_of(augmented)).any()
+
+    @pytest.mark.parametrize("augmentation", ["none", "standard"])
+    def test_bring_a_neighbor_of_each_row(self, augmentation):
+        # The rows before and after each.
+        around = np.arange(ROWS)[:, None] + [-1, 1]
+        pairs = make(neighbors=around % ROWS, augmentation=augmentation)
+        assert int(pairs.cardinality()) == STEPS
+        drawn = set()
+        for plain, (images, labels) in zip(make(), pairs, strict=True):
+            own, partners = np.split(labels.numpy(), 2)
+            np.testing.assert_array_equal(own, plain[1])
+            drawn |= set((partners - own) % ROWS)
+            # A pixel that no crop by 4 fills with black or the corner.
+            shown = np.sort(images.numpy().reshape(18, -1))[:, -2]
+            assert np.isin(shown, [0, *labels]).all()
+        assert drawn == {1, ROWS - 1}
+
+    def test_noise_has_its_deviation_in_each_channel(self):
+        images = np.full((64, 16, 16, 2), 100, np.uint8)
+        (batch,) = batches.training_batches(
+            images,
+            np.zeros(64, np.int32),
+            batch_size=64,
+            seed=0,
+            augmentation="none",
+            clock=clock_lib.Clock(),
+            noise=np.array([1.0, 30.0]),
+        )
+        noise = batch[0].numpy() - 100.0
+        for channel, deviation in enumerate((1, 30)):
+            values = noise[..., channel].ravel() / deviation
+            assert scipy.stats.kstest(values, "norm").pvalue > 0.001
+
+    def test_noise_repeats_with_the_seed(self):
+        one, same, other = (
+            images_of(make(seed=seed, noise=3.0)) for seed in (0, 0, 1)
+        )
+        np.testing.assert_array_equal(one, same)
+        assert (one != other).mean() > 0.99
 
     def test_refuse_to_crop_what_is_no_image(self):
         with pytest.raises(ValueError, match=r"for rows of shape \(5,\)"):

@@ -82,6 +82,8 @@ class TestBuildMixup:
         assert isinstance(build_mixup(method="cutmix"), cutmix.CutMix)
         assert build_mixup(method="regmixup").keep_clean
         assert build_mixup(points=4).points == 4
+        assert build_mixup(neighbors=5).partner == "given"
+        assert build_mixup(neighbors=5, method="erm").partner == "random"
 
     @pytest.mark.parametrize(
         ("changes", "placement"),
@@ -90,6 +92,7 @@ class TestBuildMixup:
             ({"placement": "model"}, "model"),
             ({"mix_layers": ("stage1",)}, "model"),
             ({"method": "cutmix"}, "host"),
+            ({"neighbors": 5}, "host"),
         ],
     )
     def test_placement_without_a_gpu(self, changes, placement):
@@ -103,6 +106,7 @@ class TestBuildMixup:
                 "mixes in the model",
             ),
             ({"method": "cutmix", "placement": "model"}, "mixes on the host"),
+            ({"neighbors": 5, "placement": "model"}, "neighbors=5"),
             ({"method": "cutmix", "points": 3}, "Leave `points` out"),
         ],
     )

@@ -54,6 +54,10 @@ class TestConfig:
     def test_layers_are_mixed_by_mixup_alone(self):
         for method in ("erm", "mixup"):
             config_lib.Config(mix_layers=("stage1",), method=method)
+        with pytest.raises(ValueError, match="neighbors=3 with mix_layers"):
+            config_lib.Config(mix_layers=("stage1",), neighbors=3)
+        with pytest.raises(ValueError, match="partner='different_class'"):
+            config_lib.Config(partner="different_class", neighbors=3)
         with pytest.raises(ValueError, match="are mixed by mixup"):
             config_lib.Config(mix_layers=("stage1",), method="regmixup")
 

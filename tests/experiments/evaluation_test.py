@@ -67,14 +67,20 @@ class TestMeasureTraining:
         assert results == {"train_accuracy": 0.5}
 
 
-class TestMeasureBest:
+class TestMeasureEpochs:
     def test_by_hand(self):
-        results = evaluation.measure_best([0.2, 0.75, 0.5])
+        results = evaluation.measure_epochs([0.2, 0.75, 0.5])
         assert results["validation_best_accuracy"] == 0.75
         assert results["validation_gain_of_best"] == pytest.approx(0.25)
+        assert results["validation_median_accuracy"] == 0.5
+
+    def test_median_is_of_the_last_ten(self):
+        accuracies = [0.9] * 20 + [0.1] * 4 + [0.2, 0.4] + [0.8] * 4
+        results = evaluation.measure_epochs(accuracies)
+        assert results["validation_median_accuracy"] == pytest.approx(0.3)
 
     def test_nothing_is_lost_where_the_last_is_best(self):
-        results = evaluation.measure_best([0.2, 0.5])
+        results = evaluation.measure_epochs([0.2, 0.5])
         assert results["validation_gain_of_best"] == 0
 
 

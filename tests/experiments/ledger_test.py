@@ -81,6 +81,24 @@ class TestArrange:
                 "",
                 "mixup of spectrograms, alpha 0.2",
             ),
+            ({"mix_layers": ("stem",)}, "", "mixup at stem, alpha 0.2"),
+            (
+                {"mix_layers": ("embedding",), "optimizer": "adadelta"},
+                "",
+                "mixup, alpha 0.2",
+            ),
+            (
+                {"target": "nearest", "partner": "same_class", "neighbors": 5},
+                "",
+                "inputs only within a class, 5 neighbors, alpha 0.2",
+            ),
+            ({"weight_decay": 0.1}, "", "mixup, alpha 0.2, weight decay 0.1"),
+            (
+                {"weight_decay": 0.1, "optimizer": "adam"},
+                "",
+                "mixup, alpha 0.2",
+            ),
+            ({"method": "erm", "noise": 0.1}, "", "noise 0.1"),
             ({"method": "cutmix"}, "", "CutMix, alpha 0.2"),
             (
                 {"method": "erm", "label_smoothing": 0.1},

@@ -437,8 +437,9 @@ class TestMethods:
             {"method": "regmixup"},
             {"points": 3},
             {"mix_layers": ("stage1", "stage2"), "placement": "auto"},
+            {"neighbors": 3, "partner": "same_class", "target": "nearest"},
         ],
-        ids=["cutmix", "regmixup", "points", "mix_layers"],
+        ids=["cutmix", "regmixup", "points", "mix_layers", "smote"],
     )
     def test_alpha_decides_whether_rows_are_mixed(
         self, unmixed, tmp_path, changes
@@ -448,6 +449,17 @@ class TestMethods:
         mixed = train(tmp_path / "one", alpha=1.0, **changes)
         assert np.abs(mixed[2] - unmixed[2]).max() > 0.01
         assert np.isfinite(mixed[1]["loss"]).all()
+
+    def test_more_neighbors_than_a_class_has_are_refused(self, tmp_path):
+        with pytest.raises(ValueError, match="k=100 with .* rows in class"):
+            train(tmp_path, neighbors=100, partner="same_class")
+
+    def test_noise_is_in_units_of_the_data(self):
+        config = dataclasses.replace(SHORT, noise=0.5)
+        splits = training.load_splits(config, training.Sources())
+        noise = training.scale_noise(config, splits)
+        deviation = splits.train.inputs.std()
+        np.testing.assert_allclose(noise, 0.5 * deviation, rtol=0.1)
 
     def test_hidden_layers_are_named(self, tmp_path):
         with pytest.raises(ValueError, match=r"Choose .*'stage1'"):
