@@ -14,6 +14,7 @@ import numpy as np
 
 from experiments import afterwards
 from experiments import config as config_lib
+from experiments import evaluation
 from experiments import training
 from experiments.datasets import Arrays
 from tf_mixup import attacks
@@ -95,6 +96,6 @@ def errors(model: keras.Model, rows: Arrays, name: str) -> dict[str, float]:
     logits = training.predict_logits(model, rows.inputs)
     return {
         f"{name}_error{suffix}": 1
-        - float(np.mean(keras.ops.in_top_k(rows.labels, logits, k)))
+        - evaluation.top_accuracy(rows.labels, logits, k)
         for k, suffix in ((1, ""), (5, "_top5"))
     }

@@ -1,7 +1,5 @@
 """Rows in memory -> shuffled, augmented batches: f(seed, epoch, step)."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import tensorflow as tf
 
@@ -23,7 +21,7 @@ def training_batches(
     augmentation: str,
     clock: clock_lib.Clock,
     neighbors: np.ndarray | None = None,
-    noise: Sequence[float] | float = 0.0,
+    noise: np.ndarray | float = 0.0,
 ) -> tf.data.Dataset:
     """Returns an epoch of full batches, in another order each epoch.
 

@@ -291,6 +291,21 @@ _CALIBRATION = {
     "alpha": 0.3,
     "augmentation": "standard",
 }
+# The mixup paper's; momentum, which looks ahead, and weight decay, which it
+# does not tell, are those of Goyal et al., whose augmentation it takes.
+_IMAGENET = {
+    "network": "resnet50",
+    "epochs": 90,
+    "batch_size": 1024,
+    "learning_rate": 0.4,
+    "warmup_epochs": 5,
+    "warmup_start": 0.1,
+    "milestones": (30, 60, 80),
+    "weight_decay": 1e-4,
+    "augmentation": "standard",
+    "num_validation": 10_000,
+    "strategy": "mirrored",
+}
 # The calibration paper takes Kim's settings; of mixing it tells only where.
 _SENTENCES = {
     "network": "text_cnn",
@@ -330,6 +345,7 @@ _SPEECH = {
 PAPER_DEFAULTS: dict[str, dict[str, Any]] = {
     "cifar10": _CIFAR,
     "cifar100": _CIFAR,
+    "imagenet2012": _IMAGENET,
     "fashion_mnist": {
         **_CALIBRATION,
         "network": "resnet18",

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Sequence
 
+import keras
 import numpy as np
 
 from experiments.outputs import OOD
@@ -58,10 +59,11 @@ def measure(
         prefix: Put before each name, e.g. `"test_"`.
 
     Returns:
-        results: Accuracy, mean confidence, negative log-likelihood in nats,
-            Brier score, signed gap, adaptive ECE (15 bins of equally many
-            rows), and for 15 bins and 100 (`_100`) ECE, OE and the null ECE,
-            which calibrated predictions of these confidences would show.
+        results: Accuracy, of more than 10 classes also top-5 accuracy, mean
+            confidence, negative log-likelihood in nats, Brier score, signed
+            gap, adaptive ECE (15 bins of equally many rows), and for 15 bins
+            and 100 (`_100`) ECE, OE and the null ECE, which calibrated
+            predictions of these confidences would show.
     """
     nll = predictions.negative_log_likelihood(labels, probabilities)
     brier = predictions.brier_score(labels, probabilities)
@@ -101,7 +103,21 @@ def measure(
             "confidence": float(calibration.mean_confidence(bins)),
             "signed_gap": float(calibration.signed_gap(bins)),
         }
+    if probabilities.shape[-1] > 10:
+        results["top5_accuracy"] = top_accuracy(labels, probabilities, 5)
     return {prefix + name: value for name, value in results.items()}
+
+
+def top_accuracy(labels: np.ndarray, values: np.ndarray, k: int) -> float:
+    """Returns the share of rows whose class is among the first `k`.
+
+    Args:
+        labels: Integers `(N,)`.
+        values: Float32 `(N, K)`, logits or probabilities; equal ones share a
+            place.
+        k: How many, at least 1.
+    """
+    return float(np.mean(keras.ops.in_top_k(labels, values, k)))
 
 
 def measure_training(

@@ -180,6 +180,15 @@ AFTER = {
 }
 
 
+_PARTNERS = {
+    "random": "",
+    "same_class": " within a class",
+    "different_class": " between classes",
+}
+# Where rows are mixed, where its name is not the layer's.
+_PLACES = {"spectrogram": " of spectrograms", "embedding": ""}
+
+
 def describe(line: Line) -> str:
     """Returns an arm's name for readers."""
     name = describe_training(line.config)
@@ -204,10 +213,6 @@ def describe_training(config: config_lib.Config) -> str:
     return ", ".join(parts)
 
 
-# Where rows are mixed, where its name is not the layer's.
-_PLACES = {"spectrogram": " of spectrograms", "embedding": ""}
-
-
 def describe_method(config: config_lib.Config) -> str:
     """Returns the name of a way of mixing."""
     if not config.effective_alpha:
@@ -223,11 +228,12 @@ def describe_method(config: config_lib.Config) -> str:
     elif config.mix_layers:
         (place,) = config.mix_layers
         name += _PLACES.get(place, f" at {place}")
-    return f"{name}{_describe_partners(config)}, alpha {config.alpha:g}"
+    return f"{name}{_describe_plan(config)}, alpha {config.alpha:g}"
 
 
-def _describe_partners(config: config_lib.Config) -> str:
-    text = "" if config.partner == "random" else f", {config.partner}"
+def _describe_plan(config: config_lib.Config) -> str:
+    """Returns who is mixed and how often lam is drawn, if not as usual."""
+    text = _PARTNERS[config.partner]
     if config.neighbors:
-        text += f", {config.neighbors} neighbors"
-    return text.replace("_", " ")
+        text += f" with {config.neighbors} neighbors"
+    return text + (" by sample" if config.per == "sample" else "")

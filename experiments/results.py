@@ -46,6 +46,7 @@ SUMMARY_CLAIMS = ("Mixup lowers ECE", "Mixup lowers ECE on text")
 # Column -> result, of every table that has it. In percent but for the last.
 COLUMNS = {
     "accuracy": "test_accuracy",
+    "top-5 accuracy": "test_top5_accuracy",
     "train accuracy": "train_accuracy",
     "of true labels": "train_real_accuracy",
     "of corrupted labels": "train_corrupted_accuracy",

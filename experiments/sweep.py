@@ -31,6 +31,7 @@ from experiments import ledger
 from experiments import training
 from experiments.papers import TABLES
 from experiments.papers.tables import SCALES
+from tf_mixup import checks
 
 _TABLE = flags.DEFINE_enum(
     "table", None, tuple(TABLES), "Which runs.", required=True
@@ -63,6 +64,29 @@ _DRY_RUN = flags.DEFINE_bool(
     False,
     "Print each run, its trainable parameters and estimated hours, and stop.",
 )
+
+
+def find_configs(
+    table: str, scale: str, seeds: int | None = None
+) -> list[config_lib.Config]:
+    """Returns the runs of a table.
+
+    Args:
+        table: Its name.
+        scale: `"small"` or `"paper"`.
+        seeds: How many; None for the table's default.
+
+    Raises:
+        ValueError: If the table has no runs at this scale.
+    """
+    configs = TABLES[table].configs(scale, seeds)
+    if not configs:
+        raise checks.refusal(
+            "A sweep needs runs",
+            f"--table={table} --scale={scale}, which has none",
+            "Choose the other --scale; --dry_run lists its runs",
+        )
+    return configs
 
 
 def sweep(
@@ -197,7 +221,7 @@ def _count_parameters(
 
 def main() -> None:
     """Runs or describes the table that the flags name."""
-    configs = TABLES[_TABLE.value].configs(_SCALE.value, _SEEDS.value)
+    configs = find_configs(_TABLE.value, _SCALE.value, _SEEDS.value)
     if _SKIP_KNOWN.value:
         tables = ledger.read_all(ledger.FOLDER).values()
         known = {line.config for lines in tables for line in lines}

@@ -214,6 +214,12 @@ def _read(
     if name.startswith(FOLDER):
         folder = _resolve(name.removeprefix(FOLDER), data_dir)
         return images.read_folder(folder, image_size=image_size)
+    if name == "imagenet2012":
+        raise checks.refusal(
+            "Data sets are read into memory, and ImageNet does not fit",
+            f"name={name!r}",
+            "Name a folder of some of its images, of one size, as folder:PATH",
+        )
     if name not in images.TFDS_NAMES:
         raise checks.refusal(
             f"A data set must be one of {', '.join(NAMES)}, folder:PATH,"

@@ -16,6 +16,8 @@ IMAGES = {
     "cifar100": ((32, 32, 3), 100),
     "digits": ((8, 8, 1), 10),
     "fashion_mnist": ((28, 28, 1), 10),
+    # As networks see its images, which differ in size.
+    "imagenet2012": ((224, 224, 3), 1000),
     "mnist": ((28, 28, 1), 10),
     "stl10": ((96, 96, 3), 10),
     "svhn_cropped": ((32, 32, 3), 10),
@@ -49,7 +51,8 @@ def make_placeholder(name: str, *, num_rows: int = 8) -> Splits:
     """Returns a few random rows in the shape of a data set.
 
     Args:
-        name: Of a data set that `load` knows; not a folder.
+        name: Of a data set that `load` knows, or `imagenet2012`; not a
+            folder.
         num_rows: In each split.
 
     Returns:

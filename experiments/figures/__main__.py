@@ -25,6 +25,7 @@ from experiments import training
 from experiments.figures import between
 from experiments.figures import calibration
 from experiments.figures import epochs
+from experiments.figures import errors
 from experiments.figures import gan
 from experiments.figures import ood
 from experiments.figures import overlaps
@@ -43,6 +44,7 @@ DRAWN = {
     "image_calibration": calibration.draw,
     "out_of_distribution": ood.draw,
     "longer_training": epochs.draw,
+    "cifar": errors.draw,
     "text": calibration.draw,
     "rings": rings.draw,
     "gans": gan.draw,
@@ -52,6 +54,8 @@ OF_LEDGER = {
     "image_overlap": overlaps.draw,
     "cifar": between.draw,
 }
+# A table may have figures of both kinds.
+TABLES = tuple(dict.fromkeys((*OF_LEDGER, *DRAWN)))
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", "runs", "Folder of the runs.", allow_override=True
@@ -62,7 +66,7 @@ _OUTPUT = flags.DEFINE_string(
 _TABLE = flags.DEFINE_enum(
     "table",
     None,
-    [*DRAWN, *OF_LEDGER],
+    TABLES,
     "One table; all of them by default.",
     allow_override=True,
 )
@@ -178,7 +182,7 @@ def draw_runs(
 def main() -> None:
     """Draws what the flags name."""
     output = pathlib.Path(_OUTPUT.value)
-    chosen = [_TABLE.value] if _TABLE.value else [*OF_LEDGER, *DRAWN]
+    chosen = [_TABLE.value] if _TABLE.value else TABLES
     with tf.summary.create_file_writer(str(output / "logs")).as_default():
         for table in OF_LEDGER:
             if table in chosen:

@@ -13,6 +13,7 @@ import numpy as np
 
 from experiments import between_points
 from experiments import ledger
+from experiments.figures import methods
 from experiments.ledger import Line
 from experiments.papers import mixup_claims as arms
 
@@ -112,17 +113,6 @@ def _draw_band(
             [run.value(f"between_{lam:.2f}_{result}") for run in runs]
             for lam in between_points.LAMS
         ]
-    )
+    ).T
     values *= 100 if PANELS[result].endswith("(%)") else 1
-    mean = values.mean(axis=1)
-    axes.plot(between_points.LAMS, mean, **options)
-    if len(runs) > 1:
-        spread = values.std(axis=1, ddof=1)
-        axes.fill_between(
-            between_points.LAMS,
-            mean - spread,
-            mean + spread,
-            color=options["color"],
-            alpha=0.2,
-            linewidth=0,
-        )
+    methods.draw_band(axes, between_points.LAMS, values, **options)

@@ -100,16 +100,5 @@ def draw_epochs(
 def _draw_band(axes: "matplotlib.axes.Axes", method: Method, name: str) -> None:
     values = 100 * method.history(name)
     epochs = np.arange(1, values.shape[1] + 1)
-    mean = values.mean(axis=0)
     style = methods_lib.style_of(method.name)
-    axes.plot(epochs, mean, label=method.name, **style)
-    if len(values) > 1:
-        deviation = values.std(axis=0, ddof=1)
-        axes.fill_between(
-            epochs,
-            mean - deviation,
-            mean + deviation,
-            color=style["color"],
-            alpha=0.2,
-            linewidth=0,
-        )
+    methods_lib.draw_band(axes, epochs, values, label=method.name, **style)

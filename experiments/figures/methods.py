@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ from experiments.outputs import Outputs
 from experiments.papers import calibration_claims as arms
 from tf_mixup import calibration
 from tf_mixup import summaries
+
+if TYPE_CHECKING:
+    import matplotlib.axes
 
 # Color-blind safe. Dashes for what is made of networks without mixup.
 STYLES: dict[str, dict[str, Any]] = {
@@ -134,6 +138,34 @@ class Setting:
                 folders = [self.folders[run.config] for run in runs]
                 methods.append(Method(name, runs, folders))
         return methods
+
+
+def draw_band(
+    axes: "matplotlib.axes.Axes",
+    places: Sequence[float] | np.ndarray,
+    values: np.ndarray,
+    **options: Any,
+) -> None:
+    """Draws the mean of curves, in a band of one deviation if it has one.
+
+    Args:
+        axes: Gets them.
+        places: `(E,)`, on the horizontal axis.
+        values: `(S, E)`, the curve of each seed.
+        **options: Of `Axes.plot`; they name a `color`.
+    """
+    mean = values.mean(axis=0)
+    axes.plot(places, mean, **options)
+    if len(values) > 1:
+        deviation = values.std(axis=0, ddof=1)
+        axes.fill_between(
+            places,
+            mean - deviation,
+            mean + deviation,
+            color=options["color"],
+            alpha=0.2,
+            linewidth=0,
+        )
 
 
 def count_seeds(seeds: Iterable[Sequence[Any]]) -> str:

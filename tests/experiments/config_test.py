@@ -79,7 +79,7 @@ class TestConfig:
 
 class TestPaperDefaults:
     def test_are_those_of_all_data_sets(self):
-        names = {*datasets.NAMES, "speech"}
+        names = {*datasets.NAMES, "speech", "imagenet2012"}
         assert set(config_lib.PAPER_DEFAULTS) == names
 
     @pytest.mark.parametrize("name", config_lib.PAPER_DEFAULTS)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import sklearn.metrics
 
 from experiments import evaluation
 from experiments import outputs
@@ -41,6 +42,28 @@ class TestMeasure:
             labels, probabilities, bins
         )
         assert results[f"ece{suffix}"] == pytest.approx(expected, abs=1e-6)
+
+    def test_top_5_of_more_than_10_classes_by_hand(self):
+        # Of eleven classes 10 is the likeliest, 6 the fifth.
+        row = np.arange(1.0, 12.0, dtype="float32")
+        probabilities = np.tile(row / row.sum(), (4, 1))
+        labels = np.array([10, 6, 5, 0])
+        results = evaluation.measure(labels, probabilities, prefix="test_")
+        assert results["test_accuracy"] == 0.25
+        assert results["test_top5_accuracy"] == 0.5
+        ten = evaluation.measure(labels % 10, np.full((4, 10), 0.1), prefix="")
+        assert "top5_accuracy" not in ten
+
+    def test_top_accuracy_equals_scikit_learn(self):
+        rng = np.random.default_rng(0)
+        values = rng.normal(size=(200, 12)).astype("float32")
+        labels = rng.integers(12, size=200)
+        for k in (1, 5):
+            expected = sklearn.metrics.top_k_accuracy_score(
+                labels, values, k=k, labels=np.arange(12)
+            )
+            found = evaluation.top_accuracy(labels, values, k)
+            assert found == pytest.approx(expected)
 
     def test_null_of_few_rows_in_many_bins_is_not_zero(self):
         results = evaluation.measure(LABELS, PROBABILITIES, prefix="")

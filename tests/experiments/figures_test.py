@@ -19,6 +19,7 @@ from experiments import training
 from experiments.figures import __main__ as figures
 from experiments.figures import calibration as calibration_figures
 from experiments.figures import epochs as epochs_figures
+from experiments.figures import errors as errors_figures
 from experiments.figures import methods as methods_lib
 from experiments.figures import ood as ood_figures
 from experiments.outputs import Outputs
@@ -83,6 +84,7 @@ def write_run(folder, config):
         "history": {
             "val_ece": list(ece),
             "val_signed_gap": list(ece - 0.2 * config.alpha),
+            "val_accuracy": list(1 - ece),
         },
         "duration_seconds": 1.0,
     }
@@ -400,6 +402,57 @@ class TestEpochs:
         assert legend == ["no mixup", "mixup (alpha 0.4)"]
 
 
+class TestErrors:
+    def test_means_and_bands_by_hand(self, setting):
+        methods = setting.find(arms.NO_MIXUP)
+        figure = errors_figures.draw_errors(methods, "a set", printed=False)
+        (axes,) = figure.axes
+        (line,) = axes.lines
+        np.testing.assert_allclose(line.get_xdata(), range(1, EPOCHS + 1))
+        mean = 15 + np.arange(EPOCHS)
+        np.testing.assert_allclose(line.get_ydata(), mean)
+        # 10 and 20 %: a deviation of sqrt(50).
+        corners = axes.collections[0].get_paths()[0].get_extents()
+        np.testing.assert_allclose(corners.y0, mean[0] - np.sqrt(50))
+        np.testing.assert_allclose(corners.y1, mean[-1] + np.sqrt(50))
+        assert axes.get_title().endswith("deviation over 2 seeds")
+
+    def test_one_seed_has_no_band(self, setting):
+        (method,) = setting.find(arms.NO_MIXUP)
+        one = dataclasses.replace(
+            method, lines=method.lines[:1], folders=method.folders[:1]
+        )
+        figure = errors_figures.draw_errors([one], "a set", printed=False)
+        assert not figure.axes[0].collections
+        assert len(figure.axes[0].lines) == 1
+
+    def test_of_cifar10_stand_beside_the_papers(self, workdir):
+        ((name, figure),) = errors_figures.draw(setting_of(workdir, "cifar"))
+        assert name == "errors"
+        here, paper = figure.axes
+        colors = [methods_lib.color_of(name) for name in ("no mixup", "mixup")]
+        for axes in here, paper:
+            assert [line.get_color() for line in axes.lines] == colors
+        # The last of its 200 epochs, and before and after the first drop.
+        for line, end, before, after in zip(
+            paper.lines, (3.8, 2.72), (7.84, 6.49), (4.41, 3.83), strict=True
+        ):
+            points = dict(zip(*line.get_data(), strict=True))
+            assert (points[199], points[99], points[105]) == (
+                end,
+                before,
+                after,
+            )
+            assert list(points) == sorted(points)
+        legend = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert legend == ["no mixup", "mixup (alpha 1)"]
+
+    def test_without_runs_of_either_nothing_is_drawn(self, setting):
+        rest = without(setting, arms.NO_MIXUP, arms.MIXUP)
+        assert rest.lines
+        assert not list(errors_figures.draw(rest))
+
+
 class TestBinary:
     def run(self, *arguments):
         return subprocess.run(
@@ -412,14 +465,18 @@ class TestBinary:
         )
 
     def test_draws_and_says_what_it_skips(self, tmp_path):
-        for config in configs("longer_training"):
-            name = f"{config.method}-{config.augmentation}-{config.seed}"
-            write_run(tmp_path / "runs" / name, config)
+        for table in ("longer_training", "cifar"):
+            for config in configs(table):
+                write_run(tmp_path / "runs" / config.run_name, config)
         output = tmp_path / "figures"
         done = self.run(f"--workdir={tmp_path / 'runs'}", f"--output={output}")
         assert done.returncode == 0, done.stderr
         path = output / "longer_training/cifar10-resnet_narrow/epochs.png"
         assert path.stat().st_size > 1000
+        # One table, drawn of the ledger and of runs.
+        of_cifar = output / "cifar"
+        assert (of_cifar / "cifar10-resnet_narrow-between.png").exists()
+        assert (of_cifar / "cifar10-resnet_narrow/errors.png").exists()
         assert len(list((output / "logs").glob("events*"))) == 1
         assert "Skipped text: it has no complete run yet." in done.stderr
 

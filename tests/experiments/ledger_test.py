@@ -75,6 +75,17 @@ class TestArrange:
             ({"method": "mixup"}, "", "mixup, alpha 0.2"),
             ({"points": 5}, "", "4-Mixup, alpha 0.2"),
             ({"target": "nearest"}, "", "inputs only, alpha 0.2"),
+            (
+                {"partner": "same_class"},
+                "",
+                "mixup within a class, alpha 0.2",
+            ),
+            (
+                {"target": "nearest", "partner": "different_class"},
+                "",
+                "inputs only between classes, alpha 0.2",
+            ),
+            ({"per": "sample"}, "", "mixup by sample, alpha 0.2"),
             ({"mix_layers": ("input", "a")}, "", "manifold mixup, alpha 0.2"),
             (
                 {"mix_layers": ("spectrogram",)},
@@ -90,7 +101,7 @@ class TestArrange:
             (
                 {"target": "nearest", "partner": "same_class", "neighbors": 5},
                 "",
-                "inputs only within a class, 5 neighbors, alpha 0.2",
+                "inputs only within a class with 5 neighbors, alpha 0.2",
             ),
             ({"weight_decay": 0.1}, "", "mixup, alpha 0.2, weight decay 0.1"),
             (

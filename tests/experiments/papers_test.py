@@ -20,8 +20,12 @@ from tf_mixup import layers
 # slow on a CPU and have a test of their own.
 SLOW_NETWORKS = (
     "densenet190",
+    "resnet50",
+    "resnet101",
     "resnext50",
     "resnext50_features",
+    "resnext101",
+    "resnext101_64x4d",
     "wide_resnet28_10",
 )
 
@@ -63,7 +67,12 @@ class TestTables:
     def test_small_tables_share_runs(self):
         # So that a sweep of the second finds what the first has done.
         images = TABLES["image_calibration"].configs("small", 1)
-        for name in ("out_of_distribution", "image_overlap", "adversarial"):
+        for name in (
+            "out_of_distribution",
+            "image_overlap",
+            "adversarial",
+            "variants",
+        ):
             assert set(images) & set(TABLES[name].configs("small", 1))
 
     def test_table_of_tables_is_in_full_at_either_scale(self):
@@ -82,6 +91,28 @@ class TestTables:
         sizes = [weight.shape[-1] for weight in network.trainable_weights]
         assert sizes == [128, 128, 128, 128, 3, 3]
 
+    def test_imagenet_is_the_papers_table_1(self):
+        table = TABLES["imagenet"]
+        assert table.configs("small") == []
+        configs = table.configs("paper", 1)
+        found = {(x.network, x.epochs, x.effective_alpha) for x in configs}
+        alphas = {"resnet50": 0.2, "resnet101": 0.2, "resnext101": 0.4}
+        expected = {
+            (network, epochs, each)
+            for network, alpha in alphas.items()
+            for epochs in (90, 200)
+            for each in (0, alpha)
+        }
+        largest = {("resnext101_64x4d", 90, alpha) for alpha in (0, 0.4)}
+        assert found == expected | largest
+        assert len(found) == len(configs)
+        assert {x.milestones for x in configs if x.epochs == 200} == {
+            (60, 120, 180)
+        }
+        assert {(x.batch_size, x.learning_rate) for x in configs} == {
+            (1024, 0.4)
+        }
+
     def test_an_image_table_has_at_most_8_arms(self):
         configs = TABLES["image_calibration"].configs("small", 1)
         for dataset in {config.dataset for config in configs}:
@@ -92,6 +123,9 @@ class TestTables:
 def take_a_step(config):
     """Trains on one batch of random rows; returns how far weights moved."""
     splits = datasets.make_placeholder(config.dataset, num_rows=4)
+    if config.dataset == "imagenet2012":
+        rows = splits.train._replace(inputs=splits.train.inputs[:, :64, :64])
+        splits = dataclasses.replace(splits, train=rows)
     config = dataclasses.replace(config, batch_size=4, embeddings=None)
     strategy = training.distribution.build_strategy(config.strategy)
     mixup = building.build_mixup(config, splits.num_classes, strategy)

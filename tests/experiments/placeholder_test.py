@@ -30,6 +30,14 @@ def test_has_the_shape_of_a_table(name, data_dir):
     check_shape(name, data_dir / "tfds")
 
 
+def test_imagenet_has_a_shape_and_no_data():
+    found = datasets.make_placeholder("imagenet2012")
+    assert found.train.inputs.shape[1:] == (224, 224, 3)
+    assert found.num_classes == 1000
+    with pytest.raises(ValueError, match=r"does not fit\. .*'imagenet2012'"):
+        datasets.load("imagenet2012")
+
+
 def test_sentences_have_words_for_all_ids():
     found = datasets.make_placeholder("trec", num_rows=12)
     assert found.train.inputs.max() < len(found.vocabulary)

@@ -92,6 +92,36 @@ class TestJudge:
         assert row[2] == "no runs"
 
 
+class TestVariants:
+    """The claims that a variant of mixup gains nothing."""
+
+    def verdicts(self, gain):
+        """Judges three points and one class that gain this much accuracy."""
+        runs = []
+        for config in papers.TABLES["variants"].configs("small", 3):
+            accuracy = 0.5 + 0.1 * bool(config.effective_alpha)
+            if config.points == 3:
+                accuracy = 0.6 + gain + 0.001 * config.seed
+            if config.partner == "same_class":
+                accuracy = 0.5 + gain + 0.001 * config.seed
+            runs.append(ledger.Line(config, "", {"test_accuracy": accuracy}))
+        claims = [x for x in papers.CLAIMS if x.table == "variants"]
+        rows = [row for claim in claims for row in results.judge(claim, runs)]
+        assert len(rows) == 2
+        return {row[5] for row in rows}, [row[2] for row in rows]
+
+    def test_hold_if_nothing_is_gained(self):
+        verdicts, numbers = self.verdicts(-0.001)
+        assert verdicts == {"**holds**"}
+        assert numbers == [
+            "mixup, alpha 1 60.00 ± 0.00; 2-Mixup, alpha 1 60.00 ± 0.10",
+            "no mixup 50.00 ± 0.00; mixup within a class, alpha 1 50.00 ± 0.10",
+        ]
+
+    def test_do_not_hold_if_much_is(self):
+        assert self.verdicts(0.02)[0] == {"**does not hold**"}
+
+
 class TestRender:
     def test_tables_show_what_there_is(self):
         text = results.render({"image_calibration": RUNS})

@@ -104,6 +104,19 @@ class TestRunName:
         assert config.run_name.startswith("gaussians_0.25-")
 
 
+class TestFindConfigs:
+    def test_are_those_of_the_table(self):
+        found = sweep.find_configs("alpha_sweep", "small", 2)
+        assert found == calibration.alpha_sweep("small", 2)
+
+    def test_refuses_a_table_without_runs(self):
+        with pytest.raises(
+            ValueError,
+            match=r"needs runs\. Received: --table=imagenet --scale=small,",
+        ):
+            sweep.find_configs("imagenet", "small")
+
+
 class TestSweep:
     def test_runs_all_in_their_order(self, runner, tmp_path):
         assert sweep.sweep(configs(), tmp_path, SOURCES) == 0
@@ -224,6 +237,21 @@ class TestTable:
             name for name in found[0] if len({str(c[name]) for c in found}) > 1
         }
         assert varying == {"dataset", "method", "alpha", "seed", "ood"}
+
+
+@pytest.mark.slow
+def test_counts_the_papers_networks_for_imagenet(tmp_path):
+    wanted = sweep.find_configs("imagenet", "paper", 1)
+    *lines, total = sweep.describe(wanted, tmp_path, SOURCES)
+    counts = {
+        "resnet50": "25,557,032",
+        "resnet101": "44,549,160",
+        "resnext101": "44,177,704",
+        "resnext101_64x4d": "83,455,272",
+    }
+    for config, line in zip(wanted, lines, strict=True):
+        assert f" {counts[config.network]} parameters, " in line
+    assert total.startswith("14 runs, 14 to do")
 
 
 @pytest.mark.slow
