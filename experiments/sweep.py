@@ -5,14 +5,15 @@ Command:
         --workdir=runs/image_calibration
     python -m experiments.sweep --table=image_calibration --dry_run
 
-Each run is a process and has a folder of its own; complete ones are skipped,
-a broken one does not stop the others.
+Each run has a folder of its own and a process that nobody shares; complete
+ones are skipped, a broken one does not stop the others.
 """
 
-import concurrent.futures
+import concurrent.futures.process
 import multiprocessing
 import os
 import pathlib
+import queue
 import statistics
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -66,6 +67,10 @@ _DRY_RUN = flags.DEFINE_bool(
 )
 
 
+# TensorFlow takes ten seconds to start, and never gives memory back.
+RUNS_PER_PROCESS = 10
+
+
 def find_configs(
     table: str, scale: str, seeds: int | None = None
 ) -> list[config_lib.Config]:
@@ -114,18 +119,20 @@ def sweep(
     ]
     logging.info("%d runs, %d to do.", len(configs), len(missing))
     failures = 0
+    free: queue.SimpleQueue[Process] = queue.SimpleQueue()
+    for _ in range(jobs):
+        free.put(Process())
+
+    def run(config: config_lib.Config) -> None:
+        process = free.get()
+        try:
+            folder = workdir / config.run_name
+            process.call(_run_one, config, folder, sources, jobs)
+        finally:
+            free.put(process)
+
     pool = concurrent.futures.ThreadPoolExecutor(jobs)
-    futures = {
-        pool.submit(
-            run_alone,
-            _run_one,
-            config,
-            workdir / config.run_name,
-            sources,
-            jobs,
-        ): config.run_name
-        for config in missing
-    }
+    futures = {pool.submit(run, config): config.run_name for config in missing}
     try:
         for future in concurrent.futures.as_completed(futures):
             error = future.exception()
@@ -136,22 +143,52 @@ def sweep(
     finally:
         # After Ctrl-C what waits must not start.
         pool.shutdown(cancel_futures=True)
+        for _ in range(jobs):
+            free.get().close()
     return failures
 
 
-def run_alone(function: Callable[..., None], *args: Any) -> None:
-    """Calls a function in a process of its own and waits for it.
+class Process:
+    """A process for some runs, one after another; then a new one.
 
-    TensorFlow never gives memory back; and a process that the system kills
-    breaks its pool, which here holds nobody else.
+    One that the system kills breaks its pool, which holds nobody else.
 
-    Raises:
-        BrokenProcessPool: If the process is killed.
+    Args:
+        runs: How many in one process. Defaults to `RUNS_PER_PROCESS`.
     """
-    with concurrent.futures.ProcessPoolExecutor(
-        1, mp_context=multiprocessing.get_context("spawn")
-    ) as pool:
-        pool.submit(function, *args).result()
+
+    def __init__(self, runs: int = RUNS_PER_PROCESS) -> None:
+        self._runs = self._left = runs
+        self._pool: concurrent.futures.ProcessPoolExecutor | None = None
+
+    def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Calls a function in the process and returns what it returns.
+
+        Raises:
+            BrokenProcessPool: If the process is killed; the next call has
+                another one.
+        """
+        if self._pool is None:
+            self._left = self._runs
+            self._pool = concurrent.futures.ProcessPoolExecutor(
+                1, mp_context=multiprocessing.get_context("spawn")
+            )
+        self._left -= 1
+        broken = concurrent.futures.process.BrokenProcessPool
+        try:
+            return self._pool.submit(function, *args).result()
+        except broken:
+            self._left = 0
+            raise
+        finally:
+            if self._left == 0:
+                self.close()
+
+    def close(self) -> None:
+        """Ends the process."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
 
 
 def _run_one(
@@ -160,13 +197,19 @@ def _run_one(
     sources: training.Sources,
     jobs: int,
 ) -> None:
+    import keras
     import tensorflow as tf
 
     threads = max((os.cpu_count() or 1) // jobs, 1)
     tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    # Two, so that batches are made while the network computes.
+    tf.config.threading.set_inter_op_parallelism_threads(max(threads, 2))
     run = gan.run if config.dataset in gan.MODES else training.run
-    run(config, workdir, sources)
+    try:
+        run(config, workdir, sources)
+    finally:
+        # The next run of this process has nothing of this one.
+        keras.backend.clear_session()
 
 
 def describe(

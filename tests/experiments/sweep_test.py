@@ -45,7 +45,7 @@ def runner(monkeypatch):
 
     monkeypatch.setattr(sweep, "_run_one", run)
     monkeypatch.setattr(
-        sweep, "run_alone", lambda function, *args: function(*args)
+        sweep.Process, "call", lambda _, function, *args: function(*args)
     )
     return ran
 
@@ -179,19 +179,47 @@ class TestSweep:
         assert len(runner) == 1
 
 
-class TestRunAlone:
-    def test_calls_in_another_process(self, tmp_path):
-        # A function of this module would make it import all of this.
-        sweep.run_alone(os.mkdir, str(tmp_path / "made"))
-        assert (tmp_path / "made").is_dir()
+@pytest.fixture
+def process():
+    process = sweep.Process(2)
+    yield process
+    process.close()
 
-    def test_an_error_comes_back(self, tmp_path):
+
+class TestProcess:
+    # Functions of this module would make it import all of this.
+
+    def test_is_another_one_after_its_runs(self, process):
+        one, same, other = (process.call(os.getpid) for _ in range(3))
+        assert len({os.getpid(), one, other}) == 3
+        assert one == same
+
+    def test_an_error_comes_back_and_ends_nothing(self, process, tmp_path):
+        one = process.call(os.getpid)
         with pytest.raises(FileExistsError):
-            sweep.run_alone(os.mkdir, str(tmp_path))
+            process.call(os.mkdir, str(tmp_path))
+        # It counted as a run.
+        assert process.call(os.getpid) != one
 
-    def test_a_killed_process_is_an_error(self):
+    def test_a_killed_process_is_an_error_and_replaced(self, process):
         with pytest.raises(concurrent.futures.process.BrokenProcessPool):
-            sweep.run_alone(os._exit, 1)
+            process.call(os._exit, 1)
+        assert process.call(os.getpid) != os.getpid()
+
+
+@pytest.mark.slow
+def test_a_run_does_not_depend_on_those_before_it(tmp_path):
+    first, second = configs(2, num_train=128, width=4, dropout=0.1)
+    assert sweep.sweep([first, second], tmp_path / "one", SOURCES) == 0
+    assert sweep.sweep([second], tmp_path / "alone", SOURCES) == 0
+    after, alone = (
+        json.loads(
+            (tmp_path / kind / second.run_name / "record.json").read_text()
+        )
+        for kind in ("one", "alone")
+    )
+    assert after["results"] == alone["results"]
+    assert after["history"] == alone["history"]
 
 
 class TestDescribe:
