@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from sklearn import neighbors as sklearn_neighbors
 
 from tf_mixup import checks
 
@@ -73,9 +72,10 @@ def _search(points: np.ndarray, k: int, whose: str) -> np.ndarray:
             f"k={k} with {len(points)} rows in {whose}",
             "Ask for fewer neighbors",
         )
-    search = sklearn_neighbors.NearestNeighbors(
-        n_neighbors=k, algorithm="brute"
-    )
+    # Late: few need it, and it takes a second to import.
+    from sklearn import neighbors
+
+    search = neighbors.NearestNeighbors(n_neighbors=k, algorithm="brute")
     # Of the rows it was fitted on it leaves out each one itself.
     return search.fit(points).kneighbors(return_distance=False).astype(np.int32)
 
