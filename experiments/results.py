@@ -180,7 +180,7 @@ def describe_setting(setting: tuple[Any, ...]) -> str:
     if values["width"]:
         text += f" of width {values['width']}"
     if values["corruption"]:
-        text += f", {values['corruption']:.0%} of labels flipped"
+        text += f", {values['corruption']:.0%} of labels corrupted"
     if values["augmentation"] != "none":
         text += ", augmented"
     if values["num_train"]:
