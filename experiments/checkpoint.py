@@ -2,8 +2,8 @@
 
 A checkpoint holds all that the rest of the run depends on: each variable of
 the model (weights, moving statistics, states of dropout's generators) and of
-the optimizer, and the history so far. Everything else is a function of
-(seed, epoch, step).
+the optimizer, the history so far, and within an epoch the sums of its metrics.
+Everything else is a function of (seed, epoch, step).
 """
 
 import hashlib
@@ -11,6 +11,7 @@ import io
 import json
 import logging
 import pathlib
+import sys
 from typing import Any
 
 import keras
@@ -18,39 +19,72 @@ import numpy as np
 import tensorflow as tf
 
 from experiments import files
+from experiments import preemption as preemption_lib
 from tf_mixup import checks
+from tf_mixup import clock as clock_lib
 
 # Bytes of JSON travel in the same file as one array.
 HISTORY = "history"
+SUMS = "sum-"
 KEPT = 2
 # A file ends with the digest of the rest: zip has no checksum of its headers.
 DIGEST_BYTES = 32
 
+Position = tuple[int, int]
+
 
 class Checkpoint(keras.callbacks.Callback):
-    """Saves after each epoch; restores the newest one that is whole.
+    """Saves after epochs and steps; restores the newest one that is whole.
 
-    List it last: what later callbacks add to `logs` would miss its history.
+    List it last: what later callbacks add to `logs` would miss its history,
+    and what they do as an epoch begins would undo what it restores.
 
     Args:
-        directory: For the files `epoch-00001.npz`, counted in epochs done.
+        directory: For the files `epoch-00001.npz`, counted in epochs done,
+            and `epoch-00001-step-0000200.npz`, in steps of the next one.
+        clock: That of the training batches, which it must decide: it is told
+            where in its epoch a resumed run starts.
+        every_steps: Saves after as many steps of an epoch, too; 0 for after
+            epochs only.
+        preemption: Tells when to save and to end the process; None for never.
 
     Attributes:
         epochs_done: Epochs in the restored checkpoint, 0 if there was none.
+        steps_done: Steps of the next epoch in it.
         history: For each quantity in `logs` a list of its values by epoch.
     """
 
-    def __init__(self, directory: pathlib.Path) -> None:
+    def __init__(
+        self,
+        directory: pathlib.Path,
+        clock: clock_lib.Clock,
+        *,
+        every_steps: int = 0,
+        preemption: preemption_lib.Preemption | None = None,
+    ) -> None:
         super().__init__()
         self._directory = directory
-        self.epochs_done = 0
+        self._clock = clock
+        self._every_steps = checks.integer_at_least(
+            "checkpoint_every_steps",
+            every_steps,
+            0,
+            remedy="Write 0 for after epochs only",
+        )
+        self._preemption = preemption
+        self._sums: list[np.ndarray] = []
+        self._epoch = self._first_step = 0
+        self._held: tuple[Position, dict[str, np.ndarray]] | None = None
+        self._kept: list[pathlib.Path] = []
+        self.epochs_done = self.steps_done = 0
         self.history: dict[str, list[float]] = {}
 
     def restore(self, model: keras.Model) -> None:
         """Sets `model` to the newest checkpoint that can be read.
 
         A damaged one is passed over in favour of the one before, with a
-        warning; with none left, the run starts from its first epoch.
+        warning; with none left, the run starts from its first epoch. Within
+        an epoch `fit` has to come with built metrics: evaluate a batch.
 
         Args:
             model: The compiled model, built as it was when saved.
@@ -60,7 +94,7 @@ class Checkpoint(keras.callbacks.Callback):
         """
         model.optimizer.build(model.trainable_variables)
         paths = find(self._directory)
-        for path in reversed(paths):
+        for index, path in reversed([*enumerate(paths)]):
             try:
                 arrays = _read(path)
             except (OSError, ValueError) as error:
@@ -71,51 +105,145 @@ class Checkpoint(keras.callbacks.Callback):
                 )
                 continue
             self.history = json.loads(arrays.pop(HISTORY).tobytes())
-            _assign(model, arrays, path)
-            self.epochs_done = _epochs_done(path)
+            self.epochs_done, self.steps_done = _position(path)
+            self._kept = paths[: index + 1]
+            names = sorted(arrays)
+            sums = [name for name in names if name.startswith(SUMS)]
+            self._sums = [arrays.pop(name) for name in sums]
+            values = [arrays[name] for name in sorted(arrays)]
+            _assign(model, _state(model), values, path)
             return
         if paths:
             logging.warning("No checkpoint is whole; starting from scratch.")
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Takes over to end the process when asked to."""
+        if self._preemption is not None:
+            self._preemption.postponed = True
+
+    def on_epoch_begin(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        """Goes to the step where a resumed run was killed."""
+        self._epoch, self._first_step = epoch, 0
+        if epoch == self.epochs_done and self.steps_done:
+            self._first_step = self.steps_done
+            self._clock.start_epoch(epoch, step=self.steps_done)
+            # Keras has just set them to 0.
+            path = self._path((epoch, self.steps_done))
+            _assign(self.model, self.model.metrics_variables, self._sums, path)
+
+    # Keras would wait for the numbers of every step if it were to hand them to
+    # a callback after it. So what follows a step is done before the next one.
+    def on_train_batch_begin(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        """Saves what the steps before have done, if it is time."""
+        steps = self._first_step + batch
+        due = self._every_steps and steps % self._every_steps == 0
+        if batch and (due or self._asked):
+            self._save((self._epoch, steps), self._collect(steps))
+        self._end_if_asked()
+        if steps + 1 == self.params["steps"]:
+            if self._first_step:
+                # Keras expects as many steps as in every epoch.
+                self.model.stop_training = True
+            if batch and self._preemption is not None:
+                # Validation forgets the sums, and may take long.
+                self._held = (self._epoch, steps), self._collect(steps)
+
+    def on_test_batch_begin(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        """Saves what there was before the last step, if asked to end."""
+        if self._asked and self._held is not None:
+            self._save(*self._held)
+        self._end_if_asked()
 
     def on_epoch_end(
         self, epoch: int, logs: dict[str, float] | None = None
     ) -> None:
         """Adds `logs` to the history and saves."""
+        self._held = None
+        if self._first_step:
+            self.model.stop_training = False
         for name, value in sorted((logs or {}).items()):
             self.history.setdefault(name, []).append(float(value))
-        self._save(epoch + 1)
+        self._save((epoch + 1, 0), self._collect(0))
+        self._end_if_asked()
 
-    def _save(self, epochs_done: int) -> None:
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Hands the end of the process back."""
+        self._end_if_asked()
+        if self._preemption is not None:
+            self._preemption.postponed = False
+
+    @property
+    def _asked(self) -> bool:
+        return self._preemption is not None and self._preemption.asked
+
+    def _end_if_asked(self) -> None:
+        if self._asked:
+            logging.warning(
+                "SIGTERM in epoch %d; the same command goes on.", self._epoch
+            )
+            sys.exit(preemption_lib.EXIT_CODE)
+
+    def _collect(self, steps: int) -> dict[str, np.ndarray]:
+        """Returns what a checkpoint holds after some steps of an epoch."""
         arrays = {
-            f"{index:05d}": np.asarray(variable.numpy())
-            for index, variable in enumerate(_variables(self.model))
+            f"{index:05d}": _value(self.model, variable)
+            for index, variable in enumerate(_state(self.model))
         }
+        if steps:
+            for index, variable in enumerate(self.model.metrics_variables):
+                arrays[f"{SUMS}{index:05d}"] = _value(self.model, variable)
         text = json.dumps(self.history).encode()
         arrays[HISTORY] = np.frombuffer(text, np.uint8)
-        files.write_atomically(
-            self._directory / f"epoch-{epochs_done:05d}.npz",
-            lambda partial: _write(partial, arrays),
-        )
-        for path in find(self._directory):
-            # Damaged ones of later epochs go, or they would count as newest.
-            if not epochs_done - KEPT < _epochs_done(path) <= epochs_done:
-                path.unlink()
+        return arrays
+
+    def _path(self, position: Position) -> pathlib.Path:
+        epochs, steps = position
+        within = f"-step-{steps:07d}" if steps else ""
+        return self._directory / f"epoch-{epochs:05d}{within}.npz"
+
+    def _save(self, position: Position, arrays: dict[str, np.ndarray]) -> None:
+        path = self._path(position)
+        files.write_atomically(path, lambda partial: _write(partial, arrays))
+        self._kept = [*self._kept, path][-KEPT:]
+        for other in find(self._directory):
+            # Damaged ones that come later go too, or they would be the newest.
+            if other not in self._kept:
+                other.unlink()
 
 
 def find(directory: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the checkpoints in a directory, damaged ones too, by epoch."""
-    return sorted(directory.glob("epoch-*.npz"))
+    """Returns the checkpoints in a directory, damaged ones too, in order."""
+    return sorted(directory.glob("epoch-*.npz"), key=_position)
 
 
-def _epochs_done(path: pathlib.Path) -> int:
-    return int(path.stem.removeprefix("epoch-"))
+def _position(path: pathlib.Path) -> Position:
+    """Returns the epochs done, and the steps of the next one."""
+    epochs, _, steps = path.stem.removeprefix("epoch-").partition("-step-")
+    return int(epochs), int(steps or 0)
 
 
-def _variables(model: keras.Model) -> list[Any]:
-    return [
-        variable.value
-        for variable in [*model.variables, *model.optimizer.variables]
-    ]
+def _state(model: keras.Model) -> list[Any]:
+    return [*model.variables, *model.optimizer.variables]
+
+
+def _copies(model: keras.Model, variable: Any) -> tuple[Any, ...]:
+    """Returns the variable of each replica."""
+    strategy = model.distribute_strategy
+    return strategy.experimental_local_results(variable.value)
+
+
+def _value(model: keras.Model, variable: Any) -> np.ndarray:
+    """Returns a variable's value, of each replica where they differ."""
+    values = [copy.numpy() for copy in _copies(model, variable)]
+    if len({value.tobytes() for value in values}) == 1:
+        values = values[:1]
+    return np.asarray(values[0] if len(values) == 1 else values)
 
 
 def _write(path: pathlib.Path, arrays: dict[str, Any]) -> None:
@@ -135,19 +263,27 @@ def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _assign(
-    model: keras.Model, arrays: dict[str, np.ndarray], path: pathlib.Path
+    model: keras.Model,
+    variables: list[Any],
+    values: list[np.ndarray],
+    path: pathlib.Path,
 ) -> None:
-    variables = _variables(model)
-    values = [arrays[name] for name in sorted(arrays)]
-    shapes = [tuple(variable.shape) for variable in variables]
-    if shapes != [value.shape for value in values]:
+    copies = [_copies(model, variable) for variable in variables]
+    shapes = [each[0].shape.as_list() for each in copies]
+    fits = len(copies) == len(values) and all(
+        list(value.shape) in (shape, [len(each), *shape])
+        for each, shape, value in zip(copies, shapes, values, strict=True)
+    )
+    if not fits:
         raise checks.refusal(
             "A checkpoint must fit the model",
             f"{path} of another network or optimizer",
             "Take another --workdir, or delete this one",
         )
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(tf.cast(value, variable.dtype))
+    for each, shape, value in zip(copies, shapes, values, strict=True):
+        whole = np.broadcast_to(value, [len(each), *shape])
+        for copy, part in zip(each, whole, strict=True):
+            copy.assign(tf.cast(part, copy.dtype))
 
 
 def drop_summaries(directory: pathlib.Path, *, from_step: int) -> None:

@@ -22,6 +22,7 @@ from experiments import evaluation
 from experiments import files
 from experiments import optimizers
 from experiments import outputs as outputs_lib
+from experiments import preemption as preemption_lib
 from experiments import summaries
 from experiments.outputs import Outputs
 from tf_mixup import calibration
@@ -48,17 +49,22 @@ PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "numpy")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sources:
-    """Where a run finds its data; decides nothing about the result.
+    """Where a run finds its data, and how it survives; not what it results in.
 
     Attributes:
         data_dir: Folder of TensorFlow Datasets; None for its default.
         download: Whether missing data sets may be fetched.
         verbose: Keras' `verbose` of `fit`.
+        checkpoint_every_steps: Steps of an epoch between two checkpoints; 0
+            for one after each epoch only.
+        preemption: Tells when to save and to end the process; None for never.
     """
 
     data_dir: str | None = None
     download: bool = False
     verbose: int = 0
+    checkpoint_every_steps: int = 0
+    preemption: preemption_lib.Preemption | None = None
 
 
 def run(
@@ -68,8 +74,8 @@ def run(
 ) -> dict[str, Any]:
     """Trains, or goes on training, and leaves a record in `workdir`.
 
-    A run that was killed goes on from its last complete epoch and ends with
-    the weights and the history of a run that was not, on the same machine and
+    A run that was killed goes on from its last checkpoint and ends with the
+    weights and the history of a run that was not, on the same machine and
     versions. A run that is complete is not run again.
 
     Args:
@@ -210,8 +216,16 @@ def train(
             building.build_loss(config),
             metrics=["accuracy", metrics.CalibrationBins(from_logits=True)],
         )
-        saver = checkpoint.Checkpoint(workdir / CHECKPOINTS)
+        saver = checkpoint.Checkpoint(
+            workdir / CHECKPOINTS,
+            mixup.clock,
+            every_steps=sources.checkpoint_every_steps,
+            preemption=sources.preemption,
+        )
         saver.restore(model)
+    if saver.steps_done:
+        # Builds the metrics, whose sums go on within the epoch.
+        model.evaluate(validation.take(1), verbose=0)
     logs = workdir / "logs"
     figures_every = max(config.epochs // NUM_FIGURES, 1)
     checkpoint.drop_summaries(logs, from_step=saver.epochs_done)
@@ -239,6 +253,9 @@ def train(
                 saver,
             ],
         )
+    # With `ema` averages take the weights' place. So they do at the end of
+    # `fit`, but not in a run that was killed after it.
+    model.optimizer.finalize_variable_values(model.trainable_variables)
     return network, saver.history
 
 

@@ -43,6 +43,33 @@ class TestPositions:
         clock_.start_epoch(3)
         assert read(positions.take(3)) == [(3, 0), (3, 1), (4, 0)]
 
+    def test_resumed_epoch_has_its_last_batches(self):
+        clock_ = clock.Clock()
+        positions = clock_.positions(4)
+        clock_.start_training(4)
+        clock_.start_epoch(2, step=1)
+        # It must have its length, so the last one comes twice.
+        expected = [(2, 1), (2, 2), (2, 3), (2, 3)]
+        assert read(positions) == expected
+        clock_.start_epoch(3)
+        assert read(positions) == [(3, step) for step in range(4)]
+
+    def test_epoch_after_a_resumed_one_that_was_not_read_to_the_end(self):
+        clock_ = clock.Clock()
+        positions = clock_.positions(4)
+        clock_.start_training(4)
+        clock_.start_epoch(2, step=3)
+        assert read(positions.take(1)) == [(2, 3)]
+        clock_.start_epoch(3)
+        assert read(positions)[0] == (3, 0)
+
+    def test_resumed_stream_goes_on_into_the_next_epoch(self):
+        clock_ = clock.Clock()
+        positions = clock_.positions(tf.data.INFINITE_CARDINALITY)
+        clock_.start_training(2)
+        clock_.start_epoch(3, step=1)
+        assert read(positions.take(3)) == [(3, 1), (4, 0), (4, 1)]
+
     def test_a_look_at_the_data_does_not_shift_epochs(self):
         clock_ = clock.Clock()
         positions = clock_.positions(8)

@@ -4,8 +4,8 @@ Randomness that is a function of (seed, epoch, step) repeats exactly after a
 resume and for any degree of parallelism. A dataset cannot know the epoch by
 itself: `fit` may start a new iterator for each epoch, or keep one iterator of
 a repeated dataset for all of them, and prefetching starts the next pass before
-the epoch has ended. So a pass starts at the later of two positions: where the
-announced epoch begins, and where the last complete pass ended.
+the epoch has ended. So a pass starts at the later of two positions: the
+announced one, and where the last complete pass ended.
 """
 
 import tensorflow as tf
@@ -24,6 +24,7 @@ class Clock:
 
     def __init__(self) -> None:
         self._epoch = _counter()
+        self._step = _counter()
         self._steps_per_epoch = _counter()
         self._ends: list[tf.Variable] = []
 
@@ -38,9 +39,18 @@ class Clock:
         for end in self._ends:
             end.assign(0)
 
-    def start_epoch(self, epoch: int) -> None:
-        """Announces an epoch, counted from 0, before its first batch."""
+    def start_epoch(self, epoch: int, *, step: int = 0) -> None:
+        """Announces an epoch before its first batch.
+
+        Args:
+            epoch: Counted from 0.
+            step: The batch of this epoch to start with, counted from 0, where
+                a resumed run has done those before. A dataset whose pass is
+                an epoch then repeats the epoch's last position, as it must
+                have its length: leave off after that batch.
+        """
         self._epoch.assign(epoch)
+        self._step.assign(step)
 
     def positions(self, length: int) -> tf.data.Dataset:
         """Returns a dataset of (epoch, step), one for each batch of a pass.
@@ -59,11 +69,15 @@ class Clock:
         def one_pass(_: tf.Tensor) -> tf.data.Dataset:
             announced = self._steps_per_epoch.read_value()
             steps = tf.where(announced > 0, announced, length)
-            first = tf.maximum(self._epoch * steps, end)
+            first = tf.maximum(self._epoch * steps + self._step, end)
+            stop = first + length
+            if steps == length:
+                stop = (first // steps + 1) * steps
 
-            def locate(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-                if position + 1 == first + length:
-                    end.assign(first + length)
+            def locate(place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+                if place + 1 == first + length:
+                    end.assign(stop)
+                position = tf.minimum(place, stop - 1)
                 return position // steps, position % steps
 
             # Sequential: the last element marks the pass as complete.

@@ -2,6 +2,9 @@
 
 import errno
 import logging
+import os
+import pathlib
+import random
 
 import keras
 import numpy as np
@@ -9,11 +12,16 @@ import pytest
 import tensorflow as tf
 
 from experiments import checkpoint
+from experiments import distribution
 from experiments import files
 from experiments import optimizers
+from experiments import preemption
 from experiments import summaries
+from tf_mixup import clock as clock_lib
 
 EPOCHS = 4
+STEPS = 5
+VALIDATION = np.ones((4, 3), "float32"), np.zeros((4, 2), "float32")
 
 
 def make_model(units=4):
@@ -23,47 +31,94 @@ def make_model(units=4):
     features = keras.layers.BatchNormalization()(features)
     features = keras.layers.Dropout(0.5, seed=1)(features)
     model = keras.Model(inputs, keras.layers.Dense(2)(features))
-    rate = keras.optimizers.schedules.CosineDecay(0.2, 3 * EPOCHS)
-    model.compile(optimizers.SGDWithL2(rate, l2=0.1), "mse")
+    rate = keras.optimizers.schedules.CosineDecay(0.2, STEPS * EPOCHS)
+    model.compile(optimizers.SGDWithL2(rate, l2=0.1), "mse", metrics=["mae"])
     return model
 
 
-class StopAfter(keras.callbacks.Callback):
-    """Ends a fit as a kill would, in the middle of an epoch."""
+def make_batches(clock):
+    """Returns an epoch of batches, functions of the epoch and the step."""
 
-    def __init__(self, epoch):
+    def draw(epoch, step):
+        seed = tf.stack([epoch, step])
+        x = tf.random.stateless_normal([4, 3], seed)
+        return x, x[:, :2]
+
+    return clock.positions(STEPS).map(draw)
+
+
+class Announce(keras.callbacks.Callback):
+    """Winds the clock, as `MixingSchedule` does."""
+
+    def __init__(self, clock):
         super().__init__()
-        self.epoch = epoch
+        self.clock = clock
+
+    def on_train_begin(self, logs=None):
+        self.clock.start_training(STEPS)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.clock.start_epoch(epoch)
+
+
+class Interrupt(keras.callbacks.Callback):
+    """Calls `act` within a step, or before validation if `step` is None."""
+
+    def __init__(self, epoch, step, act):
+        super().__init__()
+        self.place = epoch, step
+        self.act = act
         self.now = None
 
     def on_epoch_begin(self, epoch, logs=None):
         self.now = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.now == self.epoch and batch == 1:
-            raise KeyboardInterrupt
+        if self.place == (self.now, batch):
+            self.act()
+
+    def on_test_begin(self, logs=None):
+        if self.place == (self.now, None):
+            self.act()
 
 
-def train(directory, *, stop_in=None, epochs=EPOCHS, units=4):
-    """Starts, or goes on; returns weights, history and epochs restored."""
+def kill():
+    raise KeyboardInterrupt
+
+
+def train(
+    directory, *, stop_in=None, epochs=EPOCHS, units=4, act=kill, **options
+):
+    """Starts, or goes on; returns weights, history and place restored."""
+    clock = clock_lib.Clock()
     model = make_model(units)
-    saver = checkpoint.Checkpoint(directory)
+    saver = checkpoint.Checkpoint(directory, clock, **options)
     saver.restore(model)
-    restored = saver.epochs_done
-    x = np.random.default_rng(0).normal(size=(12, 3)).astype("float32")
-    if restored < epochs:
+    if saver.steps_done:
+        model.evaluate(*VALIDATION, batch_size=4, verbose=0)
+    if saver.epochs_done < epochs:
+        epoch, step = stop_in if isinstance(stop_in, tuple) else (stop_in, 1)
         model.fit(
-            x,
-            x[:, :2],
-            batch_size=4,
+            make_batches(clock),
+            validation_data=VALIDATION,
+            validation_batch_size=4,
             epochs=epochs,
-            initial_epoch=restored,
-            shuffle=False,
+            initial_epoch=saver.epochs_done,
             verbose=0,
-            callbacks=[StopAfter(stop_in), saver],
+            shuffle=False,
+            callbacks=[
+                distribution.AverageMovingStatistics(),
+                Announce(clock),
+                Interrupt(epoch, step, act),
+                saver,
+            ],
         )
-    weights = [variable.numpy() for variable in model.variables]
-    return weights, saver.history, restored
+    weights = [
+        copy.numpy()
+        for variable in model.variables
+        for copy in checkpoint._copies(model, variable)
+    ]
+    return weights, saver.history, (saver.epochs_done, saver.steps_done)
 
 
 def names(directory):
@@ -97,8 +152,8 @@ class TestCheckpoint:
 
     def test_history_has_a_number_for_each_epoch(self, finished):
         history = finished[1][1]
-        assert list(history) == ["loss"]
-        assert len(history["loss"]) == EPOCHS
+        assert list(history) == ["loss", "mae", "val_loss", "val_mae"]
+        assert {len(values) for values in history.values()} == {EPOCHS}
 
     @pytest.mark.parametrize("epoch", [0, 2])
     def test_interrupted_training_ends_the_same(
@@ -107,20 +162,107 @@ class TestCheckpoint:
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path, stop_in=epoch)
         resumed = train(tmp_path)
-        assert resumed[2] == epoch
+        assert resumed[2] == (epoch, 0)
         assert_same(resumed, finished[1])
 
     def test_complete_training_is_only_restored(self, finished):
         restored = train(finished[0])
-        assert restored[2] == EPOCHS
+        assert restored[2] == (EPOCHS, 0)
         assert_same(restored, finished[1])
 
     def test_starts_from_scratch_without_any(self, tmp_path, caplog):
         model = make_model()
-        saver = checkpoint.Checkpoint(tmp_path / "missing")
+        saver = checkpoint.Checkpoint(tmp_path / "missing", clock_lib.Clock())
         saver.restore(model)
         assert (saver.epochs_done, saver.history) == (0, {})
         assert not caplog.records
+
+
+class TestSteps:
+    @pytest.mark.parametrize(
+        ("every", "stop_in", "restored"),
+        [
+            (1, (0, 0), (0, 0)),
+            (1, (0, 1), (0, 1)),
+            (2, (1, 3), (1, 2)),
+            (2, (1, 4), (1, 4)),
+            (STEPS, (2, 4), (2, 0)),
+            (4, (EPOCHS - 1, None), (EPOCHS - 1, 4)),
+        ],
+    )
+    def test_resumed_within_an_epoch_ends_the_same(
+        self, every, stop_in, restored, finished, tmp_path
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path, stop_in=stop_in, every_steps=every)
+        resumed = train(tmp_path, every_steps=every)
+        assert resumed[2] == restored
+        assert_same(resumed, finished[1])
+
+    def test_stopped_again_and_again_ends_the_same(self, finished, tmp_path):
+        for place in [(1, 2), (1, 0), (1, 1), (3, 2)]:
+            with pytest.raises(KeyboardInterrupt):
+                # Counted from where the run goes on.
+                train(tmp_path, stop_in=place, every_steps=1)
+        assert names(tmp_path) == [
+            "epoch-00003-step-0000001.npz",
+            "epoch-00003-step-0000002.npz",
+        ]
+        assert_same(train(tmp_path), finished[1])
+        assert names(tmp_path)[-1] == "epoch-00004.npz"
+
+    def test_two_replicas_end_the_same(self, two_replicas, tmp_path):
+        # Within an epoch they differ in moving statistics and sums.
+        with two_replicas.scope():
+            expected = train(tmp_path / "whole")
+            with pytest.raises(KeyboardInterrupt):
+                train(tmp_path / "killed", stop_in=(1, 3), every_steps=2)
+            resumed = train(tmp_path / "killed")
+        assert resumed[2] == (1, 2)
+        assert_same(resumed, expected)
+
+    def test_steps_between_checkpoints_may_change(self, finished, tmp_path):
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path, stop_in=(2, 3), every_steps=2)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path, stop_in=(3, 3), every_steps=3)
+        resumed = train(tmp_path, every_steps=4)
+        assert resumed[2] == (3, 3)
+        assert_same(resumed, finished[1])
+
+
+class TestPreemption:
+    @pytest.mark.parametrize(
+        ("stop_in", "restored"),
+        [((0, 0), (0, 1)), ((1, 2), (1, 3)), ((1, None), (1, STEPS - 1))],
+    )
+    def test_saves_itself_and_ends_the_same(
+        self, stop_in, restored, finished, tmp_path
+    ):
+        asked = preemption.Preemption()
+
+        def ask():
+            asked.asked = True
+
+        with pytest.raises(SystemExit) as caught:
+            train(tmp_path, stop_in=stop_in, act=ask, preemption=asked)
+        assert caught.value.code == 143
+        resumed = train(tmp_path, preemption=preemption.Preemption())
+        assert resumed[2] == restored
+        assert_same(resumed, finished[1])
+
+    def test_end_is_postponed_while_training(self, tmp_path):
+        asked = preemption.Preemption()
+        seen = []
+        train(
+            tmp_path,
+            epochs=1,
+            stop_in=(0, 1),
+            act=lambda: seen.append(asked.postponed),
+            preemption=asked,
+        )
+        assert seen == [True]
+        assert not asked.postponed
 
 
 class TestDamage:
@@ -133,7 +275,7 @@ class TestDamage:
         path.write_bytes(content[: int(kept * (len(content) - 1))])
         with caplog.at_level(logging.WARNING):
             resumed = train(damaged)
-        assert resumed[2] == EPOCHS - 1
+        assert resumed[2] == (EPOCHS - 1, 0)
         assert_same(resumed, finished[1])
         assert "epoch-00004.npz is damaged" in caplog.text
 
@@ -145,7 +287,7 @@ class TestDamage:
             flipped = bytearray(content)
             flipped[offset] ^= 0x40
             path.write_bytes(flipped)
-            saver = checkpoint.Checkpoint(damaged)
+            saver = checkpoint.Checkpoint(damaged, clock_lib.Clock())
             saver.restore(model)
             assert saver.epochs_done == EPOCHS - 1, offset
 
@@ -156,7 +298,7 @@ class TestDamage:
             path.write_bytes(path.read_bytes()[:-1])
         with caplog.at_level(logging.WARNING):
             resumed = train(damaged)
-        assert resumed[2] == 0
+        assert resumed[2] == (0, 0)
         assert "starting from scratch" in caplog.text
         assert_same(resumed, finished[1])
 
@@ -166,7 +308,7 @@ class TestDamage:
         with pytest.raises(KeyboardInterrupt):
             train(damaged, stop_in=1)
         assert names(damaged) == ["epoch-00001.npz"]
-        assert train(damaged)[2] == 1
+        assert train(damaged)[2] == (1, 0)
 
     def test_another_network_is_refused(self, damaged):
         with pytest.raises(ValueError, match="must fit the model") as caught:
@@ -176,22 +318,58 @@ class TestDamage:
 
     def test_half_written_ones_are_not_looked_at(self, finished, damaged):
         (damaged / f"{files.PARTIAL}9.npz").write_bytes(b"PK")
-        assert train(damaged)[2] == EPOCHS
+        assert train(damaged)[2] == (EPOCHS, 0)
 
-    def test_full_disk_keeps_the_last_good_one(
-        self, finished, tmp_path, monkeypatch
+    def test_truncated_anywhere_the_other_one_serves(self, damaged, caplog):
+        generator = random.Random(0)
+        model = make_model()
+        contents = {path: path.read_bytes() for path in damaged.iterdir()}
+        first, second = sorted(contents)
+        for kept in [[first], [second], []] * 20:
+            for path, content in contents.items():
+                size = len(content)
+                if path not in kept:
+                    size = generator.randrange(size)
+                path.write_bytes(content[:size])
+            saver = checkpoint.Checkpoint(damaged, clock_lib.Clock())
+            caplog.clear()
+            saver.restore(model)
+            done = int(kept[0].stem[-5:]) if kept else 0
+            assert saver.epochs_done == done
+            assert ("is damaged" in caplog.text) == (kept != [second])
+
+    def test_damaged_newer_one_does_not_push_out_a_good_one(self, tmp_path):
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path, stop_in=(1, 4), every_steps=2)
+        (tmp_path / "epoch-00001-step-0000004.npz").write_bytes(b"")
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path, stop_in=(2, 1))
+        assert names(tmp_path) == [
+            "epoch-00001-step-0000002.npz",
+            "epoch-00002.npz",
+        ]
+
+    @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+    @pytest.mark.parametrize(
+        ("owner", "name"),
+        [(np, "savez"), (os, "fsync"), (pathlib.Path, "replace")],
+    )
+    def test_failed_write_keeps_the_last_good_one(
+        self, owner, name, number, finished, tmp_path, monkeypatch
     ):
         def fail(path, *args, **arrays):
-            path.write_bytes(b"half")
-            raise OSError(errno.ENOSPC, "No space left on device")
+            if name == "savez":
+                path.write_bytes(b"half")
+            raise OSError(number, os.strerror(number))
 
-        train(tmp_path, epochs=2)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path, stop_in=(2, 3), every_steps=2)
         before = names(tmp_path)
         with monkeypatch.context() as patch:
-            patch.setattr(np, "savez", fail)
-            with pytest.raises(OSError, match="No space left") as caught:
-                train(tmp_path)
-        assert "epoch-00003.npz must be writable" in str(caught.value)
+            patch.setattr(owner, name, fail)
+            with pytest.raises(OSError, match=os.strerror(number)) as caught:
+                train(tmp_path, every_steps=2)
+        assert "step-0000004.npz must be writable" in str(caught.value)
         assert names(tmp_path) == before
         assert_same(train(tmp_path), finished[1])
 

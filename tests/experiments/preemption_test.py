@@ -1,0 +1,53 @@
+"""Tests of SIGTERM: noted, postponed, and not kept from killing."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from experiments import preemption
+
+KILLED_TWICE = """
+import os, signal, sys
+from experiments import preemption
+with preemption.Preemption() as asked:
+    asked.postponed = True
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGTERM)
+        print(asked.asked, flush=True)
+"""
+
+
+class TestPreemption:
+    def test_ends_at_once_with_the_shells_code(self):
+        with (
+            pytest.raises(SystemExit) as caught,
+            preemption.Preemption(),
+        ):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert caught.value.code == preemption.EXIT_CODE == 143
+
+    def test_postponed_it_is_noted(self):
+        with preemption.Preemption() as asked:
+            asked.postponed = True
+            assert not asked.asked
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert asked.asked
+
+    def test_signal_is_given_back(self):
+        before = signal.getsignal(signal.SIGTERM)
+        with preemption.Preemption():
+            assert signal.getsignal(signal.SIGTERM) != before
+        assert signal.getsignal(signal.SIGTERM) == before
+
+    def test_second_one_kills(self):
+        done = subprocess.run(
+            [sys.executable, "-c", KILLED_TWICE],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == -signal.SIGTERM
+        assert done.stdout == "True\n"
