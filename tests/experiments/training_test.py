@@ -2,7 +2,9 @@
 
 import collections
 import dataclasses
+import errno
 import json
+import os
 import pathlib
 import random
 import shutil
@@ -44,7 +46,7 @@ savez, calls = np.savez, []
 def save(path, *args, **arrays):
     savez(path, *args, **arrays)
     calls.append(path)
-    if len(calls) == 2:
+    if len(calls) == NUMBER:
         os.truncate(path, path.stat().st_size // 2)
         kill()
 np.savez = save
@@ -65,6 +67,16 @@ def save(path, **arrays):
     kill()
 np.savez_compressed = save
 """
+ASK_TO_END = """
+import os, signal
+from experiments import checkpoint
+begin = checkpoint.Checkpoint.on_train_batch_begin
+def ask(self, batch, logs=None):
+    if (self._epoch, batch) == (1, 3):
+        os.kill(os.getpid(), signal.SIGTERM)
+    begin(self, batch, logs)
+checkpoint.Checkpoint.on_train_batch_begin = ask
+"""
 PROGRAM = """
 from experiments import entry
 from experiments import train
@@ -72,9 +84,13 @@ entry.start(train.main)
 """
 
 
-def start(workdir, before="", config=CONFIG):
+def start(workdir, before="", config=CONFIG, every_steps=0):
     """Starts the binary as a process of its own."""
-    flags = [f"--workdir={workdir}", "--verbose=0"]
+    flags = [
+        f"--workdir={workdir}",
+        "--verbose=0",
+        f"--checkpoint_every_steps={every_steps}",
+    ]
     for name, value in config.to_json().items():
         if isinstance(value, bool):
             flags.append(f"--{name}" if value else f"--no{name}")
@@ -106,17 +122,21 @@ def finish_well(workdir, config=CONFIG):
 def epochs_done(workdir):
     """Returns the newest epoch on the disk, 0 before the first."""
     found = checkpoint.find(workdir / training.CHECKPOINTS)
-    return checkpoint._epochs_done(found[-1]) if found else 0
+    return checkpoint._position(found[-1])[0] if found else 0
 
 
-def kill_after(process, workdir, *, epochs, delay):
+def kill_after(process, workdir, *, epochs, delay, number=signal.SIGKILL):
     """Kills a process some seconds after it has saved an epoch."""
     while process.poll() is None and epochs_done(workdir) < epochs:
         time.sleep(0.005)
     time.sleep(delay)
-    process.kill()
+    process.send_signal(number)
     process.communicate()
     return process.returncode
+
+
+def truncate(path, generator):
+    os.truncate(path, generator.randrange(path.stat().st_size))
 
 
 def flip_byte(path):
@@ -265,14 +285,15 @@ class TestWorkdir:
 
 class TestKill:
     def test_killed_run_ends_as_if_it_had_not_been(self, reference, tmp_path):
-        status, _ = finish(tmp_path, WHILE_A_CHECKPOINT_IS_WRITTEN)
+        second = WHILE_A_CHECKPOINT_IS_WRITTEN.replace("NUMBER", "2")
+        status, _ = finish(tmp_path, second)
         assert status == -signal.SIGKILL
         assert len(list(tmp_path.rglob(f"{files.PARTIAL}*.npz"))) == 1
         assert len(checkpoint.find(tmp_path / "checkpoints")) == 1
         status, _ = finish(tmp_path, WHILE_EVENTS_ARE_REWRITTEN)
         assert status == -signal.SIGKILL
         assert list((tmp_path / "logs").rglob(f"{files.PARTIAL}*"))
-        process = start(tmp_path)
+        process = start(tmp_path, every_steps=1)
         status = kill_after(
             process,
             tmp_path,
@@ -293,43 +314,110 @@ class TestKill:
         finish_well(complete)
         assert_same_run(complete, reference)
 
+    def test_preempted_run_saves_itself(self, reference, tmp_path):
+        status, words = finish(tmp_path, ASK_TO_END)
+        assert status == 143
+        assert "SIGTERM in epoch 1; the same command goes on." in words
+        assert "Traceback" not in words
+        names = [
+            path.name for path in checkpoint.find(tmp_path / "checkpoints")
+        ]
+        assert names == ["epoch-00001.npz", "epoch-00001-step-0000003.npz"]
+        finish_well(tmp_path)
+        assert_same_run(tmp_path, reference)
+
     @pytest.mark.slow
     def test_twenty_kills(self, tmp_path):
         config = dataclasses.replace(CONFIG, epochs=60)
         finish_well(tmp_path / "reference", config)
         workdir = tmp_path / "killed"
         generator = random.Random(0)
-        for kill in range(20):
-            done = epochs_done(workdir)
-            process = start(workdir, config=config)
-            # Every fourth life ends before, or soon after, it has begun.
-            early = kill % 4 == 0
-            status = kill_after(
-                process,
-                workdir,
-                epochs=done + (0 if early else generator.randint(1, 2)),
-                delay=generator.uniform(0, 8 if early else 0.5),
+        # A life ends early, amid a save, when asked to, or at any moment.
+        for number in range(20):
+            kind = ("early", "save", "ask", "any")[number % 4]
+            amid_save = WHILE_A_CHECKPOINT_IS_WRITTEN.replace(
+                "NUMBER", str(generator.randint(1, 8))
             )
-            assert status == -signal.SIGKILL
-            if kill % 5 == 4:
-                flip_byte(checkpoint.find(workdir / "checkpoints")[-1])
+            done = epochs_done(workdir)
+            process = start(
+                workdir,
+                amid_save if kind == "save" else "",
+                config,
+                every_steps=generator.randint(1, 3),
+            )
+            if kind == "save":
+                process.communicate()
+                status = process.returncode
+            else:
+                status = kill_after(
+                    process,
+                    workdir,
+                    epochs=done + (kind != "early"),
+                    delay=generator.uniform(0, 8 if kind == "early" else 0.5),
+                    number=signal.SIGTERM if kind == "ask" else signal.SIGKILL,
+                )
+            assert status == (143 if kind == "ask" else -signal.SIGKILL)
+            if number % 5 == 4:
+                # The third time there is no good one left.
+                found = checkpoint.find(workdir / "checkpoints")
+                for path in found if number == 14 else found[-1:]:
+                    truncate(path, generator)
         finish_well(workdir, config)
         assert_same_run(workdir, tmp_path / "reference")
 
 
 class TestFailure:
-    def test_full_disk_ends_in_words(self, tmp_path):
-        # No file may have more than 32 KB: the first checkpoint is larger.
+    def test_full_disk_keeps_the_last_good_one(self, reference, complete):
+        (complete / "record.json").unlink()
+        last = complete / "checkpoints" / f"epoch-{EPOCHS:05d}.npz"
+        # No file may be as large as the last checkpoint.
+        size = last.stat().st_size - 1
+        last.unlink()
         limit = (
             "import resource\n"
-            "resource.setrlimit(resource.RLIMIT_FSIZE, (2**15, 2**15))\n"
+            f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))\n"
         )
-        status, words = finish(tmp_path, limit)
+        status, words = finish(complete, limit)
         assert status == 1
         assert "Traceback" not in words
-        assert "epoch-00001.npz must be writable. Received: " in words
+        assert f"{last.name} must be writable. Received: " in words
         assert "run the same command again" in words
-        assert not list(tmp_path.rglob(f"{files.PARTIAL}*"))
+        assert not list(complete.rglob(f"{files.PARTIAL}*"))
+        finish_well(complete)
+        assert_same_run(complete, reference)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+    def test_each_file_may_fail_once(self, number, tmp_path, monkeypatch):
+        sources = training.Sources(checkpoint_every_steps=1)
+        expected = training.run(SHORT, tmp_path / "whole", sources)
+        write, failed = files.write_atomically, set()
+
+        def fail_once(path, writer):
+            def fail(partial):
+                partial.write_bytes(b"half")
+                raise OSError(number, os.strerror(number))
+
+            first = path not in failed
+            failed.add(path)
+            write(path, fail if first else writer)
+
+        monkeypatch.setattr(files, "write_atomically", fail_once)
+        record, words = None, []
+        while record is None:
+            try:
+                record = training.run(SHORT, tmp_path / "failing", sources)
+            except OSError as error:
+                words.append(str(error))
+        assert len(words) == len(failed)
+        for each in words:
+            assert "must be writable" in each
+            assert os.strerror(number) in each
+        names = {path.name for path in failed}
+        assert {"config.json", "model.keras", "record.json"} < names
+        assert "epoch-00000-step-0000001.npz" in names
+        for name in ("results", "history"):
+            assert record[name] == expected[name]
 
     def test_diverging_run_stops_in_words(self, tmp_path):
         config = dataclasses.replace(
