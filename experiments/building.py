@@ -1,5 +1,6 @@
 """What a `Config` is made of: the network, its loss and the mixing stage."""
 
+import inspect
 import math
 from typing import Any
 
@@ -24,8 +25,10 @@ def build_network(
         "width": config.width,
         "dropout": config.dropout,
         "synchronized": config.sync_batch_norm or None,
+        "zero_gamma": config.zero_gamma or None,
     }
     _check_sentences(config, splits)
+    _check_batch_norm(config)
     if splits.vocabulary:
         options["vocabulary"] = splits.vocabulary
         options["embeddings"] = config.embeddings
@@ -55,6 +58,21 @@ def _check_sentences(
             f"method={config.method!r} without mix_layers",
             "Write --method=mixup --mix_layers=embedding",
         )
+
+
+def _check_batch_norm(config: config_lib.Config) -> None:
+    """Refuses options of batch norm for networks that do not have them."""
+    known = inspect.signature(networks.BUILDERS[config.network]).parameters
+    for name, option in (
+        ("sync_batch_norm", "synchronized"),
+        ("zero_gamma", "zero_gamma"),
+    ):
+        if getattr(config, name) and option not in known:
+            raise checks.refusal(
+                f"`{name}` needs a network with such batch norm",
+                f"{name}=True with network={config.network!r}",
+                f"Leave --{name} out, or take another network",
+            )
 
 
 def count_parameters(model: keras.Model) -> int:

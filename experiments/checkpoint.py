@@ -292,6 +292,9 @@ def drop_summaries(directory: pathlib.Path, *, from_step: int) -> None:
     Args:
         directory: Searched for event files, at any depth.
         from_step: First step to be removed; steps are epochs.
+
+    Raises:
+        OSError: If the disk is full or read-only; the file is as it was.
     """
     for path in sorted(directory.glob("**/events.out.tfevents.*")):
         events = [
@@ -301,9 +304,12 @@ def drop_summaries(directory: pathlib.Path, *, from_step: int) -> None:
         ]
 
         def write(partial: pathlib.Path, events: list = events) -> None:
-            with tf.io.TFRecordWriter(str(partial)) as writer:
-                for event in events:
-                    writer.write(event.SerializeToString())
+            try:
+                with tf.io.TFRecordWriter(str(partial)) as writer:
+                    for event in events:
+                        writer.write(event.SerializeToString())
+            except tf.errors.OpError as error:
+                raise OSError(error.message) from error
 
         files.write_atomically(path, write)
 

@@ -35,6 +35,8 @@ class Config:
         network: Name of a network.
         width: Channels of the network's first layers; None for its default.
         dropout: Rate of dropout; None for the network's default.
+        zero_gamma: Whether the last batch norm of each residual block starts
+            at 0, so that the block starts as the identity.
         embeddings: Text file of word vectors, such as GloVe's, that the
             network of sentences starts from; None draws them.
         method: `"erm"` (no mixing), `"mixup"`, `"cutmix"`, or `"regmixup"`:
@@ -57,7 +59,8 @@ class Config:
         batch_size: Rows in a step, over all replicas.
         optimizer: `"sgd"` (momentum .9), `"adam"` or `"adadelta"`.
         nesterov: Whether `"sgd"` looks ahead.
-        learning_rate: Peak of the schedule.
+        learning_rate: Peak of the schedule, whatever the batch; Goyal et al.
+            take 0.1 for each 256 rows of it.
         schedule: `"steps"`, `"cosine"` or `"constant"`.
         warmup_epochs: Epochs of linear warm-up of the learning rate.
         warmup_start: Learning rate before the first step of the warm-up.
@@ -65,6 +68,9 @@ class Config:
         decay: Factor of `"steps"`.
         weight_decay: Coefficient of L2 in the gradient of kernels, as in
             PyTorch; with the others decoupled. Batch norm and biases have none.
+        ema: Decay, each step, of a moving average of the weights that takes
+            their place at the end; 0 for none. Validation after each epoch
+            sees the weights themselves, and batch norm keeps their statistics.
         noise: Deviation of Gaussian noise on the training inputs, in units of
             the data set's own deviation.
         augmentation: `"none"`, or `"standard"`: pad by 4, crop, flip.
@@ -86,6 +92,7 @@ class Config:
     network: str = "resnet_narrow"
     width: int | None = None
     dropout: float | None = None
+    zero_gamma: bool = False
     embeddings: str | None = None
     method: str = "mixup"
     alpha: float = 0.2
@@ -110,6 +117,7 @@ class Config:
     milestones: tuple[int, ...] = ()
     decay: float = 0.1
     weight_decay: float = 5e-4
+    ema: float = 0.0
     noise: float = 0.0
     augmentation: str = "none"
     num_train: int = 0
@@ -159,6 +167,9 @@ class Config:
             checks.real_between(
                 name, getattr(self, name), 0, 1, remedy="It is a share"
             )
+        checks.real_between(
+            "ema", self.ema, 0, 0.99999, remedy="Write e.g. 0.999"
+        )
         self._check_method()
         self._check_network()
         for field in dataclasses.fields(self):

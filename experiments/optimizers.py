@@ -22,6 +22,8 @@ class SGDWithL2(keras.optimizers.SGD):
         l2: Coefficient, at least 0.
         momentum: In `[0, 1)`.
         nesterov: Whether to look ahead.
+        use_ema: Whether to average the weights over the steps.
+        ema_momentum: Decay of that average.
         name: Name of the optimizer.
     """
 
@@ -32,10 +34,17 @@ class SGDWithL2(keras.optimizers.SGD):
         l2: float = 0.0,
         momentum: float = 0.9,
         nesterov: bool = True,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
         name: str = "sgd_with_l2",
     ) -> None:
         super().__init__(
-            learning_rate, momentum=momentum, nesterov=nesterov, name=name
+            learning_rate,
+            momentum=momentum,
+            nesterov=nesterov,
+            use_ema=use_ema,
+            ema_momentum=ema_momentum,
+            name=name,
         )
         self.l2 = l2
 
@@ -56,6 +65,8 @@ class SGDWithL2(keras.optimizers.SGD):
             "l2": self.l2,
             "momentum": self.momentum,
             "nesterov": self.nesterov,
+            "use_ema": self.use_ema,
+            "ema_momentum": self.ema_momentum,
             "name": self.name,
         }
 
@@ -135,16 +146,24 @@ def build_optimizer(
 ) -> keras.optimizers.Optimizer:
     """Returns the optimizer of a run; see `Config`."""
     schedule = build_schedule(config, steps_per_epoch)
+    average: dict[str, Any] = {}
+    if config.ema:
+        average = {"use_ema": True, "ema_momentum": config.ema}
     if config.optimizer == "sgd":
         return SGDWithL2(
-            schedule, l2=config.weight_decay, nesterov=config.nesterov
+            schedule,
+            l2=config.weight_decay,
+            nesterov=config.nesterov,
+            **average,
         )
     decay = config.weight_decay or None
     if config.optimizer == "adam":
-        optimizer = keras.optimizers.Adam(schedule, weight_decay=decay)
+        optimizer = keras.optimizers.Adam(
+            schedule, weight_decay=decay, **average
+        )
     else:
         optimizer = keras.optimizers.Adadelta(
-            schedule, epsilon=1e-6, weight_decay=decay
+            schedule, epsilon=1e-6, weight_decay=decay, **average
         )
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     return optimizer

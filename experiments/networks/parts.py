@@ -184,10 +184,15 @@ class Parts:
             kernel_initializer=keras.initializers.HeNormal(next(self.seeds)),
         )(features)
 
-    def norm(self, features: keras.KerasTensor) -> keras.KerasTensor:
+    def norm(
+        self, features: keras.KerasTensor, *, zero_gamma: bool = False
+    ) -> keras.KerasTensor:
         """Applies batch norm with PyTorch's momentum and epsilon."""
         return keras.layers.BatchNormalization(
-            momentum=0.9, epsilon=1e-5, synchronized=self.synchronized
+            momentum=0.9,
+            epsilon=1e-5,
+            gamma_initializer="zeros" if zero_gamma else "ones",
+            synchronized=self.synchronized,
         )(features)
 
     def norm_relu(self, features: keras.KerasTensor) -> keras.KerasTensor:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import keras
 
 from experiments.networks import parts
+from tf_mixup import checks
 
 
 def build_resnet(
@@ -26,6 +27,7 @@ def build_resnet(
     mean: parts.PixelStatistic = None,
     std: parts.PixelStatistic = None,
     synchronized: bool = False,
+    zero_gamma: bool = False,
     seed: int | None = None,
 ) -> keras.Model:
     """Builds a residual network of basic blocks, from pixels to logits.
@@ -52,6 +54,8 @@ def build_resnet(
         mean: Of the pixels in `[0, 255]`; one number or one a channel.
         std: Likewise.
         synchronized: Whether batch norm uses the batch of all replicas.
+        zero_gamma: Whether the last batch norm of each block starts at 0, and
+            the block as its shortcut (Goyal et al.).
         seed: Of the weights and of dropout; `None` draws one, the same one
             after `keras.utils.set_random_seed`.
 
@@ -61,18 +65,29 @@ def build_resnet(
 
     Raises:
         ValueError: If the shape, the statistics or the number of classes is
-            refused by `parts`.
+            refused by `parts`, or `zero_gamma` goes with `preactivation`.
 
     References:
         He, Zhang, Ren and Sun. Deep Residual Learning for Image Recognition.
         CVPR 2016. https://arxiv.org/abs/1512.03385
         He, Zhang, Ren and Sun. Identity Mappings in Deep Residual Networks.
         ECCV 2016. https://arxiv.org/abs/1603.05027
+        Goyal et al. Accurate, Large Minibatch SGD: Training ImageNet in 1
+        Hour. 2017, section 5.1. https://arxiv.org/abs/1706.02677
         Zagoruyko and Komodakis. Wide Residual Networks. BMVC 2016.
         https://arxiv.org/abs/1605.07146
     """
     layers = parts.Parts(parts.draw_seeds(seed), synchronized)
-    block = _preactivation_block if preactivation else _plain_block
+    block = _preactivation_block
+    if not preactivation:
+        block = functools.partial(_plain_block, zero_gamma=zero_gamma)
+    elif zero_gamma:
+        raise checks.refusal(
+            "A block starts as its shortcut where it ends in a batch norm",
+            "zero_gamma=True with a pre-activation network, where a ReLU"
+            " follows, which would never open",
+            "Leave --zero_gamma out, or take another network",
+        )
     inputs, features = parts.pixel_inputs(
         input_shape, image_shape=image_shape, mean=mean, std=std
     )
@@ -103,6 +118,7 @@ def _plain_block(
     filters: int,
     strides: int,
     dropout: float,
+    zero_gamma: bool,
 ) -> keras.KerasTensor:
     """Applies conv, norm, ReLU, conv, norm, addition, ReLU."""
     shortcut = features
@@ -114,7 +130,9 @@ def _plain_block(
         )
     features = layers.convolution(features, filters, strides=strides)
     features = layers.dropout(layers.norm_relu(features), dropout)
-    features = layers.norm(layers.convolution(features, filters))
+    features = layers.norm(
+        layers.convolution(features, filters), zero_gamma=zero_gamma
+    )
     return keras.layers.ReLU()(keras.layers.Add()([features, shortcut]))
 
 

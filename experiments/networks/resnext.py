@@ -28,6 +28,7 @@ def build_resnext(
     mean: parts.PixelStatistic = None,
     std: parts.PixelStatistic = None,
     synchronized: bool = False,
+    zero_gamma: bool = False,
     seed: int | None = None,
 ) -> keras.Model:
     """Builds a residual network of bottlenecks, from pixels to logits.
@@ -56,6 +57,8 @@ def build_resnext(
         mean: Of the pixels in `[0, 255]`; one number or one a channel.
         std: Likewise.
         synchronized: Whether batch norm uses the batch of all replicas.
+        zero_gamma: Whether the last batch norm of each block starts at 0, and
+            the block as its shortcut (Goyal et al.).
         seed: Of the weights and of dropout; `None` draws one, the same one
             after `keras.utils.set_random_seed`.
 
@@ -70,6 +73,8 @@ def build_resnext(
     References:
         Xie, Girshick, Dollar, Tu and He. Aggregated Residual Transformations
         for Deep Neural Networks. CVPR 2017. https://arxiv.org/abs/1611.05431
+        Goyal et al. Accurate, Large Minibatch SGD: Training ImageNet in 1
+        Hour. 2017, section 5.1. https://arxiv.org/abs/1706.02677
     """
     layers = parts.Parts(parts.draw_seeds(seed), synchronized)
     inputs, features = parts.pixel_inputs(
@@ -89,6 +94,7 @@ def build_resnext(
                 groups=cardinality,
                 strides=2 if stage > 0 and index == 0 else 1,
                 dropout=dropout,
+                zero_gamma=zero_gamma,
             )
         features = keras.layers.Identity(name=f"stage{stage + 1}")(features)
     features = keras.layers.GlobalAveragePooling2D()(features)
@@ -104,6 +110,7 @@ def _bottleneck(
     groups: int,
     strides: int,
     dropout: float,
+    zero_gamma: bool,
 ) -> keras.KerasTensor:
     """Applies 1x1, grouped 3x3 and 1x1 convolutions, addition, ReLU."""
     shortcut = features
@@ -120,7 +127,10 @@ def _bottleneck(
         layers.convolution(features, inner, strides=strides, groups=groups)
     )
     features = layers.dropout(features, dropout)
-    features = layers.norm(layers.convolution(features, filters, kernel_size=1))
+    features = layers.norm(
+        layers.convolution(features, filters, kernel_size=1),
+        zero_gamma=zero_gamma,
+    )
     return keras.layers.ReLU()(keras.layers.Add()([features, shortcut]))
 
 

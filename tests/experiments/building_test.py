@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -47,6 +48,20 @@ class TestBuildNetwork:
         with pytest.raises(ValueError, match=match):
             building.build_network(config, splits)
 
+    @pytest.mark.parametrize(
+        ("option", "network"),
+        [
+            ("zero_gamma", "lenet"),
+            ("zero_gamma", "preact_resnet18"),
+            ("sync_batch_norm", "lenet"),
+        ],
+    )
+    def test_refuses_options_that_a_network_lacks(self, option, network):
+        config = dataclasses.replace(CONFIG, network=network, **{option: True})
+        splits = datasets.make_placeholder("cifar10")
+        with pytest.raises(ValueError, match=f"Leave --{option} out"):
+            building.build_network(config, splits)
+
     def test_refuses_to_mix_ids(self):
         config = dataclasses.replace(CONFIG, network="text_cnn")
         splits = datasets.make_placeholder("trec")
@@ -71,6 +86,24 @@ class TestBuildLoss:
             assert float(loss(TARGETS, LOGITS)) == pytest.approx(
                 expected, abs=1e-6
             )
+
+    @pytest.mark.parametrize(
+        "changes", [{}, {"entropy_weight": 0.5}, {"label_smoothing": 0.2}]
+    )
+    @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+    def test_is_float32_in_mixed_precision(self, changes, policy):
+        # exp(-12) is 0 beside 1 in half precision.
+        logits = np.array([[0.0, 12.0, -12.0]], "float32")
+        config = dataclasses.replace(CONFIG, **changes)
+        expected = building.build_loss(config)(TARGETS, logits)
+        keras.config.set_dtype_policy(policy)
+        try:
+            loss = building.build_loss(config)
+        finally:
+            keras.config.set_dtype_policy("float32")
+        found = loss(TARGETS, logits)
+        assert found.dtype == "float32"
+        assert float(found) == float(expected)
 
 
 class TestBuildMixup:

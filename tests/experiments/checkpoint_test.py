@@ -221,6 +221,18 @@ class TestSteps:
         assert resumed[2] == (1, 2)
         assert_same(resumed, expected)
 
+    def test_scaled_loss_of_half_precision_ends_the_same(self, tmp_path):
+        keras.config.set_dtype_policy("mixed_float16")
+        try:
+            expected = train(tmp_path / "whole", epochs=2)
+            with pytest.raises(KeyboardInterrupt):
+                train(tmp_path / "killed", stop_in=(1, 3), every_steps=2)
+            resumed = train(tmp_path / "killed", epochs=2)
+        finally:
+            keras.config.set_dtype_policy("float32")
+        assert resumed[2] == (1, 2)
+        assert_same(resumed, expected)
+
     def test_steps_between_checkpoints_may_change(self, finished, tmp_path):
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path, stop_in=(2, 3), every_steps=2)
@@ -422,6 +434,16 @@ class TestDropSummaries:
         path.write_bytes(b"")
         checkpoint.drop_summaries(logs, from_step=9)
         assert steps_in(logs / "train") == []
+
+    def test_full_disk_leaves_the_file(self, logs, monkeypatch):
+        class Full(tf.io.TFRecordWriter):
+            def write(self, record):
+                raise tf.errors.ResourceExhaustedError(None, None, "disk full")
+
+        monkeypatch.setattr(tf.io, "TFRecordWriter", Full)
+        with pytest.raises(OSError, match=r"must be writable.*disk full"):
+            checkpoint.drop_summaries(logs, from_step=2)
+        assert len(steps_in(logs / "train")) == 4
 
     def test_missing_directory_is_no_trouble(self, tmp_path):
         checkpoint.drop_summaries(tmp_path / "logs", from_step=0)

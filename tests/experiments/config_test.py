@@ -28,6 +28,8 @@ REFUSED = [
     ("corruption", 1.1),
     ("width", 0),
     ("dropout", 1.0),
+    ("ema", 1.0),
+    ("ema", -0.5),
 ]
 
 

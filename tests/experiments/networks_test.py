@@ -1,5 +1,7 @@
 """Tests of the networks: sizes, pixels, seeds, precision, saving."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -191,6 +193,25 @@ class TestOutputs:
         before, after = both(random_pixels((2, *SMALL)))
         np.testing.assert_array_equal(before, after)
 
+    def test_plain_block_is_its_shortcut_with_a_gamma_of_zero(self):
+        model = narrow(blocks=(1,), zero_gamma=True)
+        both = keras.Model(
+            model.inputs[0],
+            [model.get_layer(name).output for name in ("stem", "stage1")],
+        )
+        before, after = both(random_pixels((2, *SMALL)))
+        np.testing.assert_array_equal(before, after)
+
+    def test_gammas_of_zero_learn(self):
+        model = narrow(blocks=(1, 1), zero_gamma=True)
+        model.compile("sgd", "mse")
+        model.fit(
+            random_pixels((8, *SMALL)), np.ones((8, 5)), epochs=2, verbose=0
+        )
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                assert np.all(layer.gamma.numpy() != 0)
+
     def test_plain_stages_end_rectified_and_halve_the_sides(self):
         model = narrow()
         stages = keras.Model(
@@ -230,6 +251,48 @@ class TestOutputs:
         loaded = keras.saving.load_model(tmp_path / "model.keras")
         pixels = random_pixels((2, *SMALL))
         np.testing.assert_array_equal(loaded(pixels), model(pixels))
+
+
+# A network's whole depth is not looked at; see ELSEWHERE for that.
+SHORT = {"blocks": (1, 1), "depth": 16, "head": (4,), "width": 4, "maps": 2}
+
+
+def build_short(name):
+    """Returns a network of few layers, and two rows of its inputs."""
+    builder = networks.BUILDERS[name]
+    known = inspect.signature(builder).parameters
+    options = {key: value for key, value in SHORT.items() if key in known}
+    if name == "text_cnn":
+        model = builder((7,), 5, vocabulary=["", "a", "b"], seed=0, **options)
+        return model, np.array([[1, 2, 1, 2, 0, 0, 0]] * 2)
+    shape = (
+        (16_000,)
+        if "speech" in name
+        else (300,)
+        if "features" in name or name == "mlp"
+        else (32, 32, 3)
+    )
+    return builder(shape, 5, seed=0, **options), random_pixels((2, *shape))
+
+
+class TestPrecision:
+    @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+    @pytest.mark.parametrize("name", sorted(networks.BUILDERS))
+    def test_every_network_computes_in_half_and_ends_in_float32(
+        self, name, policy
+    ):
+        keras.config.set_dtype_policy(policy)
+        try:
+            model, rows = build_short(name)
+            logits = model(rows)
+        finally:
+            keras.config.set_dtype_policy("float32")
+        half = policy.removeprefix("mixed_")
+        assert half in {layer.compute_dtype for layer in model.layers}
+        assert {each.dtype for each in model.trainable_variables} == {"float32"}
+        assert model.get_layer("logits").compute_dtype == "float32"
+        assert logits.dtype == "float32"
+        assert np.all(np.isfinite(logits))
 
 
 class TestTraining:

@@ -78,12 +78,19 @@ class TestSGDWithL2:
             keras.optimizers.schedules.CosineDecay(0.2, 30), 5
         )
         optimizer = optimizers.SGDWithL2(
-            schedule, l2=0.3, momentum=0.7, nesterov=False, name="mine"
+            schedule,
+            l2=0.3,
+            momentum=0.7,
+            nesterov=False,
+            use_ema=True,
+            ema_momentum=0.9,
+            name="mine",
         )
         config = keras.saving.serialize_keras_object(optimizer)
         copy = keras.saving.deserialize_keras_object(config)
         assert copy.get_config() == optimizer.get_config()
         assert (copy.l2, copy.momentum, copy.nesterov) == (0.3, 0.7, False)
+        assert (copy.use_ema, copy.ema_momentum) == (True, 0.9)
         assert copy.name == "mine"
 
     def test_compiled_model_goes_on_after_reload(self, tmp_path):
@@ -174,6 +181,28 @@ class TestBuildSchedule:
 
 
 class TestBuildOptimizer:
+    @pytest.mark.parametrize("name", ["sgd", "adam", "adadelta"])
+    def test_average_of_the_weights_by_hand(self, name):
+        config = config_lib.Config(
+            optimizer=name, schedule="constant", weight_decay=0, ema=0.75
+        )
+        optimizer = optimizers.build_optimizer(config, 5)
+        variable = keras.Variable(np.ones((2, 3), "float32"))
+        seen = []
+        for gradient in (1.0, -2.0, 0.5):
+            optimizer.apply([keras.ops.full((2, 3), gradient)], [variable])
+            seen.append(variable.numpy())
+        # The first weights start the average.
+        first, second, third = seen
+        average = 0.25 * third + 0.75 * (0.25 * second + 0.75 * first)
+        optimizer.finalize_variable_values([variable])
+        np.testing.assert_allclose(variable.numpy(), average, rtol=1e-6)
+
+    def test_no_average_by_default(self):
+        for name in ("sgd", "adam", "adadelta"):
+            config = config_lib.Config(optimizer=name)
+            assert not optimizers.build_optimizer(config, 5).use_ema
+
     def test_sgd_takes_l2_from_weight_decay(self):
         config = config_lib.Config(weight_decay=0.02)
         optimizer = optimizers.build_optimizer(config, 5)
@@ -193,13 +222,17 @@ class TestBuildOptimizer:
         optimizer = optimizers.build_optimizer(config, 5)
         layer = keras.layers.Dense(2, bias_initializer="ones")
         layer.build((None, 3))
-        before = [variable.numpy() for variable in layer.variables]
-        zeros = [keras.ops.zeros_like(each) for each in layer.variables]
-        optimizer.apply(zeros, layer.variables)
+        norm = keras.layers.BatchNormalization(beta_initializer="ones")
+        norm.build((None, 2))
+        variables = [*layer.variables, *norm.trainable_variables]
+        before = [variable.numpy() for variable in variables]
+        zeros = [keras.ops.zeros_like(each) for each in variables]
+        optimizer.apply(zeros, variables)
         # Gradients of zero move nothing; decay takes .1 * .5 of a kernel.
-        kernel, bias = (variable.numpy() for variable in layer.variables)
+        kernel, *others = (variable.numpy() for variable in variables)
         np.testing.assert_allclose(kernel, 0.95 * before[0], rtol=1e-6)
-        np.testing.assert_array_equal(bias, before[1])
+        for found, expected in zip(others, before[1:], strict=True):
+            np.testing.assert_array_equal(found, expected)
 
     def test_adadelta_as_its_paper_writes_it(self):
         config = config_lib.Config(

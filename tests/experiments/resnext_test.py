@@ -147,6 +147,23 @@ class TestLayers:
         pixels = random_pixels(2)
         np.testing.assert_array_equal(loaded(pixels), model(pixels))
 
+    def test_blocks_start_as_their_shortcuts_with_gammas_of_zero(self):
+        norms = [
+            layer
+            for layer in small(zero_gamma=True).layers
+            if isinstance(layer, keras.layers.BatchNormalization)
+        ]
+        closed = [norm for norm in norms if not np.any(norm.gamma)]
+        # The last one of each of three blocks, before their shortcuts' join.
+        assert [norm.gamma.shape for norm in closed] == [(16,), (32,), (32,)]
+        for norm in closed:
+            convolution = norm.input._keras_history.operation
+            assert convolution.strides == (1, 1)
+            assert convolution.groups == 1
+        assert trainable_parameters(small()) == trainable_parameters(
+            small(zero_gamma=True)
+        )
+
     def test_refuses_a_vector_without_a_layout(self):
         with pytest.raises(ValueError, match=r"input_shape=\(300,\)"):
             small((300,))

@@ -131,7 +131,9 @@ def kill_after(process, workdir, *, epochs, delay, number=signal.SIGKILL):
         time.sleep(0.005)
     time.sleep(delay)
     process.send_signal(number)
+    sent = time.monotonic()
     process.communicate()
+    assert time.monotonic() - sent < 30
     return process.returncode
 
 
@@ -373,6 +375,8 @@ class TestFailure:
         # No file may be as large as the last checkpoint.
         size = last.stat().st_size - 1
         last.unlink()
+        # Nor are TensorBoard's files in the way of this.
+        shutil.rmtree(complete / "logs")
         limit = (
             "import resource\n"
             f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))\n"
@@ -383,6 +387,8 @@ class TestFailure:
         assert f"{last.name} must be writable. Received: " in words
         assert "run the same command again" in words
         assert not list(complete.rglob(f"{files.PARTIAL}*"))
+        shutil.rmtree(complete / "logs")
+        shutil.copytree(reference / "logs", complete / "logs")
         finish_well(complete)
         assert_same_run(complete, reference)
 
@@ -482,6 +488,22 @@ class TestTrain:
         # 101 rows of validation do not divide among two.
         found = train(tmp_path, strategy="mirrored", sync_batch_norm=True)
         assert_close(found, on_the_host)
+
+    def test_averages_take_the_weights_place_at_the_end(
+        self, on_the_host, tmp_path
+    ):
+        found = train(tmp_path, ema=0.5)
+        # Validation saw the weights themselves.
+        assert found[1] == on_the_host[1]
+        moved = [
+            np.abs(one - two).max()
+            for one, two in zip(found[0], on_the_host[0], strict=True)
+        ]
+        assert max(moved) > 1e-4
+        # A run that was killed after its last epoch does so too.
+        again = train(tmp_path, ema=0.5)
+        for one, two in zip(again[0], found[0], strict=True):
+            np.testing.assert_array_equal(one, two)
 
     def test_batches_that_replicas_cannot_share_are_refused(self, tmp_path):
         with pytest.raises(ValueError, match="Write --batch_size=64"):
