@@ -345,6 +345,7 @@ class TestKeras:
         [
             (True, "float32"),
             (False, "mixed_bfloat16"),
+            (False, "mixed_float16"),
             pytest.param(True, "mixed_bfloat16", marks=pytest.mark.slow),
         ],
     )
