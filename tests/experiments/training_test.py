@@ -109,7 +109,7 @@ def start(workdir, before="", config=CONFIG, every_steps=0):
 def finish(workdir, before="", config=CONFIG):
     """Runs the binary to its end; returns its exit status and words."""
     process = start(workdir, before, config)
-    words = process.communicate(timeout=500)[1]
+    words = process.communicate(timeout=1000)[1]
     return process.returncode, words
 
 
