@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.datasets import augment
+from experiments.datasets import order
 from tf_mixup import checks
 from tf_mixup import clock as clock_lib
 from tf_mixup import neighbors as neighbors_lib
@@ -68,13 +69,9 @@ def training_batches(
         all_images, all_labels = tf.constant(images), tf.constant(labels)
 
     def load(epoch: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        # Apart from the seeds of mixing, which start from [seed, 0].
-        epoch_seed = tf.random.fold_in(tf.constant([seed, 1], tf.int64), epoch)
-        places = step * batch_size + tf.range(batch_size, dtype=tf.int64)
-        rows = tf.random.experimental.index_shuffle(
-            places,
-            seed=tf.cast(epoch_seed % tf.int32.max, tf.int32),
-            max_index=tf.constant(num_rows - 1, tf.int64),
+        epoch_seed = order.fold_epoch(seed, epoch)
+        rows = order.draw_rows(
+            epoch_seed, step, batch_size=batch_size, num_rows=num_rows
         )
         step_seed = tf.random.fold_in(epoch_seed, step)
         if neighbors is not None:

@@ -397,3 +397,46 @@ def spectrogram(wave, window=320, hop=160, frequencies=160):
                 total += weight * padded[frame * hop + n] * turn
             rows[frequency, frame] = math.log(1 + abs(total))
     return (rows - rows.mean()) / rows.std()
+
+
+def resize_bilinear(image, height, width):
+    """Looks between the four pixels around each new pixel's centre."""
+
+    def neighbors(old, new, index):
+        place = (index + 0.5) * old / new - 0.5
+        low = math.floor(place)
+        share = place - low
+        clip = [min(max(each, 0), old - 1) for each in (low, low + 1)]
+        return zip(clip, (1 - share, share), strict=True)
+
+    image = np.asarray(image, np.float64)
+    resized = np.zeros((height, width, image.shape[2]))
+    for row in range(height):
+        for column in range(width):
+            for i, a in neighbors(image.shape[0], height, row):
+                for j, b in neighbors(image.shape[1], width, column):
+                    resized[row, column] += a * b * image[i, j]
+    return resized
+
+
+def inception_window(height, width, sides, place):
+    """Tries each pair of sides in turn, then the largest of usual aspect."""
+    root = np.sqrt(np.float32(height * width))
+    for tall, wide in sides:
+        tall, wide = root * tall, root * wide
+        if tall <= height and wide <= width:
+            break
+    else:
+        tall, wide, place = height, width, (0.5, 0.5)
+        if 3 * height > 4 * width:
+            tall = width * 4 / 3
+        if 3 * width > 4 * height:
+            wide = height * 4 / 3
+    tall, wide = max(int(np.round(tall)), 1), max(int(np.round(wide)), 1)
+    top, left = (
+        min(int(share * (whole - part + 1)), whole - part)
+        for share, whole, part in zip(
+            place, (height, width), (tall, wide), strict=True
+        )
+    )
+    return top, left, tall, wide
