@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from experiments import datasets
 from experiments.datasets import augment
 from experiments.datasets import order
 from tf_mixup import checks
@@ -14,7 +15,7 @@ _PARTNERS, _NOISE = 1, 2
 
 
 def training_batches(
-    images: np.ndarray,
+    images: np.ndarray | datasets.Stream,
     labels: np.ndarray,
     *,
     batch_size: int,
@@ -31,12 +32,13 @@ def training_batches(
     resumed run continues with the very batches that it would have seen.
 
     Args:
-        images: uint8 `(N, H, W, C)`; or features or ids `(N, D)`.
+        images: uint8 `(N, H, W, C)`; or features or ids `(N, D)`; or a stream
+            of photographs, which brings its own labels.
         labels: Integers `(N,)`.
         batch_size: B, at most N.
         seed: Fixes order and augmentation.
         augmentation: `"none"`, or `"standard"`: crops after padding by 4,
-            and flips, for images only.
+            and flips, for images only; or `"inception"`, for streams only.
         clock: Tells the epoch.
         neighbors: Integers `(N, k)`: rows to draw each row's partner from.
             Defaults to no partners.
@@ -48,16 +50,17 @@ def training_batches(
             `2 B` rows, the partners last; with `noise` in float32.
 
     Raises:
-        ValueError: If there are fewer rows than a batch holds, or rows that
-            are no images are to be augmented.
+        ValueError: If there are fewer rows than a batch holds, or the
+            augmentation is not for such rows.
     """
-    if augmentation != "none" and images.ndim != 4:
-        raise checks.refusal(
-            "Only images can be cropped and flipped",
-            f"augmentation={augmentation!r} for rows of shape"
-            f" {images.shape[1:]}",
-            "Write --augmentation=none",
+    if isinstance(images, datasets.Stream):
+        return images.training_batches(
+            batch_size=batch_size,
+            seed=seed,
+            augmentation=augmentation,
+            clock=clock,
         )
+    _check_augmentation(augmentation, images)
     num_rows = len(labels)
     if num_rows < batch_size:
         raise ValueError(
@@ -94,17 +97,35 @@ def training_batches(
     )
 
 
+def _check_augmentation(augmentation: str, images: np.ndarray) -> None:
+    if augmentation == "inception":
+        raise checks.refusal(
+            "Only photographs that are streamed have other areas and aspects",
+            f"augmentation={augmentation!r} for rows in memory",
+            "Write --augmentation=standard, or none",
+        )
+    if augmentation != "none" and images.ndim != 4:
+        raise checks.refusal(
+            "Only images can be cropped and flipped",
+            f"augmentation={augmentation!r} for rows of shape"
+            f" {images.shape[1:]}",
+            "Write --augmentation=none",
+        )
+
+
 def evaluation_batches(
-    images: np.ndarray,
+    images: np.ndarray | datasets.Stream,
     labels: np.ndarray,
     *,
     batch_size: int,
     replicas: int = 1,
 ) -> tf.data.Dataset:
     """Returns all rows in order, in batches of `even_size`."""
+    size = even_size(len(labels), batch_size, replicas=replicas)
+    if isinstance(images, datasets.Stream):
+        return images.evaluation_batches(size)
     with tf.device("/cpu:0"):
         rows = tf.data.Dataset.from_tensor_slices((images, labels))
-    size = even_size(len(labels), batch_size, replicas=replicas)
     return rows.batch(size).prefetch(tf.data.AUTOTUNE)
 
 

@@ -17,7 +17,7 @@ CHOICES = {
     "target": ("mixed", "nearest"),
     "optimizer": ("sgd", "adam", "adadelta"),
     "schedule": ("steps", "cosine", "constant"),
-    "augmentation": ("none", "standard"),
+    "augmentation": ("none", "standard", "inception"),
     "corruption_kind": ("uniform", "class_map"),
     "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
     "strategy": ("none", "mirrored"),
@@ -31,7 +31,7 @@ class Config:
 
     Attributes:
         dataset: Name of a data set, e.g. `uci:iris`, `folder:PATH`,
-            `speech:PATH`, or `gaussians:MU`.
+            `imagefolder:PATH`, `speech:PATH`, or `gaussians:MU`.
         network: Name of a network.
         width: Channels of the network's first layers; None for its default.
         dropout: Rate of dropout; None for the network's default.
@@ -73,7 +73,8 @@ class Config:
             sees the weights themselves, and batch norm keeps their statistics.
         noise: Deviation of Gaussian noise on the training inputs, in units of
             the data set's own deviation.
-        augmentation: `"none"`, or `"standard"`: pad by 4, crop, flip.
+        augmentation: `"none"`, or `"standard"`: pad by 4, crop, flip; or of
+            photographs `"inception"`: crops of random area and aspect, flips.
         num_train: Training rows, drawn by the seed; 0 for all.
         num_validation: Rows carved from the training set.
         corruption: Share of training labels that is drawn anew.
@@ -313,7 +314,7 @@ _IMAGENET = {
     "warmup_start": 0.1,
     "milestones": (30, 60, 80),
     "weight_decay": 1e-4,
-    "augmentation": "standard",
+    "augmentation": "inception",
     "num_validation": 10_000,
     "strategy": "mirrored",
 }
@@ -357,6 +358,7 @@ PAPER_DEFAULTS: dict[str, dict[str, Any]] = {
     "cifar10": _CIFAR,
     "cifar100": _CIFAR,
     "imagenet2012": _IMAGENET,
+    "imagefolder": _IMAGENET,
     "fashion_mnist": {
         **_CALIBRATION,
         "network": "resnet18",

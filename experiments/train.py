@@ -39,8 +39,9 @@ _DATASET = flags.DEFINE_string(
     " uci:phishing,"
     " speech_commands, speech:PATH for wav files named LABEL_SPEAKER_NUMBER.wav"
     " or LABEL/*.wav,"
-    " folder:PATH for images in a folder for each class, or gaussians:MU for"
-    " two classes of features whose means differ by MU.",
+    " folder:PATH for images in a folder for each class, imagenet2012 or"
+    " imagefolder:PATH for photographs that do not fit into memory, or"
+    " gaussians:MU for two classes of features whose means differ by MU.",
 )
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Directory of this run.", required=True

@@ -173,9 +173,24 @@ def load_splits(config: config_lib.Config, sources: Sources) -> datasets.Splits:
         corruption=config.corruption,
         corruption_kind=config.corruption_kind,
     )
+    _check_stream(config, splits)
     # What is fitted on the validation set must not have seen the test set.
     apart = splits.validation.without(splits.test)
     return dataclasses.replace(splits, validation=apart)
+
+
+def _check_stream(config: config_lib.Config, splits: datasets.Splits) -> None:
+    """Refuses what needs all rows in memory."""
+    if not isinstance(splits.train.inputs, datasets.Stream):
+        return
+    for name in ("neighbors", "noise", "mc_passes"):
+        if getattr(config, name):
+            raise checks.refusal(
+                f"`{name}` is for data sets that are kept in memory",
+                f"{name}={getattr(config, name)} with"
+                f" dataset={config.dataset!r}",
+                "Leave it out, or name a folder of some images as folder:PATH",
+            )
 
 
 def train(
@@ -248,6 +263,7 @@ def train(
                 ),
                 *_image_monitors(mixup, splits, neighbors, logs, figures_every),
                 *_ood_monitors(config, mixup, splits, logs, sources),
+                *_stream_monitors(splits),
                 summaries.StopWhenDiverged(),
                 summaries.EpochScalars(logs),
                 saver,
@@ -298,8 +314,21 @@ def _image_monitors(
     rows = np.arange(SHOWN_ROWS)
     if neighbors is not None:
         rows = np.concatenate([rows, neighbors[rows, 0]])
-    shown = splits.train.take(rows)
+    shown = splits.train
+    if isinstance(shown.inputs, datasets.Stream):
+        # Labels of training rows may not be known before they are read.
+        shown, rows = splits.validation, rows[: len(splits.validation.labels)]
+    shown = shown.take(rows)
     return [callbacks.MixedBatchSummary(mixup, shown, logs, every=every)]
+
+
+def _stream_monitors(
+    splits: datasets.Splits,
+) -> list[keras.callbacks.Callback]:
+    images = splits.train.inputs
+    if not isinstance(images, datasets.Stream):
+        return []
+    return [datasets.StopWhenUnreadable(images.replaced)]
 
 
 def _ood_monitors(
@@ -356,9 +385,13 @@ def load_ood(
                 "Leave both out",
             )
         return {}
+    inputs = splits.train.inputs
+    if isinstance(inputs, datasets.Stream):
+        # Of the same photographs, and known to be whole.
+        inputs = splits.validation.inputs[:OOD_ROWS]
     sets = {
         kind: ood.noise_like(
-            splits.train.inputs, kind=kind, num_rows=OOD_ROWS, seed=config.seed
+            inputs, kind=kind, num_rows=OOD_ROWS, seed=config.seed
         )
         for kind in ("gaussian", "uniform")
     }
@@ -405,11 +438,12 @@ def evaluate(
 
     outputs = collect(lambda inputs: predict_logits(network, inputs))
     results = evaluation.measure_outputs(outputs)
-    results |= evaluation.measure_training(
-        splits.train.labels,
-        predict_logits(network, splits.train.inputs).argmax(-1),
-        splits.corrupted,
-    )
+    if not isinstance(splits.train.inputs, datasets.Stream):
+        results |= evaluation.measure_training(
+            splits.train.labels,
+            predict_logits(network, splits.train.inputs).argmax(-1),
+            splits.corrupted,
+        )
     outputs_lib.write(outputs, workdir / PREDICTIONS)
     if config.mc_passes:
         dropout = posthoc.MonteCarloDropout(
@@ -437,9 +471,14 @@ def noisy_validation_labels(
     return noisy.validation.labels
 
 
-def predict_logits(network: keras.Model, inputs: np.ndarray) -> np.ndarray:
+def predict_logits(
+    network: keras.Model, inputs: np.ndarray | datasets.Stream
+) -> np.ndarray:
     """Returns logits `(N, K)` in float32."""
     size = batches.even_size(len(inputs), EVALUATION_BATCH)
+    if isinstance(inputs, datasets.Stream):
+        rows = inputs.evaluation_batches(size).map(lambda images, _: images)
+        return np.asarray(network.predict(rows, verbose=0), np.float32)
     logits = network.predict(inputs, batch_size=size, verbose=0)
     return np.asarray(logits, np.float32)
 

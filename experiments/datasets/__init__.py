@@ -1,9 +1,9 @@
-"""Data sets as arrays in memory, and sets from elsewhere for OOD.
+"""Data sets as arrays or streams, and sets from elsewhere for OOD.
 
 Images are uint8 in `[0, 255]` and `(N, H, W, C)`, sentences int32 word ids
 `(N, L)`, features float32 `(N, D)`, waveforms float32 `(N, T)`; networks
 standardise, embed and transform by themselves. Augmentation of batches is in
-`datasets.augment`.
+`datasets.augment`. Photographs are a `Stream` that decodes them when asked.
 """
 
 import pathlib
@@ -14,6 +14,7 @@ import numpy as np
 from experiments.datasets import augment as augment
 from experiments.datasets import gaussians
 from experiments.datasets import images
+from experiments.datasets import photographs
 from experiments.datasets import rings
 from experiments.datasets import speech
 from experiments.datasets import splits
@@ -25,6 +26,10 @@ from experiments.datasets.placeholder import (
 from experiments.datasets.splits import Arrays as Arrays
 from experiments.datasets.splits import Splits as Splits
 from experiments.datasets.splits import corrupt as corrupt
+from experiments.datasets.streams import (
+    StopWhenUnreadable as StopWhenUnreadable,
+)
+from experiments.datasets.streams import Stream as Stream
 from tf_mixup import checks
 
 NAMES = (
@@ -69,7 +74,7 @@ def load(
     corruption_kind: str = "uniform",
     image_size: int | None = None,
 ) -> Splits:
-    """Loads a data set: training, validation and test arrays.
+    """Loads a data set: training, validation and test rows.
 
     Validation is carved from the training set by `seed` (see
     `splits.carve`), test is the official test set; sentences, tables and
@@ -79,8 +84,9 @@ def load(
     Args:
         name: One of `NAMES`; `folder:PATH` of `CLASS/*` or of
             `train/CLASS/*` and `test/CLASS/*`, PATH absolute or relative to
-            `data_dir`; `speech:PATH` of wav files; or `gaussians:MU`, drawn
-            by `seed`.
+            `data_dir`; `imagenet2012` or `imagefolder:PATH`, whose images are
+            not kept in memory, see `photographs.load`; `speech:PATH` of wav
+            files; or `gaussians:MU`, drawn by `seed`.
         data_dir: TFDS's folder; `None` is its default. Where the files of
             sentences and of tables are looked for `text.load` and
             `tabular.load` say.
@@ -107,6 +113,10 @@ def load(
         "num_validation": num_validation,
     }
     files: dict[str, Any] = {"data_dir": data_dir, "download": download}
+    if photographs.is_streamed(name):
+        return _load_photographs(
+            name, corruption, image_size, data_dir=data_dir, **numbers
+        )
     if name.startswith(gaussians.PREFIX):
         clean = gaussians.load(name, **numbers)
     elif name == rings.NAME:
@@ -121,6 +131,20 @@ def load(
         arrays = _read(name, data_dir, download, image_size)
         clean = _split_images(name, *arrays, image_size, **numbers)
     return corrupt(clean, corruption, seed=seed, kind=corruption_kind)
+
+
+def _load_photographs(
+    name: str, corruption: float, image_size: int | None, **options: Any
+) -> Splits:
+    if corruption:
+        raise checks.refusal(
+            "The labels of photographs that are streamed are not redrawn",
+            f"corruption={corruption} for name={name!r}",
+            "Name a folder of some of them, as folder:PATH",
+        )
+    if image_size is not None:
+        options["side"] = image_size
+    return photographs.load(name, **options)
 
 
 def _split_images(
@@ -214,16 +238,16 @@ def _read(
     if name.startswith(FOLDER):
         folder = _resolve(name.removeprefix(FOLDER), data_dir)
         return images.read_folder(folder, image_size=image_size)
-    if name == "imagenet2012":
+    if photographs.is_streamed(name):
         raise checks.refusal(
-            "Data sets are read into memory, and ImageNet does not fit",
+            "Sets out of distribution are read into memory",
             f"name={name!r}",
-            "Name a folder of some of its images, of one size, as folder:PATH",
+            "Name a folder of some of its images, as folder:PATH",
         )
     if name not in images.TFDS_NAMES:
         raise checks.refusal(
-            f"A data set must be one of {', '.join(NAMES)}, folder:PATH,"
-            " speech:PATH or gaussians:MU",
+            f"A data set must be one of {', '.join(NAMES)}, imagenet2012,"
+            " imagefolder:PATH, folder:PATH, speech:PATH or gaussians:MU",
             f"name={name!r}",
             "Put images of your own into folders named by class",
         )

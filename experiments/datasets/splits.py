@@ -16,15 +16,17 @@ _SPLIT_STREAM, _CORRUPTION_STREAM = range(2)
 
 
 class Arrays(NamedTuple):
-    """Labelled rows in memory.
+    """Labelled rows, in memory or, as photographs, decoded when asked for.
 
     Attributes:
         inputs: Images, uint8 `(N, H, W, C)`; sentences, int32 ids `(N, L)`;
-            float32 features `(N, D)`, or waveforms `(N, T)`.
-        labels: int32 `(N,)` in `[0, K - 1]`.
+            float32 features `(N, D)`, or waveforms `(N, T)`. Or a
+            `streams.Stream`, which has their shape and gives the rows that
+            are asked for.
+        labels: int32 `(N,)` in `[0, K - 1]`; of training records empty.
     """
 
-    inputs: np.ndarray
+    inputs: Any
     labels: np.ndarray
 
     def take(self, rows: np.ndarray) -> "Arrays":
@@ -32,7 +34,12 @@ class Arrays(NamedTuple):
         return Arrays(self.inputs[rows], self.labels[rows])
 
     def without(self, other: "Arrays") -> "Arrays":
-        """Returns the rows whose inputs are not among those of `other`."""
+        """Returns the rows whose inputs are not among those of `other`.
+
+        Streams are not searched: their sets come apart from each other.
+        """
+        if not isinstance(self.inputs, np.ndarray):
+            return self
         known = {row.tobytes() for row in other.inputs}
         apart = [row.tobytes() not in known for row in self.inputs]
         return self.take(np.flatnonzero(apart))

@@ -40,10 +40,8 @@ _NEIGHBORS = {"paper": 200, "small": 10}
 def imagenet(scale: str, seeds: int) -> list[config_lib.Config]:
     """Table 1: ImageNet, four networks, 90 and 200 epochs.
 
-    At small scale it has no runs, and at the paper's they can only be listed:
-    `datasets.load` does not read ImageNet yet, nor is there the augmentation
-    by scale and aspect ratio. For the largest network the paper takes the
-    error without mixup from its authors, after 100 epochs; here it is
+    At small scale it has no runs. For the largest network the paper takes
+    the error without mixup from its authors, after 100 epochs; here it is
     trained.
     """
     if scale == "small":

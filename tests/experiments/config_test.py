@@ -81,7 +81,7 @@ class TestConfig:
 
 class TestPaperDefaults:
     def test_are_those_of_all_data_sets(self):
-        names = {*datasets.NAMES, "speech", "imagenet2012"}
+        names = {*datasets.NAMES, "speech", "imagenet2012", "imagefolder"}
         assert set(config_lib.PAPER_DEFAULTS) == names
 
     @pytest.mark.parametrize("name", config_lib.PAPER_DEFAULTS)

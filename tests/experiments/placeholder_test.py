@@ -30,12 +30,10 @@ def test_has_the_shape_of_a_table(name, data_dir):
     check_shape(name, data_dir / "tfds")
 
 
-def test_imagenet_has_a_shape_and_no_data():
+def test_imagenet_has_a_shape_without_its_data():
     found = datasets.make_placeholder("imagenet2012")
     assert found.train.inputs.shape[1:] == (224, 224, 3)
     assert found.num_classes == 1000
-    with pytest.raises(ValueError, match=r"does not fit\. .*'imagenet2012'"):
-        datasets.load("imagenet2012")
 
 
 def test_sentences_have_words_for_all_ids():

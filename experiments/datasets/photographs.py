@@ -1,0 +1,499 @@
+"""ImageNet and its like: from TFDS's records, or from folders of images.
+
+A folder is laid out as ImageNet's archives unpack: `train/CLASS/*`, and `val`
+either likewise or flat with a file of labels beside it. Classes are numbered in
+the order of their names, which for synsets (`n01440764`) is the usual one.
+"""
+
+import dataclasses
+import logging
+import os
+import pathlib
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from experiments.datasets import images
+from experiments.datasets import order
+from experiments.datasets import splits
+from experiments.datasets import streams
+from tf_mixup import checks
+
+TFDS_NAME = "imagenet2012"
+PREFIX = "imagefolder:"
+# For a flat folder `val`: a line `FILE CLASS` for each image.
+LABELS_FILE = "val_labels.txt"
+# Of ImageNet's training pixels, in [0, 255].
+MEAN = (123.675, 116.28, 103.53)
+STD = (58.395, 57.12, 57.375)
+# Rows of the buffer that shuffles records, some 110 kB each, and the files
+# that fill it in turns: rows of one file lie far apart.
+BUFFER_ROWS = 4096
+_FILES_AT_A_TIME = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Files:
+    """Images that are files: any row is as near as any other.
+
+    Attributes:
+        paths: One an image, `(N,)`.
+        labels: Integers `(N,)`.
+    """
+
+    paths: np.ndarray
+    labels: np.ndarray
+
+    @property
+    def num_rows(self) -> int:
+        """N."""
+        return len(self.paths)
+
+    def name(self, row: int) -> str:
+        """Returns a file's path."""
+        return str(self.paths[row])
+
+    def read(self, entry: tf.Tensor) -> tf.Tensor:
+        """Reads a file."""
+        return tf.io.read_file(entry)
+
+    def in_order(self) -> tf.data.Dataset:
+        """Returns all rows as `(row, path, label)`."""
+        return tf.data.Dataset.from_tensor_slices(
+            (
+                np.arange(self.num_rows, dtype=np.int64),
+                self.paths.astype(bytes),
+                self.labels.astype(np.int64),
+            )
+        )
+
+    def shuffled(
+        self,
+        positions: tf.data.Dataset,
+        *,
+        batch_size: int,
+        seed: int,
+        worker: int = 0,
+    ) -> tf.data.Dataset:
+        """Returns batches of an epoch, found by a bijection of the rows."""
+        with tf.device("/cpu:0"):
+            paths = tf.constant(self.paths.astype(bytes))
+            labels = tf.constant(self.labels.astype(np.int64))
+
+        def choose(epoch: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            epoch_seed = order.fold_epoch(seed, epoch, worker)
+            rows = order.draw_rows(
+                epoch_seed, step, batch_size=batch_size, num_rows=self.num_rows
+            )
+            return (
+                tf.random.fold_in(epoch_seed, step),
+                rows,
+                tf.gather(paths, rows),
+                tf.gather(labels, rows),
+            )
+
+        return positions.map(choose)
+
+    def shard(self, worker: int, workers: int) -> "Files":
+        """Returns every file whose number leaves `worker` over `workers`."""
+        return Files(self.paths[worker::workers], self.labels[worker::workers])
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """Images in TFRecord files, which are read from their beginning.
+
+    Attributes:
+        paths: Of the files.
+        skips: Records of each file that belong to another split.
+        takes: Records of each file that belong to this one.
+        parse: From a record to `{"image": bytes, "label": int64, ...}`.
+    """
+
+    paths: Sequence[str]
+    skips: Sequence[int]
+    takes: Sequence[int]
+    parse: Callable[[tf.Tensor], dict[str, tf.Tensor]]
+
+    @property
+    def num_rows(self) -> int:
+        """N."""
+        return sum(self.takes)
+
+    def name(self, row: int) -> str:
+        """Returns a record's file and its place there, from 0."""
+        ends = np.cumsum(self.takes)
+        file = int(np.searchsorted(ends, row, side="right"))
+        place = row - int(ends[file]) + self.takes[file] + self.skips[file]
+        return f"{self.paths[file]} record {place}"
+
+    def read(self, entry: tf.Tensor) -> tf.Tensor:
+        """Returns the bytes, which came with the record."""
+        return entry
+
+    def in_order(self) -> tf.data.Dataset:
+        """Returns all rows as `(row, bytes, label)`."""
+        files = tf.data.Dataset.from_tensor_slices(self._files())
+        return files.flat_map(_read_records).map(self._parse)
+
+    def shuffled(
+        self,
+        positions: tf.data.Dataset,
+        *,
+        batch_size: int,
+        seed: int,
+        worker: int = 0,
+    ) -> tf.data.Dataset:
+        """Returns batches of an epoch, from files in an order of its own.
+
+        Sixteen files at a time fill a buffer that shuffles. A run that goes
+        on within an epoch reads again what lies before, and decodes nothing
+        of it.
+        """
+        steps = int(positions.cardinality())
+
+        def one_pass(epochs: tf.Tensor, steps: tf.Tensor) -> tf.data.Dataset:
+            epoch_seed = order.fold_epoch(seed, epochs[0], worker)
+            draws = tf.random.stateless_uniform((len(self.paths),), epoch_seed)
+            chosen = tf.argsort(draws)
+            files = tuple(tf.gather(part, chosen) for part in self._files())
+            rows = (
+                tf.data.Dataset.from_tensor_slices(files)
+                .interleave(
+                    _read_records,
+                    cycle_length=_FILES_AT_A_TIME,
+                    num_parallel_calls=_FILES_AT_A_TIME,
+                    deterministic=True,
+                )
+                # The same draws each epoch, of files in another order.
+                .shuffle(BUFFER_ROWS, seed, reshuffle_each_iteration=False)
+                # A worker whose files hold fewer rows reads some twice.
+                .repeat()
+                .skip(steps[0] * batch_size)
+                .map(
+                    self._parse,
+                    num_parallel_calls=tf.data.AUTOTUNE,
+                    deterministic=True,
+                )
+                .batch(batch_size, drop_remainder=True)
+            )
+            step_seeds = tf.data.Dataset.from_tensor_slices(steps).map(
+                lambda step: tf.random.fold_in(epoch_seed, step)
+            )
+            return tf.data.Dataset.zip(step_seeds, rows).map(
+                lambda step_seed, batch: (step_seed, *batch)
+            )
+
+        # All positions of a pass at once: its first tells where it starts.
+        return positions.batch(steps).flat_map(one_pass)
+
+    def shard(self, worker: int, workers: int) -> "Records":
+        """Returns every file whose number leaves `worker` over `workers`."""
+        return Records(
+            self.paths[worker::workers],
+            self.skips[worker::workers],
+            self.takes[worker::workers],
+            self.parse,
+        )
+
+    def _files(self) -> tuple[tf.Tensor, ...]:
+        """Returns path, skip, take and the first row of each file."""
+        firsts = np.cumsum([0, *self.takes[:-1]])
+        numbers = (self.skips, self.takes, firsts)
+        return (
+            tf.constant(list(self.paths)),
+            *(tf.constant(each, tf.int64) for each in numbers),
+        )
+
+    def _parse(
+        self, row: tf.Tensor, record: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        example = self.parse(record)
+        return row, example["image"], tf.cast(example["label"], tf.int64)
+
+
+def _read_records(
+    path: tf.Tensor, skip: tf.Tensor, take: tf.Tensor, first: tf.Tensor
+) -> tf.data.Dataset:
+    """Returns a file's part as `(row, record)`."""
+    records = tf.data.TFRecordDataset(path).skip(skip).take(take)
+    return records.enumerate(first)
+
+
+def is_streamed(name: str) -> bool:
+    """Whether a data set's images are decoded as they are needed."""
+    return name == TFDS_NAME or name.startswith(PREFIX)
+
+
+def load(
+    name: str,
+    *,
+    data_dir: str | pathlib.Path | None,
+    seed: int,
+    num_train: int | None,
+    num_validation: int | None,
+    side: int = streams.SIDE,
+) -> splits.Splits:
+    """Opens ImageNet's records, or a folder of images.
+
+    The test set is `val`, whose labels are public; validation is carved from
+    the training set: of files by `seed`, as `splits.carve` does, of records
+    the first, which are the same for every seed. Images of both are decoded
+    once, and those that cannot be are left out.
+
+    Args:
+        name: `imagenet2012`, or `imagefolder:PATH`, PATH absolute or relative
+            to `data_dir`.
+        data_dir: TFDS's folder; `None` is its default.
+        seed: Decides the validation rows and the subset of files.
+        num_train: Training rows; all the others if `None`.
+        num_validation: Validation rows; a tenth of the training set if
+            `None`.
+        side: S, of the images that the network takes.
+
+    Returns:
+        splits: Whose inputs are of `streams.Stream`. Labels of training
+            records are unknown until they are read, and left empty.
+
+    Raises:
+        ValueError: If a class has no image, a label does not fit, or a number
+            is larger than the set.
+        FileNotFoundError: If the set is not there.
+    """
+    numbers = {"num_train": num_train, "num_validation": num_validation}
+    if name == TFDS_NAME:
+        num_classes, parts = _open_records(data_dir, **numbers)
+    else:
+        folder = pathlib.Path(data_dir or ".", name.removeprefix(PREFIX))
+        num_classes, parts = open_folder(folder)
+        train = splits.Arrays(parts["train"].paths, parts["train"].labels)
+        carved = splits.carve(train, seed=seed, **numbers)
+        parts["train"], parts["validation"] = (Files(*part) for part in carved)
+    train = splits.Arrays(
+        streams.Stream(parts["train"], side=side),
+        getattr(parts["train"], "labels", np.empty(0, np.int32)),
+    )
+    return splits.clean(
+        name=name,
+        train=train,
+        validation=_evaluated("validation", parts["validation"], side),
+        test=_evaluated("test", parts["test"], side),
+        num_classes=num_classes,
+        mean=MEAN,
+        std=STD,
+    )
+
+
+def open_sources(
+    name: str, data_dir: str | pathlib.Path | None
+) -> dict[str, streams.Source]:
+    """Returns the training and the test images of a data set, encoded.
+
+    Args:
+        name: As in `load`.
+        data_dir: As in `load`.
+    """
+    if name == TFDS_NAME:
+        _, parts = _open_records(data_dir, num_train=None, num_validation=0)
+        del parts["validation"]
+        return parts
+    folder = pathlib.Path(data_dir or ".", name.removeprefix(PREFIX))
+    return dict(open_folder(folder)[1])
+
+
+def open_folder(folder: pathlib.Path) -> tuple[int, dict[str, Files]]:
+    """Lists a folder of images.
+
+    Args:
+        folder: Holds `train/CLASS/*`, and `val/CLASS/*` or `val/*` with
+            `val_labels.txt`: lines `FILE CLASS`, the class by its name or its
+            number.
+
+    Returns:
+        num_classes: K.
+        parts: `"train"` and `"test"`, which is `val`.
+
+    Raises:
+        ValueError: If a class has no image, or a label does not fit.
+        FileNotFoundError: If one of both is missing.
+    """
+    for part in ("train", "val"):
+        if not (folder / part).is_dir():
+            raise FileNotFoundError(
+                "A folder of photographs must hold `train` and `val`."
+                f" Received: {str(folder)!r} without {part!r}. Give"
+                f" `{PREFIX}PATH`, PATH absolute or relative to `data_dir`."
+            )
+    classes = _list_folders(folder / "train")
+    if not classes:
+        raise checks.refusal(
+            "`train` must hold a folder for each class",
+            f"{str(folder / 'train')!r} without any",
+            "Unpack the archives of the classes, each into a folder",
+        )
+    train = _list_classes(folder / "train", classes, classes)
+    found = _list_folders(folder / "val")
+    if found:
+        test = _list_classes(folder / "val", found, classes)
+    else:
+        test = _list_labelled(folder / "val", folder / LABELS_FILE, classes)
+    return len(classes), {"train": train, "test": test}
+
+
+def _list_folders(folder: pathlib.Path) -> list[str]:
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir())
+
+
+def _list_images(folder: pathlib.Path) -> list[str]:
+    """Returns the names of the images in a folder, sorted."""
+    with os.scandir(folder) as entries:
+        return sorted(
+            entry.name
+            for entry in entries
+            if os.path.splitext(entry.name)[1].lower() in images.SUFFIXES
+        )
+
+
+def _list_classes(
+    folder: pathlib.Path, found: Sequence[str], classes: Sequence[str]
+) -> Files:
+    """Lists the images of the classes that a folder has."""
+    unknown = sorted(set(found) - set(classes))
+    if unknown:
+        raise checks.refusal(
+            "Each class of `val` must be a class of `train`",
+            f"val classes {unknown[:3]}",
+            "Give `train` a folder of the same name",
+        )
+    numbers = {name: number for number, name in enumerate(classes)}
+    paths: list[str] = []
+    labels: list[int] = []
+    for name in found:
+        names = _list_images(folder / name)
+        if not names:
+            raise checks.refusal(
+                "Each class must have an image",
+                f"{str(folder / name)!r} without any",
+                "Unpack its archive, or delete the empty folder",
+            )
+        paths += [os.path.join(folder, name, each) for each in names]
+        labels += [numbers[name]] * len(names)
+    return Files(np.array(paths), np.array(labels, np.int32))
+
+
+def _list_labelled(
+    folder: pathlib.Path, labels_file: pathlib.Path, classes: Sequence[str]
+) -> Files:
+    """Lists a flat folder, whose labels are in a file."""
+    names = _list_images(folder)
+    if not names or not labels_file.is_file():
+        raise FileNotFoundError(
+            "`val` must hold a folder for each class, or images whose labels"
+            f" are in {LABELS_FILE!r} beside it. Received:"
+            f" {str(folder)!r} with {len(names)} images and no"
+            f" {'labels' if names else 'folder'}. Write a line `FILE CLASS`"
+            " for each image."
+        )
+    labels = _read_labels(labels_file, classes)
+    different = sorted(labels.keys() ^ set(names))
+    if different:
+        where = "label" if different[0] in names else "image"
+        raise checks.refusal(
+            f"{LABELS_FILE!r} must have one line for each image of `val`",
+            f"{different[0]!r} without {where}, and {len(different) - 1} more",
+            "Make the file anew for these images",
+        )
+    return Files(
+        np.array([os.path.join(folder, name) for name in names]),
+        np.array([labels[name] for name in names], np.int32),
+    )
+
+
+def _read_labels(path: pathlib.Path, classes: Sequence[str]) -> dict[str, int]:
+    """Reads lines `FILE CLASS`."""
+    numbers = {name: number for number, name in enumerate(classes)}
+    numbers |= {str(number): number for number in range(len(classes))}
+    labels = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        words = line.split()
+        if len(words) != 2 or words[1] not in numbers:
+            raise checks.refusal(
+                f"A line of {LABELS_FILE!r} must be `FILE CLASS`, the class a"
+                f" folder of `train` or its number below {len(classes)}",
+                f"line={line!r}",
+                "Correct the file, or unpack the other classes",
+            )
+        labels[words[0]] = numbers[words[1]]
+    return labels
+
+
+def _open_records(
+    data_dir: str | pathlib.Path | None,
+    *,
+    num_train: int | None,
+    num_validation: int | None,
+) -> tuple[int, dict[str, Any]]:
+    """Opens ImageNet as TFDS has prepared it."""
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder(TFDS_NAME, data_dir=data_dir)
+    if not builder.is_prepared():
+        raise FileNotFoundError(
+            f"The data set `{TFDS_NAME}` must have been prepared. Received:"
+            f" data_dir={str(data_dir)!r} without it. Put its two archives"
+            " into `downloads/manual` there and run `tfds build"
+            f" {TFDS_NAME}`, or name its folder of images as {PREFIX}PATH."
+        )
+    size = builder.info.splits["train"].num_examples
+    if num_validation is None:
+        num_validation = size // 10
+    num_rows = num_validation + (num_train or 1)
+    if num_rows > size:
+        raise checks.refusal(
+            f"`num_train` and `num_validation` must fit into {size} rows",
+            f"num_train={num_train}, num_validation={num_validation}",
+            "Ask for fewer rows",
+        )
+    end = num_rows if num_train else size
+    ranges = {
+        "train": f"train[{num_validation}:{end}]",
+        "validation": f"train[:{num_validation}]",
+        "test": "validation",
+    }
+    features = builder.info.features
+    # The bytes as they are; TFDS would decode whole images.
+    decoders = {"image": tfds.decode.SkipDecoding()}
+
+    def parse(record: tf.Tensor) -> dict[str, tf.Tensor]:
+        return features.deserialize_example(record, decoders=decoders)
+
+    def open_split(split: str) -> Records:
+        files = builder.info.splits[split].file_instructions
+        return Records(
+            [str(each.filename) for each in files],
+            [each.skip for each in files],
+            [each.take for each in files],
+            parse,
+        )
+
+    return features["label"].num_classes, {
+        part: open_split(split) for part, split in ranges.items()
+    }
+
+
+def _evaluated(part: str, source: streams.Source, side: int) -> splits.Arrays:
+    """Returns a set of which all images decode, with its labels."""
+    reasons, labels = streams.find_unreadable(source)
+    logging.info(
+        "The %s set has %d images; %d more are no whole images: %s",
+        part,
+        len(labels),
+        len(reasons),
+        ", ".join(map(source.name, reasons)) or "none",
+    )
+    stream = streams.Stream(source, side=side, left_out=tuple(reasons))
+    return splits.Arrays(stream, labels)

@@ -1,0 +1,99 @@
+r"""Decodes every photograph of a data set and lists those that are not whole.
+
+Command:
+    python -m experiments.verify_images --dataset=imagefolder:PATH \
+        --manifest=bad_images.jsonl
+    python -m experiments.verify_images --dataset=imagenet2012 --data_dir=DIR
+
+The manifest has a line of JSON for each bad file: its split, its name and
+what is wrong with it; no line if all are whole. Training replaces bad images
+and evaluation leaves them out, so this is to find and mend them. One CPU core
+decodes about a thousand images of ImageNet a second.
+"""
+
+import json
+import pathlib
+
+from absl import flags
+from absl import logging
+
+from experiments import entry
+from experiments import files
+from experiments.datasets import photographs
+from experiments.datasets import streams
+from tf_mixup import checks
+
+_DATASET = flags.DEFINE_string(
+    "dataset",
+    None,
+    "imagenet2012 or imagefolder:PATH.",
+    required=True,
+    allow_override=True,
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Folder of TensorFlow Datasets.", allow_override=True
+)
+_MANIFEST = flags.DEFINE_string(
+    "manifest",
+    "bad_images.jsonl",
+    "File for a line of JSON for each bad image.",
+)
+
+
+def verify(
+    dataset: str, data_dir: str | pathlib.Path | None
+) -> list[dict[str, str]]:
+    """Decodes all images of a data set.
+
+    Args:
+        dataset: `imagenet2012` or `imagefolder:PATH`.
+        data_dir: TFDS's folder; `None` is its default.
+
+    Returns:
+        bad: `split`, `file` and `reason` of each image that is not whole.
+
+    Raises:
+        ValueError: If the data set is not one of photographs.
+    """
+    if not photographs.is_streamed(dataset):
+        raise checks.refusal(
+            "Photographs are verified, other sets are read whole anyway",
+            f"dataset={dataset!r}",
+            "Write imagenet2012 or imagefolder:PATH",
+        )
+    bad = []
+    for split, source in photographs.open_sources(dataset, data_dir).items():
+        reasons, labels = streams.find_unreadable(source)
+        logging.info("%s: %d whole, %d bad", split, len(labels), len(reasons))
+        bad += [
+            {
+                "split": split,
+                "file": source.name(row),
+                "reason": entry.describe(error),
+            }
+            for row, error in reasons.items()
+        ]
+    return bad
+
+
+def main() -> None:
+    """Writes the manifest; fails if it is not empty."""
+    bad = verify(_DATASET.value, _DATA_DIR.value)
+    path = pathlib.Path(_MANIFEST.value)
+    text = "".join(json.dumps(each) + "\n" for each in bad)
+
+    def write(partial: pathlib.Path) -> None:
+        partial.write_text(text, encoding="utf-8")
+
+    files.write_atomically(path, write)
+    if bad:
+        raise checks.refusal(
+            "All images must be whole",
+            f"{len(bad)} that are not, listed in {path}",
+            "Replace them by the originals, or delete them",
+        )
+    logging.info("All images are whole.")
+
+
+if __name__ == "__main__":
+    entry.start(main)

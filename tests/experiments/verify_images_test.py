@@ -1,0 +1,49 @@
+"""Tests of the binary that lists bad images."""
+
+import json
+
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from experiments import verify_images
+from tests.experiments import photographs_test
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = photographs_test.make_folder(tmp_path / "images")
+    manifest = tmp_path / "bad.jsonl"
+    flags.FLAGS(["verify_images", "--dataset=x"])
+
+    def call(dataset=f"imagefolder:{folder}"):
+        with flagsaver.flagsaver(dataset=dataset, manifest=str(manifest)):
+            verify_images.main()
+
+    return folder, manifest, call
+
+
+def test_whole_images_leave_an_empty_manifest(run):
+    _, manifest, call = run
+    call()
+    assert manifest.read_text() == ""
+
+
+def test_bad_images_are_named(run):
+    folder, manifest, call = run
+    half = folder / "train" / "n01" / "1.JPEG"
+    half.write_bytes(half.read_bytes()[:200])
+    (folder / "val" / "v0.JPEG").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"whole\. Received: 2 that are not"):
+        call()
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    assert [line["split"] for line in lines] == ["train", "test"]
+    assert lines[0]["file"] == str(half)
+    assert lines[0]["reason"].startswith("jpeg::Uncompress failed")
+    assert lines[1]["file"].endswith("v0.JPEG")
+    assert "nknown image" in lines[1]["reason"]
+
+
+def test_other_data_sets_are_refused(run):
+    with pytest.raises(ValueError, match=r"verified.*dataset='digits'"):
+        run[2]("digits")
