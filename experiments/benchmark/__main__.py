@@ -3,6 +3,7 @@ r"""Times mixing and measuring against Keras, plain ops and a copy.
 Command:
     python -m experiments.benchmark --what=all
     python -m experiments.benchmark --what=mixing --output=benchmark.json
+    python -m experiments.benchmark --what=imagenet --data=FOLDER
 
 Cases run in turns in one process; the tables show the median of the rounds,
 their least and greatest, and each target beside what was reached. Close other
@@ -24,13 +25,14 @@ from absl import flags
 
 from experiments import entry
 from experiments import files
+from experiments.benchmark import imagenet
 from experiments.benchmark import mixing
 from experiments.benchmark import step
 from experiments.benchmark import timing
 from experiments.benchmark import validation
 from tf_mixup import checks
 
-PARTS = ("mixing", "metrics", "monitors", "step")
+PARTS = ("mixing", "metrics", "monitors", "step", "imagenet")
 PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "numpy")
 
 _WHAT = flags.DEFINE_enum("what", "all", (*PARTS, "all"), "What to time.")
@@ -38,6 +40,9 @@ _REPEATS = flags.DEFINE_integer("repeats", 7, "Rounds; medians are of these.")
 _ROWS = flags.DEFINE_integer("rows", 500, "Rows of the validation set.")
 _NUM_PARALLEL_CALLS = flags.DEFINE_integer(
     "num_parallel_calls", 2, "Batches that each pipeline makes at a time."
+)
+_DATA = flags.DEFINE_string(
+    "data", None, "Folder of JPEGs for `imagenet`; noise without it."
 )
 _OUTPUT = flags.DEFINE_string(
     "output", None, "JSON file with all rounds.", allow_override=True
@@ -68,7 +73,12 @@ def _processor() -> str:
 
 
 def run(
-    what: str, *, repeats: int, rows: int, num_parallel_calls: int
+    what: str,
+    *,
+    repeats: int,
+    rows: int,
+    num_parallel_calls: int,
+    data: str | None = None,
 ) -> list[timing.Section]:
     """Runs one part, or all.
 
@@ -78,6 +88,7 @@ def run(
         rows: Rows of the validation set, at least 1.
         num_parallel_calls: Batches that each pipeline makes at a time, at
             least 1.
+        data: Folder of JPEGs for `imagenet`. Defaults to noise.
 
     Returns:
         sections: What was measured.
@@ -109,6 +120,7 @@ def run(
         ],
         "monitors": lambda: validation.measure_monitors(repeats, rows=rows),
         "step": lambda: step.measure(repeats),
+        "imagenet": lambda: imagenet.measure(repeats, data=data),
     }
     chosen = parts.values() if what == "all" else [parts[what]]
     return [section for part in chosen for section in part()]
@@ -132,6 +144,7 @@ def main() -> None:
         repeats=_REPEATS.value,
         rows=_ROWS.value,
         num_parallel_calls=_NUM_PARALLEL_CALLS.value,
+        data=_DATA.value,
     )
     sys.stdout.write(to_markdown(machine, sections, _REPEATS.value))
     if _OUTPUT.value:

@@ -263,7 +263,10 @@ def load(
             is larger than the set.
         FileNotFoundError: If the set is not there.
     """
-    numbers = {"num_train": num_train, "num_validation": num_validation}
+    numbers: dict[str, Any] = {
+        "num_train": num_train,
+        "num_validation": num_validation,
+    }
     if name == TFDS_NAME:
         num_classes, parts = _open_records(data_dir, **numbers)
     else:

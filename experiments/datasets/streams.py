@@ -257,11 +257,16 @@ class Stream:
                 "Lower --batch_size",
             )
 
-        def decode(step_seed: tf.Tensor, *batch: tf.Tensor) -> tf.data.Dataset:
+        def decode(
+            step_seed: tf.Tensor,
+            rows: tf.Tensor,
+            entries: tf.Tensor,
+            labels: tf.Tensor,
+        ) -> tf.data.Dataset:
             crops = None
             if augmentation == "inception":
                 crops = jpegs.draw_crops(batch_size, step_seed)
-            return self._decode_batch(*batch, crops, batch_size)
+            return self._decode_batch(rows, entries, labels, crops)
 
         return (
             self.source.shuffled(
@@ -285,9 +290,9 @@ class Stream:
         entries: tf.Tensor,
         labels: tf.Tensor,
         crops: jpegs.Crops | None,
-        batch_size: int,
     ) -> tf.data.Dataset:
         """Returns a batch, as a dataset of one element."""
+        batch_size = rows.shape[0]
         places = tf.range(batch_size, dtype=tf.int64)
 
         def load(

@@ -7,10 +7,12 @@ import tensorflow as tf
 
 import tf_mixup
 from experiments.benchmark import __main__ as benchmark
+from experiments.benchmark import imagenet
 from experiments.benchmark import mixing
 from experiments.benchmark import step
 from experiments.benchmark import timing
 from experiments.benchmark import validation
+from experiments.datasets import jpegs
 
 TINY = mixing.Size(
     name="tiny",
@@ -312,3 +314,52 @@ class TestRun:
         text = benchmark.to_markdown({"CPU": "x"}, [TestSection.section], 3)
         assert text.startswith("- CPU: x\n- 3 rounds in turns")
         assert "\n\n### Thing, ms\n" in text
+
+
+class TestPhotographs:
+    def test_pipelines_are_of_whole_batches(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(imagenet, "SHAPE", (60, 80, 3))
+        monkeypatch.setattr(imagenet, "SYNTHETIC_IMAGES", 3)
+        imagenet.write_synthetic(tmp_path)
+        source = imagenet.find_files(tmp_path, 4)
+        assert source.num_rows == 6
+        for name, make in imagenet.pipelines(source, 2).items():
+            batches = list(make(2))
+            if name == imagenet.BARE:
+                assert [image.shape for image in batches] == [(60, 80, 3)] * 4
+                continue
+            for images, targets in batches:
+                assert images.shape == (2, 224, 224, 3)
+                np.testing.assert_allclose(targets.numpy().sum(-1), 1, 1e-5)
+            assert len(batches) == 2
+
+    def test_slices_are_our_squares(self, tmp_path):
+        imagenet.write_synthetic(tmp_path)
+        contents = tf.constant((tmp_path / "0.jpeg").read_bytes())
+        crop = tuple(
+            part[0] for part in jpegs.draw_crops(1, tf.constant([0, 4]))
+        )
+        found, _ = imagenet._slice_whole((contents, 0), crop)
+        sides, place, flip = crop
+        expected = jpegs.decode_square(
+            contents,
+            lambda shape: jpegs.choose_window(shape, sides, place),
+            224,
+            flip,
+        )
+        # The last column has less chroma around it.
+        differ = np.abs(found.numpy().astype(int) - expected.numpy())
+        assert np.mean(differ > 1) < 0.02
+
+    def test_measures_ratios(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(imagenet, "pipelines", lambda *_: pipelines)
+
+        def make(steps):
+            return tf.data.Dataset.range(1000 * steps)
+
+        pipelines = dict.fromkeys((imagenet.OURS, *imagenet.TARGETS), make)
+        monkeypatch.setattr(imagenet, "SHAPE", (60, 80, 3))
+        (section,) = imagenet.measure(2, batch_size=2)
+        assert [ratio.at_least for ratio in section.ratios] == [0.95, 1.2, 2]
+        assert all(len(ratio.rounds) == 2 for ratio in section.ratios)
+        assert "noise, batches of 2" in section.title

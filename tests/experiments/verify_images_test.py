@@ -14,10 +14,13 @@ from tests.experiments import photographs_test
 def run(tmp_path):
     folder = photographs_test.make_folder(tmp_path / "images")
     manifest = tmp_path / "bad.jsonl"
-    flags.FLAGS(["verify_images", "--dataset=x"])
 
     def call(dataset=f"imagefolder:{folder}"):
-        with flagsaver.flagsaver(dataset=dataset, manifest=str(manifest)):
+        with flagsaver.flagsaver():
+            flags.FLAGS.mark_as_parsed()
+            flags.FLAGS.dataset = dataset
+            flags.FLAGS.data_dir = None
+            flags.FLAGS.manifest = str(manifest)
             verify_images.main()
 
     return folder, manifest, call
