@@ -130,16 +130,18 @@ class StopWhenUnreadable(keras.callbacks.Callback):
         super().__init__()
         self._replaced = replaced
 
-    def on_train_batch_end(
+    # After a step Keras would wait for its numbers, to hand them over.
+    def on_train_batch_begin(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        """Looks at what was found while the batch was trained on."""
+        """Looks at what was found while the batches were made."""
         self._replaced.check()
 
     def on_epoch_end(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
         """Says how many rows were replaced."""
+        self._replaced.check()
         if self._replaced.rows:
             logging.warning(
                 "Training rows that are no whole images, so far: %d.",
