@@ -1,5 +1,6 @@
 """Tests of partners among the nearest rows."""
 
+import keras
 import numpy as np
 import pytest
 import scipy.stats
@@ -95,13 +96,17 @@ class TestChooseNeighbors:
         np.testing.assert_array_equal(one, same)
         assert not np.array_equal(one, other)
 
-    def test_without_a_seed_each_pass_differs(self):
-        rows = tf.data.Dataset.from_tensors(np.repeat(np.arange(4), 20))
-        chosen = rows.map(
-            lambda each: neighbors.choose_neighbors(self.table, each)
+    def test_epochs_differ_where_the_clock_tells_them(self):
+        # Also where everything random is seeded.
+        keras.utils.set_random_seed(0)
+        stage = pipeline.MixUp(1.0)
+        chosen = stage.clock.positions(2).map(
+            lambda *position: neighbors.choose_neighbors(
+                self.table, np.repeat(np.arange(4), 20), seed=position
+            )
         )
-        one, other = next(iter(chosen)), next(iter(chosen))
-        assert not np.array_equal(one, other)
+        batches = [np.array(each) for _ in range(2) for each in chosen]
+        assert len({batch.tobytes() for batch in batches}) == 4
 
     def test_smote_stays_between_two_of_a_class(self):
         # Classes far apart: between two of one class there is no other.
@@ -109,16 +114,18 @@ class TestChooseNeighbors:
         rows = rows.reshape(60, -1).astype("float32") + 100 * labels[:, None]
         table = neighbors.nearest_neighbors(rows, k=3, labels=labels)
 
-        def load(batch):
-            both = tf.concat(
-                [batch, neighbors.choose_neighbors(table, batch)], axis=0
-            )
+        def load(position, batch):
+            partners = neighbors.choose_neighbors(table, batch, seed=position)
+            both = tf.concat([batch, partners], axis=0)
             return tf.gather(rows, both), tf.gather(labels, both)
 
         stage = pipeline.MixUp(
             1.0, num_classes=3, per="sample", partner="given", target="nearest"
         )
-        batches = tf.data.Dataset.range(60).batch(20).map(load).apply(stage)
+        batches = tf.data.Dataset.zip(
+            stage.clock.positions(3), tf.data.Dataset.range(60).batch(20)
+        )
+        batches = batches.map(load).apply(stage)
         for number, (x, y) in enumerate(batches):
             own = labels[20 * number : 20 * number + 20]
             np.testing.assert_array_equal(np.argmax(y, 1), own)

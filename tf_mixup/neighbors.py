@@ -1,7 +1,8 @@
 """Partners among the nearest rows of the whole training set.
 
     neighbors = nearest_neighbors(images, k=200)
-    rows = tf.concat([rows, choose_neighbors(neighbors, rows)], axis=0)
+    partners = choose_neighbors(neighbors, rows, seed=position)
+    rows = tf.concat([rows, partners], axis=0)
 
 A batch of these rows goes through `MixUp(..., partner="given")`. With the
 neighbors of each row's own class and `target="nearest"` it is SMOTE.
@@ -80,32 +81,30 @@ def _search(points: np.ndarray, k: int, whose: str) -> np.ndarray:
     return search.fit(points).kneighbors(return_distance=False).astype(np.int32)
 
 
-def choose_neighbors(
-    neighbors: Any, rows: Any, *, seed: Any = None
-) -> tf.Tensor:
+def choose_neighbors(neighbors: Any, rows: Any, *, seed: Any) -> tf.Tensor:
     """Chooses one of the neighbors of each row, each equally likely.
 
     Args:
         neighbors: Integers `(N, k)`, of `nearest_neighbors`.
         rows: Numbers of the rows, integers `(B,)` in `[0, N - 1]`.
-        seed: Stateless seed, an integer tensor of shape `(2,)`. Defaults to
-            `None`, which draws anew each time.
+        seed: Stateless seed, two integers, such as the epoch and the step
+            that `MixUp.clock.positions` tells. (What is random in a dataset
+            without one is the same in each epoch after `set_random_seed`.)
 
     Returns:
         partners: Numbers of rows, of the type of `rows`, `(B,)`.
 
     Example:
         >>> neighbors = nearest_neighbors([[0.0], [1.0], [5.0]], k=1)
-        >>> choose_neighbors(neighbors, [2, 0]).numpy().tolist()
+        >>> choose_neighbors(neighbors, [2, 0], seed=[0, 0]).numpy().tolist()
         [1, 1]
     """
     neighbors, rows = map(tf.convert_to_tensor, (neighbors, rows))
-    shape, k = tf.shape(rows), tf.shape(neighbors)[1]
-    if seed is None:
-        draws = tf.random.uniform(shape, maxval=k, dtype=tf.int32)
-    else:
-        draws = tf.random.stateless_uniform(
-            shape, seed, maxval=k, dtype=tf.int32, minval=0
-        )
+    draws = tf.random.stateless_uniform(
+        tf.shape(rows),
+        tf.convert_to_tensor(seed),
+        maxval=tf.shape(neighbors)[1],
+        dtype=tf.int32,
+    )
     places = tf.stack([tf.cast(rows, tf.int32), draws], axis=1)
     return tf.cast(tf.gather_nd(neighbors, places), rows.dtype)
