@@ -183,9 +183,9 @@ class TestSteps:
         ("every", "stop_in", "restored"),
         [
             (1, (0, 0), (0, 0)),
-            (1, (0, 1), (0, 1)),
+            pytest.param(1, (0, 1), (0, 1), marks=pytest.mark.slow),
             (2, (1, 3), (1, 2)),
-            (2, (1, 4), (1, 4)),
+            pytest.param(2, (1, 4), (1, 4), marks=pytest.mark.slow),
             (STEPS, (2, 4), (2, 0)),
             (4, (EPOCHS - 1, None), (EPOCHS - 1, 4)),
         ],
@@ -233,6 +233,7 @@ class TestSteps:
         assert resumed[2] == (1, 2)
         assert_same(resumed, expected)
 
+    @pytest.mark.slow
     def test_steps_between_checkpoints_may_change(self, finished, tmp_path):
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path, stop_in=(2, 3), every_steps=2)
@@ -361,7 +362,10 @@ class TestDamage:
             "epoch-00002.npz",
         ]
 
-    @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+    @pytest.mark.parametrize(
+        "number",
+        [errno.ENOSPC, pytest.param(errno.EROFS, marks=pytest.mark.slow)],
+    )
     @pytest.mark.parametrize(
         ("owner", "name"),
         [(np, "savez"), (os, "fsync"), (pathlib.Path, "replace")],

@@ -275,9 +275,28 @@ def build_short(name):
     return builder(shape, 5, seed=0, **options), random_pixels((2, *shape))
 
 
+# Seconds each to build, of parts that the others have too.
+DEEP = (
+    "densenet190",
+    "preact_resnet34",
+    "resnet34",
+    "resnet101",
+    "resnext101",
+    "resnext101_64x4d",
+    "resnext50_features",
+    "wide_resnet28_10",
+)
+
+
 class TestPrecision:
     @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-    @pytest.mark.parametrize("name", sorted(networks.BUILDERS))
+    @pytest.mark.parametrize(
+        "name",
+        [
+            pytest.param(name, marks=pytest.mark.slow if name in DEEP else ())
+            for name in sorted(networks.BUILDERS)
+        ],
+    )
     def test_every_network_computes_in_half_and_ends_in_float32(
         self, name, policy
     ):

@@ -22,6 +22,7 @@ SLOW_NETWORKS = (
     "densenet190",
     "resnet50",
     "resnet101",
+    "resnet34",
     "resnext50",
     "resnext50_features",
     "resnext101",

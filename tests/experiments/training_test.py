@@ -316,6 +316,7 @@ class TestKill:
         finish_well(complete)
         assert_same_run(complete, reference)
 
+    @pytest.mark.slow
     def test_preempted_run_saves_itself(self, reference, tmp_path):
         status, words = finish(tmp_path, ASK_TO_END)
         assert status == 143
@@ -369,6 +370,7 @@ class TestKill:
 
 
 class TestFailure:
+    @pytest.mark.slow
     def test_full_disk_keeps_the_last_good_one(self, reference, complete):
         (complete / "record.json").unlink()
         last = complete / "checkpoints" / f"epoch-{EPOCHS:05d}.npz"
