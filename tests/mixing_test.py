@@ -298,17 +298,9 @@ class TestTakeNearer:
         np.testing.assert_array_equal(nearer, [[1, 0], [1, 0]])
 
     def test_rows_beyond_lam_are_partners_only(self):
-        # .75 * 0 + .25 * 8 = 2 and .75 * 4 + .25 * 16 = 7.
-        x, y = mixing.mix(
-            [[0.0], [4.0], [8.0], [16.0]],
-            tf.eye(4),
-            [0.75, 0.75],
-            [2, 3],
-        )
-        np.testing.assert_array_equal(x, [[2], [7]])
-        np.testing.assert_array_equal(
-            y, [[0.75, 0, 0.25, 0], [0, 0.75, 0, 0.25]]
-        )
+        # The own row at .75, the partner's at .25.
+        nearer = mixing.take_nearer(tf.eye(4), [0.75, 0.25], [2, 3])
+        np.testing.assert_array_equal(nearer, [[1, 0, 0, 0], [0, 0, 0, 1]])
 
     def test_three_points_by_hand(self):
         # The third of row 0; the own, which ties, of row 1.
