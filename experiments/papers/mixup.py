@@ -27,6 +27,11 @@ _CIFAR: dict[str, Any] = {
     "augmentation": "standard",
     "num_validation": 1000,
 }
+_PREACT: dict[str, Any] = {
+    **_CIFAR,
+    "dataset": "cifar10",
+    "network": "preact_resnet18",
+}
 _IMAGENET: dict[str, Any] = {
     **config_lib.PAPER_DEFAULTS["imagenet2012"],
     "dataset": "imagenet2012",
@@ -95,9 +100,7 @@ def variants(scale: str, seeds: int) -> list[config_lib.Config]:
 
     And a coefficient for each sample, where the paper has one a batch.
     """
-    base: dict[str, Any] = calibration.small_base("cifar10")
-    if scale == "paper":
-        base = {**_CIFAR, "dataset": "cifar10", "network": "preact_resnet18"}
+    base = calibration.small_base("cifar10") if scale == "small" else _PREACT
     arms = [
         ERM,
         mixup(1.0),
@@ -123,7 +126,7 @@ def corrupt_labels(scale: str, seeds: int) -> list[config_lib.Config]:
             mixup(8.0, dropout=0.3),
         ]
     else:
-        base = {**_CIFAR, "dataset": "cifar10", "network": "preact_resnet18"}
+        base = _PREACT
         arms = [
             ERM,
             *({**ERM, "dropout": rate} for rate in (0.5, 0.7, 0.8, 0.9)),
@@ -231,18 +234,18 @@ def ablation(scale: str, seeds: int) -> list[config_lib.Config]:
     the one that the paper's best row of its family has: 1e-4 with mixing and
     5e-4 without.
     """
-    base: dict[str, Any] = {**_CIFAR, "dataset": "cifar10"}
     unmixed, mixed = _ablation_rows(_NEIGHBORS[scale])
     if scale == "paper":
+        base = _PREACT
         arms = [
             {**arm, "weight_decay": decay}
             for arm in (*unmixed, *mixed)
             for decay in (1e-4, 5e-4)
         ]
     else:
-        base = {**calibration.small_base("cifar10"), "ood": (), "width": 8}
+        base = calibration.small_base("cifar10")
+        base |= {"network": "preact_resnet18", "width": 8, "ood": ()}
         arms = [*unmixed, *({**arm, "weight_decay": 1e-4} for arm in mixed)]
-    base |= {"network": "preact_resnet18"}
     return tables.cross(range(seeds), [base], arms)
 
 
