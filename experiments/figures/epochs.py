@@ -5,15 +5,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from typing import Any
 
-import numpy as np
-
 from experiments.figures import methods as methods_lib
 from experiments.figures.calibration import METHODS
 from experiments.figures.methods import Method
 from experiments.figures.methods import Setting
 
 if TYPE_CHECKING:
-    import matplotlib.axes
     import matplotlib.figure
 
 AUGMENTATIONS = {"none": "no augmentation", "standard": "crops and flips"}
@@ -76,7 +73,8 @@ def draw_epochs(
     for column, (label, methods) in zip(grid.T, panels.items(), strict=True):
         for axes, name in zip(column, ROWS, strict=True):
             for method in methods:
-                _draw_band(axes, method, name)
+                values = 100 * method.history(name)
+                methods_lib.draw_history(axes, method, values)
             axes.grid(color="#dddddd", linewidth=0.6)
         column[0].set_title(label, fontsize="medium")
         column[0].set_ylim(bottom=0)
@@ -95,10 +93,3 @@ def draw_epochs(
         fontsize="small",
     )
     return figure
-
-
-def _draw_band(axes: "matplotlib.axes.Axes", method: Method, name: str) -> None:
-    values = 100 * method.history(name)
-    epochs = np.arange(1, values.shape[1] + 1)
-    style = methods_lib.style_of(method.name)
-    methods_lib.draw_band(axes, epochs, values, label=method.name, **style)

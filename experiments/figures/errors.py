@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from experiments.figures import methods as methods_lib
 from experiments.figures.methods import Method
 from experiments.figures.methods import Setting
@@ -77,9 +75,7 @@ def draw_errors(
     )
     for method in methods:
         errors = 100 * (1 - method.history("val_accuracy"))
-        epochs = np.arange(1, errors.shape[1] + 1)
-        style = methods_lib.style_of(method.name)
-        methods_lib.draw_band(axes, epochs, errors, label=method.name, **style)
+        methods_lib.draw_history(axes, method, errors)
     for beside in others:
         beside.set_title(
             "cifar10, DenseNet-190, in the paper\ntest set", fontsize="medium"

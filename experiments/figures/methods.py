@@ -140,6 +140,21 @@ class Setting:
         return methods
 
 
+def draw_history(
+    axes: "matplotlib.axes.Axes", method: Method, values: np.ndarray
+) -> None:
+    """Draws a method's band along the epochs.
+
+    Args:
+        axes: Gets it.
+        method: Gives its name and its style.
+        values: `(S, E)`, after each epoch of each seed.
+    """
+    epochs = np.arange(1, values.shape[1] + 1)
+    style = style_of(method.name)
+    draw_band(axes, epochs, values, label=method.name, **style)
+
+
 def draw_band(
     axes: "matplotlib.axes.Axes",
     places: Sequence[float] | np.ndarray,

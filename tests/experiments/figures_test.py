@@ -374,19 +374,24 @@ class TestOod:
         assert outside.texts[0].get_text() == "mean 0.67"
 
 
+def check_band_by_hand(axes):
+    """Checks the mean of two seeds by epoch, and the band around it."""
+    line = axes.lines[0]
+    np.testing.assert_allclose(line.get_xdata(), range(1, EPOCHS + 1))
+    mean = 15 + np.arange(EPOCHS)
+    np.testing.assert_allclose(line.get_ydata(), mean)
+    # 10 and 20 %: a deviation of sqrt(50).
+    corners = axes.collections[0].get_paths()[0].get_extents()
+    np.testing.assert_allclose(corners.y0, mean[0] - np.sqrt(50))
+    np.testing.assert_allclose(corners.y1, mean[-1] + np.sqrt(50))
+
+
 class TestEpochs:
     def test_means_and_bands_by_hand(self, setting):
         methods = setting.find(arms.NO_MIXUP)
         figure = epochs_figures.draw_epochs({"a column": methods}, "a set")
         upper, lower = figure.axes
-        line = upper.lines[0]
-        np.testing.assert_allclose(line.get_xdata(), range(1, EPOCHS + 1))
-        mean = 15 + np.arange(EPOCHS)
-        np.testing.assert_allclose(line.get_ydata(), mean)
-        # 10 and 20 %: a deviation of sqrt(50).
-        corners = upper.collections[0].get_paths()[0].get_extents()
-        np.testing.assert_allclose(corners.y0, mean[0] - np.sqrt(50))
-        np.testing.assert_allclose(corners.y1, mean[-1] + np.sqrt(50))
+        check_band_by_hand(upper)
         assert lower.get_ylabel() == "confidence - accuracy (%)"
         assert "over 2 seeds" in figure.get_suptitle()
 
@@ -407,14 +412,8 @@ class TestErrors:
         methods = setting.find(arms.NO_MIXUP)
         figure = errors_figures.draw_errors(methods, "a set", printed=False)
         (axes,) = figure.axes
-        (line,) = axes.lines
-        np.testing.assert_allclose(line.get_xdata(), range(1, EPOCHS + 1))
-        mean = 15 + np.arange(EPOCHS)
-        np.testing.assert_allclose(line.get_ydata(), mean)
-        # 10 and 20 %: a deviation of sqrt(50).
-        corners = axes.collections[0].get_paths()[0].get_extents()
-        np.testing.assert_allclose(corners.y0, mean[0] - np.sqrt(50))
-        np.testing.assert_allclose(corners.y1, mean[-1] + np.sqrt(50))
+        assert len(axes.lines) == 1
+        check_band_by_hand(axes)
         assert axes.get_title().endswith("deviation over 2 seeds")
 
     def test_one_seed_has_no_band(self, setting):
