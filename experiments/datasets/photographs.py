@@ -270,8 +270,7 @@ def load(
     if name == TFDS_NAME:
         num_classes, parts = _open_records(data_dir, **numbers)
     else:
-        folder = pathlib.Path(data_dir or ".", name.removeprefix(PREFIX))
-        num_classes, parts = open_folder(folder)
+        num_classes, parts = open_folder(_locate(name, data_dir))
         train = splits.Arrays(parts["train"].paths, parts["train"].labels)
         carved = splits.carve(train, seed=seed, **numbers)
         parts["train"], parts["validation"] = (Files(*part) for part in carved)
@@ -303,8 +302,12 @@ def open_sources(
         _, parts = _open_records(data_dir, num_train=None, num_validation=0)
         del parts["validation"]
         return parts
-    folder = pathlib.Path(data_dir or ".", name.removeprefix(PREFIX))
-    return dict(open_folder(folder)[1])
+    return dict(open_folder(_locate(name, data_dir))[1])
+
+
+def _locate(name: str, data_dir: str | pathlib.Path | None) -> pathlib.Path:
+    """Returns the folder of `imagefolder:PATH`."""
+    return pathlib.Path(data_dir or ".", name.removeprefix(PREFIX))
 
 
 def open_folder(folder: pathlib.Path) -> tuple[int, dict[str, Files]]:
