@@ -47,7 +47,8 @@ class Arm:
 
     Attributes:
         name: For readers.
-        fields: Field of `Config` -> value that a run must have.
+        fields: Field of `Config` -> value that a run must have, or the
+            frozenset of those that it may have.
         after: What was done to its outputs: `""` for nothing, or a name of
             `afterwards.METHODS`.
         chosen_by: Where `fields` leaves several rows, the result on the

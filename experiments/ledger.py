@@ -64,7 +64,8 @@ class Line:
     def belongs_to(self, arm: Arm) -> bool:
         """Tells whether the run is one of an arm's."""
         return self.after == arm.after and all(
-            getattr(self.config, name) == value
+            getattr(self.config, name)
+            in (value if isinstance(value, frozenset) else (value,))
             for name, value in arm.fields.items()
         )
 

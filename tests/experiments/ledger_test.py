@@ -59,6 +59,12 @@ class TestLine:
         assert not line().belongs_to(arm)
         assert not line(MIXED, after="temperature").belongs_to(arm)
 
+    def test_an_arm_may_have_one_of_several_values(self):
+        arm = Arm("", {"alpha": frozenset({0.2, MIXED.alpha})})
+        assert line(MIXED).belongs_to(arm)
+        other = dataclasses.replace(MIXED, alpha=MIXED.alpha + 0.1)
+        assert not line(other).belongs_to(arm)
+
 
 class TestArrange:
     def test_by_setting(self):

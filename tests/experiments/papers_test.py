@@ -10,9 +10,11 @@ from experiments import batches
 from experiments import building
 from experiments import config as config_lib
 from experiments import datasets
+from experiments import ledger
 from experiments import networks
 from experiments import optimizers
 from experiments import training
+from experiments.papers import CLAIMS
 from experiments.papers import TABLES
 from tf_mixup import layers
 
@@ -59,6 +61,19 @@ class TestTables:
         assert TABLES[name].configs(scale, 1) == [
             config for config in configs if config.seed == 0
         ]
+
+    @pytest.mark.parametrize("scale", ["small", "paper"])
+    def test_claims_speak_of_runs_that_there_are(self, scale):
+        for claim in CLAIMS:
+            configs = TABLES[claim.table].configs(scale, 1)
+            for arm in filter(None, (claim.arm, claim.baseline)):
+                found = [
+                    config
+                    for config in configs
+                    if ledger.Line(config, arm.after, {}, 0.0).belongs_to(arm)
+                ]
+                # ImageNet has no small scale.
+                assert bool(found) == bool(configs), (claim.says, arm.name)
 
     def test_default_seeds(self):
         table = TABLES["image_calibration"]
