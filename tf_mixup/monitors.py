@@ -22,6 +22,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_mixup import calibration
 from tf_mixup import checks
 from tf_mixup import metrics
 from tf_mixup import ood
@@ -203,6 +204,7 @@ class CalibrationMonitor(Monitor):
             num_bins, edges=edges, from_logits=from_logits
         )
         self._metric: Any = None
+        self._tables: tuple[calibration.Bins, ...] = ()
         self._pass: Callable[[], None] | None = None
 
     def on_train_begin(self, logs: dict | None = None) -> None:
@@ -226,6 +228,8 @@ class CalibrationMonitor(Monitor):
         else:
             self._metric = _find_compiled(self.model, validated)
         results = self._metric.results()
+        # Read by all of several workers, though one alone may draw.
+        self._tables = self._metric.fine_bins(), self._metric.bins()
         wrong = int(results["nonfinite"])
         if wrong:
             raise checks.refusal(
@@ -240,9 +244,10 @@ class CalibrationMonitor(Monitor):
         """Writes values and figures."""
         values = {key[len("val_") :]: x for key, x in self.values.items()}
         summaries.write_scalars(values, step=step, name="calibration")
-        summaries.write_table(self._metric.fine_bins(), step=step)
+        fine, bins = self._tables
+        summaries.write_table(fine, step=step)
         if (step + 1) % self._figures_every == 0:
-            summaries.write_bins(self._metric.bins(), step=step)
+            summaries.write_bins(bins, step=step)
 
 
 class OODMonitor(Monitor):
