@@ -24,6 +24,8 @@ def training_batches(
     clock: clock_lib.Clock,
     neighbors: np.ndarray | None = None,
     noise: np.ndarray | float = 0.0,
+    worker: int = 0,
+    workers: int = 1,
 ) -> tf.data.Dataset:
     """Returns an epoch of full batches, in another order each epoch.
 
@@ -35,7 +37,7 @@ def training_batches(
         images: uint8 `(N, H, W, C)`; or features or ids `(N, D)`; or a stream
             of photographs, which brings its own labels.
         labels: Integers `(N,)`.
-        batch_size: B, at most N.
+        batch_size: Rows in a step of all workers, at most N.
         seed: Fixes order and augmentation.
         augmentation: `"none"`, or `"standard"`: crops after padding by 4,
             and flips, for images only; or `"inception"`, for streams only.
@@ -44,6 +46,9 @@ def training_batches(
             Defaults to no partners.
         noise: Deviation of Gaussian noise, in the unit of the images, one
             number or one for the last axis. Defaults to none.
+        worker: Which of several workers is to have them, from 0: each has its
+            own part of each batch.
+        workers: How many, a divisor of `batch_size`; B is its quotient.
 
     Returns:
         batches: Dataset of `(images (B, ...), labels (B,))`; with `neighbors`
@@ -53,12 +58,15 @@ def training_batches(
         ValueError: If there are fewer rows than a batch holds, or the
             augmentation is not for such rows.
     """
+    share = batch_size // workers
     if isinstance(images, datasets.Stream):
         return images.training_batches(
-            batch_size=batch_size,
+            batch_size=share,
             seed=seed,
             augmentation=augmentation,
             clock=clock,
+            worker=worker,
+            workers=workers,
         )
     _check_augmentation(augmentation, images)
     num_rows = len(labels)
@@ -76,7 +84,10 @@ def training_batches(
         rows = order.draw_rows(
             epoch_seed, step, batch_size=batch_size, num_rows=num_rows
         )
-        step_seed = tf.random.fold_in(epoch_seed, step)
+        rows = rows[worker * share : (worker + 1) * share]
+        step_seed = tf.random.fold_in(
+            order.fold_epoch(seed, epoch, worker), step
+        )
         if neighbors is not None:
             partners = neighbors_lib.choose_neighbors(
                 neighbors, rows, seed=tf.random.fold_in(step_seed, _PARTNERS)
@@ -119,30 +130,62 @@ def evaluation_batches(
     *,
     batch_size: int,
     replicas: int = 1,
+    worker: int = 0,
+    workers: int = 1,
 ) -> tf.data.Dataset:
-    """Returns all rows in order, in batches of `even_size`."""
-    size = even_size(len(labels), batch_size, replicas=replicas)
+    """Returns all rows in order, in batches of `even_size`.
+
+    Of several workers each has every `workers`-th row, from the row `worker`.
+    """
+    size = even_size(
+        len(labels), batch_size, replicas=replicas, workers=workers
+    )
     if isinstance(images, datasets.Stream):
-        return images.evaluation_batches(size)
+        return images.evaluation_batches(size, worker=worker, workers=workers)
     with tf.device("/cpu:0"):
-        rows = tf.data.Dataset.from_tensor_slices((images, labels))
+        rows = tf.data.Dataset.from_tensor_slices(
+            (images[worker::workers], labels[worker::workers])
+        )
     return rows.batch(size).prefetch(tf.data.AUTOTUNE)
 
 
-def even_size(num_rows: int, batch_size: int, *, replicas: int = 1) -> int:
+def even_size(
+    num_rows: int, batch_size: int, *, replicas: int = 1, workers: int = 1
+) -> int:
     """Returns the size of batches that are about equal, the last one too.
 
     A last batch of one row would leave a second replica without any, and
     TensorFlow's convolutions fail on none. Keras adds up the replicas' parts
-    of the first batch, so these must be equal.
+    of the first batch, so these must be equal. Workers wait for each other,
+    so they need as many batches each.
 
     Args:
         num_rows: N, at least 1.
         batch_size: Rows in a batch, at most or nearly so.
         replicas: A divisor of the size.
+        workers: Among whom the rows are dealt out before.
+
+    Raises:
+        ValueError: If there are fewer rows than workers.
     """
+    if workers > 1:
+        return _size_of_share(num_rows, batch_size, workers)
     batches = -(-num_rows // batch_size)
     if num_rows % replicas:
         batches = max(batches, 2)
     share = -(-num_rows // (batches * replicas))
     return share * replicas
+
+
+def _size_of_share(num_rows: int, batch_size: int, workers: int) -> int:
+    """Returns a size with which all workers have as many batches."""
+    least, most = num_rows // workers, -(-num_rows // workers)
+    for batches in range(-(-most // batch_size), 0, -1):
+        size = -(-most // batches)
+        if (batches - 1) * size < least:
+            return size
+    raise checks.refusal(
+        "Each worker needs a row to evaluate",
+        f"{num_rows} rows for {workers} workers",
+        "Raise --num_validation, or take fewer workers",
+    )

@@ -10,6 +10,7 @@ import tensorflow as tf
 from experiments import config as config_lib
 from experiments import datasets
 from experiments import networks
+from experiments import workers
 from tf_mixup import checks
 from tf_mixup import cutmix
 from tf_mixup import losses
@@ -98,10 +99,14 @@ def build_mixup(
     num_classes: int,
     strategy: tf.distribute.Strategy,
 ) -> pipeline.MixUp:
-    """Returns the mixing stage; on a GPU batches are mixed in the model."""
+    """Returns the mixing stage; on a GPU batches are mixed in the model.
+
+    Of several workers each mixes its own batches, with draws of its own.
+    """
+    share = workers.Workers.of(strategy)
     options: dict[str, Any] = {
         "num_classes": num_classes,
-        "seed": config.seed,
+        "seed": share.fold(config.seed),
         "per": config.per,
         "partner": "given" if config.brings_partners else config.partner,
         "target": config.target,
@@ -115,7 +120,7 @@ def build_mixup(
     return pipeline.MixUp(
         config.effective_alpha,
         keep_clean=config.method == "regmixup",
-        groups=strategy.num_replicas_in_sync if in_model else 1,
+        groups=strategy.num_replicas_in_sync // share.count if in_model else 1,
         placement=placement,
         places=max(len(config.mix_layers), 1),
         **options,

@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from experiments import files
 from experiments import preemption as preemption_lib
+from experiments import workers as workers_lib
 from tf_mixup import checks
 from tf_mixup import clock as clock_lib
 
@@ -47,6 +48,8 @@ class Checkpoint(keras.callbacks.Callback):
         every_steps: Saves after as many steps of an epoch, too; 0 for after
             epochs only.
         preemption: Tells when to save and to end the process; None for never.
+        workers: With whom to agree on what is restored, and when to end;
+            None for alone.
 
     Attributes:
         epochs_done: Epochs in the restored checkpoint, 0 if there was none.
@@ -61,8 +64,10 @@ class Checkpoint(keras.callbacks.Callback):
         *,
         every_steps: int = 0,
         preemption: preemption_lib.Preemption | None = None,
+        workers: workers_lib.Workers | None = None,
     ) -> None:
         super().__init__()
+        self._workers = workers or workers_lib.Workers()
         self._directory = directory
         self._clock = clock
         self._every_steps = checks.integer_at_least(
@@ -83,8 +88,9 @@ class Checkpoint(keras.callbacks.Callback):
         """Sets `model` to the newest checkpoint that can be read.
 
         A damaged one is passed over in favour of the one before, with a
-        warning; with none left, the run starts from its first epoch. Within
-        an epoch `fit` has to come with built metrics: evaluate a batch.
+        warning; with none left, the run starts from its first epoch. Several
+        workers take the newest that all have. Within an epoch `fit` has to
+        come with built metrics: evaluate a batch.
 
         Args:
             model: The compiled model, built as it was when saved.
@@ -94,27 +100,59 @@ class Checkpoint(keras.callbacks.Callback):
         """
         model.optimizer.build(model.trainable_variables)
         paths = find(self._directory)
-        for index, path in reversed([*enumerate(paths)]):
+        position, arrays = self._agree(self._read_newest(paths))
+        if position is None:
+            if paths:
+                logging.warning(
+                    "No checkpoint is whole; starting from scratch."
+                )
+            return
+        path = self._path(position)
+        self.history = json.loads(arrays.pop(HISTORY).tobytes())
+        self.epochs_done, self.steps_done = position
+        # Those after it are not of all workers, or damaged.
+        self._kept = paths[: paths.index(path) + 1]
+        names = sorted(arrays)
+        sums = [name for name in names if name.startswith(SUMS)]
+        self._sums = [arrays.pop(name) for name in sums]
+        values = [arrays[name] for name in sorted(arrays)]
+        _assign(model, _state(model), values, path)
+
+    def _read_newest(
+        self, paths: list[pathlib.Path]
+    ) -> dict[Position, dict[str, np.ndarray]]:
+        """Returns the newest whole checkpoint, and more for several workers."""
+        whole: dict[Position, dict[str, np.ndarray]] = {}
+        for path in reversed(paths):
             try:
-                arrays = _read(path)
+                whole[_position(path)] = _read(path)
             except (OSError, ValueError) as error:
                 logging.warning(
                     "Checkpoint %s is damaged (%s); looking at the one before.",
                     path.name,
                     error,
                 )
-                continue
-            self.history = json.loads(arrays.pop(HISTORY).tobytes())
-            self.epochs_done, self.steps_done = _position(path)
-            self._kept = paths[: index + 1]
-            names = sorted(arrays)
-            sums = [name for name in names if name.startswith(SUMS)]
-            self._sums = [arrays.pop(name) for name in sums]
-            values = [arrays[name] for name in sorted(arrays)]
-            _assign(model, _state(model), values, path)
-            return
-        if paths:
-            logging.warning("No checkpoint is whole; starting from scratch.")
+            if len(whole) == (KEPT if self._workers.count > 1 else 1):
+                break
+        return whole
+
+    def _agree(
+        self, whole: dict[Position, dict[str, np.ndarray]]
+    ) -> tuple[Position | None, dict[str, np.ndarray]]:
+        """Returns the newest checkpoint that all workers have, if any.
+
+        A worker may be killed just before it saves what others have saved;
+        none is ever two checkpoints behind.
+        """
+        none = (-1, -1)
+        mine = [*whole, *[none] * KEPT][:KEPT]
+        of_all = self._workers.gather(np.ravel(mine).tolist())
+        of_each = [
+            {(epochs, steps) for epochs, steps in row.tolist()}
+            for row in of_all.reshape(-1, KEPT, 2)
+        ]
+        newest = max(set.intersection(*of_each) - {none}, default=None)
+        return newest, {} if newest is None else whole[newest]
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Takes over to end the process when asked to."""
@@ -141,9 +179,10 @@ class Checkpoint(keras.callbacks.Callback):
         """Saves what the steps before have done, if it is time."""
         steps = self._first_step + batch
         due = self._every_steps and steps % self._every_steps == 0
-        if batch and (due or self._asked):
+        asked = self._is_asked()
+        if batch and (due or asked):
             self._save((self._epoch, steps), self._collect(steps))
-        self._end_if_asked()
+        self._end_if(asked)
         if steps + 1 == self.params["steps"]:
             if self._first_step:
                 # Keras expects as many steps as in every epoch.
@@ -156,9 +195,10 @@ class Checkpoint(keras.callbacks.Callback):
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
         """Saves what there was before the last step, if asked to end."""
-        if self._asked and self._held is not None:
+        asked = self._is_asked()
+        if asked and self._held is not None:
             self._save(*self._held)
-        self._end_if_asked()
+        self._end_if(asked)
 
     def on_epoch_end(
         self, epoch: int, logs: dict[str, float] | None = None
@@ -170,20 +210,22 @@ class Checkpoint(keras.callbacks.Callback):
         for name, value in sorted((logs or {}).items()):
             self.history.setdefault(name, []).append(float(value))
         self._save((epoch + 1, 0), self._collect(0))
-        self._end_if_asked()
+        self._end_if(self._is_asked())
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Hands the end of the process back."""
-        self._end_if_asked()
+        self._end_if(self._is_asked())
         if self._preemption is not None:
             self._preemption.postponed = False
 
-    @property
-    def _asked(self) -> bool:
-        return self._preemption is not None and self._preemption.asked
+    def _is_asked(self) -> bool:
+        """Whether a worker was asked to end: then all do, at this step."""
+        if self._preemption is None:
+            return False
+        return bool(self._workers.gather([self._preemption.asked]).any())
 
-    def _end_if_asked(self) -> None:
-        if self._asked:
+    def _end_if(self, asked: bool) -> None:
+        if asked:
             logging.warning(
                 "SIGTERM in epoch %d; the same command goes on.", self._epoch
             )

@@ -20,7 +20,7 @@ CHOICES = {
     "augmentation": ("none", "standard", "inception"),
     "corruption_kind": ("uniform", "class_map"),
     "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
-    "strategy": ("none", "mirrored"),
+    "strategy": ("none", "mirrored", "multiworker"),
     "placement": ("auto", "host", "model"),
 }
 
@@ -81,7 +81,8 @@ class Config:
         corruption_kind: `"uniform"` over all classes, or `"class_map"`: each
             class has one fixed wrong class.
         precision: Keras' dtype policy.
-        strategy: `"none"` or `"mirrored"`.
+        strategy: `"none"`, `"mirrored"` for the GPUs of one host, or
+            `"multiworker"` for those of several.
         sync_batch_norm: Whether batch statistics span the replicas.
         placement: Where batches are mixed; `"auto"` is the model on a GPU.
         ood: Names of out-of-distribution sets, or `.npz` files.

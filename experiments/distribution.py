@@ -1,10 +1,11 @@
-"""What training on several devices of one host needs beside Keras."""
+"""What training on several devices needs beside Keras."""
 
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from experiments import workers
 from tf_mixup import checks
 
 
@@ -12,30 +13,46 @@ def build_strategy(name: str) -> tf.distribute.Strategy:
     """Returns the strategy of a `--strategy` flag.
 
     Args:
-        name: `"none"` for one device, or `"mirrored"` for all GPUs, else all
-            logical CPUs.
+        name: `"none"` for one device; `"mirrored"` for all GPUs of this
+            process, else all logical CPUs; or `"multiworker"` for processes
+            with a device each.
 
     Returns:
         strategy: Keras' default strategy for one device, on which it may use
-            XLA; `MirroredStrategy` for more.
+            XLA; `MirroredStrategy` or `MultiWorkerMirroredStrategy` for more.
 
     Raises:
-        ValueError: If Keras runs on another backend than TensorFlow.
+        ValueError: If Keras runs on another backend than TensorFlow, or a
+            worker cannot know the others.
     """
     if name == "none":
         return tf.distribute.get_strategy()
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
-            "Strategies are TensorFlow's. Received: strategy='mirrored' with"
+            f"Strategies are TensorFlow's. Received: strategy={name!r} with"
             f" the Keras backend {keras.backend.backend()!r}. Set"
             " KERAS_BACKEND=tensorflow, or leave --strategy out."
         )
+    if name == "multiworker":
+        return workers.join()
     kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
     devices = [device.name for device in tf.config.list_logical_devices(kind)]
     # The default joins CPUs by keys that begin anew with each strategy: a
     # second one in the same process may meet the shapes of the first.
     join = None if kind == "GPU" else tf.distribute.ReductionToOneDevice()
     return tf.distribute.MirroredStrategy(devices, cross_device_ops=join)
+
+
+def split_cpu(number: int) -> None:
+    """Has the CPU count as several devices; before TensorFlow uses it.
+
+    Args:
+        number: Of logical devices.
+    """
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0],
+        [tf.config.LogicalDeviceConfiguration()] * number,
+    )
 
 
 def check_batch_size(strategy: tf.distribute.Strategy, batch_size: int) -> None:
@@ -74,17 +91,21 @@ class AverageMovingStatistics(keras.callbacks.Callback):
         strategy = self.model.distribute_strategy
         if strategy.num_replicas_in_sync == 1:
             return
+        statistics = [
+            variable
+            for layer in _flatten(self.model)
+            if isinstance(layer, keras.layers.BatchNormalization)
+            for variable in (layer.moving_mean, layer.moving_variance)
+        ]
+
+        def average() -> None:
+            context = tf.distribute.get_replica_context()
+            for variable in statistics:
+                mean = context.all_reduce("MEAN", variable.value)
+                variable.assign(mean)
+
         with strategy.scope():
-            for layer in _flatten(self.model):
-                if isinstance(layer, keras.layers.BatchNormalization):
-                    _average_variable(strategy, layer.moving_mean)
-                    _average_variable(strategy, layer.moving_variance)
-
-
-def _average_variable(strategy: tf.distribute.Strategy, variable: Any) -> None:
-    values = strategy.experimental_local_results(variable.value)
-    copies = [tf.identity(value) for value in values]
-    variable.assign(tf.add_n(copies) / len(copies))
+            strategy.run(average)
 
 
 def _flatten(layer: keras.layers.Layer) -> list[keras.layers.Layer]:

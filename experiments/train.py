@@ -11,6 +11,7 @@ Flags that are left out take what the papers use for the data set. Killed at
 any moment, the same command goes on from its last checkpoint: that of the last
 epoch, or of --checkpoint_every_steps. On SIGTERM the run saves itself after the
 step it is in and exits with 143 (128 + 15); a second SIGTERM kills it at once.
+Of several workers (`experiments.launch`) one that lost another exits with 75.
 The workdir gets `record.json`, `model.keras`, `predictions.npz`, `figures/`
 and TensorBoard's `logs/`. Digits take half a minute on two CPU cores.
 """
@@ -22,6 +23,7 @@ from absl import flags
 from absl import logging
 
 from experiments import config as config_lib
+from experiments import distribution
 from experiments import entry
 from experiments import networks
 from experiments import preemption
@@ -57,6 +59,12 @@ _CHECKPOINT_EVERY_STEPS = flags.DEFINE_integer(
     0,
     "Saves after as many steps of an epoch, too; 0 for after epochs only.",
     lower_bound=0,
+)
+_LOGICAL_CPUS = flags.DEFINE_integer(
+    "logical_cpus",
+    1,
+    "Devices that the CPU counts as, to try --strategy=mirrored without GPUs.",
+    lower_bound=1,
 )
 _VERBOSE = flags.DEFINE_integer("verbose", 1, "Keras' progress bar: 0, 1, 2.")
 
@@ -138,6 +146,8 @@ def _epochs(names: list[str]) -> tuple[int, ...]:
 def main() -> None:
     """Runs what the flags say and prints its results."""
     workdir = pathlib.Path(_WORKDIR.value)
+    if _LOGICAL_CPUS.value > 1:
+        distribution.split_cpu(_LOGICAL_CPUS.value)
     with preemption.Preemption() as asked:
         sources = training.Sources(
             data_dir=_DATA_DIR.value,
@@ -147,9 +157,10 @@ def main() -> None:
             preemption=asked,
         )
         record = training.run(config_from_flags(), workdir, sources)
-    for name, value in sorted(record["results"].items()):
-        logging.info("%-28s %.4f", name, value)
-    logging.info("Look at it with: tensorboard --logdir=%s", workdir)
+    if record:  # Of several workers the chief has it.
+        for name, value in sorted(record["results"].items()):
+            logging.info("%-28s %.4f", name, value)
+        logging.info("Look at it with: tensorboard --logdir=%s", workdir)
 
 
 if __name__ == "__main__":

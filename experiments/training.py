@@ -24,6 +24,7 @@ from experiments import optimizers
 from experiments import outputs as outputs_lib
 from experiments import preemption as preemption_lib
 from experiments import summaries
+from experiments import workers as workers_lib
 from experiments.outputs import Outputs
 from tf_mixup import calibration
 from tf_mixup import callbacks
@@ -87,25 +88,60 @@ def run(
     Returns:
         record: `config`, `results` (name -> number), `history` (name -> one
             number for each epoch), `versions`, `duration_seconds` (of the
-            last start) and `trainable_parameters`.
+            last start) and `trainable_parameters`. Of several workers the
+            chief alone has it; empty in others.
 
     Raises:
         ValueError: If `workdir` belongs to another config, a file in it is
             damaged, a data set is missing or the loss diverges.
         OSError: If the disk is full or read-only.
+        SystemExit: With `workers.LOST` if another worker is gone.
     """
+    # Workers meet before TensorFlow does anything else.
+    strategy = distribution.build_strategy(config.strategy)
+    workers = workers_lib.Workers.of(strategy)
+    if not workers.is_chief:
+        # Another host may not see the chief's.
+        workdir = workdir.with_name(f"{workdir.name}.worker-{workers.index}")
+    with workers.ending_if_lost():
+        return _run(config, workdir, sources, strategy, workers)
+
+
+def _run(
+    config: config_lib.Config,
+    workdir: pathlib.Path,
+    sources: Sources,
+    strategy: tf.distribute.Strategy,
+    workers: workers_lib.Workers,
+) -> dict[str, Any]:
     claim(workdir, config)
     files.remove_partial(workdir)
     record_path = workdir / "record.json"
-    if record_path.exists():
-        return files.read_json(record_path)
+    chief_is_done = workers.gather([record_path.exists()])[0]
+    if chief_is_done:
+        return files.read_json(record_path) if workers.is_chief else {}
     started = time.monotonic()
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     keras.utils.set_random_seed(config.seed)
     previous_policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(config.precision)
     try:
         splits = load_splits(config, sources)
-        model, history = train(config, splits, workdir, sources)
+        workers.check_alike(
+            {
+                "config": config.to_json(),
+                "rows": [
+                    len(part.labels)
+                    for part in (splits.train, splits.validation, splits.test)
+                ],
+                "versions": versions,
+                "workers": workers.addresses,
+            }
+        )
+        model, history = train(config, splits, workdir, sources, strategy)
+        if not workers.is_chief:
+            workers.wait()
+            return {}
         results = evaluate(config, model, splits, workdir, sources)
         results |= evaluation.measure_epochs(history["val_accuracy"])
     finally:
@@ -114,13 +150,12 @@ def run(
         "config": config.to_json(),
         "results": results,
         "history": history,
-        "versions": {
-            name: importlib.metadata.version(name) for name in PACKAGES
-        },
+        "versions": versions,
         "duration_seconds": time.monotonic() - started,
         "trainable_parameters": building.count_parameters(model),
     }
     files.write_json(record_path, record)
+    workers.wait()
     return record
 
 
@@ -198,9 +233,10 @@ def train(
     splits: datasets.Splits,
     workdir: pathlib.Path,
     sources: Sources,
+    strategy: tf.distribute.Strategy,
 ) -> tuple[keras.Model, dict[str, list[float]]]:
     """Fits the network; returns it, and for each quantity its history."""
-    strategy = distribution.build_strategy(config.strategy)
+    workers = workers_lib.Workers.of(strategy)
     distribution.check_batch_size(strategy, config.batch_size)
     mixup = building.build_mixup(config, splits.num_classes, strategy)
     neighbors = find_neighbors(config, splits)
@@ -212,13 +248,18 @@ def train(
         clock=mixup.clock,
         neighbors=neighbors,
         noise=scale_noise(config, splits),
+        worker=workers.index,
+        workers=workers.count,
     ).apply(mixup)
     validation = batches.evaluation_batches(
         *splits.validation,
         batch_size=EVALUATION_BATCH,
         replicas=strategy.num_replicas_in_sync,
+        worker=workers.index,
+        workers=workers.count,
     ).apply(mixup.evaluation)
     steps = int(training.cardinality())
+    training, validation = map(workers.distribute, (training, validation))
     with strategy.scope():
         network = building.build_network(config, splits)
         model = network
@@ -226,6 +267,7 @@ def train(
             model = layers.training_twin(
                 network, at=config.mix_layers or None, points=config.points
             )
+        model = workers.wrap(model)
         model.compile(
             optimizers.build_optimizer(config, steps),
             building.build_loss(config),
@@ -236,14 +278,15 @@ def train(
             mixup.clock,
             every_steps=sources.checkpoint_every_steps,
             preemption=sources.preemption,
+            workers=workers,
         )
         saver.restore(model)
     if saver.steps_done:
         # Builds the metrics, whose sums go on within the epoch.
-        model.evaluate(validation.take(1), verbose=0)
-    logs = workdir / "logs"
-    figures_every = max(config.epochs // NUM_FIGURES, 1)
-    checkpoint.drop_summaries(logs, from_step=saver.epochs_done)
+        model.evaluate(validation, steps=1, verbose=0)
+    logs = workdir / "logs" if workers.is_chief else None
+    if logs is not None:
+        checkpoint.drop_summaries(logs, from_step=saver.epochs_done)
     if saver.epochs_done < config.epochs:
         model.fit(
             training,
@@ -258,21 +301,16 @@ def train(
                 callbacks.MixingSchedule(
                     mixup, warmup_epochs=config.mixing_warmup_epochs
                 ),
-                callbacks.CalibrationMonitor(
-                    log_dir=logs, figures_every=figures_every
-                ),
-                *_image_monitors(mixup, splits, neighbors, logs, figures_every),
-                *_ood_monitors(config, mixup, splits, logs, sources),
-                *_stream_monitors(splits),
+                *_monitors(config, mixup, splits, neighbors, logs, sources),
                 summaries.StopWhenDiverged(),
-                summaries.EpochScalars(logs),
+                *([summaries.EpochScalars(logs)] if logs else []),
                 saver,
             ],
         )
     # With `ema` averages take the weights' place. So they do at the end of
     # `fit`, but not in a run that was killed after it.
     model.optimizer.finalize_variable_values(model.trainable_variables)
-    return network, saver.history
+    return workers.detach(network), saver.history
 
 
 def find_neighbors(
@@ -302,45 +340,51 @@ def scale_noise(
     return np.float32(config.noise) * np.asarray(splits.std, np.float32)
 
 
-def _image_monitors(
-    mixup: pipeline.MixUp,
-    splits: datasets.Splits,
-    neighbors: np.ndarray | None,
-    logs: pathlib.Path,
-    every: int,
-) -> list[keras.callbacks.Callback]:
-    if splits.train.inputs.ndim != 4:
-        return []  # Only images can be looked at.
-    rows = np.arange(SHOWN_ROWS)
-    if neighbors is not None:
-        rows = np.concatenate([rows, neighbors[rows, 0]])
-    shown = splits.train
-    if isinstance(shown.inputs, datasets.Stream):
-        # Labels of training rows may not be known before they are read.
-        shown, rows = splits.validation, rows[: len(splits.validation.labels)]
-    shown = shown.take(rows)
-    return [callbacks.MixedBatchSummary(mixup, shown, logs, every=every)]
-
-
-def _stream_monitors(
-    splits: datasets.Splits,
-) -> list[keras.callbacks.Callback]:
-    images = splits.train.inputs
-    if not isinstance(images, datasets.Stream):
-        return []
-    return [datasets.StopWhenUnreadable(images.replaced)]
-
-
-def _ood_monitors(
+def _monitors(
     config: config_lib.Config,
     mixup: pipeline.MixUp,
     splits: datasets.Splits,
-    logs: pathlib.Path,
+    neighbors: np.ndarray | None,
+    logs: pathlib.Path | None,
     sources: Sources,
 ) -> list[keras.callbacks.Callback]:
-    if not config.ood_every:
-        return []
+    """Returns what is measured in each epoch; drawn where there are logs."""
+    every = max(config.epochs // NUM_FIGURES, 1)
+    found = [callbacks.CalibrationMonitor(log_dir=logs, figures_every=every)]
+    if logs is not None and splits.train.inputs.ndim == 4:
+        # Only images can be looked at.
+        shown = _shown_rows(splits, neighbors)
+        found.append(
+            callbacks.MixedBatchSummary(mixup, shown, logs, every=every)
+        )
+    if config.ood_every:
+        found.append(_ood_monitor(config, mixup, splits, logs, sources))
+    if isinstance(splits.train.inputs, datasets.Stream):
+        replaced = splits.train.inputs.replaced
+        found.append(datasets.StopWhenUnreadable(replaced))
+    return found
 
+
+def _shown_rows(
+    splits: datasets.Splits, neighbors: np.ndarray | None
+) -> datasets.Arrays:
+    """Returns the images whose mixed batch is drawn."""
+    rows = np.arange(SHOWN_ROWS)
+    if isinstance(splits.train.inputs, datasets.Stream):
+        # Labels of training rows may not be known before they are read.
+        return splits.validation.take(rows[: len(splits.validation.labels)])
+    if neighbors is not None:
+        rows = np.concatenate([rows, neighbors[rows, 0]])
+    return splits.train.take(rows)
+
+
+def _ood_monitor(
+    config: config_lib.Config,
+    mixup: pipeline.MixUp,
+    splits: datasets.Splits,
+    logs: pathlib.Path | None,
+    sources: Sources,
+) -> keras.callbacks.Callback:
     def prepare(images: np.ndarray) -> tf.data.Dataset:
         labels = np.zeros(len(images), np.int32)
         rows = batches.evaluation_batches(
@@ -349,17 +393,15 @@ def _ood_monitors(
         return rows.apply(mixup.evaluation)
 
     sets = load_ood(config, splits, sources)
-    return [
-        callbacks.OODMonitor(
-            {name: prepare(images) for name, images in sets.items()},
-            reference=prepare(splits.validation.inputs),
-            noise=(),
-            from_logits=True,
-            every=config.ood_every,
-            max_rows=OOD_ROWS,
-            log_dir=logs,
-        )
-    ]
+    return callbacks.OODMonitor(
+        {name: prepare(images) for name, images in sets.items()},
+        reference=prepare(splits.validation.inputs),
+        noise=(),
+        from_logits=True,
+        every=config.ood_every,
+        max_rows=OOD_ROWS,
+        log_dir=logs,
+    )
 
 
 def load_ood(

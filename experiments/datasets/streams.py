@@ -157,14 +157,13 @@ class Stream:
         side: S.
         left_out: Rows that evaluation leaves out, as `find_unreadable` gives
             them.
-        worker: Which of several workers reads it, from 0: each draws its own
-            order and augmentation.
 
     Attributes:
         source: As given.
         shape: `(N, S, S, 3)`, without the rows that are left out.
         ndim: 4.
-        replaced: The bad rows that training batches have met.
+        replaced: The bad rows that the training batches asked for last have
+            met.
     """
 
     ndim = 4
@@ -175,14 +174,12 @@ class Stream:
         *,
         side: int = SIDE,
         left_out: tuple[int, ...] = (),
-        worker: int = 0,
     ) -> None:
         self.source = source
         self.shape = (source.num_rows - len(left_out), side, side, 3)
         self.replaced = Replaced(source)
         self._side = side
         self._left_out = left_out
-        self._worker = worker
 
     def __len__(self) -> int:
         """Returns N."""
@@ -221,6 +218,8 @@ class Stream:
         clock: clock_lib.Clock,
         augmentation: str = "inception",
         steps: int | None = None,
+        worker: int = 0,
+        workers: int = 1,
     ) -> tf.data.Dataset:
         """Returns an epoch of full batches, in another order each epoch.
 
@@ -235,7 +234,11 @@ class Stream:
             augmentation: `"inception"`: crops of random area and aspect, and
                 flips; or `"none"`: the central crop.
             steps: Batches in an epoch. Defaults to the full ones that there
-                are; workers must agree on one number.
+                are.
+            worker: Which of several workers is to have them, from 0: each
+                reads its part of the files, and draws its own order and
+                augmentation.
+            workers: How many.
 
         Returns:
             batches: Dataset of `(images (B, S, S, 3) uint8, labels (B,))`.
@@ -250,7 +253,8 @@ class Stream:
                 f"augmentation={augmentation!r}",
                 "Write --augmentation=inception, or none",
             )
-        steps = self.source.num_rows // batch_size if steps is None else steps
+        if steps is None:
+            steps = self.source.num_rows // (batch_size * workers)
         if steps < 1:
             raise checks.refusal(
                 "A batch must not be larger than the training set",
@@ -258,6 +262,15 @@ class Stream:
                 " rows",
                 "Lower --batch_size",
             )
+
+        source = self.source.shard(worker, workers)
+        if not source.num_rows:
+            raise checks.refusal(
+                "Each worker needs files of its own",
+                f"none for worker {worker} of {workers}",
+                "Take fewer workers",
+            )
+        self.replaced = Replaced(source)
 
         def decode(
             step_seed: tf.Tensor,
@@ -271,11 +284,11 @@ class Stream:
             return self._decode_batch(rows, entries, labels, crops)
 
         return (
-            self.source.shuffled(
+            source.shuffled(
                 clock.positions(steps),
                 batch_size=batch_size,
                 seed=seed,
-                worker=self._worker,
+                worker=worker,
             )
             .interleave(
                 decode,
@@ -349,18 +362,25 @@ class Stream:
         images, labels = tf.cond(num_good == size, leave, replace)
         return tf.ensure_shape(images, [size, *self.shape[1:]]), labels
 
-    def evaluation_batches(self, batch_size: int) -> tf.data.Dataset:
+    def evaluation_batches(
+        self, batch_size: int, *, worker: int = 0, workers: int = 1
+    ) -> tf.data.Dataset:
         """Returns all rows in order, but for those that are left out.
 
         Args:
             batch_size: B; the last batch holds what remains.
+            worker: Which of several workers is to have them, from 0: each
+                decodes every `workers`-th row, of all files.
+            workers: How many.
 
         Returns:
             batches: Dataset of `(images (B, S, S, 3) uint8, labels (B,))`,
                 cropped centrally.
         """
+        num_rows = len(range(worker, len(self), workers))
         return (
             self._rows()
+            .shard(workers, worker)
             .map(
                 self._decode_central,
                 num_parallel_calls=tf.data.AUTOTUNE,
@@ -369,7 +389,7 @@ class Stream:
             .batch(batch_size)
             .apply(
                 tf.data.experimental.assert_cardinality(
-                    -(-len(self) // batch_size)
+                    -(-num_rows // batch_size)
                 )
             )
             .prefetch(tf.data.AUTOTUNE)

@@ -1,5 +1,9 @@
 """Tests of training on two replicas."""
 
+import pathlib
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -28,7 +32,15 @@ def make_rows(num_rows):
     )
 
 
-def fit(name, *, placement="host", groups=2, sync=True, validate=False):
+def fit(
+    name,
+    *,
+    placement="host",
+    groups=2,
+    replicas=2,
+    sync=True,
+    validate=False,
+):
     """Takes five steps; returns the network and the history."""
     config = config_lib.Config(placement=placement, **CONFIG)
     strategy = distribution.build_strategy(name)
@@ -45,7 +57,7 @@ def fit(name, *, placement="host", groups=2, sync=True, validate=False):
     ).apply(mixup)
     # Batches of 8, 8 and 3 rows: the last one has unequal shares.
     validation = batches.evaluation_batches(
-        *make_rows(19), batch_size=7, replicas=2
+        *make_rows(19), batch_size=7, replicas=replicas
     )
     validation = validation.apply(mixup.evaluation)
     with strategy.scope():
@@ -181,6 +193,37 @@ class TestTwoReplicas:
             one[0].get_weights(), two[0].get_weights(), strict=True
         ):
             np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+# Of a process that has not yet counted its devices.
+FOUR_REPLICAS = """
+import numpy as np
+from experiments import distribution
+distribution.split_cpu(4)
+from tests.experiments import distribution_test as tests
+one, four = (
+    tests.fit(name, placement="model", groups=4, replicas=4, validate=True)
+    for name in ("none", "mirrored")
+)
+assert four[1].distribute_strategy.num_replicas_in_sync == 4
+for a, b in zip(one[0].get_weights(), four[0].get_weights(), strict=True):
+    np.testing.assert_allclose(a, b, atol=1e-4)
+assert one[3].keys() == four[3].keys()
+for name, values in one[3].items():
+    np.testing.assert_allclose(values, four[3][name], atol=1e-4)
+"""
+
+
+class TestFourReplicas:
+    def test_train_as_one_device_does(self):
+        done = subprocess.run(
+            [sys.executable, "-c", FOUR_REPLICAS],
+            cwd=pathlib.Path(__file__).resolve().parents[2],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
 
 
 class TestAverageMovingStatistics:

@@ -241,4 +241,10 @@ class TestTraining:
         )
         splits = datasets.make_placeholder(config.dataset)
         with pytest.raises(ValueError, match=message):
-            training.train(config, splits, tmp_path, training.Sources())
+            training.train(
+                config,
+                splits,
+                tmp_path,
+                training.Sources(),
+                tf.distribute.get_strategy(),
+            )

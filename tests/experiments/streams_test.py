@@ -27,8 +27,7 @@ def write_images(folder, bad=(), rows=ROWS):
 
 
 def make(source, *, clock=None, batch_size=4, seed=0, **options):
-    worker = options.pop("worker", 0)
-    stream = streams.Stream(source, side=SIDE, worker=worker)
+    stream = streams.Stream(source, side=SIDE)
     batches = stream.training_batches(
         batch_size=batch_size,
         seed=seed,
@@ -93,7 +92,7 @@ class TestTrainingBatches:
         (_, one), (_, two), (_, three) = (
             make(whole),
             make(whole, seed=1),
-            make(whole, worker=1),
+            make(whole, batch_size=2, worker=1, workers=2),
         )
         found = {str(labels_of(each)) for each in (one, two, three)}
         assert len(found) == 3
@@ -102,9 +101,10 @@ class TestTrainingBatches:
         found = []
         for worker in range(3):
             shard = whole.shard(worker, 3)
-            _, batches = make(shard, batch_size=2, steps=2, worker=worker)
+            _, batches = make(whole, batch_size=2, worker=worker, workers=3)
             assert shard.num_rows in (4, 5)
             found += shard.labels.tolist()
+            assert len(batches) == ROWS // 6
             assert set(labels_of(batches)) <= set(shard.labels)
         assert sorted(found) == list(range(ROWS))
 

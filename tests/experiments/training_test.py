@@ -461,7 +461,9 @@ def train(workdir, **changes):
     keras.utils.set_random_seed(config.seed)
     sources = training.Sources()
     splits = training.load_splits(config, sources)
-    network, history = training.train(config, splits, workdir, sources)
+    network, history = training.train(
+        config, splits, workdir, sources, tf.distribute.get_strategy()
+    )
     logits = training.predict_logits(network, splits.test.inputs)
     return network.get_weights(), history, logits
 

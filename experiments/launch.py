@@ -1,0 +1,140 @@
+r"""Starts the workers of this host, each with a GPU of its own.
+
+Command:
+    python -m experiments.launch --workers=2 -- --dataset=digits \
+        --workdir=runs/digits
+    python -m experiments.launch --workers=8 --hosts=a,b,c,d --host=0 -- \
+        --dataset=imagenet2012 --data_dir=DIR --workdir=runs/imagenet
+
+What follows `--` are flags of `experiments.train`, the same on every host,
+where `--host` alone differs. Worker 0, of host 0, shows its progress and
+writes the results. If a worker dies the others end within a minute, with 75;
+SIGTERM goes to all, which save themselves and end with 143. The same command
+goes on then.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+import tensorflow as tf
+from absl import app
+from absl import flags
+
+from experiments import preemption
+from experiments import workers
+from tf_mixup import checks
+
+_WORKERS = flags.DEFINE_integer(
+    "workers", None, "On each host; its GPUs by default.", lower_bound=1
+)
+_HOSTS = flags.DEFINE_list("hosts", ["localhost"], "Names or addresses of all.")
+_HOST = flags.DEFINE_integer("host", 0, "Which of the hosts this is, from 0.")
+_PORT = flags.DEFINE_integer(
+    "port", 29400, "Of the first worker of a host; others take the next ones."
+)
+
+
+def describe_worker(
+    hosts: Sequence[str], host: int, *, workers: int, port: int, place: int
+) -> str:
+    """Returns the `TF_CONFIG` of a worker.
+
+    Args:
+        hosts: Names or addresses of all hosts.
+        host: Which of them, from 0.
+        workers: On each host.
+        port: Of the first worker of a host.
+        place: Which of the host's workers, from 0.
+
+    Raises:
+        ValueError: If there is no such host.
+    """
+    if not 0 <= host < len(hosts):
+        raise checks.refusal(
+            "`host` must be the place of this host in the list",
+            f"host={host} of hosts={[*hosts]!r}",
+            "Count from 0",
+        )
+    addresses = [
+        f"{name}:{port + number}" for name in hosts for number in range(workers)
+    ]
+    task = {"type": "worker", "index": host * workers + place}
+    return json.dumps({"cluster": {"worker": addresses}, "task": task})
+
+
+def choose_code(codes: Sequence[int]) -> int:
+    """Returns the exit code that tells most of those of all workers.
+
+    Args:
+        codes: Of each; negative ones are signals, as `subprocess` has them.
+    """
+    failed = [128 - code if code < 0 else code for code in codes if code]
+    if preemption.EXIT_CODE in failed:
+        return preemption.EXIT_CODE
+    # A worker that lost another one is not the cause.
+    causes = [code for code in failed if code != workers.LOST]
+    return [*causes, *failed, 0][0]
+
+
+def start(arguments: Sequence[str]) -> list[subprocess.Popen]:
+    """Starts this host's workers.
+
+    Args:
+        arguments: Flags of `experiments.train`.
+    """
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    count = _WORKERS.value or gpus or 1
+    if gpus and count > gpus:
+        raise checks.refusal(
+            "A worker needs a GPU of its own",
+            f"workers={count} with {gpus} GPUs",
+            "Leave --workers out",
+        )
+    started = []
+    for place in range(count):
+        config = describe_worker(
+            _HOSTS.value,
+            _HOST.value,
+            workers=count,
+            port=_PORT.value,
+            place=place,
+        )
+        environment = {**os.environ, "TF_CONFIG": config}
+        if gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = str(place)
+        quiet = [] if place == _HOST.value == 0 else ["--verbose=0"]
+        command = (sys.executable, "-m", "experiments.train")
+        started.append(
+            subprocess.Popen(
+                [*command, "--strategy=multiworker", *arguments, *quiet],
+                env=environment,
+            )
+        )
+    return started
+
+
+def main(argv: Sequence[str]) -> None:
+    """Starts the workers and waits for them."""
+    try:
+        processes = start(argv[1:])
+    except ValueError as error:
+        raise app.UsageError(str(error)) from error
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        del frame
+        for process in processes:
+            process.send_signal(number)
+
+    signal.signal(signal.SIGTERM, pass_on)
+    # A terminal interrupts the workers, too.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(choose_code([process.wait() for process in processes]))
+
+
+if __name__ == "__main__":
+    app.run(main)
