@@ -10,10 +10,12 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-NOT_MEASURED = "not measured"
+# Everything else can be measured everywhere.
+NOT_MEASURED = "not measured: no GPU"
 
 # Runs once and returns the seconds that one unit of its work took.
 Case = Callable[[], float]
@@ -25,7 +27,7 @@ class Ratio:
 
     Attributes:
         name: What is over what.
-        rounds: The ratio in each round; None where it was not measured.
+        rounds: The ratio in each round; None where there was no GPU for it.
         at_most: Target of the median; None for no such target.
         at_least: Likewise.
     """
@@ -70,8 +72,8 @@ class Section:
 
     Attributes:
         title: What was timed, and per what.
-        milliseconds: Case -> its time in each round; None where it was not
-            measured.
+        milliseconds: Case -> its time in each round; None where it needs a
+            GPU and there is none.
         ratios: Comparisons of these cases.
     """
 
@@ -113,6 +115,39 @@ class Section:
         return "\n".join(lines)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Facts:
+    """Numbers that follow from shapes, or from the medians of cases.
+
+    Attributes:
+        title: What was counted.
+        values: Name -> number, or why there is none.
+    """
+
+    title: str
+    values: Mapping[str, float | str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the title and the values."""
+        return {"title": self.title, "values": dict(self.values)}
+
+    def to_markdown(self) -> str:
+        """Returns a Markdown table."""
+        lines = [f"### {self.title}", "", "| What | value |", "|-|-|"]
+        for name, value in self.values.items():
+            lines.append(f"| {name} | {_fact(value)} |")
+        return "\n".join(lines)
+
+
+Table = Section | Facts
+
+
+def _fact(value: float | str) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{value:,}" if isinstance(value, int) else _number(value)
+
+
 def _summary(rounds: np.ndarray | None) -> dict[str, Any] | None:
     if rounds is None:
         return None
@@ -133,6 +168,20 @@ def _cells(rounds: np.ndarray | None) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def gpu_names() -> list[str]:
+    """Returns the models of the GPUs; nothing where there is none."""
+    return [
+        tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
+        for gpu in tf.config.list_physical_devices("GPU")
+    ]
+
+
+def describe_device() -> str:
+    """Returns the device that a model trains on, and Keras' backend."""
+    device = (*gpu_names(), "CPU")[0]
+    return f"{device}, {keras.backend.backend()}"
 
 
 def run_in_turns(

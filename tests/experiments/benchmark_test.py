@@ -6,10 +6,13 @@ import pytest
 import tensorflow as tf
 
 import tf_mixup
+from experiments import networks
 from experiments.benchmark import __main__ as benchmark
+from experiments.benchmark import fitting
 from experiments.benchmark import imagenet
 from experiments.benchmark import mixing
 from experiments.benchmark import step
+from experiments.benchmark import throughput
 from experiments.benchmark import timing
 from experiments.benchmark import validation
 from experiments.datasets import jpegs
@@ -38,6 +41,12 @@ def small_network(monkeypatch):
         )
 
     monkeypatch.setattr(validation, "build_network", build)
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Lets timing see a GPU."""
+    monkeypatch.setattr(timing, "gpu_names", lambda: ["NVIDIA X"])
 
 
 def ratio(*rounds, **targets):
@@ -127,13 +136,13 @@ class TestSection:
             "| Case | ms | rounds |",
             "|-|-|-|",
             "| a | 2 | 1 to 5 |",
-            "| b | not measured |  |",
+            "| b | not measured: no GPU |  |",
             "",
             "| Ratio | median | rounds | target | reached |",
             "|-|-|-|-|-|",
             "| a / b | 123 | 123 to 123 | at least 5 | yes, 1 of 1 rounds |",
             "| a / b | 0.25 | -0.5 to 1 | at most 0.1 | no, 1 of 3 rounds |",
-            "| c / d | not measured |  | at most 1 |  |",
+            "| c / d | not measured: no GPU |  | at most 1 |  |",
         ]
 
     def test_json_keeps_all_rounds(self):
@@ -363,3 +372,216 @@ class TestPhotographs:
         assert [ratio.at_least for ratio in section.ratios] == [0.95, 1.2, 2]
         assert all(len(ratio.rounds) == 2 for ratio in section.ratios)
         assert "noise, batches of 2" in section.title
+
+
+class TestFacts:
+    facts = timing.Facts(
+        title="Counts", values={"a": 1234567, "b": 0.12345, "c": "unknown"}
+    )
+
+    def test_markdown(self):
+        assert self.facts.to_markdown().splitlines() == [
+            "### Counts",
+            "",
+            "| What | value |",
+            "|-|-|",
+            "| a | 1,234,567 |",
+            "| b | 0.123 |",
+            "| c | unknown |",
+        ]
+
+    def test_json(self):
+        record = json.loads(json.dumps(self.facts.to_json()))
+        assert record["values"] == {"a": 1234567, "b": 0.12345, "c": "unknown"}
+
+
+def small_net(shape, num_classes):
+    return keras.Sequential(
+        [
+            keras.Input(shape),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Conv2D(4, 3, strides=4),
+            keras.layers.BatchNormalization(),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(num_classes),
+        ]
+    )
+
+
+class TestThroughput:
+    def test_by_hand(self):
+        model = keras.Sequential(
+            [
+                keras.Input((8, 8, 6)),
+                # 4 x 4 x 4 numbers of 3 x 3 x 3 multiply-adds.
+                keras.layers.Conv2D(4, 3, strides=2, padding="same", groups=2),
+                keras.layers.BatchNormalization(),
+                keras.layers.ReLU(),
+                # 3 x 2 x 7 numbers of 2 x 3 x 4.
+                keras.layers.Conv2D(7, (2, 3), padding="valid"),
+                keras.layers.Flatten(),
+                keras.layers.Dense(5),
+            ]
+        )
+        multiply_adds = 64 * 27 + 42 * 24 + 42 * 5
+        assert throughput.count_flops(model) == 2 * multiply_adds
+
+    def test_dense_at_each_position(self):
+        model = keras.Sequential([keras.Input((9, 4)), keras.layers.Dense(3)])
+        assert throughput.count_flops(model) == 2 * 9 * 4 * 3
+
+    def test_resnet50_as_published(self):
+        network = networks.build_resnet50((224, 224, 3), 1000, seed=0)
+        multiply_adds = throughput.count_flops(network) / 2
+        # torchvision's documentation, and the largest of others' numbers.
+        assert 4.09e9 * 0.99 < multiply_adds < 4.12e9 * 1.01
+        assert round(multiply_adds / 1e9, 3) == 4.089
+
+    def test_cores_that_feed_a_gpu(self, gpu):
+        # 256 images in 128 ms are 2,000 a second; 2 ms an image are 500.
+        rates = throughput.compare_rates(256, 128.0, 2.0)
+        assert list(rates.values()) == [2000, 500, 4]
+
+    def test_utilisation(self, gpu):
+        # Three times 1e12 FLOPs in 10 ms are 3e14 a second.
+        share = throughput.utilisation(10**12, 10.0, 600)
+        assert share == pytest.approx(0.5)
+        unknown = throughput.utilisation(10**12, 10.0, None)
+        assert unknown == "not measured: no --peak_tflops"
+
+    def test_refuses_what_it_cannot_count(self):
+        model = keras.Sequential(
+            [
+                keras.Input((8, 8, 6)),
+                keras.layers.DepthwiseConv2D(3, name="depth"),
+            ]
+        )
+        with pytest.raises(ValueError, match="a DepthwiseConv2D named 'depth'"):
+            throughput.count_flops(model)
+
+
+SMALL = mixing.Size(
+    name="small", shape=(4, 32, 32, 3), num_classes=5, batches=2, calls=1
+)
+
+
+class TestFitting:
+    def test_measures_all_tables_without_a_gpu(self):
+        steps, epochs, sent, rates = fitting.measure(
+            SMALL, 1, pipeline=np.array([2.0, 4.0, 9.0]), network=small_net
+        )
+        assert steps.milliseconds[fitting.KERAS] is None
+        timed = {**steps.milliseconds, **epochs.milliseconds}
+        del timed[fitting.KERAS]
+        assert all(each > 0 for each in timed.values())
+        by_name = {each.name: each for each in steps.ratios}
+        rival = by_name[f"{fitting.METRIC} / {fitting.KERAS}"]
+        assert rival.rounds is None
+        assert rival.target == "at most 1"
+        ours = by_name[f"{fitting.MODEL} / {fitting.PLAIN}"]
+        assert ours.rounds == (
+            steps.milliseconds[fitting.MODEL]
+            / steps.milliseconds[fitting.PLAIN]
+        )
+        assert "4x32x32x3, float32, CPU, tensorflow, ms a step" in steps.title
+        assert "Epoch of 2 steps" in epochs.title
+        assert set(sent.values) == set(timed) - set(epochs.milliseconds)
+        _, made, cores, used, gflops = rates.values.values()
+        # The median of 4 ms an image.
+        assert made == 250
+        assert cores == used == "not measured: no GPU"
+        # 8 x 8 x 4 numbers of 3 x 3 x 3 multiply-adds, and the logits.
+        assert gflops == 2 * (8 * 8 * 4 * 27 + 4 * 5) / 1e9
+
+    def test_bytes_are_those_of_the_arrays(self):
+        network = small_net(SMALL.shape[1:], SMALL.num_classes)
+        cases = fitting.build_cases(SMALL, network)
+        sent = {}
+        for name, case in cases.items():
+            batch = tf.nest.flatten(next(iter(case.batches)))
+            sent[name] = throughput.count_bytes(case.batches)
+            assert sent[name] == sum(each.numpy().nbytes for each in batch)
+        images, targets, plan = 4 * 32 * 32 * 3, 4 * 5 * 4, 4 * (4 + 4)
+        assert sent == {
+            fitting.PLAIN: images + targets,
+            fitting.FLOATS: 4 * images + targets,
+            fitting.HOST: 4 * images + targets,
+            fitting.MODEL: images + targets + plan,
+            fitting.METRIC: images + targets + plan,
+        }
+
+    def test_cases_train_one_network_on_what_they_say(self):
+        network = small_net(SMALL.shape[1:], SMALL.num_classes)
+        cases = fitting.build_cases(SMALL, network, small_net)
+        for name, case in cases.items():
+            shared = case.model.weights[0] is network.weights[0]
+            assert shared == (name != fitting.KERAS)
+            assert len(case.batches) == fitting.FIRST + SMALL.batches
+            mixed = any(
+                np.any((targets > 0).numpy().sum(-1) > 1)
+                for _, targets in case.batches
+            )
+            assert mixed == name.startswith("mixup")
+
+    @pytest.mark.slow
+    def test_plain_keras_takes_a_step(self):
+        size = mixing.Size(
+            name="tiny", shape=(2, 32, 32, 3), num_classes=5, batches=1, calls=1
+        )
+        steps, *_, rates = fitting.measure(
+            size,
+            1,
+            pipeline=np.ones(1),
+            network=small_net,
+            rival=fitting.build_keras,
+        )
+        assert steps.milliseconds[fitting.KERAS] > 0
+        rival = steps.ratios[-1]
+        assert rival.name.endswith(fitting.KERAS)
+        assert rival.rounds > 0
+        assert f"GFLOPs of an image forward, {fitting.KERAS}" in rates.values
+
+    def test_stopwatch_leaves_the_first_steps_out(self, monkeypatch):
+        now = iter([3.0, 7.0])
+        monkeypatch.setattr(fitting.time, "perf_counter", lambda: next(now))
+        stopwatch = fitting._Stopwatch()
+        for batch in range(fitting.FIRST + 2):
+            stopwatch.on_train_batch_begin(batch)
+        stopwatch.on_epoch_end(0)
+        assert stopwatch.seconds == 4
+
+    def test_size_is_the_papers_on_a_gpu(self, gpu):
+        assert fitting.choose_size().shape == (256, 224, 224, 3)
+        assert fitting.choose_size(160, 32).shape == (32, 160, 160, 3)
+        assert timing.describe_device() == "NVIDIA X, tensorflow"
+
+    def test_size_is_small_without(self):
+        assert fitting.choose_size().shape == (8, 64, 64, 3)
+
+    def test_run_hands_the_pipeline_to_the_steps(self, monkeypatch):
+        pipeline = timing.Section(
+            title="", milliseconds={imagenet.OURS: np.array([1.5])}
+        )
+        given = []
+
+        def measure(size, repeats, **options):
+            given.append((size, options))
+            return [TestFacts.facts]
+
+        monkeypatch.setattr(imagenet, "measure", lambda *_, **__: [pipeline])
+        monkeypatch.setattr(fitting, "measure", measure)
+        tables = benchmark.run(
+            "imagenet",
+            repeats=1,
+            rows=1,
+            num_parallel_calls=1,
+            image_side=96,
+            batch_size=16,
+            peak_tflops=100.0,
+        )
+        assert tables == [pipeline, TestFacts.facts]
+        ((size, options),) = given
+        assert size.shape == (16, 96, 96, 3)
+        assert options["pipeline"] == 1.5
+        assert options["peak_tflops"] == 100
+        assert options["rival"] is None
