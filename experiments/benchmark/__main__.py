@@ -36,6 +36,7 @@ from experiments.benchmark import fitting
 from experiments.benchmark import imagenet
 from experiments.benchmark import mixing
 from experiments.benchmark import step
+from experiments.benchmark import throughput
 from experiments.benchmark import timing
 from experiments.benchmark import validation
 from tf_mixup import checks
@@ -144,7 +145,7 @@ def run(
 
     def time_imagenet() -> list[timing.Table]:
         (photographs,) = imagenet.measure(repeats, data=data)
-        steps = fitting.measure(
+        steps = throughput.measure(
             fitting.choose_size(image_side, batch_size),
             repeats,
             pipeline=np.asarray(photographs.milliseconds[imagenet.OURS]),

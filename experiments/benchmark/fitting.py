@@ -1,12 +1,10 @@
-"""Times `fit` of ImageNet's network, by how it is fed, mixed and watched.
+"""What `fit` of ImageNet's network is timed on: fed, mixed, watched in turn.
 
-The batch is in memory, so what reads photographs is not timed here: the
-table of throughput holds it against the step.
+The batch is in memory: reading photographs is no part of these times.
 """
 
 import time
 from collections.abc import Callable
-from collections.abc import Mapping
 from typing import Any
 from typing import NamedTuple
 
@@ -15,13 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 import tf_mixup
-from experiments import networks
 from experiments.benchmark import imagenet
 from experiments.benchmark import mixing
-from experiments.benchmark import throughput
 from experiments.benchmark import timing
 from experiments.datasets import streams
-from tf_mixup import callbacks
 from tf_mixup import layers
 from tf_mixup import metrics
 
@@ -29,18 +24,6 @@ PLAIN, FLOATS = "no mixup, fed uint8", "no mixup, fed float32"
 HOST, MODEL = "mixup on the host", "mixup in the model"
 METRIC = f"{MODEL}, calibration metric"
 KERAS = "keras.applications.ResNet50, no mixup, fed uint8"
-UNWATCHED = f"{MODEL}, accuracy only"
-WATCHED = f"{MODEL}, calibration metric and monitor"
-RATIOS = (
-    (FLOATS, PLAIN),
-    (HOST, PLAIN),
-    (MODEL, PLAIN),
-    (HOST, MODEL),
-    (METRIC, MODEL),
-    (METRIC, KERAS),
-)
-# Target: with mixup and calibration as fast as plain Keras without.
-TARGETS = {KERAS: 1.0}
 # Steps before the clock starts.
 FIRST = 2
 
@@ -90,77 +73,6 @@ def build_keras(shape: tuple[int, ...], num_classes: int) -> keras.Model:
     )
 
 
-def measure(
-    size: mixing.Size,
-    repeats: int,
-    *,
-    pipeline: np.ndarray,
-    peak_tflops: float | None = None,
-    network: Build = networks.build_resnet50,
-    rival: Build | None = None,
-) -> list[timing.Table]:
-    """Times the steps of all cases, and an epoch with and without monitors.
-
-    Args:
-        size: The batch, and how many steps are timed in each round.
-        repeats: Rounds.
-        pipeline: Processor milliseconds in which the pipeline of photographs
-            makes an image, one number a round.
-        peak_tflops: What the GPU can do at most in this precision, in 1e12
-            FLOPs a second; None where it is not known.
-        network: Builds the network.
-        rival: Builds the plain one to compare it with. Defaults to none,
-            which is not measured.
-
-    Returns:
-        tables: Times and ratios of steps and of epochs; bytes; throughput.
-    """
-    cases = build_cases(size, network(size.shape[1:], size.num_classes), rival)
-    measured = timing.run_in_turns(
-        {name: _fitting(case, size) for name, case in cases.items()},
-        repeats=repeats,
-    )
-    shape = "x".join(map(str, size.shape))
-    precision = keras.config.dtype_policy().name
-    title = f"ResNet-50, {shape}, {precision}, {timing.describe_device()}"
-    step = float(np.median(measured[METRIC]))
-    counted = {
-        name: throughput.count_flops(cases[name].model)
-        for name in (PLAIN, KERAS)
-        if name in cases
-    }
-    return [
-        timing.Section(
-            title=f"Step of fit, {title}, ms a step",
-            milliseconds={**measured, KERAS: measured.get(KERAS)},
-            ratios=tuple(_compare(measured, *pair) for pair in RATIOS),
-        ),
-        _measure_epochs(size, repeats, cases, title),
-        timing.Facts(
-            title=f"Bytes that a step is fed, {title}",
-            values={
-                name: throughput.count_bytes(case.batches)
-                for name, case in cases.items()
-            },
-        ),
-        timing.Facts(
-            title=f"Throughput, {METRIC}, {title}",
-            values={
-                **throughput.compare_rates(
-                    size.shape[0], step, float(np.median(pipeline))
-                ),
-                "model FLOP utilisation": throughput.utilisation(
-                    size.shape[0] * counted[PLAIN], step, peak_tflops
-                ),
-                **{
-                    f"GFLOPs of an image forward, {name}": each / 1e9
-                    for name, each in counted.items()
-                },
-            },
-        ),
-    ]
-
-
 def build_cases(
     size: mixing.Size, network: keras.Model, rival: Build | None = None
 ) -> dict[str, Training]:
@@ -179,10 +91,8 @@ def build_cases(
         return batches.map(lambda x, y: (x, tf.one_hot(y, size.num_classes)))
 
     def feed(rows: np.ndarray, stage: Callable) -> tf.data.Dataset:
-        with tf.device("/cpu:0"):
-            batch = tf.constant(rows), tf.constant(labels)
-        count = FIRST + size.batches
-        batches = tf.data.Dataset.from_tensors(batch).repeat(count)
+        # One more than is timed: an epoch's end takes time of its own.
+        batches = _in_memory(rows, labels).repeat(FIRST + size.batches + 1)
         return batches.apply(stage).prefetch(tf.data.AUTOTUNE)
 
     def copy() -> keras.Model:
@@ -206,6 +116,22 @@ def build_cases(
     return cases
 
 
+def build_validation(size: mixing.Size) -> tf.data.Dataset:
+    """Returns one unmixed batch, as a model that mixes takes it.
+
+    Args:
+        size: The batch.
+    """
+    batch = _in_memory(*mixing.draw_batch(size))
+    return batch.apply(_mixup(size, "model").evaluation)
+
+
+def _in_memory(images: np.ndarray, labels: np.ndarray) -> tf.data.Dataset:
+    with tf.device("/cpu:0"):
+        batch = tf.constant(images), tf.constant(labels)
+    return tf.data.Dataset.from_tensors(batch)
+
+
 def _mixup(size: mixing.Size, placement: str) -> tf_mixup.MixUp:
     return tf_mixup.MixUp(
         mixing.ALPHA,
@@ -225,77 +151,88 @@ def _compile(model: keras.Model, *, watched: bool = False) -> keras.Model:
     return model
 
 
-class _Stopwatch(keras.callbacks.Callback):
-    """Times an epoch after its first steps, to its end."""
+class Stopwatch(keras.callbacks.Callback):
+    """Notes when the device is done with steps, and with an epoch.
 
-    seconds = 0.0
+    Args:
+        size: Its steps are timed, after the first ones.
+
+    Attributes:
+        times: Seconds before and after the steps, and after the epoch.
+    """
+
+    def __init__(self, size: mixing.Size) -> None:
+        super().__init__()
+        self.times: list[float] = []
+        self._steps = FIRST, FIRST + size.batches
 
     # After a step Keras would wait for its numbers, to hand them over.
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        if batch == FIRST:
-            tf.test.experimental.sync_devices()
-            self._started = time.perf_counter()
+        """Notes the time before the first step and after the last."""
+        if batch in self._steps:
+            self._note()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Notes the time when all is done, validation too."""
+        self._note()
+
+    def _note(self) -> None:
         tf.test.experimental.sync_devices()
-        self.seconds = time.perf_counter() - self._started
+        self.times.append(time.perf_counter())
 
 
-def _fitting(
-    training: Training,
-    size: mixing.Size,
-    validation: tf.data.Dataset | None = None,
-    monitors: tuple[keras.callbacks.Callback, ...] = (),
-) -> timing.Case:
-    """Returns a case of `fit`: seconds a step, or with validation an epoch."""
-    units = size.batches if validation is None else 1
+def step_case(training: Training, size: mixing.Size) -> timing.Case:
+    """Returns `fit`, of which a step is timed.
+
+    Args:
+        training: What is fitted.
+        size: Its steps are timed, after the first ones.
+    """
 
     def case() -> float:
-        # Last, so that it stops after the monitors.
-        stopwatch = _Stopwatch()
-        training.model.fit(
-            training.batches,
-            validation_data=validation,
-            shuffle=False,
-            verbose=0,
-            callbacks=[*monitors, stopwatch],
-        )
-        return stopwatch.seconds / units
+        started, ended, _ = _fit(training, size)
+        return (ended - started) / size.batches
 
     return case
 
 
-def _measure_epochs(
-    size: mixing.Size, repeats: int, cases: Mapping[str, Training], title: str
-) -> timing.Section:
-    """Times what the monitor adds to an epoch that validates."""
-    with tf.device("/cpu:0"):
-        batch = tuple(tf.constant(part) for part in mixing.draw_batch(size))
-    validation = tf.data.Dataset.from_tensors(batch).apply(
-        _mixup(size, "model").evaluation
-    )
-    monitors = (callbacks.CalibrationMonitor(),)
-    measured = timing.run_in_turns(
-        {
-            UNWATCHED: _fitting(cases[MODEL], size, validation),
-            WATCHED: _fitting(cases[METRIC], size, validation, monitors),
-        },
-        repeats=repeats,
-    )
-    return timing.Section(
-        title=f"Epoch of {size.batches} steps and 1 validation batch,"
-        f" {title}, ms an epoch",
-        milliseconds=measured,
-        ratios=(_compare(measured, WATCHED, UNWATCHED),),
-    )
+def epoch_case(
+    training: Training,
+    size: mixing.Size,
+    *monitors: keras.callbacks.Callback,
+) -> timing.Case:
+    """Returns `fit` with validation, timed from a step to an epoch's end.
+
+    Args:
+        training: What is fitted, a model that mixes.
+        size: The clock starts after its first steps.
+        *monitors: Callbacks whose time counts.
+    """
+    validation = build_validation(size)
+
+    def case() -> float:
+        started, _, ended = _fit(
+            training, size, *monitors, validation_data=validation
+        )
+        return ended - started
+
+    return case
 
 
-def _compare(
-    measured: Mapping[str, np.ndarray], name: str, other: str
-) -> timing.Ratio:
-    known = name in measured and other in measured
-    return timing.Ratio(
-        name=f"{name} / {other}",
-        rounds=measured[name] / measured[other] if known else None,
-        at_most=TARGETS.get(other),
+def _fit(
+    training: Training,
+    size: mixing.Size,
+    *monitors: keras.callbacks.Callback,
+    **options: Any,
+) -> list[float]:
+    """Fits one epoch and returns the stopwatch's three times."""
+    stopwatch = Stopwatch(size)
+    training.model.fit(
+        training.batches,
+        shuffle=False,
+        verbose=0,
+        # Last, so that monitors are done before it.
+        callbacks=[*monitors, stopwatch],
+        **options,
     )
+    return stopwatch.times

@@ -1,105 +1,176 @@
-"""Counts what a step moves and computes, from shapes, and holds it to rates.
+"""Times `fit` of ImageNet's network, and holds it against what feeds it.
 
-FLOPs are those of convolutions and dense layers, two for a multiply-add, as
-in published numbers: batch norm, activations, pooling and additions are below
-1 % of a ResNet.
+The batch is in memory, so what reads photographs is not in a step's time: its
+own time, measured apart, is held against the step's.
 """
 
-import math
+from collections.abc import Mapping
 
 import keras
-import tensorflow as tf
+import numpy as np
 
+from experiments import networks
+from experiments.benchmark import counts
+from experiments.benchmark import fitting
+from experiments.benchmark import mixing
 from experiments.benchmark import timing
 from experiments.datasets import streams
-from tf_mixup import checks
+from tf_mixup import callbacks
 
+UNWATCHED = f"{fitting.MODEL}, accuracy only"
+WATCHED = f"{fitting.MODEL}, calibration metric and monitor"
 # A step goes forward once, and back to a layer's inputs and to its weights.
 PASSES = 3
+RATIOS = (
+    (fitting.FLOATS, fitting.PLAIN),
+    (fitting.HOST, fitting.PLAIN),
+    (fitting.MODEL, fitting.PLAIN),
+    (fitting.HOST, fitting.MODEL),
+    (fitting.METRIC, fitting.MODEL),
+    (fitting.METRIC, fitting.KERAS),
+)
+# Target: with mixup and calibration as fast as plain Keras without.
+TARGETS = {fitting.KERAS: 1.0}
 
 
-def count_flops(model: keras.Model) -> int:
-    """Counts the FLOPs of one row's forward pass.
+def measure(
+    size: mixing.Size,
+    repeats: int,
+    *,
+    pipeline: np.ndarray,
+    peak_tflops: float | None = None,
+    network: fitting.Build = networks.build_resnet50,
+    rival: fitting.Build | None = None,
+) -> list[timing.Table]:
+    """Times the steps of all cases, and an epoch with and without monitors.
 
     Args:
-        model: Of known sides, that calls each of its layers once.
+        size: The batch, and how many steps are timed in each round.
+        repeats: Rounds.
+        pipeline: Processor milliseconds in which the pipeline of photographs
+            makes an image, one number a round.
+        peak_tflops: What the GPU can do at most in this precision, in 1e12
+            FLOPs a second; None where it is not known.
+        network: Builds the network.
+        rival: Builds the plain one to compare it with. Defaults to none,
+            which is not measured.
 
     Returns:
-        flops: For one row; a training step takes `PASSES` times as many.
-
-    Raises:
-        ValueError: If another layer has weights.
-
-    Example:
-        >>> layers = [keras.Input((5,)), keras.layers.Dense(3)]
-        >>> count_flops(keras.Sequential(layers))
-        30
+        tables: Times and ratios of steps and of epochs; bytes; throughput.
     """
-    return sum(map(_count_layer, model.layers))
+    shape = size.shape[1:]
+    cases = fitting.build_cases(size, network(shape, size.num_classes), rival)
+    measured = timing.run_in_turns(
+        {name: fitting.step_case(case, size) for name, case in cases.items()},
+        repeats=repeats,
+    )
+    where = f"ResNet-50, {'x'.join(map(str, size.shape))}, "
+    where += f"{keras.config.dtype_policy().name}, {timing.describe_device()}"
+    steps = timing.Section(
+        title=f"Step of fit, {where}, ms a step",
+        milliseconds={
+            **measured,
+            fitting.KERAS: measured.get(fitting.KERAS),
+        },
+        ratios=tuple(_compare(measured, *pair) for pair in RATIOS),
+    )
+    fed = timing.Facts(
+        title=f"Bytes that a step is fed, {where}",
+        values={
+            name: counts.count_bytes(case.batches)
+            for name, case in cases.items()
+        },
+    )
+    rates = timing.Facts(
+        title=f"Throughput, {fitting.METRIC}, {where}",
+        values=compare_rates(
+            size.shape[0],
+            step=float(np.median(measured[fitting.METRIC])),
+            pipeline=float(np.median(pipeline)),
+            flops={
+                name: counts.count_flops(cases[name].model)
+                for name in (fitting.PLAIN, fitting.KERAS)
+                if name in cases
+            },
+            peak_tflops=peak_tflops,
+        ),
+    )
+    return [steps, _measure_epochs(size, repeats, cases, where), fed, rates]
 
 
-def _count_layer(layer: keras.layers.Layer) -> int:
-    if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense)):
-        # Each number put out takes one kernel, which spans its group's inputs.
-        numbers = math.prod(layer.output.shape[1:])
-        return 2 * numbers * math.prod(layer.kernel.shape[:-1])
-    if layer.weights and not isinstance(layer, keras.layers.BatchNormalization):
-        raise checks.refusal(
-            "FLOPs are counted of Conv2D, Dense and BatchNormalization",
-            f"a {type(layer).__name__} named {layer.name!r}",
-            "Add its formula to `count_flops`",
-        )
-    return 0
+def _measure_epochs(
+    size: mixing.Size,
+    repeats: int,
+    cases: Mapping[str, fitting.Training],
+    where: str,
+) -> timing.Section:
+    """Times what the metric and the monitor add to an epoch."""
+    monitor = callbacks.CalibrationMonitor()
+    measured = timing.run_in_turns(
+        {
+            UNWATCHED: fitting.epoch_case(cases[fitting.MODEL], size),
+            WATCHED: fitting.epoch_case(cases[fitting.METRIC], size, monitor),
+        },
+        repeats=repeats,
+    )
+    return timing.Section(
+        title=f"Epoch of {size.batches + 1} steps and 1 validation batch,"
+        f" {where}, ms an epoch",
+        milliseconds=measured,
+        ratios=(_compare(measured, WATCHED, UNWATCHED),),
+    )
 
 
-def count_bytes(batches: tf.data.Dataset) -> int:
-    """Counts the bytes of a batch, from its shapes and types.
-
-    Args:
-        batches: Of whole batches, so that all shapes are known.
-    """
-    return sum(
-        spec.shape.num_elements() * spec.dtype.size
-        for spec in tf.nest.flatten(batches.element_spec)
+def _compare(
+    measured: Mapping[str, np.ndarray], name: str, other: str
+) -> timing.Ratio:
+    known = name in measured and other in measured
+    return timing.Ratio(
+        name=f"{name} / {other}",
+        rounds=measured[name] / measured[other] if known else None,
+        at_most=TARGETS.get(other),
     )
 
 
 def compare_rates(
-    batch_size: int, step: float, pipeline: float
+    batch_size: int,
+    *,
+    step: float,
+    pipeline: float,
+    flops: Mapping[str, int],
+    peak_tflops: float | None,
 ) -> dict[str, float | str]:
-    """Holds what a core's pipeline makes against what a step takes.
+    """Holds a step against what feeds it and against the device's peak.
 
     Args:
         batch_size: B.
         step: Milliseconds of a step.
         pipeline: Processor milliseconds of an image.
+        flops: Of an image's forward pass, for each network; the first is the
+            one of the step.
+        peak_tflops: In 1e12 FLOPs a second; None where it is not known.
 
     Returns:
-        facts: Both in images a second, and on a GPU how many cores feed one.
+        facts: Images a second; on a GPU how many cores feed one, and the
+            share of its peak; FLOPs.
     """
     taken, made = 1e3 * batch_size / step, 1e3 / pipeline
+    cores: float | str = timing.NOT_MEASURED
+    share: float | str = timing.NOT_MEASURED
+    if timing.gpu_names():
+        cores = taken / made
+        share = "not measured: no --peak_tflops"
+        if peak_tflops is not None:
+            trained = PASSES * next(iter(flops.values())) * taken
+            share = trained / (1e12 * peak_tflops)
     side = streams.SIDE
     return {
         "images/s that the step takes": taken,
         f"images/s that a core's pipeline makes, {side}x{side}": made,
-        "cores that feed one GPU": (
-            taken / made if timing.gpu_names() else timing.NOT_MEASURED
-        ),
+        "cores that feed one GPU": cores,
+        "model FLOP utilisation": share,
+        **{
+            f"GFLOPs of an image forward, {name}": each / 1e9
+            for name, each in flops.items()
+        },
     }
-
-
-def utilisation(
-    batch_flops: int, step: float, peak_tflops: float | None
-) -> float | str:
-    """Returns the share of a GPU's peak that a training step computes.
-
-    Args:
-        batch_flops: Of a batch's forward pass.
-        step: Milliseconds of a step.
-        peak_tflops: In 1e12 FLOPs a second; None where it is not known.
-    """
-    if not timing.gpu_names():
-        return timing.NOT_MEASURED
-    if peak_tflops is None:
-        return "not measured: no --peak_tflops"
-    return PASSES * batch_flops / (step / 1e3) / (peak_tflops * 1e12)

@@ -8,6 +8,7 @@ import tensorflow as tf
 import tf_mixup
 from experiments import networks
 from experiments.benchmark import __main__ as benchmark
+from experiments.benchmark import counts
 from experiments.benchmark import fitting
 from experiments.benchmark import imagenet
 from experiments.benchmark import mixing
@@ -399,16 +400,13 @@ def small_net(shape, num_classes):
     return keras.Sequential(
         [
             keras.Input(shape),
-            keras.layers.Rescaling(1 / 255),
-            keras.layers.Conv2D(4, 3, strides=4),
-            keras.layers.BatchNormalization(),
             keras.layers.GlobalAveragePooling2D(),
             keras.layers.Dense(num_classes),
         ]
     )
 
 
-class TestThroughput:
+class TestCounts:
     def test_by_hand(self):
         model = keras.Sequential(
             [
@@ -424,30 +422,18 @@ class TestThroughput:
             ]
         )
         multiply_adds = 64 * 27 + 42 * 24 + 42 * 5
-        assert throughput.count_flops(model) == 2 * multiply_adds
+        assert counts.count_flops(model) == 2 * multiply_adds
 
     def test_dense_at_each_position(self):
         model = keras.Sequential([keras.Input((9, 4)), keras.layers.Dense(3)])
-        assert throughput.count_flops(model) == 2 * 9 * 4 * 3
+        assert counts.count_flops(model) == 2 * 9 * 4 * 3
 
     def test_resnet50_as_published(self):
         network = networks.build_resnet50((224, 224, 3), 1000, seed=0)
-        multiply_adds = throughput.count_flops(network) / 2
+        multiply_adds = counts.count_flops(network) / 2
         # torchvision's documentation, and the largest of others' numbers.
         assert 4.09e9 * 0.99 < multiply_adds < 4.12e9 * 1.01
         assert round(multiply_adds / 1e9, 3) == 4.089
-
-    def test_cores_that_feed_a_gpu(self, gpu):
-        # 256 images in 128 ms are 2,000 a second; 2 ms an image are 500.
-        rates = throughput.compare_rates(256, 128.0, 2.0)
-        assert list(rates.values()) == [2000, 500, 4]
-
-    def test_utilisation(self, gpu):
-        # Three times 1e12 FLOPs in 10 ms are 3e14 a second.
-        share = throughput.utilisation(10**12, 10.0, 600)
-        assert share == pytest.approx(0.5)
-        unknown = throughput.utilisation(10**12, 10.0, None)
-        assert unknown == "not measured: no --peak_tflops"
 
     def test_refuses_what_it_cannot_count(self):
         model = keras.Sequential(
@@ -457,7 +443,7 @@ class TestThroughput:
             ]
         )
         with pytest.raises(ValueError, match="a DepthwiseConv2D named 'depth'"):
-            throughput.count_flops(model)
+            counts.count_flops(model)
 
 
 SMALL = mixing.Size(
@@ -466,40 +452,13 @@ SMALL = mixing.Size(
 
 
 class TestFitting:
-    def test_measures_all_tables_without_a_gpu(self):
-        steps, epochs, sent, rates = fitting.measure(
-            SMALL, 1, pipeline=np.array([2.0, 4.0, 9.0]), network=small_net
-        )
-        assert steps.milliseconds[fitting.KERAS] is None
-        timed = {**steps.milliseconds, **epochs.milliseconds}
-        del timed[fitting.KERAS]
-        assert all(each > 0 for each in timed.values())
-        by_name = {each.name: each for each in steps.ratios}
-        rival = by_name[f"{fitting.METRIC} / {fitting.KERAS}"]
-        assert rival.rounds is None
-        assert rival.target == "at most 1"
-        ours = by_name[f"{fitting.MODEL} / {fitting.PLAIN}"]
-        assert ours.rounds == (
-            steps.milliseconds[fitting.MODEL]
-            / steps.milliseconds[fitting.PLAIN]
-        )
-        assert "4x32x32x3, float32, CPU, tensorflow, ms a step" in steps.title
-        assert "Epoch of 2 steps" in epochs.title
-        assert set(sent.values) == set(timed) - set(epochs.milliseconds)
-        _, made, cores, used, gflops = rates.values.values()
-        # The median of 4 ms an image.
-        assert made == 250
-        assert cores == used == "not measured: no GPU"
-        # 8 x 8 x 4 numbers of 3 x 3 x 3 multiply-adds, and the logits.
-        assert gflops == 2 * (8 * 8 * 4 * 27 + 4 * 5) / 1e9
-
     def test_bytes_are_those_of_the_arrays(self):
         network = small_net(SMALL.shape[1:], SMALL.num_classes)
         cases = fitting.build_cases(SMALL, network)
         sent = {}
         for name, case in cases.items():
             batch = tf.nest.flatten(next(iter(case.batches)))
-            sent[name] = throughput.count_bytes(case.batches)
+            sent[name] = counts.count_bytes(case.batches)
             assert sent[name] == sum(each.numpy().nbytes for each in batch)
         images, targets, plan = 4 * 32 * 32 * 3, 4 * 5 * 4, 4 * (4 + 4)
         assert sent == {
@@ -516,19 +475,72 @@ class TestFitting:
         for name, case in cases.items():
             shared = case.model.weights[0] is network.weights[0]
             assert shared == (name != fitting.KERAS)
-            assert len(case.batches) == fitting.FIRST + SMALL.batches
+            assert len(case.batches) == fitting.FIRST + SMALL.batches + 1
             mixed = any(
                 np.any((targets > 0).numpy().sum(-1) > 1)
                 for _, targets in case.batches
             )
             assert mixed == name.startswith("mixup")
 
+    def test_stopwatch_tells_steps_from_the_rest(self, monkeypatch):
+        now = iter([3.0, 7.0, 8.0])
+        monkeypatch.setattr(fitting.time, "perf_counter", lambda: next(now))
+        stopwatch = fitting.Stopwatch(SMALL)
+        for batch in range(fitting.FIRST + SMALL.batches + 1):
+            stopwatch.on_train_batch_begin(batch)
+        assert stopwatch.times == [3, 7]
+        stopwatch.on_epoch_end(0)
+        assert stopwatch.times == [3, 7, 8]
+
+    def test_times_are_of_a_step_or_an_epoch(self, monkeypatch):
+        times = 3.0, 7.0, 8.0
+        monkeypatch.setattr(fitting, "_fit", lambda *_, **__: times)
+        training = fitting.Training(None, None)
+        assert fitting.step_case(training, SMALL)() == 2
+        assert fitting.epoch_case(training, SMALL)() == 5
+
+    def test_size_is_the_papers_on_a_gpu(self, gpu):
+        assert fitting.choose_size().shape == (256, 224, 224, 3)
+        assert fitting.choose_size(160, 32).shape == (32, 160, 160, 3)
+        assert timing.describe_device() == "NVIDIA X, tensorflow"
+
+    def test_size_is_small_without(self):
+        assert fitting.choose_size().shape == (8, 64, 64, 3)
+
+
+class TestThroughput:
+    def test_measures_all_tables_without_a_gpu(self):
+        steps, epochs, sent, rates = throughput.measure(
+            SMALL, 1, pipeline=np.array([2.0, 4.0, 9.0]), network=small_net
+        )
+        assert steps.milliseconds[fitting.KERAS] is None
+        timed = {**steps.milliseconds, **epochs.milliseconds}
+        del timed[fitting.KERAS]
+        assert all(each > 0 for each in timed.values())
+        by_name = {each.name: each for each in steps.ratios}
+        rival = by_name[f"{fitting.METRIC} / {fitting.KERAS}"]
+        assert rival.rounds is None
+        assert rival.target == "at most 1"
+        ours = by_name[f"{fitting.MODEL} / {fitting.PLAIN}"]
+        assert ours.rounds == (
+            steps.milliseconds[fitting.MODEL]
+            / steps.milliseconds[fitting.PLAIN]
+        )
+        assert "4x32x32x3, float32, CPU, tensorflow, ms a step" in steps.title
+        assert "Epoch of 3 steps" in epochs.title
+        assert set(sent.values) == set(timed) - set(epochs.milliseconds)
+        _, made, cores, used, gflops = rates.values.values()
+        # The median of 4 ms an image.
+        assert made == 250
+        assert cores == used == "not measured: no GPU"
+        assert gflops == 2 * 3 * 5 / 1e9
+
     @pytest.mark.slow
     def test_plain_keras_takes_a_step(self):
         size = mixing.Size(
             name="tiny", shape=(2, 32, 32, 3), num_classes=5, batches=1, calls=1
         )
-        steps, *_, rates = fitting.measure(
+        steps, *_, rates = throughput.measure(
             size,
             1,
             pipeline=np.ones(1),
@@ -541,22 +553,21 @@ class TestFitting:
         assert rival.rounds > 0
         assert f"GFLOPs of an image forward, {fitting.KERAS}" in rates.values
 
-    def test_stopwatch_leaves_the_first_steps_out(self, monkeypatch):
-        now = iter([3.0, 7.0])
-        monkeypatch.setattr(fitting.time, "perf_counter", lambda: next(now))
-        stopwatch = fitting._Stopwatch()
-        for batch in range(fitting.FIRST + 2):
-            stopwatch.on_train_batch_begin(batch)
-        stopwatch.on_epoch_end(0)
-        assert stopwatch.seconds == 4
+    def test_cores_and_utilisation_of_a_gpu(self, gpu):
+        def compare(peak_tflops):
+            return throughput.compare_rates(
+                256,
+                step=128.0,
+                pipeline=2.0,
+                flops={"ours": 8 * 10**9, "theirs": 10**9},
+                peak_tflops=peak_tflops,
+            )
 
-    def test_size_is_the_papers_on_a_gpu(self, gpu):
-        assert fitting.choose_size().shape == (256, 224, 224, 3)
-        assert fitting.choose_size(160, 32).shape == (32, 160, 160, 3)
-        assert timing.describe_device() == "NVIDIA X, tensorflow"
-
-    def test_size_is_small_without(self):
-        assert fitting.choose_size().shape == (8, 64, 64, 3)
+        # 256 images in 128 ms are 2,000 a second; 2 ms an image are 500.
+        # Three times 8e9 FLOPs, 2,000 times a second, are 4.8e13.
+        assert list(compare(96.0).values()) == [2000, 500, 4, 0.5, 8, 1]
+        share = compare(None)["model FLOP utilisation"]
+        assert share == "not measured: no --peak_tflops"
 
     def test_run_hands_the_pipeline_to_the_steps(self, monkeypatch):
         pipeline = timing.Section(
@@ -569,7 +580,7 @@ class TestFitting:
             return [TestFacts.facts]
 
         monkeypatch.setattr(imagenet, "measure", lambda *_, **__: [pipeline])
-        monkeypatch.setattr(fitting, "measure", measure)
+        monkeypatch.setattr(throughput, "measure", measure)
         tables = benchmark.run(
             "imagenet",
             repeats=1,
