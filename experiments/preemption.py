@@ -34,12 +34,23 @@ class Preemption:
 
     def __enter__(self) -> "Preemption":
         """Takes the signal over."""
-        self._before = signal.signal(signal.SIGTERM, self._handle)
+        self._before = self.listen()
         return self
 
     def __exit__(self, *exception: object) -> None:
         """Leaves the signal to whom it was."""
         signal.signal(signal.SIGTERM, self._before)
+
+    def listen(self) -> Any:
+        """Takes the signal over, also from TensorFlow.
+
+        Where there are several workers TensorFlow has a handler of its own,
+        which ends nothing.
+
+        Returns:
+            handler: What handled it before.
+        """
+        return signal.signal(signal.SIGTERM, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         del frame

@@ -42,6 +42,16 @@ class TestPreemption:
             assert signal.getsignal(signal.SIGTERM) != before
         assert signal.getsignal(signal.SIGTERM) == before
 
+    def test_takes_the_signal_over_again(self):
+        with preemption.Preemption() as asked:
+            asked.postponed = True
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert not asked.asked
+            asked.listen()
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert asked.asked
+
     def test_second_one_kills(self):
         done = subprocess.run(
             [sys.executable, "-c", KILLED_TWICE],
