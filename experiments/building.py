@@ -9,11 +9,13 @@ import tensorflow as tf
 
 from experiments import config as config_lib
 from experiments import datasets
+from experiments import evaluation
 from experiments import networks
 from experiments import workers
 from tf_mixup import checks
 from tf_mixup import cutmix
 from tf_mixup import losses
+from tf_mixup import metrics
 from tf_mixup import pipeline
 
 
@@ -92,6 +94,19 @@ def build_loss(config: config_lib.Config) -> keras.losses.Loss:
             config.entropy_weight, from_logits=True
         )
     return keras.losses.CategoricalCrossentropy(from_logits=True)
+
+
+def build_metrics(num_classes: int) -> list[keras.metrics.Metric]:
+    """Returns what is measured in each epoch: top-1, top-5, calibration."""
+    found = [
+        keras.metrics.CategoricalAccuracy(name="accuracy"),
+        metrics.CalibrationBins(from_logits=True),
+    ]
+    if num_classes > evaluation.MANY_CLASSES:
+        found.append(
+            keras.metrics.TopKCategoricalAccuracy(5, name="top5_accuracy")
+        )
+    return found
 
 
 def build_mixup(

@@ -15,6 +15,8 @@ from tf_mixup import scores
 
 # Another name for the two tables of bins that every result is given in.
 CONVENTIONS = {"": "guo", "_100": "paper"}
+# Of more classes top-5 accuracy is told, too.
+MANY_CLASSES = 10
 
 
 def measure_outputs(outputs: Outputs) -> dict[str, float]:
@@ -103,7 +105,7 @@ def measure(
             "confidence": float(calibration.mean_confidence(bins)),
             "signed_gap": float(calibration.signed_gap(bins)),
         }
-    if probabilities.shape[-1] > 10:
+    if probabilities.shape[-1] > MANY_CLASSES:
         results["top5_accuracy"] = top_accuracy(labels, probabilities, 5)
     return {prefix + name: value for name, value in results.items()}
 

@@ -30,7 +30,6 @@ from tf_mixup import calibration
 from tf_mixup import callbacks
 from tf_mixup import checks
 from tf_mixup import layers
-from tf_mixup import metrics
 from tf_mixup import neighbors as neighbors_lib
 from tf_mixup import ood
 from tf_mixup import pipeline
@@ -100,6 +99,8 @@ def run(
     # Workers meet before TensorFlow does anything else.
     strategy = distribution.build_strategy(config.strategy)
     workers = workers_lib.Workers.of(strategy)
+    if sources.preemption is not None:
+        sources.preemption.listen()
     if not workers.is_chief:
         # Another host may not see the chief's.
         workdir = workdir.with_name(f"{workdir.name}.worker-{workers.index}")
@@ -271,7 +272,7 @@ def train(
         model.compile(
             optimizers.build_optimizer(config, steps),
             building.build_loss(config),
-            metrics=["accuracy", metrics.CalibrationBins(from_logits=True)],
+            metrics=building.build_metrics(splits.num_classes),
         )
         saver = checkpoint.Checkpoint(
             workdir / CHECKPOINTS,
@@ -410,9 +411,10 @@ def load_ood(
     """Loads the out-of-distribution sets, shaped as the network's input.
 
     Returns:
-        sets: Name -> uint8 images; `gaussian` and `uniform` noise with the
-            training images' mean and variance, and those of `config.ood`.
-            Nothing where the inputs are no images.
+        sets: Name -> uint8 images, `OOD_ROWS` at most, and of photographs as
+            many as there are to validate on; `gaussian` and `uniform` noise
+            with the training images' mean and variance, and those of
+            `config.ood`. Nothing where the inputs are no images.
 
     Raises:
         ValueError: If sets are asked for and the inputs are no images.
@@ -427,13 +429,14 @@ def load_ood(
                 "Leave both out",
             )
         return {}
-    inputs = splits.train.inputs
+    inputs, num_rows = splits.train.inputs, OOD_ROWS
     if isinstance(inputs, datasets.Stream):
         # Of the same photographs, and known to be whole.
         inputs = splits.validation.inputs[:OOD_ROWS]
+        num_rows = len(inputs)
     sets = {
         kind: ood.noise_like(
-            inputs, kind=kind, num_rows=OOD_ROWS, seed=config.seed
+            inputs, kind=kind, num_rows=num_rows, seed=config.seed
         )
         for kind in ("gaussian", "uniform")
     }
@@ -443,7 +446,7 @@ def load_ood(
             input_shape=shape,
             data_dir=sources.data_dir,
             download=sources.download,
-            num_rows=OOD_ROWS,
+            num_rows=num_rows,
         )
     return sets
 

@@ -22,6 +22,17 @@ def build_mixup(**changes):
     return building.build_mixup(config, 10, tf.distribute.get_strategy())
 
 
+class TestBuildMetrics:
+    def test_top_5_is_for_many_classes(self):
+        names = [each.name for each in building.build_metrics(10)]
+        assert names == ["accuracy", "calibration_bins"]
+        *_, top5 = building.build_metrics(11)
+        logits = np.arange(11.0)[None].repeat(2, axis=0)
+        top5.update_state(np.eye(11)[[6, 5]], logits)
+        assert top5.name == "top5_accuracy"
+        assert float(top5.result()) == 0.5
+
+
 class TestBuildNetwork:
     def test_takes_what_the_data_and_the_config_say(self):
         splits = datasets.make_placeholder("cifar100")

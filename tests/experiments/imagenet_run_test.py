@@ -39,13 +39,14 @@ def cut(path):
 
 
 @pytest.mark.slow
-def test_leaves_a_record_and_tells_n(folder, tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(training, "OOD_ROWS", 4)
+@pytest.mark.parametrize("strategy", ["none", "mirrored"])
+def test_leaves_a_record_and_tells_n(folder, tmp_path, caplog, strategy):
     cut(next((folder / "val" / "n01").iterdir()))
     cut(next((folder / "train" / "n00").iterdir()))
     sources = training.Sources(data_dir=str(folder))
     with caplog.at_level(logging.INFO):
-        record = training.run(CONFIG, tmp_path / "run", sources)
+        config = dataclasses.replace(CONFIG, strategy=strategy)
+        record = training.run(config, tmp_path / "run", sources)
     assert "The test set has 7 images; 1 more are" in caplog.text
     assert 0 <= record["results"]["test_accuracy"] <= 1
     assert len(record["history"]["gaussian_auroc"]) == 1
@@ -54,6 +55,7 @@ def test_leaves_a_record_and_tells_n(folder, tmp_path, caplog, monkeypatch):
     assert found.labels["test"].tolist() == [1] * 7
     assert found.logits["test"].shape == (7, 2)
     assert np.isfinite(found.logits["validation"]).all()
+    assert found.logits["ood_gaussian"].shape == (6, 2)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ import tensorflow as tf
 from experiments import checkpoint
 from experiments import config as config_lib
 from experiments import datasets
+from experiments import distribution
 from experiments import files
 from experiments import outputs as outputs_lib
 from experiments import training
@@ -461,8 +462,9 @@ def train(workdir, **changes):
     keras.utils.set_random_seed(config.seed)
     sources = training.Sources()
     splits = training.load_splits(config, sources)
+    strategy = distribution.build_strategy(config.strategy)
     network, history = training.train(
-        config, splits, workdir, sources, tf.distribute.get_strategy()
+        config, splits, workdir, sources, strategy
     )
     logits = training.predict_logits(network, splits.test.inputs)
     return network.get_weights(), history, logits
@@ -492,6 +494,26 @@ class TestTrain:
         # 101 rows of validation do not divide among two.
         found = train(tmp_path, strategy="mirrored", sync_batch_norm=True)
         assert_close(found, on_the_host)
+
+    @pytest.mark.slow
+    def test_two_replicas_reach_the_same_accuracy(self, tmp_path):
+        # Each with its own batch statistics, so not the same weights.
+        longer = {"epochs": 10, "num_train": 0, "learning_rate": 0.1}
+        accuracies = [
+            [
+                train(
+                    tmp_path / f"{strategy}{seed}",
+                    strategy=strategy,
+                    seed=seed,
+                    **longer,
+                )[1]["val_accuracy"][-1]
+                for seed in range(3)
+            ]
+            for strategy in ("none", "mirrored")
+        ]
+        assert np.min(accuracies) > 0.8
+        one, two = np.mean(accuracies, axis=1)
+        assert two == pytest.approx(one, abs=0.03)
 
     def test_averages_take_the_weights_place_at_the_end(
         self, on_the_host, tmp_path
