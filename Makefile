@@ -12,10 +12,10 @@ demo: $(READY)
 	@$(RUN) experiments.demo
 
 test: $(READY)
-	@$(RUN) pytest -n 2
+	@$(RUN) pytest -n 2 --dist loadfile
 
 test-slow: $(READY)
-	@$(RUN) pytest -n 2 -m slow
+	@$(RUN) pytest -n 2 --dist loadfile -m slow
 
 # The oldest Keras that the library accepts, put before the installed one.
 test-lowest: $(READY)

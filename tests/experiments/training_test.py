@@ -490,6 +490,7 @@ class TestTrain:
     ):
         assert_close(train(tmp_path, placement="model"), on_the_host)
 
+    @pytest.mark.slow
     def test_two_replicas_give_the_same(self, on_the_host, tmp_path):
         # 101 rows of validation do not divide among two.
         found = train(tmp_path, strategy="mirrored", sync_batch_norm=True)
