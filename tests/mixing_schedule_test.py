@@ -1,5 +1,7 @@
 """Tests of the callback that tells the mixing stage the epoch."""
 
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -129,6 +131,26 @@ class TestMixingSchedule:
             return history.history["loss"]
 
         assert losses(0)[2:] == losses(2)
+
+    def test_each_worker_makes_its_own_batches(self):
+        hosts = {"chief": ["a:1"], "worker": ["b:1", "c:1"]}
+        resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+            tf.train.ClusterSpec(hosts)
+        )
+        model = types.SimpleNamespace(
+            distribute_strategy=types.SimpleNamespace(
+                num_replicas_in_sync=6, cluster_resolver=resolver
+            )
+        )
+        for groups in (1, 2, 4):
+            mixup = make_mixup(placement="model", groups=groups)
+            schedule = mixing_schedule.MixingSchedule(mixup)
+            schedule.set_model(model)
+            if groups > 1:
+                schedule._check_groups()
+                continue
+            with pytest.raises(ValueError, match="groups=1 with 2 replicas"):
+                schedule._check_groups()
 
     def test_rejects_epochs_out_of_order(self):
         with pytest.raises(ValueError, match="stop_epoch"):

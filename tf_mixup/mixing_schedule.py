@@ -65,7 +65,7 @@ class MixingSchedule(keras.callbacks.Callback):
 
     def _check_groups(self) -> None:
         strategy = getattr(self.model, "distribute_strategy", None)
-        replicas = strategy.num_replicas_in_sync if strategy else 1
+        replicas = _count_sharing(strategy) if strategy else 1
         groups = self.mixup.groups
         if self.mixup.placement == "model" and groups % replicas:
             raise checks.refusal(
@@ -74,3 +74,13 @@ class MixingSchedule(keras.callbacks.Callback):
                 f"groups={groups} with {replicas} replicas",
                 f"Write `MixUp(..., groups={replicas})`",
             )
+
+
+def _count_sharing(strategy: Any) -> int:
+    """Returns how many replicas share a batch: those of one worker."""
+    replicas = strategy.num_replicas_in_sync
+    if strategy.cluster_resolver is None:
+        return replicas
+    jobs = strategy.cluster_resolver.cluster_spec().as_dict()
+    workers = sum(len(jobs.get(job, ())) for job in ("chief", "worker"))
+    return replicas // max(workers, 1)

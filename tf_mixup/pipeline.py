@@ -113,7 +113,8 @@ class MixUp:
             (RegMixup). Defaults to `False`.
         groups: Partners stay within this many contiguous blocks of the batch.
             Under a strategy with `placement="model"` it must be the number of
-            replicas. Defaults to 1.
+            replicas (of a worker, where workers make batches of their own).
+            Defaults to 1.
         probability: Chance that a batch (or row, with `per="sample"`) is
             mixed at all. Defaults to 1.
         mean: Subtracted after mixing, a number or one for each channel, in

@@ -40,7 +40,9 @@ CONFIG = config_lib.Config(
     sync_batch_norm=True,
     strategy="multiworker",
 )
-LONGER = dataclasses.replace(CONFIG, epochs=4, sync_batch_norm=False)
+LONGER = dataclasses.replace(
+    CONFIG, epochs=4, sync_batch_norm=False, placement="model"
+)
 MORE = ("--checkpoint_every_steps=3",)
 
 
