@@ -6,7 +6,7 @@ VENV := .venv
 READY := $(VENV)/.installed
 RUN := $(VENV)/bin/python -m
 
-.PHONY: demo test test-slow test-lowest check clean
+.PHONY: demo test test-slow test-lowest check docs clean
 
 demo: $(READY)
 	@$(RUN) experiments.demo
@@ -28,6 +28,11 @@ check: $(READY)
 	@$(RUN) ruff format --check .
 	@$(VENV)/bin/lint-imports --no-logo
 	@$(RUN) mypy
+
+# The library's reference, from its docstrings: build/docs/index.html.
+docs: $(READY)
+	@PDOC_ALLOW_EXEC=1 $(RUN) pdoc -d google --no-show-source \
+		-o build/docs tf_mixup
 
 clean:
 	rm -rf $(VENV) $(VENV).incomplete build dist *.egg-info

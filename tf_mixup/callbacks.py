@@ -4,7 +4,14 @@
 anywhere in it.
 """
 
-from tf_mixup.mixed_batch import MixedBatchSummary as MixedBatchSummary
-from tf_mixup.mixing_schedule import MixingSchedule as MixingSchedule
-from tf_mixup.monitors import CalibrationMonitor as CalibrationMonitor
-from tf_mixup.monitors import OODMonitor as OODMonitor
+from tf_mixup.mixed_batch import MixedBatchSummary
+from tf_mixup.mixing_schedule import MixingSchedule
+from tf_mixup.monitors import CalibrationMonitor
+from tf_mixup.monitors import OODMonitor
+
+__all__ = (
+    "CalibrationMonitor",
+    "MixedBatchSummary",
+    "MixingSchedule",
+    "OODMonitor",
+)
