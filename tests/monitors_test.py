@@ -6,9 +6,11 @@ import pytest
 import tensorflow as tf
 
 from tests import summaries_test
+from tf_mixup import layers
 from tf_mixup import metrics
 from tf_mixup import monitors
 from tf_mixup import ood
+from tf_mixup import pipeline
 from tf_mixup import plots
 
 K = 3
@@ -381,6 +383,22 @@ class TestOODMonitor:
         }
         for key, value in expected.items():
             assert history[key][-1] == pytest.approx(value, abs=1e-6)
+
+    def test_predicts_with_the_model_of_a_twin(self):
+        model = make_model()
+        twin = layers.training_twin(model)
+        twin.compile("sgd", "mse", run_eagerly=True)
+        mixup = pipeline.MixUp(1.0, num_classes=K, seed=0, placement="model")
+        x, y = rows()
+        train = tf.data.Dataset.from_tensor_slices((x, y)).batch(16)
+        monitor = monitors.OODMonitor({}, reference=x, model=model)
+        history = twin.fit(
+            train.apply(mixup), callbacks=[monitor], verbose=0
+        ).history
+        assert history["reference_confidence"][-1] == pytest.approx(
+            model.predict(x, verbose=0).max(1).mean(), abs=1e-6
+        )
+        assert "gaussian_auroc" in history
 
     def test_a_set_like_the_reference_has_auroc_one_half(self):
         x = rows(50)[0]

@@ -275,6 +275,9 @@ class OODMonitor(Monitor):
         seed: Fixes the noise. Defaults to 0.
         from_logits: Whether outputs are logits. Defaults to `False`.
         batch_size: Rows in a batch where rows are arrays. Defaults to 128.
+        model: What predicts, and takes the rows of the sets. For a twin of
+            `layers.training_twin` give the model that it was made of. None,
+            the default, is the model that is trained.
 
     Raises:
         ValueError: If sets have unusable names or rows, or there are none; at
@@ -302,9 +305,11 @@ class OODMonitor(Monitor):
         seed: int = 0,
         from_logits: bool = False,
         batch_size: int = 128,
+        model: keras.Model | None = None,
     ) -> None:
         super().__init__(log_dir=log_dir, every=every)
         _check_names(sets, noise)
+        self._predictor = model
         self._from_logits = from_logits
         self._max_rows = max_rows
         self._confidences: dict[str, np.ndarray] = {}
@@ -346,7 +351,8 @@ class OODMonitor(Monitor):
         summaries.write_confidences(self._confidences, step=step)
 
     def _score(self, name: str) -> np.ndarray:
-        outputs = self.model.predict(self._sets[name], verbose=0)
+        model = self.model if self._predictor is None else self._predictor
+        outputs = model.predict(self._sets[name], verbose=0)
         scores = ood.confidence(
             outputs[: self._max_rows], from_logits=self._from_logits
         )
