@@ -270,6 +270,16 @@ class TestMix:
         mixed, _ = function(x, (), tf.ones([4]), [1, 0, 1, 1])
         assert mixed.numpy().tobytes() == x.tobytes()
 
+    @pytest.mark.parametrize(
+        ("dtype", "bits"), [("float16", 0x7D01), ("bfloat16", 0x7F81)]
+    )
+    def test_coefficient_one_keeps_a_nan_of_half_precision(self, dtype, bits):
+        # These bits do not come back from float32.
+        kind = tf.as_dtype(dtype).as_numpy_dtype
+        x = np.array([bits, 0], np.uint16).view(kind)
+        mixed, _ = mixing.mix(x, (), tf.ones([2]), [1, 0])
+        assert mixed.numpy().tobytes() == x.tobytes()
+
     def test_nested_inputs(self):
         inputs = {"a": np.array([[0.0], [4.0]]), "b": (np.array([8, 0]),)}
         mixed, _ = mixing.mix(inputs, (), 0.75, [1, 0])

@@ -178,7 +178,8 @@ def mix(
         targets: The same; class probabilities `(B, K)`, or regression targets.
         lam: Coefficients in `[0, 1]`, float of shape `(B,)` or a scalar; for
             more than two points `(B, P)`, the row's own first, sums of 1.
-            Rows with an own coefficient of 1 are returned bit by bit.
+            Rows with an own coefficient of 1 are returned bit by bit (of a
+            bfloat16's NaN XLA keeps only that it is one).
         partner: Integer tensor of shape `(B,)`: the row to mix with; for more
             than two points `(B, P - 1)`.
 
@@ -275,7 +276,6 @@ def _interpolate(rows: Any, lam: tf.Tensor, partner: tf.Tensor) -> tf.Tensor:
         )
     kept = rows.dtype.is_floating or rows.dtype.is_complex
     wide = rows.dtype if kept and rows.dtype.size >= 4 else tf.float32
-    rows_wide = tf.cast(rows, wide)
     lam = tf.cast(lam, wide)
     if partner.shape.rank == 1:
         shares, partners = [lam, 1 - lam], [partner]
@@ -283,13 +283,14 @@ def _interpolate(rows: Any, lam: tf.Tensor, partner: tf.Tensor) -> tf.Tensor:
         shares = tf.unstack(lam, axis=1)
         partners = tf.unstack(partner, axis=1)
     shares = [_broadcast_rows(share, rows) for share in shares]
-    own = rows_wide[: partner.shape[0] or tf.shape(partner)[0]]
-    mixed = shares[0] * own
+    own = rows[: partner.shape[0] or tf.shape(partner)[0]]
+    mixed = shares[0] * tf.cast(own, wide)
     for share, index in zip(shares[1:], partners, strict=True):
         mixed += share * tf.cast(tf.gather(rows, index), wide)
     # 0 times a partner's infinity or NaN is NaN: not mixed means untouched.
-    mixed = tf.where(shares[0] == 1, own, mixed)
-    return tf.cast(mixed, rows.dtype if kept else tf.float32)
+    # Through float32 and back, half precision would lose a NaN's bits.
+    mixed = tf.cast(mixed, rows.dtype if kept else tf.float32)
+    return tf.where(shares[0] == 1, tf.cast(own, mixed.dtype), mixed)
 
 
 def _broadcast_rows(values: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
