@@ -36,7 +36,8 @@ docs: $(READY)
 
 clean:
 	rm -rf $(VENV) $(VENV).incomplete build dist *.egg-info
-	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .hypothesis .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .import_linter_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(READY): setup.cfg pyproject.toml .ci/setup
