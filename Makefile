@@ -5,8 +5,11 @@ export PYTHON
 VENV := .venv
 READY := $(VENV)/.installed
 RUN := $(VENV)/bin/python -m
+JAX_TESTS := $(addprefix tests/,$(addsuffix _test.py,calibration layers \
+	losses metrics predictions experiments/checkpoint \
+	experiments/networks experiments/optimizers))
 
-.PHONY: demo test test-slow test-lowest check docs clean
+.PHONY: demo test test-slow test-lowest test-jax check docs clean
 
 demo: $(READY)
 	@$(RUN) experiments.demo
@@ -22,6 +25,14 @@ test-lowest: $(READY)
 	@$(RUN) pip install -q --no-deps --upgrade --target $(VENV)/lowest \
 		keras==3.12.0
 	@PYTHONPATH=$(VENV)/lowest $(RUN) pytest -n 2 --ignore=tests/experiments
+
+# What also runs on Keras' JAX backend, and a whole run there.
+test-jax: $(READY)
+	@$(RUN) pip install -q --upgrade --target $(VENV)/jax "jax~=0.8.0"
+	@PYTHONPATH=$(VENV)/jax KERAS_BACKEND=jax $(RUN) pytest -n 2 \
+		--dist loadfile $(JAX_TESTS)
+	@PYTHONPATH=$(VENV)/jax KERAS_BACKEND=jax $(RUN) pytest -m slow \
+		tests/experiments/jax_run_test.py
 
 check: $(READY)
 	@$(RUN) ruff check .

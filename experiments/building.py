@@ -76,6 +76,13 @@ def _check_batch_norm(config: config_lib.Config) -> None:
                 f"{name}=True with network={config.network!r}",
                 f"Leave --{name} out, or take another network",
             )
+    if config.sync_batch_norm and keras.backend.backend() != "tensorflow":
+        raise checks.refusal(
+            "`sync_batch_norm` is for TensorFlow's replicas",
+            f"sync_batch_norm=True with the Keras backend"
+            f" {keras.backend.backend()!r}",
+            "Leave --sync_batch_norm out: one device has the whole batch",
+        )
 
 
 def count_parameters(model: keras.Model) -> int:

@@ -3,7 +3,8 @@
 A checkpoint holds all that the rest of the run depends on: each variable of
 the model (weights, moving statistics, states of dropout's generators) and of
 the optimizer, the history so far, and within an epoch the sums of its metrics.
-Everything else is a function of (seed, epoch, step).
+Everything else is a function of (seed, epoch, step), and of Keras' backend: a
+run goes on with the one that it was started with.
 """
 
 import hashlib
@@ -26,6 +27,7 @@ from tf_mixup import clock as clock_lib
 
 # Bytes of JSON travel in the same file as one array.
 HISTORY = "history"
+BACKEND = "backend"
 SUMS = "sum-"
 KEPT = 2
 # A file ends with the digest of the rest: zip has no checksum of its headers.
@@ -96,7 +98,8 @@ class Checkpoint(keras.callbacks.Callback):
             model: The compiled model, built as it was when saved.
 
         Raises:
-            ValueError: If a whole checkpoint does not fit the model.
+            ValueError: If a whole checkpoint does not fit the model, or is
+                of another of Keras' backends.
         """
         model.optimizer.build(model.trainable_variables)
         paths = find(self._directory)
@@ -108,6 +111,7 @@ class Checkpoint(keras.callbacks.Callback):
                 )
             return
         path = self._path(position)
+        _check_backend(arrays, path)
         self.history = json.loads(arrays.pop(HISTORY).tobytes())
         self.epochs_done, self.steps_done = position
         # Those after it are not of all workers, or damaged.
@@ -233,6 +237,9 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _collect(self, steps: int) -> dict[str, np.ndarray]:
         """Returns what a checkpoint holds after some steps of an epoch."""
+        if keras.backend.backend() == "jax":
+            # Its trainer hands state from step to step outside of variables.
+            self.model.jax_state_sync()
         arrays = {
             f"{index:05d}": _value(self.model, variable)
             for index, variable in enumerate(_state(self.model))
@@ -242,6 +249,7 @@ class Checkpoint(keras.callbacks.Callback):
                 arrays[f"{SUMS}{index:05d}"] = _value(self.model, variable)
         text = json.dumps(self.history).encode()
         arrays[HISTORY] = np.frombuffer(text, np.uint8)
+        arrays[BACKEND] = np.array(keras.backend.backend())
         return arrays
 
     def _path(self, position: Position) -> pathlib.Path:
@@ -276,6 +284,8 @@ def _state(model: keras.Model) -> list[Any]:
 
 def _copies(model: keras.Model, variable: Any) -> tuple[Any, ...]:
     """Returns the variable of each replica."""
+    if keras.backend.backend() != "tensorflow":
+        return (variable,)
     strategy = model.distribute_strategy
     return strategy.experimental_local_results(variable.value)
 
@@ -286,6 +296,18 @@ def _value(model: keras.Model, variable: Any) -> np.ndarray:
     if len({value.tobytes() for value in values}) == 1:
         values = values[:1]
     return np.asarray(values[0] if len(values) == 1 else values)
+
+
+def _check_backend(arrays: dict[str, np.ndarray], path: pathlib.Path) -> None:
+    """Refuses another backend's state: its rounding and dropout differ."""
+    # Older files are TensorFlow's, and do not say so.
+    saved, now = str(arrays.pop(BACKEND, "tensorflow")), keras.backend.backend()
+    if saved != now:
+        raise checks.refusal(
+            "A run goes on with the Keras backend it was started with",
+            f"{path} of {saved!r} with the Keras backend {now!r}",
+            f"Set KERAS_BACKEND={saved}, or take another --workdir",
+        )
 
 
 def _write(path: pathlib.Path, arrays: dict[str, Any]) -> None:
@@ -311,7 +333,7 @@ def _assign(
     path: pathlib.Path,
 ) -> None:
     copies = [_copies(model, variable) for variable in variables]
-    shapes = [each[0].shape.as_list() for each in copies]
+    shapes = [list(each[0].shape) for each in copies]
     fits = len(copies) == len(values) and all(
         list(value.shape) in (shape, [len(each), *shape])
         for each, shape, value in zip(copies, shapes, values, strict=True)
@@ -325,7 +347,7 @@ def _assign(
     for each, shape, value in zip(copies, shapes, values, strict=True):
         whole = np.broadcast_to(value, [len(each), *shape])
         for copy, part in zip(each, whole, strict=True):
-            copy.assign(tf.cast(part, copy.dtype))
+            copy.assign(keras.ops.cast(part, copy.dtype))
 
 
 def drop_summaries(directory: pathlib.Path, *, from_step: int) -> None:

@@ -18,16 +18,20 @@ def build_strategy(name: str) -> tf.distribute.Strategy:
             with a device each.
 
     Returns:
-        strategy: Keras' default strategy for one device, on which it may use
-            XLA; `MirroredStrategy` or `MultiWorkerMirroredStrategy` for more.
+        strategy: TensorFlow's default strategy for one device, on which Keras
+            may use XLA, or another backend; `MirroredStrategy` or `MultiWorkerMirroredStrategy` for more.
 
     Raises:
         ValueError: If Keras runs on another backend than TensorFlow, or a
             worker cannot know the others.
     """
+    on_tensorflow = keras.backend.backend() == "tensorflow"
     if name == "none":
+        if not on_tensorflow:
+            # Pipelines need no GPU, and TensorFlow would take its memory.
+            tf.config.set_visible_devices([], "GPU")
         return tf.distribute.get_strategy()
-    if keras.backend.backend() != "tensorflow":
+    if not on_tensorflow:
         raise ValueError(
             f"Strategies are TensorFlow's. Received: strategy={name!r} with"
             f" the Keras backend {keras.backend.backend()!r}. Set"
@@ -88,8 +92,9 @@ class AverageMovingStatistics(keras.callbacks.Callback):
         self._average()
 
     def _average(self) -> None:
-        strategy = self.model.distribute_strategy
-        if strategy.num_replicas_in_sync == 1:
+        # On another backend than TensorFlow a model has none.
+        strategy = getattr(self.model, "distribute_strategy", None)
+        if strategy is None or strategy.num_replicas_in_sync == 1:
             return
         statistics = [
             variable

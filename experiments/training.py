@@ -122,7 +122,8 @@ def _run(
     if chief_is_done:
         return files.read_json(record_path) if workers.is_chief else {}
     started = time.monotonic()
-    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    packages = dict.fromkeys((*PACKAGES, keras.backend.backend()))
+    versions = {name: importlib.metadata.version(name) for name in packages}
     keras.utils.set_random_seed(config.seed)
     previous_policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(config.precision)

@@ -37,7 +37,11 @@ def data_dir() -> pathlib.Path:
 @pytest.fixture
 def two_replicas() -> "tf.distribute.MirroredStrategy":
     """Returns a strategy of two replicas on the two logical CPUs."""
+    import keras
     import tensorflow as tf
+
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("strategies are TensorFlow's")
 
     # The default joins CPUs by keys that begin anew with each strategy.
     return tf.distribute.MirroredStrategy(

@@ -24,6 +24,11 @@ def make_batches():
     )
 
 
+def first(dataset):
+    """Returns a dataset's first batch, as any backend takes it."""
+    return next(dataset.as_numpy_iterator())
+
+
 def make_mixup(**options):
     return pipeline.MixUp(0.4, num_classes=CLASSES, seed=3, **options)
 
@@ -88,8 +93,10 @@ class TestMix:
         host = make_batches().apply(make_mixup(per=per, **scale))
         plans = make_batches().apply(make_mixup(per=per, placement="model"))
         layer = layers.Mix(**scale)
-        for (x, y), (plan, targets) in zip(host, plans, strict=True):
-            assert plan["inputs"].dtype == tf.uint8
+        for (x, y), (plan, targets) in zip(
+            host, plans.as_numpy_iterator(), strict=True
+        ):
+            assert plan["inputs"].dtype == np.uint8
             mixed = layer(*plan.values(), training=True)
             np.testing.assert_allclose(mixed, x, rtol=1e-6, atol=1e-4)
             np.testing.assert_array_equal(targets, y)
@@ -99,7 +106,9 @@ class TestMix:
         options = {"points": points, "per": "sample"}
         host = make_batches().apply(make_mixup(**options))
         plans = make_batches().apply(make_mixup(placement="model", **options))
-        for (x, _), (plan, _) in zip(host, plans, strict=True):
+        for (x, _), (plan, _) in zip(
+            host, plans.as_numpy_iterator(), strict=True
+        ):
             mixed = layers.Mix()(*plan.values(), training=True)
             np.testing.assert_allclose(mixed, x, rtol=1e-6, atol=1e-4)
 
@@ -212,9 +221,7 @@ class TestTrainingTwin:
 
     def test_saves_and_reloads(self, tmp_path):
         twin = compile_(layers.training_twin(make_model(), mean=3.0, std=2.0))
-        batch, _ = next(
-            iter(make_batches().apply(make_mixup(placement="model")))
-        )
+        batch, _ = first(make_batches().apply(make_mixup(placement="model")))
         twin.save(tmp_path / "twin.keras")
         again = keras.models.load_model(tmp_path / "twin.keras")
         for training in (False, True):
@@ -316,7 +323,7 @@ class TestHiddenMixing:
     def test_mixes_the_output_of_the_layer(self):
         model = make_residual_model()
         twin = layers.training_twin(model, at="stage", mean=10.0, std=3.0)
-        x = next(iter(make_batches()))[0].numpy().astype("float32")
+        x = first(make_batches())[0].astype("float32")
         generator = np.random.default_rng(1)
         lam, partner = generator.random(8, "float32"), generator.permutation(8)
         found = twin(
@@ -330,14 +337,14 @@ class TestHiddenMixing:
         )
         features = lower((x - 10) / 3, training=True)
         mixed, _ = mixing.mix(features, (), lam, partner)
-        expected = upper(mixed, training=True)
+        expected = upper(mixed.numpy(), training=True)
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
     def test_only_the_drawn_place_mixes(self):
         model = make_residual_model()
         names = ("input", "flat", "scale")
         twin = layers.training_twin(model, at=names)
-        batch = next(iter(make_batches()))[0].numpy()
+        batch = first(make_batches())[0]
         plan = {
             "inputs": batch,
             "lam": np.full(8, 0.3, "float32"),
@@ -373,7 +380,7 @@ class TestHiddenMixing:
         )
         twin.save(tmp_path / "twin.keras")
         again = keras.models.load_model(tmp_path / "twin.keras")
-        batch, _ = next(iter(make_batches().apply(mixup)))
+        batch, _ = first(make_batches().apply(mixup))
         for training in (False, True):
             np.testing.assert_array_equal(
                 again(batch, training=training), twin(batch, training=training)
@@ -389,7 +396,9 @@ class TestHiddenMixing:
         words, sentence, dense = model.layers
         mixed, _ = mixing.mix(words(ids), (), lam, partner)
         np.testing.assert_allclose(
-            twin(plan, training=True), dense(sentence(mixed)), atol=1e-6
+            twin(plan, training=True),
+            dense(sentence(mixed.numpy())),
+            atol=1e-6,
         )
         np.testing.assert_array_equal(twin(plan), model(ids))
 

@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
+from tests import backends
 from tests import reference
 from tf_mixup import losses
 
@@ -108,18 +108,15 @@ class TestEntropyRegularized:
 
     def test_gradient_pushes_confidence_down(self):
         # A peer adds the entropy: its gradient has the other sign.
-        logits = tf.constant([[4.0, 0.0, 0.0]])
-        target = tf.constant([[1.0, 0.0, 0.0]])
+        logits = np.array([[4.0, 0.0, 0.0]], "float32")
+        target = np.array([[1.0, 0.0, 0.0]], "float32")
 
         def gradient(kappa):
-            with tf.GradientTape() as tape:
-                tape.watch(logits)
-                loss = losses.EntropyRegularized(kappa, from_logits=True)
-                value = loss(target, logits)
-            return tape.gradient(value, logits).numpy()[0]
+            loss = losses.EntropyRegularized(kappa, from_logits=True)
+            return backends.gradient(lambda z: loss(target, z), logits)[0]
 
         # dH/dz_k = -p_k (log p_k + H).
-        p = reference.softmax(logits.numpy())[0].astype("float64")
+        p = reference.softmax(logits)[0].astype("float64")
         entropy = -np.sum(p * np.log(p))
         expected = 2.0 * p * (np.log(p) + entropy)
         added = gradient(2.0) - gradient(0.0)

@@ -329,6 +329,14 @@ class TestDamage:
         assert "epoch-00004.npz" in str(caught.value)
         assert "another --workdir" in str(caught.value)
 
+    def test_another_backends_is_refused(self, damaged):
+        path = checkpoint.find(damaged)[-1]
+        arrays = checkpoint._read(path) | {"backend": np.array("torch")}
+        checkpoint._write(path, arrays)
+        message = "Set KERAS_BACKEND=torch, or take another --workdir"
+        with pytest.raises(ValueError, match=message):
+            train(damaged)
+
     def test_half_written_ones_are_not_looked_at(self, finished, damaged):
         (damaged / f"{files.PARTIAL}9.npz").write_bytes(b"PK")
         assert train(damaged)[2] == (EPOCHS, 0)

@@ -1,0 +1,52 @@
+"""What tests need of Keras' backend, which `KERAS_BACKEND` chooses."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_mixup import calibration
+
+# Sums of some thousand rows, as exact as the backend adds them.
+EXACT = 1e-12 if calibration.accumulator_dtype() == "float64" else 2e-6
+
+needs_float64 = pytest.mark.skipif(
+    calibration.accumulator_dtype() != "float64",
+    reason="sums are float32 on this backend",
+)
+
+
+def compile_function(function, *, jit=True):
+    """Returns a function of arrays as the backend compiles it."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(function)
+    return tf.function(function, jit_compile=jit, reduce_retracing=True)
+
+
+def compile_update(metric, *, jit=None):
+    """Returns a metric's update, compiled as in training."""
+    if keras.backend.backend() != "jax":
+        return compile_function(metric.update_state, jit=jit)
+    update = compile_function(metric.stateless_update_state)
+
+    def assign(*batch):
+        values = update([each.value for each in metric.variables], *batch)
+        for variable, value in zip(metric.variables, values, strict=True):
+            variable.assign(value)
+
+    return assign
+
+
+def gradient(function, inputs):
+    """Returns the gradient of a scalar function, shaped as its inputs."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return np.asarray(jax.grad(function)(inputs))
+    inputs = tf.constant(inputs)
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        value = function(inputs)
+    return tape.gradient(value, inputs).numpy()
