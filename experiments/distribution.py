@@ -19,7 +19,8 @@ def build_strategy(name: str) -> tf.distribute.Strategy:
 
     Returns:
         strategy: TensorFlow's default strategy for one device, on which Keras
-            may use XLA, or another backend; `MirroredStrategy` or `MultiWorkerMirroredStrategy` for more.
+            may use XLA, or another backend; `MirroredStrategy` or
+            `MultiWorkerMirroredStrategy` for more.
 
     Raises:
         ValueError: If Keras runs on another backend than TensorFlow, or a

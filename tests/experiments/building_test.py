@@ -73,6 +73,13 @@ class TestBuildNetwork:
         with pytest.raises(ValueError, match=f"Leave --{option} out"):
             building.build_network(config, splits)
 
+    def test_refuses_synchronized_norm_on_another_backend(self, monkeypatch):
+        config = dataclasses.replace(CONFIG, sync_batch_norm=True)
+        splits = datasets.make_placeholder("cifar10")
+        monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+        with pytest.raises(ValueError, match="the Keras backend 'jax'"):
+            building.build_network(config, splits)
+
     def test_refuses_to_mix_ids(self):
         config = dataclasses.replace(CONFIG, network="text_cnn")
         splits = datasets.make_placeholder("trec")

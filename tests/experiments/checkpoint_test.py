@@ -31,7 +31,7 @@ def make_model(units=4):
     features = keras.layers.BatchNormalization()(features)
     features = keras.layers.Dropout(0.5, seed=1)(features)
     model = keras.Model(inputs, keras.layers.Dense(2)(features))
-    rate = keras.optimizers.schedules.CosineDecay(0.2, STEPS * EPOCHS)
+    rate = keras.optimizers.schedules.CosineDecay(0.02, STEPS * EPOCHS)
     model.compile(optimizers.SGDWithL2(rate, l2=0.1), "mse", metrics=["mae"])
     return model
 

@@ -121,6 +121,15 @@ class TestBuildStrategy:
         assert strategy.num_replicas_in_sync == 1
         assert not isinstance(strategy, tf.distribute.MirroredStrategy)
 
+    def test_another_backend_has_the_gpus_to_itself(self, monkeypatch):
+        monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+        hidden = []
+        monkeypatch.setattr(
+            tf.config, "set_visible_devices", lambda *args: hidden.append(args)
+        )
+        assert distribution.build_strategy("none").num_replicas_in_sync == 1
+        assert hidden == [([], "GPU")]
+
     def test_mirrored_takes_all_logical_cpus(self):
         strategy = distribution.build_strategy("mirrored")
         assert strategy.num_replicas_in_sync == 2

@@ -55,6 +55,24 @@ class TestSGDWithL2:
         second = apply(optimizer, [[2.0]], [[[1.0]], [[0.0]]])
         np.testing.assert_allclose(second, [[1.5225]], rtol=1e-6)
 
+    def test_compiled_in_fit_as_by_hand(self):
+        generator = np.random.default_rng(0)
+        x = generator.normal(size=(4, 3)).astype("float32")
+        y = generator.normal(size=(4, 2)).astype("float32")
+        model = keras.Sequential(
+            [keras.Input((3,)), keras.layers.Dense(2, use_bias=False)]
+        )
+        model.compile(optimizers.SGDWithL2(0.05, l2=0.1), "mse")
+        (weights,), velocity = model.get_weights(), 0.0
+        model.fit(x, y, batch_size=4, epochs=5, shuffle=False, verbose=0)
+        for _ in range(5):
+            gradient = x.T @ (x @ weights - y) / 4 + 0.1 * weights
+            velocity = 0.9 * velocity + gradient
+            weights = weights - 0.05 * (gradient + 0.9 * velocity)
+        np.testing.assert_allclose(
+            model.get_weights()[0], weights, rtol=1e-4, atol=1e-6
+        )
+
     @pytest.mark.parametrize("nesterov", [False, True])
     @pytest.mark.parametrize("momentum", [0.0, 0.9])
     @pytest.mark.parametrize("l2", [0.0, 0.05])
@@ -226,7 +244,7 @@ class TestBuildOptimizer:
         norm.build((None, 2))
         variables = [*layer.variables, *norm.trainable_variables]
         before = [variable.numpy() for variable in variables]
-        zeros = [keras.ops.zeros_like(each) for each in variables]
+        zeros = [keras.ops.zeros(each.shape) for each in variables]
         optimizer.apply(zeros, variables)
         # Gradients of zero move nothing; decay takes .1 * .5 of a kernel.
         kernel, *others = (variable.numpy() for variable in variables)
