@@ -338,6 +338,7 @@ class TestTwoWorkers:
         path = workdir / "checkpoints" / "epoch-00001.npz"
         arrays = checkpoint._read(path)
         history = json.loads(arrays.pop(checkpoint.HISTORY).tobytes())
+        assert arrays.pop(checkpoint.BACKEND) == "tensorflow"
         alone = checkpoint._state(network)
         for name, variable in zip(sorted(arrays), alone, strict=True):
             np.testing.assert_allclose(
