@@ -27,8 +27,8 @@ class TestBuildMetrics:
         names = [each.name for each in building.build_metrics(10)]
         assert names == ["accuracy", "calibration_bins"]
         *_, top5 = building.build_metrics(11)
-        logits = np.arange(11.0)[None].repeat(2, axis=0)
-        top5.update_state(np.eye(11)[[6, 5]], logits)
+        logits = np.arange(11, dtype="float32")[None].repeat(2, axis=0)
+        top5.update_state(np.eye(11, dtype="float32")[[6, 5]], logits)
         assert top5.name == "top5_accuracy"
         assert float(top5.result()) == 0.5
 
