@@ -223,6 +223,7 @@ for name, values in one[3].items():
 """
 
 
+@pytest.mark.slow
 class TestFourReplicas:
     def test_train_as_one_device_does(self):
         done = subprocess.run(

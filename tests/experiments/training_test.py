@@ -310,6 +310,7 @@ class TestKill:
         assert "is damaged (its digest is another)" in words
         assert_same_run(tmp_path, reference)
 
+    @pytest.mark.slow
     def test_killed_after_the_last_epoch(self, reference, complete):
         (complete / "record.json").unlink()
         status, _ = finish(complete, WHILE_PREDICTIONS_ARE_WRITTEN)
