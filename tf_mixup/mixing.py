@@ -284,13 +284,15 @@ def _interpolate(rows: Any, lam: tf.Tensor, partner: tf.Tensor) -> tf.Tensor:
         partners = tf.unstack(partner, axis=1)
     shares = [_broadcast_rows(share, rows) for share in shares]
     own = rows[: partner.shape[0] or tf.shape(partner)[0]]
-    mixed = shares[0] * tf.cast(own, wide)
+    own_wide = tf.cast(own, wide)
+    mixed = shares[0] * own_wide
     for share, index in zip(shares[1:], partners, strict=True):
         mixed += share * tf.cast(tf.gather(rows, index), wide)
     # 0 times a partner's infinity or NaN is NaN: not mixed means untouched.
     # Through float32 and back, half precision would lose a NaN's bits.
-    mixed = tf.cast(mixed, rows.dtype if kept else tf.float32)
-    return tf.where(shares[0] == 1, tf.cast(own, mixed.dtype), mixed)
+    if kept:
+        mixed = tf.cast(mixed, rows.dtype)
+    return tf.where(shares[0] == 1, own if kept else own_wide, mixed)
 
 
 def _broadcast_rows(values: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
