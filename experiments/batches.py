@@ -135,11 +135,13 @@ def evaluation_batches(
 ) -> tf.data.Dataset:
     """Returns all rows in order, in batches of `even_size`.
 
-    Of several workers each has every `workers`-th row, from the row `worker`.
+    Of several workers each has every `workers`-th row, from the row `worker`,
+    in batches of `share_size`.
     """
-    size = even_size(
-        len(labels), batch_size, replicas=replicas, workers=workers
-    )
+    if workers > 1:
+        size = share_size(len(labels), batch_size, workers)
+    else:
+        size = even_size(len(labels), batch_size, replicas=replicas)
     if isinstance(images, datasets.Stream):
         return images.evaluation_batches(size, worker=worker, workers=workers)
     with tf.device("/cpu:0"):
@@ -149,27 +151,18 @@ def evaluation_batches(
     return rows.batch(size).prefetch(tf.data.AUTOTUNE)
 
 
-def even_size(
-    num_rows: int, batch_size: int, *, replicas: int = 1, workers: int = 1
-) -> int:
+def even_size(num_rows: int, batch_size: int, *, replicas: int = 1) -> int:
     """Returns the size of batches that are about equal, the last one too.
 
     A last batch of one row would leave a second replica without any, and
     TensorFlow's convolutions fail on none. Keras adds up the replicas' parts
-    of the first batch, so these must be equal. Workers wait for each other,
-    so they need as many batches each.
+    of the first batch, so these must be equal.
 
     Args:
         num_rows: N, at least 1.
         batch_size: Rows in a batch, at most or nearly so.
         replicas: A divisor of the size.
-        workers: Among whom the rows are dealt out before.
-
-    Raises:
-        ValueError: If there are fewer rows than workers.
     """
-    if workers > 1:
-        return _size_of_share(num_rows, batch_size, workers)
     batches = -(-num_rows // batch_size)
     if num_rows % replicas:
         batches = max(batches, 2)
@@ -177,8 +170,19 @@ def even_size(
     return share * replicas
 
 
-def _size_of_share(num_rows: int, batch_size: int, workers: int) -> int:
-    """Returns a size with which all workers have as many batches."""
+def share_size(num_rows: int, batch_size: int, workers: int) -> int:
+    """Returns a size with which all workers have as many batches.
+
+    They wait for each other, and none may be without rows.
+
+    Args:
+        num_rows: N, dealt out to the workers one by one.
+        batch_size: Rows in a worker's batch, at most or nearly so.
+        workers: How many.
+
+    Raises:
+        ValueError: If there are fewer rows than workers.
+    """
     least, most = num_rows // workers, -(-num_rows // workers)
     for batches in range(-(-most // batch_size), 0, -1):
         size = -(-most // batches)

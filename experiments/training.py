@@ -133,7 +133,7 @@ def _run(
             {
                 "config": config.to_json(),
                 "rows": [
-                    len(part.labels)
+                    len(part.inputs)
                     for part in (splits.train, splits.validation, splits.test)
                 ],
                 "versions": versions,

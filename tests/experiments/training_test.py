@@ -85,8 +85,8 @@ entry.start(train.main)
 """
 
 
-def start(workdir, before="", config=CONFIG, every_steps=0):
-    """Starts the binary as a process of its own."""
+def flags_of(workdir, config, every_steps=0):
+    """Returns a command's flags, with a flag for each field of the config."""
     flags = [
         f"--workdir={workdir}",
         "--verbose=0",
@@ -96,8 +96,15 @@ def start(workdir, before="", config=CONFIG, every_steps=0):
         if isinstance(value, bool):
             flags.append(f"--{name}" if value else f"--no{name}")
         elif value is not None:
-            value = ",".join(map(str, value)) if value == [] else value
+            if isinstance(value, list):
+                value = ",".join(map(str, value))
             flags.append(f"--{name}={value}")
+    return flags
+
+
+def start(workdir, before="", config=CONFIG, every_steps=0):
+    """Starts the binary as a process of its own."""
+    flags = flags_of(workdir, config, every_steps)
     return subprocess.Popen(
         [sys.executable, "-c", before + PROGRAM, *flags],
         cwd=ROOT,

@@ -24,6 +24,7 @@ from experiments import files
 from experiments import optimizers
 from experiments import training
 from experiments import workers
+from tests.experiments import training_test
 from tf_mixup import callbacks
 from tf_mixup import metrics
 
@@ -43,7 +44,7 @@ CONFIG = config_lib.Config(
 LONGER = dataclasses.replace(
     CONFIG, epochs=4, sync_batch_norm=False, placement="model"
 )
-MORE = ("--checkpoint_every_steps=3",)
+EVERY_STEPS = 3
 
 
 def set_config(monkeypatch, cluster=None, task=None):
@@ -189,9 +190,9 @@ class TestShares:
             with pytest.raises(
                 ValueError, match=f"{num_rows} rows for {count}"
             ):
-                batches.even_size(num_rows, 100, workers=count)
+                batches.share_size(num_rows, 100, count)
             return
-        size = batches.even_size(num_rows, 100, workers=count)
+        size = batches.share_size(num_rows, 100, count)
         shares = [len(range(each, num_rows, count)) for each in range(count)]
         assert len({-(-share // size) for share in shares}) == 1
         assert size <= 150
@@ -231,22 +232,6 @@ class TestShares:
         assert sorted(found) == list(range(11))
 
 
-def flags_of(config, workdir):
-    wanted = config.to_json()
-    default = config_lib.Config().to_json()
-    changed = {
-        name: value for name, value in wanted.items() if value != default[name]
-    }
-    # The binary takes what the paper has for the data set.
-    changed |= {"schedule": config.schedule, "epochs": config.epochs}
-    changed |= {"batch_size": config.batch_size}
-    return [
-        f"--workdir={workdir}",
-        "--verbose=0",
-        *(f"--{name}={value}" for name, value in changed.items()),
-    ]
-
-
 def free_port():
     """Returns a port; the one after it is most likely free, too."""
     with socket.socket() as one:
@@ -254,12 +239,13 @@ def free_port():
         return one.getsockname()[1]
 
 
-def launch(workdir, config=CONFIG, more=()):
+def launch(workdir, config=CONFIG, every_steps=0):
     """Starts two workers by the launcher."""
+    flags = training_test.flags_of(workdir, config, every_steps)
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "experiments.launch", "--workers=2"),
-            *(f"--port={free_port()}", "--", *flags_of(config, workdir), *more),
+            *(f"--port={free_port()}", "--", *flags),
         ],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
@@ -268,8 +254,8 @@ def launch(workdir, config=CONFIG, more=()):
     )
 
 
-def finish(workdir, config=CONFIG, more=()):
-    process = launch(workdir, config, more)
+def finish(workdir, config=CONFIG, every_steps=0):
+    process = launch(workdir, config, every_steps)
     words = process.communicate(timeout=600)[1]
     return process.returncode, words
 
@@ -328,7 +314,7 @@ def workdir(tmp_path_factory):
 def whole(tmp_path_factory):
     """Returns where two have trained longer, and nobody was killed."""
     workdir = tmp_path_factory.mktemp("whole") / "run"
-    assert finish(workdir, LONGER, MORE)[0] == 0
+    assert finish(workdir, LONGER, EVERY_STEPS)[0] == 0
     return workdir
 
 
@@ -375,7 +361,7 @@ class TestTwoWorkers:
 class TestSurvival:
     def interrupt(self, workdir, number, *, everyone):
         """Sends a signal after the second epoch; returns code and words."""
-        process = launch(workdir, LONGER, MORE)
+        process = launch(workdir, LONGER, EVERY_STEPS)
         other = workdir.with_name("run.worker-1") / "checkpoints"
         while process.poll() is None and not [*other.glob("epoch-00002-*")]:
             time.sleep(0.01)
@@ -420,7 +406,7 @@ class TestSurvival:
         # As if the chief had been killed while it saved.
         newest = checkpoint.find(workdir / "checkpoints")[-1]
         newest.unlink()
-        assert finish(workdir, LONGER, MORE)[0] == 0
+        assert finish(workdir, LONGER, EVERY_STEPS)[0] == 0
         self.assert_same(workdir, whole)
 
     def test_all_save_themselves_when_asked_to_end(self, whole, tmp_path):
@@ -432,5 +418,5 @@ class TestSurvival:
             for each in (workdir, workdir.with_name("run.worker-1"))
         )
         assert [path.name for path in one] == [path.name for path in two]
-        assert finish(workdir, LONGER, MORE)[0] == 0
+        assert finish(workdir, LONGER, EVERY_STEPS)[0] == 0
         self.assert_same(workdir, whole)
