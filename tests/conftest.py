@@ -18,12 +18,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Splits the CPU in two, which TensorFlow allows before it starts only."""
     if getattr(config.option, "numprocesses", None):
         return  # xdist's controller runs no test and stays light.
-    import tensorflow as tf
+    from experiments import distribution
 
-    tf.config.set_logical_device_configuration(
-        tf.config.list_physical_devices("CPU")[0],
-        [tf.config.LogicalDeviceConfiguration()] * 2,
-    )
+    distribution.split_cpu(2)
 
 
 @pytest.fixture
