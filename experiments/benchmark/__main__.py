@@ -13,7 +13,7 @@ one. Utilisation needs the GPU's peak in the precision that it computes in.
 Cases run in turns in one process; the tables show the median of the rounds,
 their least and greatest, and each target beside what was reached. Close other
 programs first: a busy machine moves ratios too. On two CPU cores everything
-takes six minutes with --repeats=5.
+takes some minutes with --repeats=5.
 """
 
 import datetime
