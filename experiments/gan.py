@@ -8,6 +8,7 @@ Letters: B rows of a batch, M modes, S samples.
 """
 
 import logging
+import math
 import pathlib
 import time
 from typing import Any
@@ -173,7 +174,9 @@ def judge(
         Minimization. ICLR 2018, section 3.7. https://arxiv.org/abs/1710.09412
     """
     if lam is None:
-        return _loss(discriminator(real), 1.0) + _loss(discriminator(fake), 0.0)
+        logits = discriminator(tf.concat([real, fake], axis=0))
+        of_real, of_fake = tf.split(logits, 2)
+        return _loss(of_real, 1.0) + _loss(of_fake, 0.0)
     lam = lam[:, tf.newaxis]
     return _loss(discriminator(lam * real + (1 - lam) * fake), lam)
 
@@ -219,41 +222,60 @@ class Game:
     def _play(self, until: tf.Tensor) -> None:
         while self._done < until:
             seed = tf.random.fold_in(self._seed, self._done + 1)
-            seeds = tf.random.split(seed, DISCRIMINATOR_STEPS + 1)
-            for step in range(DISCRIMINATOR_STEPS):
-                self._learn_to_judge(seeds[step])
-            self._learn_to_draw(seeds[DISCRIMINATOR_STEPS])
+            self._iterate(*self._draw(seed))
             self._done.assign_add(1)
 
-    def _learn_to_judge(self, seed: tf.Tensor) -> None:
-        size, (first, second, third, fourth) = (
-            self._config.batch_size,
-            tf.unstack(tf.random.split(seed, 4)),
-        )
-        chosen = tf.random.stateless_uniform(
-            [size], first, 0, len(self._modes), tf.int32
-        )
-        spread = tf.random.stateless_normal([size, DIMENSIONS], second)
-        real = tf.gather(self._modes, chosen) + DEVIATION * spread
-        noise = tf.random.stateless_normal([size, DIMENSIONS], third)
-        lam = None
-        if self._config.effective_alpha:
-            alpha = tf.constant(self._config.effective_alpha)
-            lam = mixing.draw_lam(alpha, size, seed=fourth)
-        player = self._discriminator
-        with tf.GradientTape() as tape:
-            loss = judge(player, real, self._generator(noise), lam)
-        variables = player.trainable_variables
-        self._optimizers[1].apply(tape.gradient(loss, variables), variables)
+    def _draw(self, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Returns all that an iteration draws; XLA knows no Beta.
 
-    def _learn_to_draw(self, seed: tf.Tensor) -> None:
-        """One step up the discriminator's loss on unmixed fakes.
-
-        As the authors' demonstration has it, for both kinds of GAN.
+        Returns:
+            real: Points of the target, `(steps, B, 2)`.
+            noise: For the generator, of its own step too,
+                `(steps + 1, B, 2)`.
+            lam: `(steps, B)`; empty without mixing.
         """
-        size, player = self._config.batch_size, self._generator
-        noise = tf.random.stateless_normal([size, DIMENSIONS], seed)
+        size = (DISCRIMINATOR_STEPS, self._config.batch_size)
+        first, second, third, fourth = tf.unstack(tf.random.split(seed, 4))
+        chosen = tf.random.stateless_uniform(
+            size, first, 0, len(self._modes), tf.int32
+        )
+        spread = tf.random.stateless_normal([*size, DIMENSIONS], second)
+        real = tf.gather(self._modes, chosen) + DEVIATION * spread
+        noise = tf.random.stateless_normal(
+            [size[0] + 1, size[1], DIMENSIONS], third
+        )
+        if not self._config.effective_alpha:
+            return real, noise, tf.zeros([0])
+        alpha = tf.constant(self._config.effective_alpha)
+        lam = mixing.draw_lam(alpha, math.prod(size), seed=fourth)
+        return real, noise, tf.reshape(lam, size)
+
+    @tf.function(jit_compile=True)
+    def _iterate(self, real: tf.Tensor, noise: tf.Tensor, lam: Any) -> None:
+        """Some steps of the discriminator, then one of the generator."""
+        generator, discriminator = self._generator, self._discriminator
+        *noises, last = tf.unstack(noise)
+        fakes = tf.split(generator(tf.concat(noises, axis=0)), len(noises))
+        lams = tf.unstack(lam) or [None] * len(noises)
+        for points, fake, each in zip(
+            tf.unstack(real), fakes, lams, strict=True
+        ):
+            with tf.GradientTape() as tape:
+                loss = judge(discriminator, points, fake, each)
+            self._step(1, tape, loss, discriminator)
+        # Up the discriminator's loss on fakes that are not mixed: as the
+        # authors' demonstration has it, for both kinds of GAN.
         with tf.GradientTape() as tape:
-            loss = -_loss(self._discriminator(player(noise)), 0.0)
-        variables = player.trainable_variables
-        self._optimizers[0].apply(tape.gradient(loss, variables), variables)
+            loss = -_loss(discriminator(generator(last)), 0.0)
+        self._step(0, tape, loss, generator)
+
+    def _step(
+        self,
+        player: int,
+        tape: tf.GradientTape,
+        loss: tf.Tensor,
+        model: keras.Model,
+    ) -> None:
+        variables = model.trainable_variables
+        gradients = tape.gradient(loss, variables)
+        self._optimizers[player].apply(gradients, variables)
