@@ -58,11 +58,17 @@ class TestConfidence:
         expected = 1 / (1 + np.exp(-7.0))
         np.testing.assert_allclose(confidence, [expected], rtol=1e-6)
 
+    @pytest.mark.parametrize(
+        "outputs", [[[5.0, 0.0]], [[-1.0, 2.0]], [[np.nan, 1.0]], [1.5]]
+    )
+    def test_what_is_no_distribution_gives_nan(self, outputs):
+        assert np.isnan(np.array(ood.confidence(np.array(outputs)))).all()
+
     def test_refuses_other_ranks(self):
         with pytest.raises(
             ValueError,
             match=r"must have shape \(B, K\).* Received: predictions of shape"
-            r" \(2, 3, 4\)\. Flatten",
+            r" \(2, 3, 4\)\. Reshape",
         ):
             ood.confidence(np.zeros((2, 3, 4)))
 

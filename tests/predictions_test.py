@@ -13,6 +13,39 @@ LABELS = np.array([0, 1, 1])
 TARGETS = np.eye(3)[LABELS]
 
 
+class TestRows:
+    @pytest.mark.parametrize("from_logits", [False, True])
+    @pytest.mark.parametrize("shape", [(300, 7), (300, 2), (300, 1), (300,)])
+    def test_ids_and_one_hot_targets_against_float64(self, shape, from_logits):
+        generator = np.random.default_rng(0)
+        outputs = 4 * generator.normal(size=shape)
+        if not from_logits:
+            if outputs.size == 300:
+                outputs = 1 / (1 + np.exp(-outputs))
+            else:
+                outputs = reference.softmax(outputs)
+        outputs = outputs.astype("float32")
+        expected = outputs.astype("float64")
+        if expected.size == 300:
+            other = np.zeros(300) if from_logits else 1 - expected.ravel()
+            expected = np.stack([other, expected.ravel()], axis=1)
+        if from_logits:
+            expected = reference.softmax(expected)
+        ids = generator.integers(0, expected.shape[1], 300)
+        targets = np.eye(expected.shape[1])[ids]
+        mass = expected[np.arange(300), ids]
+        nll = -np.log(mass if from_logits else np.maximum(mass, 1e-7))
+        for labels in (ids, targets):
+            rows = predictions.Rows(labels, outputs, from_logits=from_logits)
+            for found, wanted in (
+                (rows.confidence, expected.max(1)),
+                (rows.correct, expected.argmax(1) == ids),
+                (rows.nll, nll),
+                (rows.brier, ((expected - targets) ** 2).sum(1)),
+            ):
+                np.testing.assert_allclose(found, wanted, 1e-5, 1e-6)
+
+
 class TestTopLabel:
     @pytest.mark.parametrize(
         "labels",
@@ -59,6 +92,8 @@ class TestTopLabel:
             (0, [0.9, 0.9, 0.1]),
             (3, [0.5, 0.25, 0.25]),
             (-1, [0.5, 0.25, 0.25]),
+            (0.5, [0.5, 0.25, 0.25]),
+            (np.nan, [0.5, 0.25, 0.25]),
             ([1.0, 1.0, 0.0], [0.5, 0.25, 0.25]),
         ],
     )
@@ -69,6 +104,24 @@ class TestTopLabel:
             predictions.negative_log_likelihood([labels], [row]),
         ):
             assert np.isnan(np.array(column)).all()
+
+    @pytest.mark.parametrize("labels", [[0], [0, 1, 1, 0], [[0], [1]]])
+    def test_refuses_labels_of_other_rows(self, labels):
+        with pytest.raises(
+            ValueError, match=r"a label for each row\. Received: .* for 3 rows"
+        ):
+            predictions.top_label(labels, PROBABILITIES)
+
+    def test_confidence_that_rounding_takes_above_1_is_1(self):
+        confidence, _ = predictions.top_label([0], [[1.01, 0.0]])
+        np.testing.assert_array_equal(confidence, [1.0])
+
+    def test_ties_go_to_the_first_class(self):
+        rows = np.array([[0.25, 0.25, 0.5, 0.0], [0.0, 0.5, 0.5, 0.0]])
+        _, correct = predictions.top_label([2, 1], rows)
+        np.testing.assert_array_equal(correct, [1, 1])
+        _, correct = predictions.top_label([1, 2], np.full((2, 3), 1 / 3))
+        np.testing.assert_array_equal(correct, [0, 0])
 
     def test_half_precision_rows_are_distributions(self):
         generator = np.random.default_rng(0)

@@ -95,14 +95,8 @@ class CalibrationBins(keras.metrics.Metric):
         sums = self._table.dtype
         # Half precision cannot tell confidences above 0.99 apart.
         y_pred = ops.cast(ops.convert_to_tensor(y_pred), "float32")
-        probabilities = y_pred
-        if self.from_logits:
-            probabilities = predictions.to_probabilities(y_pred)
-        confidence, correct = predictions.top_label(y_true, probabilities)
-        nll = predictions.negative_log_likelihood(
-            y_true, y_pred, from_logits=self.from_logits
-        )
-        brier = predictions.brier_score(y_true, probabilities)
+        rows = predictions.Rows(y_true, y_pred, from_logits=self.from_logits)
+        confidence, correct = rows.confidence, rows.correct
         weight = ops.ones_like(confidence, dtype=sums)
         if sample_weight is not None:
             given = ops.cast(ops.convert_to_tensor(sample_weight), sums)
@@ -114,7 +108,7 @@ class CalibrationBins(keras.metrics.Metric):
         weight = ops.where(counted, weight, 0.0)
         confidence, correct, nll, brier = (
             ops.where(counted, column, 0.0)
-            for column in (confidence, correct, nll, brier)
+            for column in (confidence, correct, rows.nll, rows.brier)
         )
         bins = calibration.bin_confidences(
             confidence,

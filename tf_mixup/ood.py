@@ -15,53 +15,12 @@ References:
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 
 from tf_mixup import checks
+from tf_mixup.predictions import confidence as confidence
 
 NOISES = ("gaussian", "uniform")
-
-
-def confidence(predictions: Any, *, from_logits: bool = False) -> Any:
-    """Returns the probability of the predicted class, the winning score.
-
-    It is low where the model hesitates between classes. It can also be high
-    far from all training data: nothing in cross-entropy prevents that.
-
-    Args:
-        predictions: Float tensor `(B, K)`; or one sigmoid column `(B,)` or
-            `(B, 1)`, read as the classes `{1 - p, p}`.
-        from_logits: Whether predictions are logits. Defaults to `False`.
-
-    Returns:
-        confidence: Float tensor `(B,)`, in `[1/K, 1]`.
-
-    Raises:
-        ValueError: If `predictions` has another rank.
-
-    Example:
-        >>> confidence(np.array([[0.25, 0.75], [1.0, 0.0]])).numpy().tolist()
-        [0.75, 1.0]
-    """
-    # Half precision near 1 has steps of 1/2048, wider than a bin's edge.
-    predictions = keras.ops.cast(predictions, "float32")
-    shape = predictions.shape
-    if len(shape) not in (1, 2):
-        raise checks.refusal(
-            "Predictions must have shape (B, K), or (B,) or (B, 1) for one"
-            " sigmoid column",
-            f"predictions of shape {tuple(shape)}",
-            "Flatten the outputs to one row for each example",
-        )
-    if len(shape) == 1 or shape[1] == 1:
-        column = keras.ops.reshape(predictions, (-1,))
-        if from_logits:
-            column = keras.ops.sigmoid(column)
-        return keras.ops.maximum(column, 1 - column)
-    if from_logits:
-        predictions = keras.ops.softmax(predictions)
-    return keras.ops.max(predictions, axis=-1)
 
 
 def auroc(in_scores: Any, out_scores: Any) -> float:

@@ -13,8 +13,10 @@ logits in place of probabilities, a label out of range, several labels) gets
 NaN, so that the result shows it.
 """
 
+from collections.abc import Callable
 from typing import Any
 
+import keras
 from keras import ops
 
 from tf_mixup import checks
@@ -23,6 +25,36 @@ from tf_mixup import checks
 SUM_TOLERANCE = 0.02
 # As in Keras' losses: one confident mistake cannot cost infinity.
 TINY_PROBABILITY = 1e-7
+
+
+def to_columns(outputs: Any, *, from_logits: bool = False) -> Any:
+    """Returns float32 outputs `(B, K)`, where a sigmoid's column is two.
+
+    Args:
+        outputs: Float tensor `(B, K)`, or `(B,)` or `(B, 1)` of a sigmoid.
+        from_logits: Whether `outputs` are logits: the other class of a
+            sigmoid then has logit 0, else probability `1 - p`.
+
+    Raises:
+        ValueError: If `outputs` has another rank.
+    """
+    outputs = ops.cast(ops.convert_to_tensor(outputs), "float32")
+    if len(outputs.shape) not in (1, 2):
+        raise checks.refusal(
+            "Predictions must have shape (B, K), (B,) or (B, 1)",
+            f"predictions of shape {tuple(outputs.shape)}",
+            "Reshape labels and predictions to one row per prediction",
+        )
+    if count_columns(outputs) > 1:
+        return outputs
+    column = ops.reshape(outputs, (-1, 1))
+    other = ops.zeros_like(column) if from_logits else 1 - column
+    return ops.concatenate([other, column], axis=-1)
+
+
+def count_columns(outputs: Any) -> int:
+    """Returns K of outputs `(B, K)`; 1 of a sigmoid's, also `(B,)`."""
+    return outputs.shape[1] if len(outputs.shape) > 1 else 1
 
 
 def to_probabilities(logits: Any) -> Any:
@@ -34,7 +66,165 @@ def to_probabilities(logits: Any) -> Any:
     Returns:
         probabilities: Float32 tensor `(B, K)`; K is 2 for a sigmoid.
     """
-    return ops.softmax(_two_columns(logits, from_logits=True), axis=-1)
+    return ops.softmax(to_columns(logits, from_logits=True), axis=-1)
+
+
+def to_targets(labels: Any, num_classes: int, num_rows: Any = None) -> Any:
+    """Returns labels as distributions over classes.
+
+    Args:
+        labels: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`.
+        num_classes: K; 1 for a sigmoid's column, whose label may be soft.
+        num_rows: B, or None if it is not known.
+
+    Returns:
+        targets: Float32 tensor `(B, K)`; K is 2 for a sigmoid. NaN in the
+            rows that are no distribution: ids out of range or not whole,
+            several labels.
+
+    Raises:
+        ValueError: If the shape does not fit.
+    """
+    labels = _read_labels(labels, num_classes, num_rows)
+    if len(labels.shape) == 1:
+        labels = ops.one_hot(labels, num_classes, dtype="float32")
+    valid = _are_distributions(labels)
+    return labels + ops.where(valid, 0.0, float("nan"))[:, None]
+
+
+def confidence(predictions: Any, *, from_logits: bool = False) -> Any:
+    """Returns the probability of the predicted class, the winning score.
+
+    It is low where the model hesitates between classes. It can also be high
+    far from all training data: nothing in cross-entropy prevents that.
+
+    Args:
+        predictions: Float tensor `(B, K)`; or one sigmoid column `(B,)` or
+            `(B, 1)`, read as the classes `{1 - p, p}`.
+        from_logits: Whether predictions are logits. Defaults to `False`.
+
+    Returns:
+        confidence: Float32 tensor `(B,)`, in `[1/K, 1]`; NaN where the row is
+            no distribution, such as logits that are taken for probabilities.
+
+    Raises:
+        ValueError: If `predictions` has another rank.
+
+    Example:
+        >>> confidence(np.array([[0.25, 0.75], [1.0, 0.0]])).numpy().tolist()
+        [0.75, 1.0]
+    """
+    return _Outputs(predictions, from_logits=from_logits).confidence
+
+
+class _Outputs:
+    """What predictions alone tell; `(B,)` and float32 each.
+
+    Args:
+        outputs: Probabilities or logits, `(B, K)`, `(B,)` or `(B, 1)`.
+        from_logits: Whether `outputs` are logits.
+    """
+
+    def __init__(self, outputs: Any, *, from_logits: bool) -> None:
+        columns = to_columns(outputs, from_logits=from_logits)
+        self._logits = columns if from_logits else None
+        self._probabilities = ops.softmax(columns) if from_logits else columns
+        if from_logits:
+            # One NaN, or infinity above 0, makes a whole softmax NaN.
+            valid = ops.isfinite(self._probabilities[:, 0])
+        else:
+            valid = _are_distributions(columns)
+        self._missing = ops.where(valid, 0.0, float("nan"))
+        # Of numbers from 0 on the bits are in the same order, and Keras'
+        # argmax of floats first looks for negative zeros, in five passes.
+        bits = ops.view(self._probabilities, "int32")
+        self._predicted = ops.argmax(bits, axis=-1)
+
+    @property
+    def confidence(self) -> Any:
+        """The largest probability."""
+        confidence = _pick(self._probabilities, self._predicted)
+        # Rounding may take it above 1.
+        return ops.minimum(confidence, 1.0) + self._missing
+
+
+class Rows(_Outputs):
+    """Predictions beside their labels; measures them one by one.
+
+    Each measure is a float32 tensor `(B,)`, made when it is asked for, with
+    NaN in the rows that are no distribution. With class ids nothing of size
+    `(B, K)` is made but the probabilities and their squares.
+
+    Args:
+        labels: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`.
+        outputs: Probabilities or logits, `(B, K)`, `(B,)` or `(B, 1)`.
+        from_logits: Whether `outputs` are logits.
+
+    Raises:
+        ValueError: If the shapes do not fit.
+    """
+
+    def __init__(
+        self, labels: Any, outputs: Any, *, from_logits: bool = False
+    ) -> None:
+        outputs = ops.convert_to_tensor(outputs)
+        super().__init__(outputs, from_logits=from_logits)
+        labels = _read_labels(labels, count_columns(outputs), outputs.shape[0])
+        self._has_ids = len(labels.shape) == 1
+        if self._has_ids:
+            inside = ops.clip(labels, 0, self._probabilities.shape[-1] - 1)
+            valid = ops.equal(inside, labels)
+            labels = inside
+        else:
+            valid = _are_distributions(labels)
+        self._labels = labels
+        self._missing += ops.where(valid, 0.0, float("nan"))
+
+    @property
+    def correct(self) -> Any:
+        """The target's mass on the predicted class; of a class id 0 or 1."""
+        if self._has_ids:
+            same = ops.equal(self._predicted, self._labels)
+            return ops.cast(same, "float32") + self._missing
+        return _pick(self._labels, self._predicted) + self._missing
+
+    @property
+    def nll(self) -> Any:
+        """The cross-entropy, in nats."""
+        if self._has_ids:
+            return self._missing - self._log(
+                lambda columns: _pick(columns, self._labels)
+            )
+        # A class without mass costs nothing, even at probability 0.
+        terms = self._labels * self._log(lambda columns: columns)
+        terms = ops.where(self._labels == 0, 0.0, terms)
+        return self._missing - ops.sum(terms, axis=-1)
+
+    @property
+    def brier(self) -> Any:
+        """The squared distance between targets and probabilities."""
+        rows = self._probabilities
+        if self._has_ids:
+            mass = _pick(rows, self._labels)
+            others = ops.sum(ops.square(rows), axis=-1) - ops.square(mass)
+            # Rounding may take the difference below 0.
+            others = ops.maximum(others, 0.0)
+            return ops.square(1 - mass) + others + self._missing
+        distance = ops.sum(ops.square(rows - self._labels), axis=-1)
+        return distance + self._missing
+
+    def _log(self, select: Callable[[Any], Any]) -> Any:
+        """Returns the logarithm of those probabilities that are selected."""
+        if self._logits is None:
+            selected = select(self._probabilities)
+            tiny = selected < TINY_PROBABILITY
+            return ops.log(ops.where(tiny, TINY_PROBABILITY, selected))
+        # Of any column, that of the confidence too, the logit less the
+        # logarithm of its probability is the same; of that one it is sound.
+        best = ops.log(self.confidence) - _pick(self._logits, self._predicted)
+        selected = select(self._logits)
+        extra = (1,) * (len(selected.shape) - 1)
+        return selected + ops.reshape(best, (-1, *extra))
 
 
 def top_label(labels: Any, probabilities: Any) -> tuple[Any, Any]:
@@ -59,16 +249,8 @@ def top_label(labels: Any, probabilities: Any) -> tuple[Any, Any]:
         >>> [float(row) for row in confidence], [float(row) for row in correct]
         ([0.75, 1.0], [1.0, 0.0])
     """
-    targets, probabilities = pair(labels, probabilities)
-    predicted = ops.one_hot(
-        ops.argmax(probabilities, axis=-1),
-        probabilities.shape[-1],
-        dtype="float32",
-    )
-    # Not `max`, which need not keep a NaN.
-    confidence = ops.sum(predicted * probabilities, axis=-1)
-    correct = ops.sum(predicted * targets, axis=-1)
-    return confidence, correct
+    rows = Rows(labels, probabilities)
+    return rows.confidence, rows.correct
 
 
 def brier_score(labels: Any, probabilities: Any) -> Any:
@@ -82,7 +264,7 @@ def brier_score(labels: Any, probabilities: Any) -> Any:
         probabilities: Float tensor `(B, K)`, or `(B,)` or `(B, 1)`.
 
     Returns:
-        brier: Float32 tensor `(B,)`; its mean is the Brier score.
+        brier: Float32 tensor `(B,)`, within 3e-7; its mean is the Brier score.
 
     Raises:
         ValueError: If the shapes do not fit.
@@ -91,8 +273,7 @@ def brier_score(labels: Any, probabilities: Any) -> Any:
         Brier. Verification of forecasts expressed in terms of probability.
         Monthly Weather Review 78, 1950.
     """
-    targets, probabilities = pair(labels, probabilities)
-    return ops.sum(ops.square(probabilities - targets), axis=-1)
+    return Rows(labels, probabilities).brier
 
 
 def negative_log_likelihood(
@@ -113,16 +294,7 @@ def negative_log_likelihood(
     Raises:
         ValueError: If the shapes do not fit.
     """
-    if not from_logits:
-        targets, probabilities = pair(labels, predictions)
-        tiny = probabilities < TINY_PROBABILITY
-        logs = ops.log(ops.where(tiny, TINY_PROBABILITY, probabilities))
-    else:
-        targets, _ = pair(labels, to_probabilities(predictions))
-        columns = _two_columns(predictions, from_logits=True)
-        logs = ops.log_softmax(columns, axis=-1)
-    # A class without target mass costs nothing, even at probability 0.
-    return -ops.sum(ops.where(targets == 0, 0.0, targets * logs), axis=-1)
+    return Rows(labels, predictions, from_logits=from_logits).nll
 
 
 def pair(labels: Any, probabilities: Any) -> tuple[Any, Any]:
@@ -141,50 +313,57 @@ def pair(labels: Any, probabilities: Any) -> tuple[Any, Any]:
         ValueError: If the shapes do not fit.
     """
     probabilities = ops.convert_to_tensor(probabilities)
-    single = tuple(probabilities.shape[1:]) in ((), (1,))
-    rows = _two_columns(probabilities, from_logits=False)
-    targets = _to_targets(labels, rows.shape[-1], single=single)
+    targets = to_targets(
+        labels, count_columns(probabilities), probabilities.shape[0]
+    )
+    rows = to_columns(probabilities)
     valid = ops.logical_and(
-        _are_distributions(rows), _are_distributions(targets)
+        _are_distributions(rows), ops.isfinite(targets[:, 0])
     )
     missing = ops.where(valid, 0.0, float("nan"))[:, None]
     return targets + missing, rows + missing
 
 
-def _two_columns(outputs: Any, *, from_logits: bool) -> Any:
-    """Returns float32 outputs `(B, K)`, where a sigmoid's column is two."""
-    outputs = ops.cast(ops.convert_to_tensor(outputs), "float32")
-    if len(outputs.shape) not in (1, 2):
-        raise checks.refusal(
-            "Predictions must have shape (B, K), (B,) or (B, 1)",
-            f"predictions of shape {tuple(outputs.shape)}",
-            "Reshape labels and predictions to one row per prediction",
-        )
-    if len(outputs.shape) == 2 and outputs.shape[-1] != 1:
-        return outputs
-    column = ops.reshape(outputs, (-1, 1))
-    other = ops.zeros_like(column) if from_logits else 1 - column
-    return ops.concatenate([other, column], axis=-1)
-
-
-def _to_targets(labels: Any, num_classes: int, *, single: bool) -> Any:
+def _read_labels(labels: Any, num_classes: int, num_rows: Any) -> Any:
+    """Returns class ids, int32 `(B,)`, or targets, float32 `(B, K)`."""
     labels = ops.convert_to_tensor(labels)
-    if len(labels.shape) == 2 and labels.shape[-1] == num_classes:
-        return ops.cast(labels, "float32")
-    if len(labels.shape) != 1 and tuple(labels.shape[1:]) != (1,):
+    shape = tuple(labels.shape)
+    columns = max(num_classes, 2)
+    if len(shape) == 0 or (
+        len(shape) != 1 and shape[1:] not in ((1,), (columns,))
+    ):
         raise checks.refusal(
             "Labels must be class ids, (B,) or (B, 1), or targets"
-            f" (B, {num_classes}), one column for each class",
-            f"labels of shape {tuple(labels.shape)}",
+            f" (B, {columns}), one column for each class",
+            f"labels of shape {shape}",
             "Give class ids, or one-hot targets of as many columns as the"
             " predictions have",
         )
+    if None not in (shape[0], num_rows) and shape[0] != num_rows:
+        raise checks.refusal(
+            "There must be a label for each row",
+            f"labels of shape {shape} for {num_rows} rows",
+            "Give the labels of these rows",
+        )
+    if shape[1:] == (columns,):
+        return ops.cast(labels, "float32")
     labels = ops.reshape(labels, (-1,))
-    if single:
-        # One column: the label may be soft, the mass of class 1.
+    if num_classes == 1:
+        # The label may be soft, the mass of class 1.
         mass = ops.cast(labels, "float32")[:, None]
         return ops.concatenate([1 - mass, mass], axis=-1)
-    return ops.one_hot(ops.cast(labels, "int32"), num_classes, dtype="float32")
+    ids = ops.cast(labels, "int32")
+    if not keras.backend.is_float_dtype(labels.dtype):
+        return ids
+    return ops.where(ops.cast(ids, labels.dtype) == labels, ids, -1)
+
+
+def _pick(columns: Any, classes: Any) -> Any:
+    """Returns the column of `(B, K)` that each row names, `(B,)`."""
+    # Keras' `take_along_axis` would copy all columns first.
+    size, num_classes = ops.shape(columns)
+    places = ops.arange(size, dtype="int32") * num_classes + classes
+    return ops.take(ops.reshape(columns, (-1,)), places)
 
 
 def _are_distributions(rows: Any) -> Any:
