@@ -45,6 +45,43 @@ class TestSmooth:
             losses.smooth(SOFT[:, :1], 0.1)
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [
+        losses.SmoothedCrossentropy(0.1, from_logits=True, reduction=None),
+        losses.EntropyRegularized(0.1, from_logits=True, reduction=None),
+    ],
+)
+class TestForms:
+    @pytest.mark.parametrize("label", [4, -1, 0.5])
+    def test_label_that_is_no_class_gives_nan(self, loss, label):
+        labels = np.array([0, 1, 2, 3, 0, label])
+        found = np.array(loss(labels, LOGITS))
+        assert np.isfinite(found[:5]).all()
+        assert np.isnan(found[5])
+
+    def test_targets_that_are_no_distribution_give_nan(self, loss):
+        targets = SOFT.copy()
+        targets[0] *= 2
+        assert np.isnan(np.array(loss(targets, LOGITS))).tolist() == [
+            *[True],
+            *[False] * 5,
+        ]
+
+    def test_sigmoid_of_rank_1_is_a_column(self, loss):
+        column, labels = LOGITS[:, 0], np.array([0, 1, 1, 0, 1, 0])
+        expected = loss(labels, column[:, None])
+        assert np.shape(expected) == (6,)
+        np.testing.assert_allclose(loss(labels, column), expected)
+
+    def test_pixels_are_rows(self, loss):
+        found = loss(SOFT.reshape(2, 3, 4), LOGITS.reshape(2, 3, 4))
+        assert np.shape(found) == (2, 3)
+        np.testing.assert_allclose(np.reshape(found, -1), loss(SOFT, LOGITS))
+        with pytest.raises(ValueError, match=r"targets of their shape\. Rece"):
+            loss(np.zeros((2, 3)), LOGITS.reshape(2, 3, 4))
+
+
 class TestSmoothedCrossentropy:
     @pytest.mark.parametrize("spread", losses.SPREADS)
     def test_against_reference(self, spread):

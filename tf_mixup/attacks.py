@@ -179,8 +179,7 @@ def _check_labels(labels: Any, num_rows: int, columns: int) -> np.ndarray:
             f"labels of shape {labels.shape} for {num_rows} rows",
             "Give the labels of these inputs",
         )
-    even = np.full((num_rows, columns), 1 / max(columns, 2), np.float32)
-    targets = ops.convert_to_numpy(predictions.pair(labels, even)[0])
+    targets = ops.convert_to_numpy(predictions.to_targets(labels, columns))
     if np.isnan(targets).any():
         raise checks.refusal(
             f"Labels must be class ids in [0, {max(columns, 2) - 1}], or"

@@ -106,15 +106,18 @@ class SmoothedCrossentropy(keras.losses.Loss):
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Returns the loss of each row, `(B,)`, in nats.
 
+        It is NaN where the label is no distribution, such as an id out of
+        range.
+
         Args:
             y_true: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`.
-            y_pred: Probabilities or logits `(B, K)`; `(B, 1)` of a sigmoid.
+            y_pred: Probabilities or logits `(B, K)`; `(B,)` or `(B, 1)` of a
+                sigmoid. Of higher rank `(..., K)`, with targets like it.
 
         Raises:
             ValueError: If the shapes do not fit.
         """
-        logs = _log_probabilities(y_pred, from_logits=self.from_logits)
-        targets = _distributions(y_true, y_pred, logs)
+        targets, logs = _read(y_true, y_pred, from_logits=self.from_logits)
         smoothed = smooth(targets, self.epsilon, spread=self.spread)
         return -ops.sum(smoothed * logs, axis=-1)
 
@@ -173,15 +176,18 @@ class EntropyRegularized(keras.losses.Loss):
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Returns the loss of each row, `(B,)`, in nats.
 
+        It is NaN where the label is no distribution, such as an id out of
+        range.
+
         Args:
             y_true: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`.
-            y_pred: Probabilities or logits `(B, K)`; `(B, 1)` of a sigmoid.
+            y_pred: Probabilities or logits `(B, K)`; `(B,)` or `(B, 1)` of a
+                sigmoid. Of higher rank `(..., K)`, with targets like it.
 
         Raises:
             ValueError: If the shapes do not fit.
         """
-        logs = _log_probabilities(y_pred, from_logits=self.from_logits)
-        targets = _distributions(y_true, y_pred, logs)
+        targets, logs = _read(y_true, y_pred, from_logits=self.from_logits)
         # -sum y log p - kappa H(p), in one sum.
         weights = targets - self.kappa * ops.exp(logs)
         return -ops.sum(weights * logs, axis=-1)
@@ -195,32 +201,31 @@ class EntropyRegularized(keras.losses.Loss):
         }
 
 
-def _log_probabilities(outputs: Any, *, from_logits: bool) -> Any:
-    """Returns float32 logs `(B, K)`; a sigmoid's column becomes two."""
-    outputs = ops.cast(ops.convert_to_tensor(outputs), "float32")
-    if outputs.shape[-1] == 1:
-        other = ops.zeros_like(outputs) if from_logits else 1 - outputs
-        outputs = ops.concatenate([other, outputs], axis=-1)
+def _read(labels: Any, outputs: Any, *, from_logits: bool) -> tuple[Any, Any]:
+    """Returns targets and the logarithms of probabilities, `(..., K)`."""
+    labels = ops.convert_to_tensor(labels)
+    outputs = ops.convert_to_tensor(outputs)
+    inner = ops.shape(outputs)[:-1] if len(outputs.shape) > 2 else None
+    if inner is not None:
+        if len(labels.shape) != len(outputs.shape):
+            raise checks.refusal(
+                "Predictions of more than one row for each example need"
+                " targets of their shape",
+                f"labels of shape {tuple(labels.shape)} for predictions of"
+                f" shape {tuple(outputs.shape)}",
+                "Give one-hot targets, or reshape both to one row per"
+                " prediction",
+            )
+        outputs = ops.reshape(outputs, (-1, outputs.shape[-1]))
+        labels = ops.reshape(labels, (-1, labels.shape[-1]))
+    num_classes = predictions.count_columns(outputs)
+    targets = predictions.to_targets(labels, num_classes, outputs.shape[0])
+    logs = predictions.to_columns(outputs, from_logits=from_logits)
     if from_logits:
-        return ops.log_softmax(outputs, axis=-1)
-    return ops.log(ops.clip(outputs, predictions.TINY_PROBABILITY, 1.0))
-
-
-def _distributions(labels: Any, outputs: Any, logs: Any) -> Any:
-    """Returns float32 targets of the shape of `logs`."""
-    labels, num_classes = ops.convert_to_tensor(labels), logs.shape[-1]
-    if outputs.shape[-1] == 1:
-        mass = ops.reshape(ops.cast(labels, "float32"), (-1, 1))
-        return ops.concatenate([1 - mass, mass], axis=-1)
-    if len(labels.shape) == len(logs.shape) and labels.shape[-1] == num_classes:
-        return ops.cast(labels, "float32")
-    ids = tuple(labels.shape[1:]) in ((), (1,))
-    if len(logs.shape) != 2 or not ids:
-        raise checks.refusal(
-            f"Labels must be class ids (B,) or targets (B, {num_classes})",
-            f"labels of shape {tuple(labels.shape)} for predictions of shape"
-            f" {tuple(outputs.shape)}",
-            "Give as many columns as the predictions have",
-        )
-    ids = ops.cast(ops.reshape(labels, (-1,)), "int32")
-    return ops.one_hot(ids, num_classes, dtype="float32")
+        logs = ops.log_softmax(logs, axis=-1)
+    else:
+        logs = ops.log(ops.clip(logs, predictions.TINY_PROBABILITY, 1.0))
+    if inner is not None:
+        shape = (*inner, logs.shape[-1])
+        targets, logs = ops.reshape(targets, shape), ops.reshape(logs, shape)
+    return targets, logs

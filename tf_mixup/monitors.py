@@ -233,10 +233,11 @@ class CalibrationMonitor(Monitor):
         wrong = int(results["nonfinite"])
         if wrong:
             raise checks.refusal(
-                "Predictions on the validation set must be finite",
-                f"{wrong} rows with NaN or infinite predictions",
-                "Training has diverged: lower the learning rate, or clip"
-                " gradients",
+                "Predictions and labels of the validation set must be"
+                " distributions over classes",
+                f"{wrong} rows that are not",
+                _mend(self._metric.from_logits)
+                + "; if it is the labels, count classes from 0",
             )
         return {f"val_{key}": float(results[key]) for key in CALIBRATION_KEYS}
 
@@ -360,11 +361,10 @@ class OODMonitor(Monitor):
         wrong = int(np.sum(~np.isfinite(scores)))
         if wrong:
             raise checks.refusal(
-                "Predictions must be finite",
-                f"{wrong} of {scores.size} rows of the set {name!r} with NaN"
-                " or infinite predictions",
-                "Training has diverged: lower the learning rate, or clip"
-                " gradients",
+                "Predictions must be distributions over classes",
+                f"{wrong} of {scores.size} rows of the set {name!r} that are"
+                " not",
+                _mend(self._from_logits),
             )
         return scores
 
@@ -485,6 +485,14 @@ def _find_compiled(model: keras.Model, validated: bool) -> Any:
         "Add `tf_mixup.metrics.CalibrationBins()` to the metrics in"
         " `compile`; or write `CalibrationMonitor(data)`",
     )
+
+
+def _mend(from_logits: bool) -> str:
+    """Tells what to do about outputs that are no distributions."""
+    diverged = "If they are NaN training has diverged: lower the learning rate"
+    if from_logits:
+        return diverged
+    return f"Write `from_logits=True` if outputs are logits. {diverged}"
 
 
 def _batches(data: Any, batch_size: int) -> tf.data.Dataset:

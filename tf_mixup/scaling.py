@@ -372,10 +372,8 @@ def _check_pair(logits: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
             f"logits of shape {shape} and labels of shape {np.shape(labels)}",
             "Give both from the same rows, in the same order",
         )
-    # Any distribution of the logits' shape: what is wanted are the targets.
     columns = shape[1] if len(shape) > 1 else 1
-    uniform = np.full(shape, 1 / max(columns, 2), np.float32)
-    targets, _ = predictions.pair(labels, uniform)
+    targets = predictions.to_targets(labels, columns)
     targets = ops.convert_to_numpy(targets).astype(np.float64)
     wrong = int(np.isnan(targets).any(axis=-1).sum())
     if wrong:
