@@ -9,7 +9,7 @@ JAX_TESTS := $(addprefix tests/,$(addsuffix _test.py,calibration layers \
 	losses metrics predictions experiments/checkpoint \
 	experiments/networks experiments/optimizers))
 
-.PHONY: demo test test-slow test-lowest test-jax check docs clean
+.PHONY: demo test test-slow test-lowest test-jax test-peers check docs clean
 
 demo: $(READY)
 	@$(RUN) experiments.demo
@@ -33,6 +33,11 @@ test-jax: $(READY)
 		--dist loadfile $(JAX_TESTS)
 	@PYTHONPATH=$(VENV)/jax KERAS_BACKEND=jax $(RUN) pytest -m slow \
 		tests/experiments/jax_run_test.py
+
+# Others' numbers beside ours; torch alone is large.
+test-peers: $(READY)
+	@$(RUN) pip install -q -e ".[peers]"
+	@$(RUN) pytest tests/peers_test.py
 
 check: $(READY)
 	@$(RUN) ruff check .

@@ -275,6 +275,7 @@ class TestConventions:
             "guo": (15, "right"),
             "tfp": (10, "left"),
             "torchmetrics": (15, "left"),
+            "netcal": (10, "left"),
         }
 
     @pytest.mark.filterwarnings("ignore::DeprecationWarning")

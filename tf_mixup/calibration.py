@@ -79,6 +79,12 @@ CONVENTIONS: Mapping[str, Convention] = types.MappingProxyType(
             " 1 a bin of its own, here it shares the last one; its binary"
             " form bins P(y=1), not the confidence.",
         ),
+        "netcal": Convention(
+            10,
+            "left",
+            "`netcal.metrics.ECE`, 10 by default. Of two classes it bins"
+            " P(y=1), not the confidence; its ACE averages over bins.",
+        ),
     }
 )
 """Settings by name: `num_bins` and `edges` for the functions below."""
@@ -142,6 +148,7 @@ def bin_predictions(
     *,
     num_bins: int = 15,
     edges: str = "right",
+    from_logits: bool = False,
     sample_weight: Any = None,
 ) -> Bins:
     """Sums predictions into equal-width bins of confidence.
@@ -152,6 +159,7 @@ def bin_predictions(
         num_bins: Number of bins, at least 1. Many bins and few rows measure
             noise: see `scores.null_calibration_error`.
         edges: The closed side of bins, `"right"` (papers) or `"left"` (tfp).
+        from_logits: Whether they are logits instead.
         sample_weight: Optional weights `(B,)` or `(B, 1)`, at least 0.
 
     Returns:
@@ -166,7 +174,9 @@ def bin_predictions(
         >>> np.array(bins.count).tolist(), np.array(bins.correct).tolist()
         ([0.0, 3.0], [0.0, 2.0])
     """
-    confidence, correct = top_label(labels, probabilities)
+    confidence, correct = top_label(
+        labels, probabilities, from_logits=from_logits
+    )
     return bin_confidences(
         confidence,
         correct,

@@ -3,8 +3,8 @@
 A detector scores every row; rows of the distribution that the model was
 trained on ("in") should score higher than rows from elsewhere ("out"). The
 score here is the model's confidence, the baseline of Hendrycks and Gimpel.
-The measures are exact, by scikit-learn, with no grid of thresholds; a random
-score has AUROC 1/2, AUPR the share of its positives, FPR95 0.95.
+The measures are exact, with no grid of thresholds; a random score has AUROC
+1/2, AUPR the share of its positives, FPR95 0.95.
 
 References:
     Hendrycks and Gimpel. A Baseline for Detecting Misclassified and
@@ -43,10 +43,12 @@ def auroc(in_scores: Any, out_scores: Any) -> float:
         >>> auroc([0.9, 0.6], [0.7, 0.5])
         0.75
     """
-    from sklearn import metrics as sklearn_metrics
-
-    is_in, scores = _pool(in_scores, out_scores)
-    return float(sklearn_metrics.roc_auc_score(is_in, scores))
+    inside = np.sort(_check_scores("in_scores", in_scores))
+    outside = np.sort(_check_scores("out_scores", out_scores))
+    # Its definition, counted: a tenth of the time of a curve and its area.
+    below = np.searchsorted(outside, inside, "left").sum()
+    not_above = np.searchsorted(outside, inside, "right").sum()
+    return float((below + not_above) / 2 / (inside.size * outside.size))
 
 
 def aupr_in(in_scores: Any, out_scores: Any) -> float:

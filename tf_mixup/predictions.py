@@ -227,7 +227,9 @@ class Rows(_Outputs):
         return selected + ops.reshape(best, (-1, *extra))
 
 
-def top_label(labels: Any, probabilities: Any) -> tuple[Any, Any]:
+def top_label(
+    labels: Any, probabilities: Any, *, from_logits: bool = False
+) -> tuple[Any, Any]:
     """Returns each row's confidence, and whether its prediction is correct.
 
     Ties go to the first class, so a sigmoid of exactly 0.5 predicts class 0.
@@ -235,6 +237,7 @@ def top_label(labels: Any, probabilities: Any) -> tuple[Any, Any]:
     Args:
         labels: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`.
         probabilities: Float tensor `(B, K)`, or `(B,)` or `(B, 1)`.
+        from_logits: Whether they are logits instead.
 
     Returns:
         confidence: Float32 tensor `(B,)`: the largest probability.
@@ -249,7 +252,7 @@ def top_label(labels: Any, probabilities: Any) -> tuple[Any, Any]:
         >>> [float(row) for row in confidence], [float(row) for row in correct]
         ([0.75, 1.0], [1.0, 0.0])
     """
-    rows = Rows(labels, probabilities)
+    rows = Rows(labels, probabilities, from_logits=from_logits)
     return rows.confidence, rows.correct
 
 

@@ -5,10 +5,12 @@ Command:
     python -m experiments.benchmark --what=mixing --output=benchmark.json
     python -m experiments.benchmark --what=imagenet --data=FOLDER
     python -m experiments.benchmark --what=imagenet --peak_tflops=NUMBER
+    python -m experiments.benchmark --what=peers
 
 `imagenet` times the pipeline of photographs and `fit` of ResNet-50: on a GPU
 at the papers' size and beside `keras.applications.ResNet50`, else at a small
 one. Utilisation needs the GPU's peak in the precision that it computes in.
+`peers` needs the extra of that name and is not part of `all`.
 
 Cases run in turns in one process; the tables show the median of the rounds,
 their least and greatest, and each target beside what was reached. Close other
@@ -35,6 +37,7 @@ from experiments import files
 from experiments.benchmark import fitting
 from experiments.benchmark import imagenet
 from experiments.benchmark import mixing
+from experiments.benchmark import peers
 from experiments.benchmark import step
 from experiments.benchmark import throughput
 from experiments.benchmark import timing
@@ -44,7 +47,9 @@ from tf_mixup import checks
 PARTS = ("mixing", "metrics", "monitors", "step", "imagenet")
 PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "numpy")
 
-_WHAT = flags.DEFINE_enum("what", "all", (*PARTS, "all"), "What to time.")
+_WHAT = flags.DEFINE_enum(
+    "what", "all", (*PARTS, "peers", "all"), "What to time."
+)
 _REPEATS = flags.DEFINE_integer("repeats", 7, "Rounds; medians are of these.")
 _ROWS = flags.DEFINE_integer("rows", 500, "Rows of the validation set.")
 _NUM_PARALLEL_CALLS = flags.DEFINE_integer(
@@ -110,7 +115,7 @@ def run(
     """Runs one part, or all.
 
     Args:
-        what: One of `PARTS`, or `"all"`.
+        what: One of `PARTS`, or `"all"` of them; or `"peers"`.
         repeats: Rounds, at least 1.
         rows: Rows of the validation set, at least 1.
         num_parallel_calls: Batches that each pipeline makes at a time, at
@@ -163,8 +168,9 @@ def run(
         "monitors": lambda: validation.measure_monitors(repeats, rows=rows),
         "step": lambda: step.measure(repeats),
         "imagenet": time_imagenet,
+        "peers": lambda: peers.measure(repeats),
     }
-    chosen = parts.values() if what == "all" else [parts[what]]
+    chosen = [parts[each] for each in (PARTS if what == "all" else (what,))]
     return [table for part in chosen for table in part()]
 
 

@@ -208,7 +208,7 @@ def op_cases(
     cases: dict[str, timing.Case] = {COPY: copy_case(size)}
     for suffix, (mean, std) in AFFINES.items():
         cases[f"tf_mixup{suffix}"] = timing.calling(
-            _own_op(mean, std), images, lam, partner, calls=size.calls
+            own_op(mean, std), images, lam, partner, calls=size.calls
         )
         cases[f"Keras{suffix}"] = timing.calling(
             _keras_op(mean, std),
@@ -229,7 +229,7 @@ def draw_plan(size: Size) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.constant(lam), tf.constant(partner)
 
 
-def _own_op(mean: Any, std: Any) -> Any:
+def own_op(mean: Any, std: Any) -> Any:
     """Returns the very function of the stage, which is not public."""
     mixup = tf_mixup.MixUp(ALPHA, mean=mean, std=std)
     # A compiled method does not keep its object alive; this does.

@@ -12,11 +12,13 @@ from experiments.benchmark import counts
 from experiments.benchmark import fitting
 from experiments.benchmark import imagenet
 from experiments.benchmark import mixing
+from experiments.benchmark import peers
 from experiments.benchmark import step
 from experiments.benchmark import throughput
 from experiments.benchmark import timing
 from experiments.benchmark import validation
 from experiments.datasets import jpegs
+from tf_mixup import calibration
 
 TINY = mixing.Size(
     name="tiny",
@@ -199,7 +201,7 @@ class TestMixing:
     def test_cases_do_the_same_work(self, affine):
         images = tf.constant(mixing.draw_batch(TINY)[0])
         lam, partner = mixing.draw_plan(TINY)
-        ours = mixing._own_op(*affine)(images, lam, partner)
+        ours = mixing.own_op(*affine)(images, lam, partner)
         rows = mixing._normalise(tf.cast(images, tf.float32), *affine)
         plain = mixing._lerp(rows, lam, partner)
         np.testing.assert_allclose(ours, plain, rtol=1e-5, atol=1e-4)
@@ -324,6 +326,30 @@ class TestRun:
         text = benchmark.to_markdown({"CPU": "x"}, [TestSection.section], 3)
         assert text.startswith("- CPU: x\n- 3 rounds in turns")
         assert "\n\n### Thing, ms\n" in text
+
+
+class TestPeers:
+    def test_refuses_to_leave_out_what_is_missing(self, monkeypatch):
+        monkeypatch.setattr(peers.importlib.util, "find_spec", lambda _: None)
+        with pytest.raises(
+            ValueError, match=r"no torch, torchmetrics, netcal\. Write `pip"
+        ):
+            peers.measure(1)
+
+    def test_our_ways_give_the_same_error(self):
+        logits, labels = peers.draw_logits(300, 7)
+        parts = [(logits[:200], labels[:200]), (logits[200:], labels[200:])]
+        bins = calibration.bin_predictions(labels, logits, from_logits=True)
+        expected = float(calibration.expected_calibration_error(bins))
+        assert expected > 0.01
+        for make in (peers._add_bins, peers._update_metric):
+            assert make(7)(parts) == pytest.approx(expected, abs=1e-6)
+
+    def test_memory_of_ours_does_not_grow(self, monkeypatch):
+        monkeypatch.setattr(peers, "MEMORY_STEPS", (100, 2_000))
+        monkeypatch.setattr(peers, "MEMORY_SHAPE", (50, 2))
+        first, last = peers._read_memory(peers.OURS)
+        assert abs(last - first) < 50
 
 
 class TestPhotographs:

@@ -1,0 +1,304 @@
+"""Others' numbers beside ours, by their own definitions: `make test-peers`.
+
+Wherever a peer is right both are equal to 1e-6. Where it is not, a test shows
+by how much and that ours is the paper's, by the slow reference.
+"""
+
+import keras
+import numpy as np
+import pytest
+
+from experiments.benchmark import mixing
+from experiments.benchmark import peers
+from tests import reference
+from tf_mixup import calibration
+from tf_mixup import ood
+from tf_mixup import posthoc
+from tf_mixup import predictions
+
+torch = pytest.importorskip("torch", reason="needs the extra `peers`")
+netcal = pytest.importorskip("netcal", reason="needs the extra `peers`")
+torchmetrics = pytest.importorskip(
+    "torchmetrics", reason="needs the extra `peers`"
+)
+
+ATOL = 1e-6
+# Ten rows of confidence .95, all right, and ten of 1, nine right: apart 5 and
+# 10 points off, together confidence .975 and accuracy .95.
+CROWDED = np.repeat([[0.95, 0.05], [1.0, 0.0]], 10, axis=0).astype("float32")
+CROWDED_LABELS = np.array([0] * 19 + [1])
+
+
+def draw(size, num_classes, *, seed=0):
+    """Returns labels and the probabilities of a model that is too sure."""
+    generator = np.random.default_rng(seed)
+    truth = generator.dirichlet(np.full(num_classes, 0.3), size)
+    labels = (truth.cumsum(1) < generator.random((size, 1))).sum(1)
+    claimed = truth**2 + 1e-6
+    claimed /= claimed.sum(1, keepdims=True)
+    return np.minimum(labels, num_classes - 1), claimed.astype("float32")
+
+
+def saturate(probabilities):
+    """Makes every other row entirely certain."""
+    certain = np.eye(probabilities.shape[1], dtype="float32")
+    probabilities = probabilities.copy()
+    probabilities[::2] = certain[probabilities[::2].argmax(1)]
+    return probabilities
+
+
+def ours(labels, probabilities, error, **options):
+    bins = calibration.bin_predictions(labels, probabilities, **options)
+    return float(error(bins))
+
+
+def ece(labels, probabilities, **options):
+    error = calibration.expected_calibration_error
+    return ours(labels, probabilities, error, **options)
+
+
+def mce(labels, probabilities, **options):
+    error = calibration.maximum_calibration_error
+    return ours(labels, probabilities, error, **options)
+
+
+def convention(name):
+    found = calibration.CONVENTIONS[name]
+    return {"num_bins": found.num_bins, "edges": found.edges}
+
+
+def torchmetrics_error(labels, probabilities, norm="l1", num_bins=15):
+    from torchmetrics.functional import classification
+
+    return float(
+        classification.multiclass_calibration_error(
+            torch.tensor(probabilities),
+            torch.tensor(labels),
+            num_classes=probabilities.shape[1],
+            n_bins=num_bins,
+            norm=norm,
+        )
+    )
+
+
+def netcal_error(name, labels, probabilities, num_bins=10):
+    from netcal import metrics
+
+    measure = getattr(metrics, name)(num_bins)
+    return float(measure.measure(probabilities, labels))
+
+
+@pytest.mark.parametrize("num_classes", [3, 10, 100])
+class TestCalibrationErrors:
+    def test_torchmetrics(self, num_classes):
+        data = draw(3000, num_classes)
+        options = convention("torchmetrics")
+        expected = torchmetrics_error(*data)
+        assert ece(*data, **options) == pytest.approx(expected, abs=ATOL)
+        expected = torchmetrics_error(*data, norm="max")
+        assert mce(*data, **options) == pytest.approx(expected, abs=ATOL)
+
+    @pytest.mark.parametrize("certain", [False, True])
+    def test_netcal(self, num_classes, certain):
+        labels, probabilities = draw(3000, num_classes)
+        if certain:
+            probabilities = saturate(probabilities)
+        data = labels, probabilities
+        options = convention("netcal")
+        expected = netcal_error("ECE", *data)
+        assert ece(*data, **options) == pytest.approx(expected, abs=ATOL)
+        expected = netcal_error("MCE", *data)
+        assert mce(*data, **options) == pytest.approx(expected, abs=ATOL)
+
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+    @pytest.mark.parametrize("certain", [False, True])
+    def test_tfp(self, num_classes, certain):
+        import tensorflow_probability as tfp
+
+        labels, probabilities = draw(3000, num_classes)
+        if certain:
+            probabilities = saturate(probabilities)
+        options = convention("tfp")
+        expected = tfp.stats.expected_calibration_error(
+            options["num_bins"],
+            logits=np.log(np.maximum(probabilities, 1e-30)),
+            labels_true=labels.astype("int32"),
+        )
+        found = ece(labels, probabilities, **options)
+        assert found == pytest.approx(float(expected), abs=ATOL)
+
+
+class TestWhereOthersAreWrong:
+    def test_confidence_1_has_a_bin_of_its_own_in_torchmetrics(self):
+        data = CROWDED_LABELS, CROWDED
+        assert torchmetrics_error(*data) == pytest.approx(0.075, abs=ATOL)
+        assert ece(*data) == pytest.approx(0.025, abs=ATOL)
+        expected = reference.expected_calibration_error(*data, 15)
+        assert ece(*data) == pytest.approx(expected, abs=ATOL)
+
+    def test_a_loop_over_bins_loses_confidence_1(self):
+        """As in the paper's reproduction: floor(M * 1) is bin M of 0..M-1."""
+        labels, probabilities = draw(3000, 10)
+        probabilities = saturate(probabilities)
+        confidence = probabilities.max(1)
+        correct = probabilities.argmax(1) == labels
+        place = np.floor(confidence * 100)
+        theirs = sum(
+            abs((confidence - correct)[place == each].sum())
+            for each in range(100)
+        )
+        theirs /= len(labels)
+        found = ece(labels, probabilities, **convention("paper"))
+        expected = reference.expected_calibration_error(
+            labels, probabilities, 100
+        )
+        assert found == pytest.approx(expected, abs=ATOL)
+        assert theirs < found / 2
+
+    def test_sorting_accuracies_apart_from_confidences(self):
+        """As OpenMixup does: a model that errs where it is sure looks fine."""
+        confidence = np.repeat([0.55, 0.65, 0.75, 0.85, 0.95], 100)
+        correct = np.concatenate(
+            [np.arange(100) < 100 * each for each in (0.9, 0.8, 0.7, 0.6, 0.5)]
+        )
+        bins = calibration.bin_confidences(confidence, correct)
+        found = float(calibration.expected_calibration_error(bins))
+        assert found == pytest.approx(0.25, abs=ATOL)
+        accuracies = np.sort([0.9, 0.8, 0.7, 0.6, 0.5])
+        theirs = np.abs(accuracies - np.unique(confidence)).mean()
+        assert theirs == pytest.approx(0.05)
+
+    def test_averaging_over_batches(self):
+        """As Keras averages a function that is given as a metric."""
+        labels, probabilities = draw(3200, 10)
+        found = ece(labels, probabilities)
+        theirs = np.mean(
+            [
+                torchmetrics_error(
+                    labels[start : start + 32],
+                    probabilities[start : start + 32],
+                )
+                for start in range(0, 3200, 32)
+            ]
+        )
+        assert theirs > found + 0.02
+
+    def test_binary_forms_bin_the_positive_class(self):
+        """Another definition: of two classes they do not ask which is said."""
+        from torchmetrics.functional import classification
+
+        # Of ten called .2 none is, of ten called .8 six are: 8 of 10 of the
+        # predictions, all of confidence .8, are right.
+        column = np.repeat(np.float32([0.2, 0.8]), 10)
+        labels = np.array([0] * 10 + [1] * 6 + [0] * 4)
+        theirs = classification.binary_calibration_error(
+            torch.tensor(column), torch.tensor(labels), n_bins=15
+        )
+        assert float(theirs) == pytest.approx(0.2, abs=ATOL)
+        assert netcal_error("ECE", labels, column) == pytest.approx(0.2)
+        assert ece(labels, column) == pytest.approx(0, abs=ATOL)
+
+    def test_keras_grid_of_thresholds(self):
+        generator = np.random.default_rng(0)
+        inside = 1 - 1e-4 * generator.random(2000)
+        outside = 1 - 2e-4 * generator.random(2000)
+        grid = keras.metrics.AUC()
+        is_in = np.repeat([1, 0], 2000)
+        grid.update_state(is_in, np.concatenate([inside, outside]))
+        assert float(grid.result()) == pytest.approx(0.5, abs=0.01)
+        assert ood.auroc(inside, outside) == pytest.approx(0.75, abs=0.02)
+
+
+class TestBenchmark:
+    def test_every_way_to_an_error_gives_the_same(self):
+        logits, labels = peers.draw_logits(400, 7)
+        parts = [(logits[:200], labels[:200]), (logits[200:], labels[200:])]
+        expected = peers._add_bins(7)(parts)
+        found = [
+            peers._update_metric(7)(parts),
+            peers._update_torchmetrics(7)(parts),
+            peers._tfp_error(logits, labels),
+            peers._netcal_error(logits, labels),
+        ]
+        assert found == pytest.approx([expected] * 4, abs=ATOL)
+
+    def test_tables(self, monkeypatch):
+        monkeypatch.setattr(peers, "MEMORY_STEPS", (100, 200))
+        monkeypatch.setattr(peers, "MEMORY_SHAPE", (50, 2))
+        size = mixing.Size(
+            name="", shape=(4, 6, 6, 3), num_classes=5, batches=1, calls=1
+        )
+        tables = peers.measure(1, shape=(600, 5), size=size, num_scores=50)
+        names = {each for table in tables[:3] for each in table.milliseconds}
+        assert {"netcal", "keras.layers.MixUp", "scikit-learn"} <= names
+        assert len(tables[3].values) == 2
+
+
+class TestOtherMeasures:
+    def test_likelihood_and_brier_of_scikit_learn(self):
+        from sklearn import metrics as sklearn_metrics
+
+        labels, probabilities = draw(2000, 5)
+        wide = probabilities.astype("float64")
+        wide /= wide.sum(1, keepdims=True)
+        nll = np.mean(predictions.negative_log_likelihood(labels, wide))
+        expected = sklearn_metrics.log_loss(labels, wide, labels=range(5))
+        assert float(nll) == pytest.approx(expected, abs=ATOL)
+        column, yes = wide[:, 0] + wide[:, 1], labels <= 1
+        brier = np.mean(predictions.brier_score(yes, column))
+        # Of one column they count one class, we count both.
+        expected = 2 * sklearn_metrics.brier_score_loss(yes, column)
+        assert float(brier) == pytest.approx(expected, abs=ATOL)
+
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+    def test_brier_of_tfp_lacks_the_targets_own_square(self):
+        import tensorflow_probability as tfp
+
+        labels, probabilities = draw(2000, 5)
+        theirs = tfp.stats.brier_score(
+            labels.astype("int32"), np.log(probabilities)
+        )
+        found = predictions.brier_score(labels, probabilities)
+        np.testing.assert_allclose(found, np.array(theirs) + 1, atol=ATOL)
+
+    def test_ranks_of_torchmetrics_and_scikit_learn(self):
+        from sklearn import metrics as sklearn_metrics
+        from torchmetrics.functional import classification
+
+        generator = np.random.default_rng(0)
+        inside = generator.beta(5, 1, 3000).round(3)
+        outside = generator.beta(2, 1, 2000).round(3)
+        is_in = np.repeat([1, 0], [3000, 2000])
+        scores = np.concatenate([inside, outside])
+        given = torch.tensor(scores), torch.tensor(is_in)
+        for found, theirs, scikit in (
+            (
+                ood.auroc(inside, outside),
+                classification.binary_auroc(*given),
+                sklearn_metrics.roc_auc_score(is_in, scores),
+            ),
+            (
+                ood.aupr_in(inside, outside),
+                classification.binary_average_precision(*given),
+                sklearn_metrics.average_precision_score(is_in, scores),
+            ),
+        ):
+            assert found == pytest.approx(float(theirs), abs=ATOL)
+            assert found == pytest.approx(scikit, abs=ATOL)
+
+    def test_temperature_is_no_worse_than_netcal(self):
+        from netcal import scaling
+
+        labels, probabilities = draw(1000, 5)
+        logits = np.log(probabilities)
+        theirs = scaling.TemperatureScaling()
+        theirs.fit(probabilities, labels)
+        found = posthoc.TemperatureScaling()
+        found.fit(logits, labels)
+
+        def nll(rows):
+            return np.mean(predictions.negative_log_likelihood(labels, rows))
+
+        scaled = keras.ops.softmax(logits / found.temperature)
+        other = theirs.transform(probabilities).astype("float32")
+        assert nll(scaled) <= nll(other) + ATOL
