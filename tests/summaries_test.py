@@ -69,6 +69,33 @@ class TestWrite:
         buckets = tags["ood/svhn_confidences"][0][1]
         assert buckets[:, 2].sum() == 2
 
+    def test_histograms_share_an_axis(self, tmp_path):
+        # A softmax may round to above 1.
+        for step, values in enumerate(([0.4, 0.41], [1 + 1e-6, 0.0], [])):
+            values = np.array(values)
+            tags = written(
+                tmp_path / str(step),
+                lambda values=values: summaries.write_confidences(
+                    {"a": values}, step=0
+                ),
+            )
+            ((_, buckets),) = tags["ood/a_confidences"]
+            left, right, count = buckets.T
+            np.testing.assert_allclose(left, np.arange(30) / 30)
+            np.testing.assert_allclose(right, np.arange(1, 31) / 30)
+            assert count.sum() == len(values)
+
+    def test_tensorboard_knows_histograms(self, tmp_path):
+        from tensorboard.backend.event_processing import event_accumulator
+
+        written(
+            tmp_path,
+            lambda: summaries.write_confidences({"a": np.ones(3)}, step=0),
+        )
+        board = event_accumulator.EventAccumulator(str(tmp_path)).Reload()
+        metadata = board.SummaryMetadata("ood/a_confidences")
+        assert metadata.plugin_data.plugin_name == "histograms"
+
     def test_mixed_batch(self, tmp_path):
         images = np.arange(2 * 9, dtype=np.float32).reshape(2, 3, 3)
         mixed = 0.25 * images + 0.75 * images[::-1]

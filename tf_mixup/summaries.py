@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 _TABLE = "table"
+# As many as TensorBoard draws.
+_BUCKETS = 30
 
 
 def write_scalars(values: Mapping[str, float], *, step: int, name: str) -> None:
@@ -118,7 +120,8 @@ def write_confidences(
 ) -> None:
     """Writes the distribution of confidence of each set.
 
-    TensorBoard's own histogram for each, and a figure that compares them.
+    TensorBoard's own histogram for each, all on the axis [0, 1], and a figure
+    that compares them.
 
     Args:
         sets: Name of a set to its confidences, `(N,)`.
@@ -128,7 +131,7 @@ def write_confidences(
     if not _has_writer():
         return
     for key, values in sets.items():
-        tf.summary.histogram(f"{name}/{key}_confidences", values, step=step)
+        _write_shares(f"{name}/{key}_confidences", values, step=step)
     figure = plots.confidence_histogram(sets)
     write_figure(f"{name}/confidence_histogram", figure, step=step)
 
@@ -196,7 +199,7 @@ def write_mixed_batch(
         max_rows=max_rows,
     )
     write_figure(f"{name}/mixed_batch", figure, step=step)
-    tf.summary.histogram(f"{name}/lam", np.ravel(lam), step=step)
+    _write_shares(f"{name}/lam", lam, step=step)
 
 
 def write_figure(
@@ -210,6 +213,25 @@ def write_figure(
         step: Position on TensorBoard's axis, e.g. the epoch.
     """
     tf.summary.image(tag, plots.figure_to_image(figure)[None], step=step)
+
+
+def _write_shares(tag: str, values: Any, *, step: int) -> None:
+    """Writes a histogram of numbers in [0, 1] on that axis.
+
+    `tf.summary.histogram` takes its buckets from the smallest to the largest
+    number, so that no two epochs or runs would share an axis.
+    """
+    from tensorboard.plugins.histogram import metadata
+
+    # A softmax may round to above 1.
+    values = np.clip(np.ravel(values), 0, 1)
+    count, edges = np.histogram(values, bins=_BUCKETS, range=(0, 1))
+    tf.summary.write(
+        tag,
+        np.stack([edges[:-1], edges[1:], count], axis=1),
+        step=step,
+        metadata=metadata.create_summary_metadata(None, None),
+    )
 
 
 def _has_writer() -> bool:
