@@ -350,6 +350,21 @@ class TestFiles:
         assert [s for s, _ in tags["ood/zeros_auroc"]] == [0, 1]
         assert [s for s, _ in tags["ood/gaussian_confidences"]] == [0, 1]
 
+    def test_say_what_each_value_is(self, tmp_path):
+        detect = monitors.OODMonitor(
+            {"far_away": np.zeros_like(rows()[0])},
+            reference=rows()[0],
+            log_dir=tmp_path,
+        )
+        fit(make_model(), monitors.CalibrationMonitor(log_dir=tmp_path), detect)
+        for name in ("validation", "ood"):
+            found = summaries_test.read_descriptions(tmp_path / name)
+            # No figure, and not read by a human.
+            found.pop("calibration/table", None)
+            assert all(found.values()), found
+        assert "chance" in found["ood/far_away_auroc"]
+        assert found["ood/reference_confidence"].startswith("Mean confidence")
+
     def test_figures_of_some_epochs(self, tmp_path):
         monitor = monitors.CalibrationMonitor(log_dir=tmp_path, figures_every=2)
         fit(make_model(), monitor, epochs=3)

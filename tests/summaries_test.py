@@ -24,6 +24,16 @@ def read(folder):
     return found
 
 
+def read_descriptions(folder):
+    """Returns {tag: description} of all event files."""
+    return {
+        value.tag: value.metadata.summary_description
+        for path in folder.glob("events*")
+        for record in tf.data.TFRecordDataset(str(path))
+        for value in tf.compat.v1.Event.FromString(record.numpy()).summary.value
+    }
+
+
 def written(folder, write):
     writer = tf.summary.create_file_writer(str(folder))
     with writer.as_default():
@@ -39,6 +49,32 @@ class TestWrite:
             lambda: summaries.write_scalars({"ece": 0.25}, step=3, name="c"),
         )
         assert tags == {"c/ece": [(3, 0.25)]}
+
+    def test_says_what_a_number_is(self, tmp_path):
+        written(
+            tmp_path,
+            lambda: summaries.write_scalars(
+                {"a": 1.0, "b": 2.0},
+                step=0,
+                name="c",
+                descriptions={"a": "The *first*."},
+            ),
+        )
+        assert read_descriptions(tmp_path) == {"c/a": "The *first*.", "c/b": ""}
+
+    def test_says_what_figures_and_histograms_are(self, tmp_path):
+        images = np.zeros((2, 3, 3))
+
+        def write():
+            summaries.write_bins(plots_test.table(), step=0)
+            summaries.write_confidences({"svhn": np.ones(2)}, step=0)
+            summaries.write_mixed_batch(images, images, 0.5, [1, 0], step=0)
+
+        written(tmp_path, write)
+        descriptions = read_descriptions(tmp_path)
+        assert len(descriptions) == 7
+        assert all(descriptions.values())
+        assert "`svhn`" in descriptions["ood/svhn_confidences"]
 
     def test_bins_give_three_figures(self, tmp_path):
         table = plots_test.table()

@@ -28,11 +28,32 @@ from tf_mixup import metrics
 from tf_mixup import ood
 from tf_mixup import summaries
 
-# What CalibrationMonitor adds to `logs`, as `val_<key>`.
-CALIBRATION_KEYS = (
-    *("ece", "oe", "nll", "brier", "mce"),
-    *("signed_gap", "over", "under", "adaptive_ece"),
-)
+# What CalibrationMonitor adds to `logs`, as `val_<key>`, and what TensorBoard
+# says of it.
+CALIBRATION_KEYS = {
+    "ece": "How far confidence is from accuracy: the mean over bins, weighted"
+    " by their rows. Few rows in many bins raise it.",
+    "oe": "The cost of overconfidence: the gaps of overconfident bins, weighted"
+    " by their rows and confidence. Underconfidence costs nothing.",
+    "nll": "Mean negative log-likelihood of the labels, in nats.",
+    "brier": "Mean squared distance of probabilities from labels, in [0, 2].",
+    "mce": "How far confidence is from accuracy in the worst bin.",
+    "signed_gap": "Mean confidence minus accuracy: above 0 is overconfident,"
+    " below 0 underconfident.",
+    "over": "The part of `ece` in overconfident bins.",
+    "under": "The part of `ece` in underconfident bins.",
+    "adaptive_ece": "`ece` over bins of equally many rows, estimated.",
+}
+# What OODMonitor adds for each set, as `<set>_<key>`, likewise.
+_OOD_KEYS = {
+    "confidence": "Mean confidence on this set.",
+    "auroc": "How well confidence tells rows of `reference` from this set's:"
+    " 1 is always right, 0.5 is chance.",
+    "aupr": "Area under precision and recall of finding rows of `reference`"
+    " among this set's by confidence. Depends on the sizes of the sets.",
+    "fpr95": "Share of this set's rows that pass for `reference` where 95 % of"
+    " `reference` do.",
+}
 
 
 class Monitor(keras.callbacks.Callback, abc.ABC):
@@ -244,7 +265,12 @@ class CalibrationMonitor(Monitor):
     def write(self, step: int) -> None:
         """Writes values and figures."""
         values = {key[len("val_") :]: x for key, x in self.values.items()}
-        summaries.write_scalars(values, step=step, name="calibration")
+        summaries.write_scalars(
+            values,
+            step=step,
+            name="calibration",
+            descriptions=CALIBRATION_KEYS,
+        )
         fine, bins = self._tables
         summaries.write_table(fine, step=step)
         if (step + 1) % self._figures_every == 0:
@@ -348,7 +374,14 @@ class OODMonitor(Monitor):
 
     def write(self, step: int) -> None:
         """Writes values and histograms."""
-        summaries.write_scalars(self.values, step=step, name="ood")
+        summaries.write_scalars(
+            self.values,
+            step=step,
+            name="ood",
+            descriptions={
+                name: _OOD_KEYS[name.rpartition("_")[2]] for name in self.values
+            },
+        )
         summaries.write_confidences(self._confidences, step=step)
 
     def _score(self, name: str) -> np.ndarray:

@@ -28,18 +28,41 @@ if TYPE_CHECKING:
 _TABLE = "table"
 # As many as TensorBoard draws.
 _BUCKETS = 30
+# What TensorBoard says of a figure, in Markdown.
+_BINS_FIGURES = {
+    "reliability_diagram": "Accuracy by bins of confidence; bars that end below"
+    " the diagonal are overconfident. Below it, how many rows a bin has: one of"
+    " few lies off by chance.",
+    "confidence_histogram": "How sure the model is of its predictions.",
+    "accuracy_confidence_density": "Accuracy and mean confidence of bins,"
+    " weighted by their rows. Below the diagonal is overconfident, above it"
+    " underconfident.",
+}
 
 
-def write_scalars(values: Mapping[str, float], *, step: int, name: str) -> None:
+def write_scalars(
+    values: Mapping[str, float],
+    *,
+    step: int,
+    name: str,
+    descriptions: Mapping[str, str] | None = None,
+) -> None:
     """Writes numbers under `<name>/<key>`.
 
     Args:
         values: Numbers by name.
         step: Position on TensorBoard's axis, e.g. the epoch.
         name: What the tags begin with.
+        descriptions: What TensorBoard says of a number, by its name, in
+            Markdown. Defaults to nothing.
     """
     for key, value in values.items():
-        tf.summary.scalar(f"{name}/{key}", value, step=step)
+        tf.summary.scalar(
+            f"{name}/{key}",
+            value,
+            step=step,
+            description=(descriptions or {}).get(key),
+        )
 
 
 def write_bins(bins: Any, *, step: int, name: str = "calibration") -> None:
@@ -63,7 +86,12 @@ def write_bins(bins: Any, *, step: int, name: str = "calibration") -> None:
         "accuracy_confidence_density": plots.accuracy_confidence_density(bins),
     }
     for tag, figure in figures.items():
-        write_figure(f"{name}/{tag}", figure, step=step)
+        write_figure(
+            f"{name}/{tag}",
+            figure,
+            step=step,
+            description=_BINS_FIGURES[tag],
+        )
 
 
 def write_table(bins: Any, *, step: int, name: str = "calibration") -> None:
@@ -131,9 +159,20 @@ def write_confidences(
     if not _has_writer():
         return
     for key, values in sets.items():
-        _write_shares(f"{name}/{key}_confidences", values, step=step)
-    figure = plots.confidence_histogram(sets)
-    write_figure(f"{name}/confidence_histogram", figure, step=step)
+        _write_shares(
+            f"{name}/{key}_confidences",
+            values,
+            step=step,
+            description=f"How sure the model is of rows of `{key}`.",
+        )
+    write_figure(
+        f"{name}/confidence_histogram",
+        plots.confidence_histogram(sets),
+        step=step,
+        description="How sure the model is of the rows of each set. The less"
+        " they overlap with `reference`, the better confidence tells them"
+        " from it.",
+    )
 
 
 def write_mixed_batch(
@@ -198,12 +237,29 @@ def write_mixed_batch(
         targets=targets,
         max_rows=max_rows,
     )
-    write_figure(f"{name}/mixed_batch", figure, step=step)
-    _write_shares(f"{name}/lam", lam, step=step)
+    write_figure(
+        f"{name}/mixed_batch",
+        figure,
+        step=step,
+        description="Each line is a row of the batch, its partner, and what"
+        " the network is given. Above it: their shares, and of the target each"
+        " class with its share.",
+    )
+    _write_shares(
+        f"{name}/lam",
+        lam,
+        step=step,
+        description="The share of a row in its mixture, the rest is its"
+        " partner's; 1 is no mixing.",
+    )
 
 
 def write_figure(
-    tag: str, figure: "matplotlib.figure.Figure", *, step: int
+    tag: str,
+    figure: "matplotlib.figure.Figure",
+    *,
+    step: int,
+    description: str = "",
 ) -> None:
     """Writes a matplotlib figure as an image.
 
@@ -211,11 +267,16 @@ def write_figure(
         tag: The summary's whole name.
         figure: The figure.
         step: Position on TensorBoard's axis, e.g. the epoch.
+        description: What TensorBoard says of it, in Markdown. Defaults to
+            nothing.
     """
-    tf.summary.image(tag, plots.figure_to_image(figure)[None], step=step)
+    image = plots.figure_to_image(figure)[None]
+    tf.summary.image(tag, image, step=step, description=description)
 
 
-def _write_shares(tag: str, values: Any, *, step: int) -> None:
+def _write_shares(
+    tag: str, values: Any, *, step: int, description: str
+) -> None:
     """Writes a histogram of numbers in [0, 1] on that axis.
 
     `tf.summary.histogram` takes its buckets from the smallest to the largest
@@ -230,7 +291,7 @@ def _write_shares(tag: str, values: Any, *, step: int) -> None:
         tag,
         np.stack([edges[:-1], edges[1:], count], axis=1),
         step=step,
-        metadata=metadata.create_summary_metadata(None, None),
+        metadata=metadata.create_summary_metadata(None, description),
     )
 
 
