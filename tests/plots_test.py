@@ -241,6 +241,17 @@ class TestMixedBatch:
         )
         plots.figure_to_image(figure)
 
+    def test_titles_are_read_where_tensorboard_shrinks(self):
+        images = np.zeros((6, 8, 8))
+        targets = np.zeros((6, 1000))
+        targets[:, [123, 456]] = 0.5
+        figure = plots.mixed_batch(images, images, images, 0.5, targets=targets)
+        width = plots.figure_to_image(figure).shape[1]
+        # It gives pictures a width of 350 pixels.
+        dots = figure.axes[0].title.get_fontsize() / 72 * figure.dpi
+        assert dots * 350 / width > 10
+        assert figure.axes[2].title.get_window_extent().x1 <= width
+
     def test_refuses_what_is_no_image(self):
         rows = np.zeros((8, 10))
         with pytest.raises(ValueError, match=r"images of one shape.*\(8, 10\)"):
