@@ -69,8 +69,16 @@ class TestConfidenceHistogram:
 
     def test_names_the_sets(self):
         figure = plots.confidence_histogram({"a": [0.5], "b": [0.7, 0.9]})
-        texts = figure.axes[0].get_legend().get_texts()
-        assert [text.get_text() for text in texts] == ["a", "b"]
+        (legend,) = figure.legends
+        assert [text.get_text() for text in legend.get_texts()] == ["a", "b"]
+
+    def test_names_stand_below_all_bars(self):
+        sets = {name: [0.05] for name in "abcd"}
+        figure = plots.confidence_histogram(sets)
+        plots.figure_to_image(figure)
+        bars = figure.axes[0].get_tightbbox()
+        legend = figure.legends[0].get_window_extent()
+        assert 0 <= legend.y0 < legend.y1 <= bars.y0
 
     def test_one_panel_for_each_mapping(self):
         figure = plots.confidence_histogram(
@@ -81,10 +89,14 @@ class TestConfidenceHistogram:
         assert [len(each.patches) for each in figure.axes] == [1, 2]
         colors = [each.patches[0].get_facecolor() for each in figure.axes]
         assert colors[0] == colors[1]
+        # The second panel has a set more.
+        texts = figure.legends[0].get_texts()
+        assert [text.get_text() for text in texts] == ["test", "noise"]
 
     def test_draws_nothing_of_an_empty_set(self):
         figure = plots.confidence_histogram({"a": Table(np.zeros((3, 15)))})
         assert not figure.axes[0].patches
+        assert not figure.legends
 
 
 class TestDensity:

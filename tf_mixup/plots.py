@@ -128,7 +128,7 @@ def confidence_histogram(
     """
     nested = any(isinstance(values, Mapping) for values in sets.values())
     panels = sets if nested else {title: sets}
-    figure = _new_figure(2.9 * len(panels) + 2.1, 3.5)
+    figure = _new_figure(2.9 * len(panels) + 2.1, 4.0)
     if nested and title:
         figure.suptitle(title)
     row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -136,8 +136,19 @@ def confidence_histogram(
         _draw_confidences(axes, panel, num_bins)
         axes.set_title(name, fontsize="medium")
         axes.set(xlabel="confidence", xlim=(0, 1))
-    if row[0].has_data():
-        row[0].legend(loc="upper left")
+    named = {
+        name: handle
+        for axes in row
+        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    if named:
+        # Bars may stand anywhere inside: those of noise do.
+        figure.legend(
+            named.values(),
+            named.keys(),
+            loc="outside lower center",
+            ncols=min(len(named), 2 * len(panels)),
+        )
     row[0].set(ylabel="density")
     return figure
 
@@ -162,8 +173,9 @@ def _draw_confidences(
                 weights=weights,
                 density=True,
                 histtype="stepfilled",
-                facecolor=matplotlib.colors.to_rgba(color, 0.3),
+                facecolor=matplotlib.colors.to_rgba(color, 0.15),
                 edgecolor=color,
+                linewidth=1.5,
                 label=name,
             )
 

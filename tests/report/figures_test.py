@@ -42,16 +42,16 @@ class TestDraw:
         figures = draw(rows, {"noise": np.array([0.6, 0.7])})
         titles = [axes.get_title() for axes in figures["reliability"].axes[:2]]
         assert titles == ["15 bins", "100 bins"]
-        (axes,) = figures["ood"].axes
-        names = [text.get_text() for text in axes.get_legend().get_texts()]
+        (legend,) = figures["ood"].legends
+        names = [text.get_text() for text in legend.get_texts()]
         assert names == ["data", "noise"]
 
     def test_all_right_leaves_no_wrong_answers(self, rows, drawn):
         right = report_predictions.standardise(
             np.array([[2.0, 0.0], [0.0, 1.0]]), "logits", [0, 1]
         )
-        (axes,) = draw(right, {})["confidence"].axes
-        names = [text.get_text() for text in axes.get_legend().get_texts()]
+        (legend,) = draw(right, {})["confidence"].legends
+        names = [text.get_text() for text in legend.get_texts()]
         assert names == ["right answers"]
 
     def test_area_under_the_curve_is_auroc(self, rows, drawn):
