@@ -31,6 +31,17 @@ def read_tags(folder):
     return found
 
 
+def read_counts(folder, tag):
+    """Returns the counts of a histogram's buckets, for each time written."""
+    return [
+        tf.make_ndarray(value.tensor)[:, 2]
+        for path in folder.glob("**/events*")
+        for record in tf.data.TFRecordDataset(str(path))
+        for value in tf.compat.v1.Event.FromString(record.numpy()).summary.value
+        if value.tag == tag
+    ]
+
+
 def draw():
     return plots.reliability_diagram(
         calibration.bin_predictions([0], [[0.5, 0.5]])
@@ -62,7 +73,41 @@ class TestReplay:
         assert set(np.unique(replay.targets)) == {0, 1}
 
 
+class TestCoefficients:
+    @pytest.mark.parametrize("options", [{}, {"points": 3}, {"per": "sample"}])
+    def test_are_those_of_the_steps(self, options):
+        mixup = pipeline.MixUp(0.4, num_classes=4, seed=2, **options)
+        lam = mixup.coefficients(make_batch(), epoch=1, steps=3)
+        for step in range(3):
+            replay = mixup.replay(make_batch(), epoch=1, step=step)
+            np.testing.assert_array_equal(lam[step], replay.lam)
+
+    def test_obey_the_schedule(self):
+        mixup = pipeline.MixUp(0.4, num_classes=4, seed=2)
+        mixup.restrict(1, None)
+        lam = [
+            mixup.coefficients(make_batch(), epoch=epoch, steps=4).numpy()
+            for epoch in range(2)
+        ]
+        assert (lam[0] == 1).all()
+        assert (lam[1] < 1).any()
+
+
 class TestMixedBatchSummary:
+    def test_histogram_is_of_all_steps(self, tmp_path):
+        # Outside of `fit` the length of an epoch is not known.
+        mixup = pipeline.MixUp(1.0, num_classes=4, seed=0)
+        callback = mixed_batch.MixedBatchSummary(mixup, make_batch(), tmp_path)
+        callback.on_epoch_end(0)
+        callback.set_params({"steps": 3})
+        callback.on_epoch_end(1)
+        callback.on_train_end()
+        long, short = read_counts(tmp_path, "mixup/lam")
+        assert long.sum() == 256 * 8
+        # Beta(1, 1) is uniform: no bucket of 30 is likely to stay empty.
+        assert (long > 0).all()
+        assert short.sum() == 3 * 8
+
     def test_given_partners_are_shown_as_partners(self, tmp_path, monkeypatch):
         shown = []
         monkeypatch.setattr(

@@ -10,14 +10,18 @@ from tf_mixup import checks
 from tf_mixup import pipeline
 from tf_mixup import summaries
 
+# Steps of an epoch whose coefficients make a histogram.
+_STEPS = 256
+
 
 class MixedBatchSummary(keras.callbacks.Callback):
     """Draws a batch, its partners, the mixed rows and their coefficients.
 
     It replays the stage on the same rows in each epoch; the training dataset
-    is not touched. Written are an image with each row's `lam` and targets,
-    and a histogram of the coefficients. With more than two points the partners
-    of a row are shown as one image, averaged as they were mixed.
+    is not touched. Written are an image with each row's `lam` and targets in
+    the first step, and a histogram of the coefficients of the epoch's steps,
+    256 at most. With more than two points the partners of a row are shown as
+    one image, averaged as they were mixed.
 
     Args:
         mixup: The stage that the training dataset went through.
@@ -64,6 +68,12 @@ class MixedBatchSummary(keras.callbacks.Callback):
         if (epoch + 1) % self.every:
             return
         replay = self.mixup.replay(self._batch, epoch=epoch, step=0)
+        steps = (self.params or {}).get("steps") or _STEPS
+        drawn = self.mixup.coefficients(
+            self._batch, epoch=epoch, steps=min(steps, _STEPS)
+        )
+        if self.mixup.points > 2:
+            drawn = drawn[..., 0]
         if self._writer is None:
             self._writer = tf.summary.create_file_writer(self._log_dir)
         with self._writer.as_default():
@@ -74,6 +84,7 @@ class MixedBatchSummary(keras.callbacks.Callback):
                 replay.partner,
                 step=epoch,
                 targets=replay.targets,
+                drawn=drawn,
             )
         self._writer.flush()
 

@@ -265,6 +265,30 @@ class MixUp:
         stage = tf.data.Dataset.from_tensors((position, tuple(batch)))
         return Replay(*next(iter(stage.map(self._replay_element))))
 
+    def coefficients(
+        self, batch: tuple, *, epoch: int, steps: int
+    ) -> tf.Tensor:
+        """Draws what a batch's rows would be mixed by in an epoch's steps.
+
+        To look at the distribution that coefficients have in fact.
+
+        Args:
+            batch: Unmixed, as `replay` takes it.
+            epoch: Counted from 0.
+            steps: First steps of the epoch to draw, at least 1.
+
+        Returns:
+            lam: float32 `(steps, B)`; with P > 2 points `(steps, B, P)`.
+        """
+
+        def draw(step: tf.Tensor, element: tuple) -> tf.Tensor:
+            position = tf.constant(epoch, tf.int64), step
+            return self._plan_element(position, element)[0].lam
+
+        rows = tf.data.Dataset.from_tensors(tuple(batch)).repeat(steps)
+        stage = tf.data.Dataset.zip(tf.data.Dataset.range(steps), rows)
+        return next(iter(stage.map(draw).batch(steps)))
+
     def restrict(self, first_epoch: int, end_epoch: int | None) -> None:
         """Mixes in epochs from `first_epoch` to before `end_epoch` only.
 
@@ -295,14 +319,19 @@ class MixUp:
         return (self._apply(inputs, plan), *self._combine(labels, plan))
 
     def _replay_element(self, position: Position, element: tuple) -> Replay:
-        inputs, targets, *_ = self._encode(element)
-        plan = self._draw_plan(position, inputs, targets)
+        plan, inputs, targets = self._plan_element(position, element)
         return Replay(
             plan.lam,
             plan.partner,
             self._mix(inputs, plan),
             self._combine(targets, plan),
         )
+
+    def _plan_element(
+        self, position: Position, element: tuple
+    ) -> tuple[Plan, Any, Any]:
+        inputs, targets, *_ = self._encode(element)
+        return self._draw_plan(position, inputs, targets), inputs, targets
 
     def _leave_element(self, *element: Any) -> tuple:
         inputs, *labels = self._encode(element)

@@ -183,6 +183,7 @@ def write_mixed_batch(
     *,
     step: int,
     targets: Any = None,
+    drawn: Any = None,
     max_rows: int = 6,
     name: str = "mixup",
 ) -> None:
@@ -199,6 +200,8 @@ def write_mixed_batch(
             they were mixed.
         step: Position on TensorBoard's axis, e.g. the epoch.
         targets: Mixed targets `(B, K)`. Defaults to nothing.
+        drawn: Shares of the histogram, of any shape: those of many batches
+            tell more where a batch has one coefficient. Defaults to `lam`.
         max_rows: Rows to draw at most. Defaults to 6.
         name: What the tags begin with. Defaults to `"mixup"`.
 
@@ -247,7 +250,7 @@ def write_mixed_batch(
     )
     _write_shares(
         f"{name}/lam",
-        lam,
+        lam if drawn is None else drawn,
         step=step,
         description="The share of a row in its mixture, the rest is its"
         " partner's; 1 is no mixing.",
