@@ -2,13 +2,16 @@
 
 import math
 import pathlib
+from collections.abc import Iterable
 
 import keras
 import tensorflow as tf
 
+from tf_mixup import monitors as monitors_lib
+
 
 class EpochScalars(keras.callbacks.Callback):
-    """Writes all of `logs` at each epoch's end, and flushes.
+    """Writes `logs` at each epoch's end, and flushes.
 
     Keras' own callback keeps events in memory, where a kill loses them, and
     counts batches from 0 after a resume.
@@ -16,18 +19,30 @@ class EpochScalars(keras.callbacks.Callback):
     Args:
         directory: Gets `train/` and, for names that start with `val_`,
             `validation/`.
+        callbacks: The other callbacks. What monitors among them measure is
+            left out, since they write it themselves.
     """
 
-    def __init__(self, directory: pathlib.Path) -> None:
+    def __init__(
+        self,
+        directory: pathlib.Path,
+        callbacks: Iterable[keras.callbacks.Callback] = (),
+    ) -> None:
         super().__init__()
         self._directory = directory
+        self._monitors = [
+            each for each in callbacks if isinstance(each, monitors_lib.Monitor)
+        ]
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
 
     def on_epoch_end(
         self, epoch: int, logs: dict[str, float] | None = None
     ) -> None:
         """Writes `epoch_<name>` at step `epoch`."""
+        written = {name for each in self._monitors for name in each.values}
         for name, value in (logs or {}).items():
+            if name in written:
+                continue
             validation = name.startswith("val_")
             writer = self._writer("validation" if validation else "train")
             with writer.as_default(step=epoch):

@@ -290,6 +290,7 @@ def train(
     if logs is not None:
         checkpoint.drop_summaries(logs, from_step=saver.epochs_done)
     if saver.epochs_done < config.epochs:
+        monitors = _monitors(config, mixup, splits, neighbors, logs, sources)
         model.fit(
             training,
             validation_data=validation,
@@ -303,9 +304,9 @@ def train(
                 callbacks.MixingSchedule(
                     mixup, warmup_epochs=config.mixing_warmup_epochs
                 ),
-                *_monitors(config, mixup, splits, neighbors, logs, sources),
+                *monitors,
                 summaries.StopWhenDiverged(),
-                *([summaries.EpochScalars(logs)] if logs else []),
+                *([summaries.EpochScalars(logs, monitors)] if logs else []),
                 saver,
             ],
         )

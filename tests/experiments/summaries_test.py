@@ -2,10 +2,12 @@
 
 import math
 
+import keras
 import pytest
 
 from experiments import checkpoint
 from experiments import summaries
+from tf_mixup import callbacks
 
 
 def read(directory):
@@ -38,6 +40,18 @@ class TestEpochScalars:
             ("epoch_loss", 0, 0.25),
             ("epoch_ece", 1, 0.75),
         ]
+
+    def test_leaves_what_monitors_write(self, tmp_path):
+        # It would stand there twice, and confidence on noise as training's.
+        monitor = callbacks.CalibrationMonitor()
+        monitor.values = {"val_ece": 0.75, "noise_auroc": 0.5}
+        scalars = summaries.EpochScalars(
+            tmp_path, [keras.callbacks.Callback(), monitor]
+        )
+        scalars.on_epoch_end(0, {"loss": 0.5, "val_loss": 1} | monitor.values)
+        scalars.on_train_end()
+        assert read(tmp_path / "train") == [("epoch_loss", 0, 0.5)]
+        assert read(tmp_path / "validation") == [("epoch_loss", 0, 1)]
 
     def test_an_epoch_is_on_the_disk_when_it_ends(self, tmp_path):
         scalars = summaries.EpochScalars(tmp_path)
