@@ -204,6 +204,10 @@ class MixUp:
         with tf.init_scope(), tf.device("/cpu:0"):
             # Mixing is on from the first of these epochs to before the second.
             self._window = tf.Variable([0, FOREVER], dtype=tf.int64)
+        # Called within `tf.data`, since tfp draws otherwise when it is run
+        # eagerly; and kept, since what a trace of tfp holds is never freed.
+        self._replay_graph = tf.function(self._replay_element)
+        self._lam_graph = tf.function(self._draw_element)
 
     def __call__(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
         """Returns `dataset` with its batches mixed; for `Dataset.apply`.
@@ -261,9 +265,8 @@ class MixUp:
                 mixed as inputs, whatever `keep_clean` and `places` say.
         """
         position = tf.constant(epoch, tf.int64), tf.constant(step, tf.int64)
-        # Through `tf.data` again: tfp draws otherwise when run eagerly.
         stage = tf.data.Dataset.from_tensors((position, tuple(batch)))
-        return Replay(*next(iter(stage.map(self._replay_element))))
+        return Replay(*next(iter(stage.map(self._replay_graph))))
 
     def coefficients(
         self, batch: tuple, *, epoch: int, steps: int
@@ -280,14 +283,11 @@ class MixUp:
         Returns:
             lam: float32 `(steps, B)`; with P > 2 points `(steps, B, P)`.
         """
-
-        def draw(step: tf.Tensor, element: tuple) -> tf.Tensor:
-            position = tf.constant(epoch, tf.int64), step
-            return self._plan_element(position, element)[0].lam
-
+        epochs = tf.data.Dataset.range(epoch, epoch + 1).repeat(steps)
+        positions = tf.data.Dataset.zip(epochs, tf.data.Dataset.range(steps))
         rows = tf.data.Dataset.from_tensors(tuple(batch)).repeat(steps)
-        stage = tf.data.Dataset.zip(tf.data.Dataset.range(steps), rows)
-        return next(iter(stage.map(draw).batch(steps)))
+        stage = tf.data.Dataset.zip(positions, rows)
+        return next(iter(stage.map(self._lam_graph).batch(steps)))
 
     def restrict(self, first_epoch: int, end_epoch: int | None) -> None:
         """Mixes in epochs from `first_epoch` to before `end_epoch` only.
@@ -326,6 +326,9 @@ class MixUp:
             self._mix(inputs, plan),
             self._combine(targets, plan),
         )
+
+    def _draw_element(self, position: Position, element: tuple) -> tf.Tensor:
+        return self._plan_element(position, element)[0].lam
 
     def _plan_element(
         self, position: Position, element: tuple
