@@ -119,8 +119,7 @@ _FIELDS = define_config_flags()
 
 def config_from_flags() -> config_lib.Config:
     """Returns the data set's defaults, overridden by the flags given."""
-    kind = _DATASET.value.partition(":")[0]
-    fields = dict(config_lib.PAPER_DEFAULTS.get(kind, {}))
+    fields = config_lib.paper_defaults(_DATASET.value)
     for name, holder in _FIELDS.items():
         if holder.value is not None:
             fields[name] = holder.value

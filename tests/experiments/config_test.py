@@ -81,8 +81,26 @@ class TestConfig:
 
 class TestPaperDefaults:
     def test_are_those_of_all_data_sets(self):
-        names = {*datasets.NAMES, "speech", "imagenet2012", "imagefolder"}
-        assert set(config_lib.PAPER_DEFAULTS) == names
+        kinds = {"speech", "imagenet2012", "imagefolder", "gaussians"}
+        assert set(config_lib.PAPER_DEFAULTS) == {*datasets.NAMES, *kinds}
+
+    @pytest.mark.parametrize(
+        ("name", "network"),
+        [
+            *(("uci:iris", "mlp"), ("uci:abalone", "mlp")),
+            *(("gaussians:0.25", "resnext50_features"), ("mr", "text_cnn")),
+            *(("speech:A/B:C", "speech_vgg11"), ("imagefolder:A", "resnet50")),
+        ],
+    )
+    def test_are_found_by_name_or_by_kind(self, name, network):
+        assert config_lib.paper_defaults(name)["network"] == network
+
+    def test_of_own_images_are_those_of_config(self):
+        assert config_lib.paper_defaults("folder:cats") == {}
+
+    def test_are_a_copy(self):
+        config_lib.paper_defaults("digits")["epochs"] = 1
+        assert config_lib.PAPER_DEFAULTS["digits"]["epochs"] == 30
 
     @pytest.mark.parametrize("name", config_lib.PAPER_DEFAULTS)
     def test_are_valid(self, name):

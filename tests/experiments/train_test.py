@@ -6,12 +6,14 @@ One process answers them all: starting it takes some seconds.
 import dataclasses
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
 import pytest
 
 from experiments import config as config_lib
+from experiments import datasets
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ANSWER = """
@@ -30,6 +32,7 @@ for name, line in configs.items():
     parse(line)
     flags.FLAGS(sys.argv)
     answer[name] = train.config_from_flags().to_json()
+answer["help"] = flags.FLAGS["dataset"].help
 for name, line in codes.items():
     parse(line)
     print("###", name, file=sys.stderr, flush=True)
@@ -57,6 +60,8 @@ CONFIGS = {
     "without milestones": [
         *("--workdir=w", "--dataset=cifar10", "--milestones="),
     ],
+    "table": ["--workdir=w", "--dataset=uci:iris"],
+    "kind": ["--workdir=w", "--dataset=gaussians:0.25"],
 }
 # Command lines that must fail, and what must then be said.
 REFUSED = {
@@ -130,6 +135,24 @@ class TestConfigFromFlags:
             dataset="cifar100", **config_lib.PAPER_DEFAULTS["cifar100"]
         )
         assert answers[0]["paper"] == expected.to_json()
+
+    @pytest.mark.parametrize("name", ["table", "kind"])
+    def test_takes_those_of_names_with_a_colon(self, name, answers):
+        dataset = dict(each[2:].split("=") for each in CONFIGS[name])["dataset"]
+        fields = config_lib.paper_defaults(dataset)
+        expected = config_lib.Config(dataset=dataset, **fields)
+        assert answers[0][name] == expected.to_json()
+
+    def test_every_data_set_of_the_help_has_settings(self, answers):
+        words = re.findall(r"[\w:]+", answers[0]["help"])
+        kinds = {"speech:PATH", "imagefolder:PATH", "gaussians:MU"}
+        names = {*datasets.NAMES, "imagenet2012", *kinds}
+        assert names <= set(words)
+        assert all(map(config_lib.paper_defaults, names))
+        assert {each for each in words if ":" in each} <= {
+            *names,
+            "folder:PATH",
+        }
 
     def test_flags_override_them(self, answers):
         settings = config_lib.PAPER_DEFAULTS["cifar100"] | {
