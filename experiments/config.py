@@ -3,12 +3,15 @@
 import dataclasses
 import hashlib
 import json
+import pathlib
 import re
 from typing import Any
 
 from tf_mixup import checks
 from tf_mixup import mixing
 
+# Sets that results are named by, whatever `ood` says.
+OWN_SETS = ("train", "validation", "test", "gaussian", "uniform")
 # Fields that take one of a few names.
 CHOICES = {
     "method": ("erm", "mixup", "cutmix", "regmixup"),
@@ -85,7 +88,8 @@ class Config:
             `"multiworker"` for those of several.
         sync_batch_norm: Whether batch statistics span the replicas.
         placement: Where batches are mixed; `"auto"` is the model on a GPU.
-        ood: Names of out-of-distribution sets, or `.npz` files.
+        ood: Names of out-of-distribution sets, `folder:PATH`, or `.npz`
+            files; each must differ in its `ood_names`.
         ood_every: Epochs between two looks at them; 0 for only the end.
         seed: Fixes weights, subset, order, augmentation and mixing.
     """
@@ -174,6 +178,7 @@ class Config:
         )
         self._check_method()
         self._check_network()
+        self._check_ood()
         for field in dataclasses.fields(self):
             if field.type is float:
                 # 1 and 1.0 are one config, and must have one name.
@@ -235,6 +240,25 @@ class Config:
                 f"network={self.network!r}",
                 "Write --network=text_cnn, or leave --embeddings out",
             )
+
+    def _check_ood(self) -> None:
+        """Refuses sets of which one would take the place of another."""
+        taken = {"", *OWN_SETS}
+        for name, source in zip(self.ood_names, self.ood, strict=True):
+            if name in taken:
+                raise checks.refusal(
+                    "Each set of `ood` must have a name of its own, its path's"
+                    f" last part, and none of {', '.join(OWN_SETS)}",
+                    f"ood={self.ood!r}, where {source!r} is named {name!r}",
+                    "Rename the file or folder, or give a link to it",
+                )
+            taken.add(name)
+
+    @property
+    def ood_names(self) -> tuple[str, ...]:
+        """What results call each set of `ood`: its path's last part."""
+        paths = (source.rpartition(":")[2] for source in self.ood)
+        return tuple(pathlib.PurePath(path).stem for path in paths)
 
     @property
     def effective_alpha(self) -> float:

@@ -57,8 +57,7 @@ class Line:
     def value(self, result: str) -> float:
         """Returns a result; `other_*` is of the first named OOD set."""
         if result.startswith("other_") and self.config.ood:
-            stem = pathlib.Path(self.config.ood[0].split(":")[-1]).stem
-            result = stem + result.removeprefix("other")
+            result = self.config.ood_names[0] + result.removeprefix("other")
         return self.results.get(result, float("nan"))
 
     def belongs_to(self, arm: Arm) -> bool:

@@ -442,9 +442,9 @@ def load_ood(
         )
         for kind in ("gaussian", "uniform")
     }
-    for name in config.ood:
-        sets[pathlib.Path(name).stem] = datasets.load_ood(
-            name,
+    for name, source in zip(config.ood_names, config.ood, strict=True):
+        sets[name] = datasets.load_ood(
+            source,
             input_shape=shape,
             data_dir=sources.data_dir,
             download=sources.download,

@@ -63,6 +63,23 @@ class TestConfig:
         with pytest.raises(ValueError, match="are mixed by mixup"):
             config_lib.Config(mix_layers=("stage1",), method="regmixup")
 
+    def test_names_sets_by_the_last_part_of_their_path(self):
+        sources = ("mnist", "../ood/noise.npz", "folder:away/images")
+        config = config_lib.Config(ood=sources)
+        assert config.ood_names == ("mnist", "noise", "images")
+
+    @pytest.mark.parametrize(
+        "sources",
+        [
+            *(("a/one.npz", "b/one.npz"), ("mnist", "folder:x/mnist")),
+            *(("gaussian.npz",), ("folder:svhn/test",), ("folder:.",)),
+        ],
+    )
+    def test_refuses_sets_that_share_a_name(self, sources):
+        with pytest.raises(ValueError, match="a name of its own") as caught:
+            config_lib.Config(ood=sources)
+        assert f"{sources[-1]!r} is named" in str(caught.value)
+
     def test_survives_json(self):
         config = config_lib.Config(
             milestones=(3, 5), ood=("mnist", "a.npz"), width=None, alpha=1 / 3

@@ -23,6 +23,7 @@ from experiments import config as config_lib
 from experiments import datasets
 from experiments import distribution
 from experiments import files
+from experiments import ledger
 from experiments import outputs as outputs_lib
 from experiments import training
 
@@ -620,3 +621,19 @@ class TestLoadOod:
         asking = dataclasses.replace(config, **asked)
         with pytest.raises(ValueError, match=r"for images.*'gaussians:0.25'"):
             training.load_ood(asking, splits, training.Sources())
+
+    def test_are_named_as_the_ledger_names_them(self, tmp_path):
+        rows = np.zeros((3, 8, 8), np.uint8)
+        np.savez(tmp_path / "blank.npz", image=rows)
+        folder = tmp_path / "away" / "images"
+        folder.mkdir(parents=True)
+        keras.utils.save_img(folder / "one.png", np.zeros((8, 8, 1)))
+        config = config_lib.Config(ood=("folder:away/images", "blank.npz"))
+        sets = training.load_ood(
+            config,
+            datasets.make_placeholder(config.dataset),
+            training.Sources(data_dir=str(tmp_path)),
+        )
+        assert list(sets) == ["gaussian", "uniform", "images", "blank"]
+        run = ledger.Line(config, "", {"images_auroc": 0.5})
+        assert run.value("other_auroc") == 0.5

@@ -124,6 +124,14 @@ class TestParseName:
     def test_splits(self, text, expected):
         assert report_data.parse_name(text) == expected
 
+    def test_each_set_has_a_name_of_its_own(self):
+        specs = ["tfds:svhn_cropped:test", "tfds:svhn_cropped:train"]
+        with pytest.raises(ValueError, match="'svhn_cropped'") as caught:
+            report_data.parse_names(specs)
+        assert f"--ood=NAME={specs[1]}" in str(caught.value)
+        named = report_data.parse_names([specs[0], f"seen={specs[1]}"])
+        assert named == {"svhn_cropped": specs[0], "seen": specs[1]}
+
 
 class TestNpz:
     @pytest.mark.parametrize(

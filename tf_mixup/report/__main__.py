@@ -109,7 +109,7 @@ def _write_report(values: Any) -> None:
         )
 
     data = load(values.data, labelled=True)
-    others = dict(map(report_data.parse_name, values.ood))
+    others = report_data.parse_names(values.ood)
     result = report(
         model,
         data.dataset,

@@ -179,6 +179,34 @@ def parse_name(spec: str) -> tuple[str, str]:
     return pathlib.Path(spec.removeprefix("folder:")).stem, spec
 
 
+def parse_names(specs: Sequence[str]) -> dict[str, str]:
+    """Splits several, each of which must have a name of its own.
+
+    Args:
+        specs: As `parse_name` takes them.
+
+    Returns:
+        sets: Name -> spec, in the given order.
+
+    Raises:
+        ValueError: If two share a name.
+
+    Example:
+        >>> parse_names(["seen=tfds:mnist:train", "tfds:mnist:test"])
+        {'seen': 'tfds:mnist:train', 'mnist': 'tfds:mnist:test'}
+    """
+    sets: dict[str, str] = {}
+    for name, spec in map(parse_name, specs):
+        if name in sets:
+            raise checks.refusal(
+                "Each other set must have a name of its own",
+                f"{sets[name]} and {spec}, both named {name!r}",
+                f"Give one another name: --ood=NAME={spec}",
+            )
+        sets[name] = spec
+    return sets
+
+
 def load(
     spec: str,
     preparation: Preparation,
