@@ -83,6 +83,18 @@ class TestRun:
         np.testing.assert_array_equal(run.outputs, 2 * x)
         assert run.inputs is None
 
+    def test_each_row_counts_once_under_a_strategy(self, two_replicas):
+        with two_replicas.scope():  # A model without weights ignores it.
+            passing_on = keras.layers.Dense(2, kernel_initializer="identity")
+            model = keras.Sequential([keras.Input((2,)), passing_on])
+        x, y = numbered(7)
+        run = report_run.run(model, (x, y), batch_size=3)
+        np.testing.assert_array_equal(run.outputs, x)
+        np.testing.assert_array_equal(run.labels, y)
+        predicted = x.argmax(axis=-1)
+        accuracies = report_run.try_scales(model, x, predicted, batch_size=3)
+        assert accuracies["as given"] == 1
+
     @pytest.mark.parametrize(
         ("data", "message"),
         [

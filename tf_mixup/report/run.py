@@ -74,7 +74,7 @@ def run(
     for x, y in _batches(data, name, labelled, max_rows, batch_size):
         if not outputs:
             _check_inputs(model, x, name)
-        outputs.append(_check_outputs(model.predict_on_batch(x)))
+        outputs.append(_predict(model, x))
         if y is not None:
             labels.append(y)
         sample.add(x, y)
@@ -127,7 +127,7 @@ def try_scales(
         scaled = inputs if factor == 1 else wide * factor + offset
         outputs = np.concatenate(
             [
-                _check_outputs(model.predict_on_batch(scaled[at]))
+                _predict(model, scaled[at])
                 for at in _slices(len(scaled), batch_size)
             ]
         )
@@ -296,6 +296,14 @@ def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
     return len(shape) == len(wanted) and all(
         b in (None, a) for a, b in zip(shape, wanted, strict=True)
     )
+
+
+def _predict(model: keras.Model, x: Any) -> np.ndarray:
+    """Returns a model's outputs for a batch as float32 `(B, K)`."""
+    # Of a model that was built under a strategy each replica predicts the
+    # whole batch, and Keras gives one after the other.
+    outputs = _check_outputs(model.predict_on_batch(x))
+    return outputs[: len(keras.tree.flatten(x)[0])]
 
 
 def _check_outputs(outputs: Any) -> np.ndarray:
