@@ -1,5 +1,7 @@
 """Tests of the argument checks and their messages."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -43,6 +45,25 @@ class TestIntegerAtLeast:
     def test_refuses(self, value):
         with pytest.raises(ValueError, match=r"`n` must be an integer"):
             checks.integer_at_least("n", value, 1, remedy="r")
+
+
+class TestStatistics:
+    @pytest.mark.parametrize(
+        ("given", "kept"),
+        [(2, 2.0), (np.float32(2), 2.0), ([1, 2], (1.0, 2.0)), (None, 0.0)],
+    )
+    def test_are_floats(self, given, kept):
+        mean, std = checks.statistics(given, 1)
+        assert (mean, std) == (kept, 1.0)
+        json.dumps(mean)
+
+    def test_fit_the_last_axis(self):
+        for shape in ((4, 2), (4, 5, 2), (4, None)):
+            checks.fits_channels((1.0, 2.0), 1.0, shape)
+            checks.fits_channels(1.0, (1.0,), shape)
+        checks.fits_channels(1.0, 1.0, (4,))
+        with pytest.raises(ValueError, match=r"`std`.*shape \(4, 1\)"):
+            checks.fits_channels(0.0, (1.0, 2.0), (4, 1))
 
 
 class TestOneOf:

@@ -1,5 +1,7 @@
 """Tests of mixing inside a model."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -176,14 +178,28 @@ class TestMix:
     def test_config(self):
         layer = layers.Mix(mean=[1.0], std=[2.0], name="stir")
         again = layers.Mix.from_config(layer.get_config())
-        assert (again.mean, again.std, again.name) == ([1.0], [2.0], "stir")
+        assert (again.mean, again.std, again.name) == ((1.0,), (2.0,), "stir")
         layer = layers.Mix(place=1, places=3)
         again = layers.Mix.from_config(layer.get_config())
         assert (again.place, again.places) == (1, 3)
 
-    def test_rejects_std_of_zero(self):
-        with pytest.raises(ValueError, match="`std` must be above 0"):
-            layers.Mix(std=[1.0, 0.0])
+    def test_arrays_are_statistics_too(self):
+        mean, std = np.array([1, 2, 3]), np.float32(2)
+        layer = layers.Mix(mean=mean, std=std)
+        json.dumps(layer.get_config())
+        rows = np.ones((2, 4, 4, 3), "float32")
+        np.testing.assert_array_equal(layer(rows), (rows - mean) / std)
+
+    @pytest.mark.parametrize("std", [[1.0, 0.0], np.nan, [], [[1.0]], "a"])
+    def test_rejects_std(self, std):
+        with pytest.raises(ValueError, match=r"`std` must be .* above 0"):
+            layers.Mix(std=std)
+
+    @pytest.mark.parametrize("scale", [{"mean": [1, 2, 3]}, {"std": [1, 2]}])
+    def test_rejects_statistics_of_other_channels(self, scale):
+        rows = np.ones((2, 4, 4, 1), "float32")
+        with pytest.raises(ValueError, match="one for each channel"):
+            layers.Mix(**scale)(rows)
 
 
 class TestTrainingTwin:
@@ -228,6 +244,13 @@ class TestTrainingTwin:
             np.testing.assert_array_equal(
                 again(batch, training=training), twin(batch, training=training)
             )
+
+    def test_takes_arrays_as_statistics(self):
+        mean, std = np.array([1.0, 2, 3]), np.array([4.0, 5, 6])
+        twin = layers.training_twin(make_model(), mean=mean, std=std)
+        again = keras.Model.from_config(twin.get_config())
+        (mix,) = (x for x in again.layers if isinstance(x, layers.Mix))
+        assert (mix.mean, mix.std) == ((1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
 
     def test_several_inputs_and_outputs(self):
         one, two = keras.Input((3,), name="one"), keras.Input((2,), name="two")

@@ -556,7 +556,9 @@ class TestRefusals:
             ({"points": 1}, "points=1"),
             ({"places": 0, "placement": "model"}, "places=0"),
             ({"places": 2}, r"training_twin\(at=...\)"),
-            ({"std": 0.0}, "`std` must be above 0"),
+            ({"std": 0.0}, "`std` must be a finite number above 0"),
+            ({"std": np.nan}, "`std` must be a finite number above 0"),
+            ({"mean": [[1.0]]}, "`mean` must be a finite number, or one"),
             ({"mean": 1.0, "placement": "model"}, "training_twin"),
             ({"class_weight": [1.0]}, "Count classes from 0"),
             ({"class_weight": {7: 1.0}}, "Count classes from 0"),
@@ -569,6 +571,12 @@ class TestRefusals:
     def test_options(self, options, match):
         with pytest.raises(ValueError, match=match):
             make_mixup(**options)
+
+    @pytest.mark.parametrize("stage", ["__call__", "evaluation"])
+    @pytest.mark.parametrize("options", [{"mean": [1, 2]}, {"std": [1, 2]}])
+    def test_statistics_of_other_channels(self, stage, options):
+        with pytest.raises(ValueError, match="2 numbers for a batch"):
+            getattr(make_mixup(**options), stage)(make_batches())
 
     @pytest.mark.parametrize("stage", ["__call__", "evaluation"])
     def test_what_is_no_dataset(self, stage):

@@ -44,8 +44,8 @@ class Mix(keras.layers.Layer):
         dtype: Type, or policy, of what is returned.
 
     Raises:
-        ValueError: If `std` is not above 0, or rows that are to be mixed carry
-            a mask.
+        ValueError: If `std` is not above 0, there are more or fewer numbers
+            than channels, or rows that are to be mixed carry a mask.
 
     Example:
         >>> rows = np.array([[0.0], [8.0]], "float32")
@@ -67,16 +67,9 @@ class Mix(keras.layers.Layer):
         # Without autocast: half precision would round the coefficients.
         super().__init__(name=name, dtype=dtype, autocast=False)
         self.supports_masking = True
-        self.mean = 0.0 if mean is None else mean
-        self.std = 1.0 if std is None else std
+        self.mean, self.std = checks.statistics(mean, std)
         self.place = place
         self.places = places
-        if min(keras.tree.flatten(self.std)) <= 0:
-            raise checks.refusal(
-                "`std` must be above 0",
-                f"std={std!r}",
-                "Leave it out to divide by nothing",
-            )
 
     def call(
         self,
@@ -112,6 +105,7 @@ class Mix(keras.layers.Layer):
                 "Mix after the layer that pools over the mask, or embed with"
                 " `mask_zero=False`",
             )
+        checks.fits_channels(self.mean, self.std, inputs.shape)
         rows = ops.cast(inputs, "float32")
         if training and lam is not None:
             rows = self._mix(rows, lam, shift, place)
@@ -211,7 +205,7 @@ def training_twin(
     def feed(tensor: Any) -> Any:
         if at_inputs is not None:
             return _mix(tensor, plan, mean=mean, std=std, **at_inputs)
-        scaled = (mean, std) != (None, None)
+        scaled = mean is not None or std is not None
         return _mix(tensor, {}, mean=mean, std=std) if scaled else tensor
 
     fed = keras.tree.map_structure(feed, inputs)

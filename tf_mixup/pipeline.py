@@ -492,13 +492,14 @@ class MixUp:
         mixed = self._mix(inputs, plan)
         if self._affine is None:
             return mixed
-        mean, std = self._affine
-        return tf.nest.map_structure(
-            lambda x: (
-                x * tf.cast(1 / std, x.dtype) - tf.cast(mean / std, x.dtype)
-            ),
-            mixed,
-        )
+        affine = self._affine
+        mean, std = (tf.constant(each, tf.float32) for each in affine)
+
+        def scale(x: tf.Tensor) -> tf.Tensor:
+            checks.fits_channels(*affine, x.shape)
+            return x * tf.cast(1 / std, x.dtype) - tf.cast(mean / std, x.dtype)
+
+        return tf.nest.map_structure(scale, mixed)
 
 
 def _mix(values: Any, lam: tf.Tensor, partner: tf.Tensor) -> Any:
@@ -553,7 +554,7 @@ def _check_places(places: int, placement: str) -> int:
 
 def _check_affine(
     mean: Any, std: Any, placement: str
-) -> tuple[tf.Tensor, tf.Tensor] | None:
+) -> tuple[checks.ChannelNumbers, checks.ChannelNumbers] | None:
     if mean is None and std is None:
         return None
     if placement == "model":
@@ -562,15 +563,7 @@ def _check_affine(
             f"mean={mean!r}, std={std!r} with placement='model'",
             "Give them to `layers.training_twin`",
         )
-    mean = tf.constant(0.0 if mean is None else mean, tf.float32)
-    std = tf.constant(1.0 if std is None else std, tf.float32)
-    if not bool(tf.reduce_all(std > 0)):
-        raise checks.refusal(
-            "`std` must be above 0",
-            f"std={std.numpy().tolist()}",
-            "Leave it out to divide by nothing",
-        )
-    return mean, std
+    return checks.statistics(mean, std)
 
 
 def _check_class_weight(
