@@ -22,6 +22,7 @@ def training_batches(
     seed: int,
     augmentation: str,
     clock: clock_lib.Clock,
+    flip: bool = True,
     neighbors: np.ndarray | None = None,
     noise: np.ndarray | float = 0.0,
     worker: int = 0,
@@ -42,6 +43,7 @@ def training_batches(
         augmentation: `"none"`, or `"standard"`: crops after padding by 4,
             and flips, for images only; or `"inception"`, for streams only.
         clock: Tells the epoch.
+        flip: Whether `"standard"` mirrors; see `datasets.may_be_mirrored`.
         neighbors: Integers `(N, k)`: rows to draw each row's partner from.
             Defaults to no partners.
         noise: Deviation of Gaussian noise, in the unit of the images, one
@@ -95,7 +97,7 @@ def training_batches(
             rows = tf.concat([rows, partners], axis=0)
         batch = tf.gather(all_images, rows)
         if augmentation == "standard":
-            batch = augment.crop_and_flip(batch, step_seed)
+            batch = augment.crop_and_flip(batch, step_seed, flip=flip)
         if np.any(noise):
             draws = tf.random.stateless_normal(
                 tf.shape(batch), tf.random.fold_in(step_seed, _NOISE)

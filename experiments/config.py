@@ -76,8 +76,9 @@ class Config:
             sees the weights themselves, and batch norm keeps their statistics.
         noise: Deviation of Gaussian noise on the training inputs, in units of
             the data set's own deviation.
-        augmentation: `"none"`, or `"standard"`: pad by 4, crop, flip; or of
-            photographs `"inception"`: crops of random area and aspect, flips.
+        augmentation: `"none"`, or `"standard"`: pad by 4, crop, and flip what
+            is no digit; or of photographs `"inception"`: crops of random area
+            and aspect, flips.
         num_train: Training rows, drawn by the seed; 0 for all.
         num_validation: Rows carved from the training set.
         corruption: Share of training labels that is drawn anew.

@@ -248,6 +248,7 @@ def train(
         seed=config.seed,
         augmentation=config.augmentation,
         clock=mixup.clock,
+        flip=datasets.may_be_mirrored(config.dataset),
         neighbors=neighbors,
         noise=scale_noise(config, splits),
         worker=workers.index,

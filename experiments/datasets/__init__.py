@@ -50,6 +50,8 @@ _NO_IMAGES = (
     speech.PREFIX,
     gaussians.PREFIX,
 )
+# Their classes are not what a mirror shows.
+_HANDED = ("digits", "mnist", "svhn_cropped")
 # Mean and standard deviation of the official training pixels, in [0, 1], so
 # that they do not depend on a run's split.
 PIXEL_STATISTICS = {
@@ -174,6 +176,14 @@ def _split_images(
         mean=mean,
         std=std,
     )
+
+
+def may_be_mirrored(name: str) -> bool:
+    """Tells whether images keep their class in a mirror: digits do not.
+
+    Of a folder nobody knows; its images are taken to be things.
+    """
+    return name not in _HANDED
 
 
 def load_ood(

@@ -99,6 +99,25 @@ class TestTrainingBatches:
         plain, augmented = make(), make(augmentation="standard")
         assert (images_of(plain) != images_of(augmented)).any()
 
+    @pytest.mark.parametrize("flip", [False, True])
+    def test_mirror_if_told_to(self, flip):
+        # A column that is left of the middle, wherever a crop by 4 puts it.
+        images = np.zeros((64, 16, 16, 1), np.uint8)
+        images[:, :, 7] = 1
+        images[:, :, 8] = 2
+        (batch,) = batches.training_batches(
+            *(images, np.zeros(64)),
+            batch_size=64,
+            seed=0,
+            augmentation="standard",
+            clock=clock_lib.Clock(),
+            flip=flip,
+        )
+        rows = batch[0].numpy()[:, 8, :, 0]
+        mirrored = rows.argmax(axis=1) < np.where(rows == 1, 1, 0).argmax(1)
+        assert mirrored.any() == flip
+        assert not mirrored.all()
+
     @pytest.mark.parametrize("augmentation", ["none", "standard"])
     def test_bring_a_neighbor_of_each_row(self, augmentation):
         # The rows before and after each.

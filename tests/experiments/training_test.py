@@ -612,6 +612,33 @@ class TestMethods:
             train(tmp_path, mix_layers=("stage9",), placement="auto")
 
 
+class TestAugmentation:
+    @pytest.mark.parametrize(
+        ("dataset", "expected"),
+        [
+            *(("digits", False), ("mnist", False), ("svhn_cropped", False)),
+            *(("cifar10", True), ("folder:PATH", True)),
+        ],
+    )
+    def test_digits_are_not_mirrored(
+        self, monkeypatch, tmp_path, dataset, expected
+    ):
+        class StopError(Exception):
+            pass
+
+        def note(*args, flip, **options):
+            raise StopError(flip)
+
+        monkeypatch.setattr(training.batches, "training_batches", note)
+        splits = datasets.make_placeholder("digits")
+        config = dataclasses.replace(SHORT, dataset=dataset)
+        with pytest.raises(StopError, match=str(expected)):
+            training.train(
+                *(config, splits, tmp_path, training.Sources()),
+                tf.distribute.get_strategy(),
+            )
+
+
 class TestLoadOod:
     @pytest.mark.parametrize("asked", [{"ood": ("mnist",)}, {"ood_every": 1}])
     def test_sets_are_for_images(self, asked):
