@@ -140,6 +140,25 @@ class TestMix:
         mixed = mix(rows, lam, [1, -1], layer, place=np.array([2, 2]))
         assert np.isnan(mixed).all()
 
+    @pytest.mark.parametrize(
+        ("options", "received"),
+        [
+            ({"place": 5, "places": 2}, "place=5 with places=2"),
+            ({"place": -1}, "place=-1"),
+            ({"places": 0}, "places=0"),
+            ({"places": 1.5}, "places=1.5"),
+        ],
+    )
+    def test_rejects_places(self, options, received):
+        with pytest.raises(ValueError, match=f"Received: {received}"):
+            layers.Mix(**options)
+
+    def test_rejects_a_plan_without_place(self):
+        rows, layer = np.ones((2, 3), "float32"), layers.Mix(places=2)
+        with pytest.raises(ValueError, match="no `place` with places=2"):
+            mix(rows, [0.5, 1.0], [1, -1], layer)
+        np.testing.assert_array_equal(layer(rows), rows)
+
     def test_rejects_masks(self):
         with pytest.raises(ValueError, match="mask_zero=False"):
             layers.Mix()(

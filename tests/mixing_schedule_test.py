@@ -33,6 +33,17 @@ def make_model():
     return keras.Model(inputs, keras.layers.Dense(CLASSES)(features))
 
 
+def make_deep_model():
+    return keras.Sequential(
+        [
+            keras.Input((6, 6, 3)),
+            keras.layers.Flatten(name="one"),
+            keras.layers.Dense(4, name="two"),
+            keras.layers.Dense(CLASSES),
+        ]
+    )
+
+
 def alphas_at_work(mixup, batches, **fit):
     """Returns for each step of a `fit` whether its batch was mixed."""
     mixed = []
@@ -172,3 +183,32 @@ class TestMixingSchedule:
                 callbacks=[mixing_schedule.MixingSchedule(mixup)],
                 verbose=0,
             )
+
+    @pytest.mark.parametrize(
+        ("places", "at"),
+        [
+            *((2, ("input", "one", "two")), (3, ("input", "one"))),
+            *((1, ("one", "two")), (3, None)),
+        ],
+    )
+    def test_rejects_other_places_than_the_twins(self, places, at):
+        twin = layers.training_twin(make_deep_model(), mean=1.0, at=at)
+        twin.compile("sgd", "mse")
+        mixup = make_mixup(placement="model", places=places)
+        right = len(at) if at else 1
+        with pytest.raises(ValueError, match=f"places={right}"):
+            twin.fit(
+                make_batches().apply(mixup),
+                callbacks=[mixing_schedule.MixingSchedule(mixup)],
+                verbose=0,
+            )
+
+    def test_takes_the_twins_places(self):
+        twin = layers.training_twin(make_deep_model(), mean=1.0, at=("one",))
+        twin.compile("sgd", "mse")
+        mixup = make_mixup(placement="model")
+        twin.fit(
+            make_batches().apply(mixup),
+            callbacks=[mixing_schedule.MixingSchedule(mixup)],
+            verbose=0,
+        )

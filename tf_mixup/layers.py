@@ -44,8 +44,9 @@ class Mix(keras.layers.Layer):
         dtype: Type, or policy, of what is returned.
 
     Raises:
-        ValueError: If `std` is not above 0, there are more or fewer numbers
-            than channels, or rows that are to be mixed carry a mask.
+        ValueError: If `std` is not above 0 or `place` not below `places`; when
+            called, if there are more or fewer numbers than channels, or rows
+            that are to be mixed carry a mask or tell no place of several.
 
     Example:
         >>> rows = np.array([[0.0], [8.0]], "float32")
@@ -68,8 +69,18 @@ class Mix(keras.layers.Layer):
         super().__init__(name=name, dtype=dtype, autocast=False)
         self.supports_masking = True
         self.mean, self.std = checks.statistics(mean, std)
-        self.place = place
-        self.places = places
+        self.places = checks.integer_at_least(
+            "places", places, 1, remedy="Write 1 to mix every batch"
+        )
+        self.place = checks.integer_at_least(
+            "place", place, 0, remedy="Count places from 0"
+        )
+        if self.place >= self.places:
+            raise checks.refusal(
+                "`place` must be one of the places, which are counted from 0",
+                f"place={place} with places={places}",
+                f"Write `places={self.place + 1}` or more",
+            )
 
     def call(
         self,
@@ -104,6 +115,12 @@ class Mix(keras.layers.Layer):
                 f"a mask for rows of shape {tuple(inputs.shape)}",
                 "Mix after the layer that pools over the mask, or embed with"
                 " `mask_zero=False`",
+            )
+        if self.places > 1 and lam is not None and place is None:
+            raise checks.refusal(
+                "Of several places a batch must tell in which it is mixed",
+                f"no `place` with places={self.places}",
+                "Give what `MixUp(..., places=...)` sends as `place`",
             )
         checks.fits_channels(self.mean, self.std, inputs.shape)
         rows = ops.cast(inputs, "float32")

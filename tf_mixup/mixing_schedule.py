@@ -1,10 +1,12 @@
 """MixingSchedule: tells the mixing stage which epoch it is."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 
 from tf_mixup import checks
+from tf_mixup import layers
 from tf_mixup import pipeline
 
 
@@ -23,7 +25,8 @@ class MixingSchedule(keras.callbacks.Callback):
 
     Raises:
         ValueError: If the epochs are out of order; when training starts, if
-            mixing inside the model cannot work with the strategy's replicas.
+            mixing inside the model cannot work with the strategy's replicas,
+            or the model mixes in more or fewer places than `mixup` draws of.
 
     Example:
         >>> mixup = pipeline.MixUp(alpha=0.2, num_classes=10, seed=0)
@@ -54,6 +57,7 @@ class MixingSchedule(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Winds the clock to the start of a training run."""
         self._check_groups()
+        self._check_places()
         self.mixup.restrict(self.warmup_epochs, self.stop_epoch)
         self.mixup.clock.start_training(self.params.get("steps"))
 
@@ -74,6 +78,27 @@ class MixingSchedule(keras.callbacks.Callback):
                 f"groups={groups} with {replicas} replicas",
                 f"Write `MixUp(..., groups={replicas})`",
             )
+
+    def _check_places(self) -> None:
+        places = max(_find_places(self.model), default=None)
+        if self.mixup.placement == "model" and places not in (
+            None,
+            self.mixup.places,
+        ):
+            raise checks.refusal(
+                "`places` must be how many places the model mixes in",
+                f"places={self.mixup.places} with a model of {places}",
+                f"Write `MixUp(..., places={places})`",
+            )
+
+
+def _find_places(model: Any) -> Iterator[int]:
+    """Yields what the model's `Mix` layers take the places to be."""
+    # One that only standardises inputs knows of no others, and says 1.
+    for layer in getattr(model, "layers", ()):
+        if isinstance(layer, layers.Mix):
+            yield layer.places
+        yield from _find_places(layer)
 
 
 def _count_sharing(strategy: Any) -> int:
