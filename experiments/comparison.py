@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+# What the names of results end with that are no shares.
+_NO_SHARES = ("slope", "nll", "kl", "temperature", "brier")
+
 
 class Spread(NamedTuple):
     """Mean and spread over seeds.
@@ -39,11 +42,6 @@ class Difference(NamedTuple):
     high: float
     num_seeds: int
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the interval holds no 0; False without an interval."""
-        return self.low > 0 or self.high < 0
-
 
 class Trend(NamedTuple):
     """A test of whether numbers fall from level to level.
@@ -55,6 +53,11 @@ class Trend(NamedTuple):
 
     statistic: float
     p_value: float
+
+
+def scale_of(result: str) -> int:
+    """Returns 100 for a share, which is shown in percent, otherwise 1."""
+    return 1 if result.endswith(_NO_SHARES) else 100
 
 
 def spread(values: np.ndarray) -> Spread:

@@ -89,15 +89,11 @@ class Measure(NamedTuple):
     title: str
     better: int = 0
 
-    @property
-    def scale(self) -> int:
-        """100 for a share, which is shown in percent."""
-        return 1 if self.key.endswith("nll") else 100
-
     def format(self, value: float) -> str:
         """Returns a value as the table shows it."""
-        digits = 2 if self.scale == 1 else 1
-        return f"{self.scale * value:.{digits}f}"
+        scale = comparison.scale_of(self.key)
+        digits = 2 if scale == 1 else 1
+        return f"{scale * value:.{digits}f}"
 
 
 MEASURES = (

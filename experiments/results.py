@@ -102,7 +102,6 @@ BETWEEN_COLUMNS = {
     for title, result in {"misses": "miss", "slope": "slope"}.items()
     for lam in ("0.00", "0.25", "0.50")
 }
-PLAIN_UNIT = ("slope", "nll", "kl", "temperature", "brier")
 INTRODUCTION = """\
 # Results
 
@@ -243,17 +242,12 @@ def render_scaled(lines: Sequence[ledger.Line]) -> Iterator[str]:
     yield "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
-def scale_of(result: str) -> int:
-    """Returns 100 for a share, which is shown in percent, otherwise 1."""
-    return 1 if result.endswith(PLAIN_UNIT) else 100
-
-
 def format_spread(result: str, values: Sequence[float]) -> str:
     """Returns mean ± deviation; a dash if a value is missing."""
     mean, deviation, num_seeds = comparison.spread(np.array(values))
     if math.isnan(mean):
         return "-"
-    digits, scale = (3, 1) if scale_of(result) == 1 else (2, 100)
+    digits, scale = (3, 1) if comparison.scale_of(result) == 1 else (2, 100)
     text = f"{scale * mean:.{digits}f}"
     if num_seeds < 2:
         return text
@@ -327,7 +321,7 @@ def render_claims(
 def judge(claim: Claim, lines: Sequence[ledger.Line]) -> Iterator[list[str]]:
     """Yields a claim's row for each setting; one row if there is no run."""
     tail = [claim.printed or "-", claim.source]
-    scale = scale_of(claim.result)
+    scale = comparison.scale_of(claim.result)
     unit = " %" if scale == 100 else " nats" if "nll" in claim.result else ""
     least = f"{scale * claim.least:g}{unit}"
     found = False
@@ -406,7 +400,8 @@ def _judge_trend(
     )
     verdict, trend = decide_trend(values, claim.least)
     means = ", ".join(
-        f"{scale_of(claim.result) * mean:.2f}" for mean in values.mean(axis=0)
+        f"{comparison.scale_of(claim.result) * mean:.2f}"
+        for mean in values.mean(axis=0)
     )
     alphas = ", ".join(
         f"{next(iter(runs.values())).config.effective_alpha:g}"
@@ -418,7 +413,7 @@ def _judge_trend(
 
 def format_difference(result: str, difference: comparison.Difference) -> str:
     """Returns a difference and its interval."""
-    scale = scale_of(result)
+    scale = comparison.scale_of(result)
     digits = 3 if scale == 1 else 2
     mean, low, high = (
         f"{scale * number:+.{digits}f}"

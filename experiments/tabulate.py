@@ -183,12 +183,7 @@ def main_table(table: records.Table, names: Sequence[str]) -> list[str]:
 def title_of(name: str) -> str:
     """Returns a result's name for readers, with its unit."""
     title = TITLES.get(name, name.replace("_", " "))
-    return title if scale_of(name) == 1 else f"{title} (%)"
-
-
-def scale_of(name: str) -> int:
-    """Returns 100 for a share, which is shown in percent, otherwise 1."""
-    return 1 if name.endswith(("nll", "brier")) else 100
+    return title if comparison.scale_of(name) == 1 else f"{title} (%)"
 
 
 def describe_row(table: records.Table, row: records.Row) -> str:
@@ -212,8 +207,9 @@ def _format_field(name: str, value: Any) -> str:
 def _format_number(name: str, value: float, *, sign: bool = False) -> str:
     if math.isnan(value):
         return "-"
-    digits = 3 if scale_of(name) == 1 else 2
-    return f"{scale_of(name) * value:{'+' if sign else ''}.{digits}f}"
+    scale = comparison.scale_of(name)
+    digits = 3 if scale == 1 else 2
+    return f"{scale * value:{'+' if sign else ''}.{digits}f}"
 
 
 def _format_spread(name: str, values: Any) -> str:

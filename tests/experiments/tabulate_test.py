@@ -104,6 +104,22 @@ class TestSpread:
         assert math.isnan(found.deviation)
 
 
+class TestScale:
+    @pytest.mark.parametrize(
+        ("name", "scale", "title"),
+        [
+            ("bayes_kl", 1, "bayes kl"),
+            ("temperature", 1, "temperature"),
+            ("between_0.50_slope", 1, "between 0.50 slope"),
+            ("test_brier", 1, "Brier"),
+            ("bayes_gap", 100, "bayes gap (%)"),
+        ],
+    )
+    def test_only_shares_are_in_percent(self, name, scale, title):
+        assert comparison.scale_of(name) == scale
+        assert tabulate.title_of(name) == title
+
+
 class TestPairedDifference:
     def test_by_hand(self):
         # Differences 1, 2, 3: mean 2, deviation 1, t(2) at .975 = 4.30265.
@@ -111,18 +127,15 @@ class TestPairedDifference:
         found = comparison.paired_difference(values, baseline)
         half = 4.302653 / math.sqrt(3)
         np.testing.assert_allclose(found, (2, 2 - half, 2 + half, 3), rtol=1e-6)
-        assert not found.excludes_zero
 
-    def test_equal_differences_exclude_zero(self):
+    def test_equal_differences_are_certain(self):
         found = comparison.paired_difference(np.array([3, 4]), np.array([1, 2]))
         assert found == (2, 2, 2, 2)
-        assert found.excludes_zero
 
     def test_one_seed_has_no_interval(self):
         found = comparison.paired_difference(np.array([3.0]), np.array([1.0]))
         assert found.mean == 2
         assert math.isnan(found.low)
-        assert not found.excludes_zero
 
     def test_interval_covers_at_its_level(self):
         rng = np.random.default_rng(0)
