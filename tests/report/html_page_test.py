@@ -154,6 +154,15 @@ class TestParts:
         assert "None was given" in page.text
         assert len(page.named("img")) == 2
 
+    @pytest.mark.parametrize("at_bound", [False, True])
+    def test_says_what_the_findings_say_of_a_bound(self, numbers, at_bound):
+        found = dataclasses.replace(numbers.temperature, at_bound=at_bound)
+        page = Page(
+            html_page.render(dataclasses.replace(numbers, temperature=found))
+        )
+        assert ("the one to use is" in page.text.lower()) != at_bound
+        assert ("there is none to use" in page.text) == at_bound
+
     def test_shows_the_worst_of_many_classes(self, numbers):
         worst = dataclasses.replace(
             numbers.classes[0], name="worst", gap=-0.9, predicted=99

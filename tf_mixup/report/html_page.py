@@ -233,10 +233,16 @@ def _temperature(numbers: Numbers) -> Iterable[str]:
     yield _paragraph(
         "Logits are divided by T. No prediction changes, only confidence:"
         " above 1 it falls, below 1 it rises. Each T is tested on the rows"
-        " that it did not see; the one to use is fitted on all rows, T ="
-        f" {numbers.temperature.temperature:.4g}."
-        " tf_mixup.posthoc.TemperatureScaling fits it and attaches it to a"
-        " model."
+        " that it did not see. "
+        + (
+            "Of all rows none is the best: the likelihood rises up to a bound"
+            " of what is tried, so there is none to use."
+            if numbers.temperature.at_bound
+            else "The one to use is fitted on all rows, T ="
+            f" {numbers.temperature.temperature:.4g}."
+            " tf_mixup.posthoc.TemperatureScaling fits it and attaches it to a"
+            " model."
+        )
     )
 
 

@@ -42,9 +42,9 @@ class Temperature:
     """What temperature scaling would do.
 
     Attributes:
-        temperature: Fitted on all rows: the one to use.
+        temperature: Fitted on all rows: the one to use unless `at_bound`.
         at_bound: Whether there is no best temperature, as where all
-            predictions are right; then the nearest of the bounds.
+            predictions are right; then `temperature` is the nearest bound.
         halves: Both directions of one random split.
     """
 
