@@ -143,7 +143,8 @@ def select(lines: Sequence[Line], arm: Arm) -> dict[int, Line]:
     Returns:
         runs: Seed -> line; empty if there is none. Of several rows the one
             whose mean of `chosen_by`, over the seeds that all of them have, is
-            best.
+            best; empty if they have no seed in common, or one of these runs
+            lacks the number: then nothing tells which is best.
 
     Raises:
         ValueError: If several rows match an arm that must be one.
@@ -156,14 +157,21 @@ def select(lines: Sequence[Line], arm: Arm) -> dict[int, Line]:
             f"An arm must be one row. Received: {arm.name!r} with"
             f" {sorted(rows)}. Name more of its fields."
         )
+    if len(rows) == 1:
+        return next(iter(rows.values()))
     common = set.intersection(*(set(runs) for runs in rows.values()))
-
-    def mean(runs: dict[int, Line]) -> float:
-        values = [runs[seed].value(arm.chosen_by) for seed in common]
-        return float(np.mean(values)) if values else 0.0
-
-    best = max if arm.chosen_by.endswith("accuracy") else min
-    return best(rows.values(), key=mean)
+    scores = np.array(
+        [
+            [runs[seed].value(arm.chosen_by) for seed in common]
+            for runs in rows.values()
+        ]
+    )
+    if not common or np.isnan(scores).any():
+        return {}
+    highest = arm.chosen_by.endswith("accuracy")
+    means = scores.mean(axis=1)
+    best = means.argmax() if highest else means.argmin()
+    return list(rows.values())[best]
 
 
 AFTER = {

@@ -173,6 +173,23 @@ class TestSelect:
         (run,) = ledger.select(lines, arm).values()
         assert run.config.alpha == chosen
 
+    def test_chooses_nothing_without_a_common_seed(self):
+        lines = [
+            line(MIXED, seed=0, validation_ece=0.1),
+            line(self.STRONG, seed=1, validation_ece=0.2),
+        ]
+        arm = Arm("", {"method": "mixup"}, chosen_by="validation_ece")
+        assert ledger.select(lines, arm) == {}
+        assert ledger.select(lines[:1], arm) == {0: lines[0]}
+
+    @pytest.mark.parametrize("missing", [0, 1])
+    def test_chooses_nothing_where_a_number_is_missing(self, missing):
+        scores = [{"validation_ece": 0.1}, {"validation_ece": 0.2}]
+        scores[missing] = {}
+        lines = [line(MIXED, **scores[0]), line(self.STRONG, **scores[1])]
+        arm = Arm("", {"method": "mixup"}, chosen_by="validation_ece")
+        assert ledger.select(lines, arm) == {}
+
     def test_refuses_two_rows(self):
         lines = [line(MIXED), line(self.STRONG)]
         with pytest.raises(ValueError, match=r"must be one row.*alpha 1"):
