@@ -225,10 +225,15 @@ def describe(
     Returns:
         lines: One for each run, and one for the sum.
     """
-    records = [
-        files.read_json(path) for path in sorted(workdir.glob("*/record.json"))
+    # The folder may have runs of other tables, too.
+    records = {
+        config: workdir / config.run_name / "record.json" for config in configs
+    }
+    durations = [
+        files.read_json(path)["duration_seconds"]
+        for path in records.values()
+        if path.exists()
     ]
-    durations = [record["duration_seconds"] for record in records]
     hours = statistics.median(durations) / 3600 if durations else None
     guess = f"{hours:.3f} h" if hours else "hours unknown before the first run"
     lines, left = [], 0
@@ -237,7 +242,7 @@ def describe(
         key = (config.dataset, config.network, config.width)
         if key not in parameters:
             parameters[key] = _count_parameters(config, sources)
-        done = (workdir / config.run_name / "record.json").exists()
+        done = records[config].exists()
         state = "done" if done else guess
         lines.append(
             f"{config.run_name}: {parameters[key]:,} parameters, {state};"

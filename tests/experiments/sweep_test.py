@@ -245,6 +245,15 @@ class TestDescribe:
         assert " parameters, 0.500 h; Config(" in second
         assert total == "3 runs, 2 to do: 1.00 h"
 
+    def test_runs_of_other_tables_tell_no_hours(self, tmp_path):
+        write_record(tmp_path, *configs(1, width=8), seconds=1800.0)
+        wanted = configs(2, width=4)
+        *_, total = sweep.describe(wanted, tmp_path, SOURCES)
+        assert total.endswith("hours unknown before the first run")
+        write_record(tmp_path, wanted[0], seconds=3600.0)
+        *_, total = sweep.describe(wanted, tmp_path, SOURCES)
+        assert total == "2 runs, 1 to do: 1.00 h"
+
     def test_trains_nothing(self, runner, tmp_path):
         sweep.describe(configs(1, width=4), tmp_path, SOURCES)
         assert runner == []
