@@ -16,7 +16,6 @@ import numpy as np
 from experiments import config as config_lib
 from experiments import datasets
 from experiments import evaluation
-from experiments import files
 from experiments import outputs as outputs_lib
 from experiments import training
 from experiments.outputs import Outputs
@@ -28,7 +27,6 @@ SCALERS: dict[str, Callable[[], Any]] = {
     "isotonic": posthoc.IsotonicScaling,
 }
 NOISY = "temperature_noisy"
-CACHE = "afterwards.json"
 
 
 def scale(outputs: Outputs, scaler: Any, labels: str) -> Outputs:
@@ -65,15 +63,11 @@ def measure_scaled(folder: pathlib.Path) -> dict[str, dict[str, float]]:
     """Measures a run after each scaler, and its MC dropout.
 
     Args:
-        folder: Of a complete run. Gets `afterwards.json`, so that the second
-            time is quick.
+        folder: Of a complete run.
 
     Returns:
         results: Name of what was done -> results.
     """
-    cache = folder / CACHE
-    if cache.exists():
-        return files.read_json(cache)
     outputs = outputs_lib.read(folder / training.PREDICTIONS)
     results = {}
     for name, scaler in [(name, make()) for name, make in SCALERS.items()]:
@@ -91,7 +85,6 @@ def measure_scaled(folder: pathlib.Path) -> dict[str, dict[str, float]]:
         results["dropout"] = evaluation.measure_outputs(
             outputs_lib.read(dropout)
         )
-    files.write_json(cache, results)
     return results
 
 

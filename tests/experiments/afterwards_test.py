@@ -82,10 +82,17 @@ class TestMeasureScaled:
     def test_has_every_method(self, runs):
         found = afterwards.measure_scaled(runs / ERM.run_name)
         assert set(found) == {*afterwards.SCALERS, afterwards.NOISY, "dropout"}
-        again = afterwards.measure_scaled(runs / ERM.run_name)
-        assert again == found
         mixed = afterwards.measure_scaled(runs / CONFIG.run_name)
         assert "dropout" not in mixed
+
+    def test_is_of_what_the_scalers_are_now(self, runs, monkeypatch):
+        folder = runs / ERM.run_name
+        before = afterwards.measure_scaled(folder)
+        scalers = {"vector": posthoc.TemperatureScaling}
+        monkeypatch.setattr(afterwards, "SCALERS", scalers)
+        found = afterwards.measure_scaled(folder)["vector"]
+        del before["temperature"]["temperature"]
+        assert found == before["temperature"]
 
     def test_temperature_keeps_accuracy_and_lowers_validation_nll(self, runs):
         folder = runs / ERM.run_name
