@@ -109,8 +109,10 @@ Made by `python -m experiments.results` from `experiments/ledger/`, which
 `python -m experiments.collect` makes of the runs; nothing is typed by hand.
 Means ± standard deviations over seeds, in percent unless a unit is named. The
 null ECE is what perfectly calibrated predictions of the same confidences show
-on as many rows. Small scale: real data, a narrow network, minutes a run; see
-BUILD_NOTES.md for what stands in for what.
+on as many rows. The NLL counts a probability below 1e-7 as 1e-7, at most 16.1
+nats a row: isotonic scaling gives exact zeros, of which one that is the true
+class's would make it infinite. Small scale: real data, a narrow network,
+minutes a run; see BUILD_NOTES.md for what stands in for what.
 
 **The rule**, fixed before the runs (`experiments/claims.py`): with the paired
 difference over seeds, a claim *holds* if its 95 % interval excludes 0 and its
