@@ -491,6 +491,18 @@ class TestGivenPartners:
             next(iter(mixed))
 
 
+def test_numbers_of_classes_may_be_numpys():
+    weights = {"class_weight": {1: 2.0}}
+    mixup = make_mixup(num_classes=np.int64(CLASSES), **weights)
+    assert mixup.num_classes == CLASSES
+    assert_same(
+        read(make_batches().apply(mixup)),
+        read(make_batches().apply(make_mixup(**weights))),
+    )
+    several = make_mixup(num_classes=[np.int64(2), None])
+    assert several.num_classes == [2, None]
+
+
 class TestSeeds:
     @pytest.mark.parametrize("calls", [None, 1, 4, tf.data.AUTOTUNE])
     def test_parallelism_changes_nothing(self, calls):
@@ -562,6 +574,12 @@ class TestRefusals:
             ({"mean": 1.0, "placement": "model"}, "training_twin"),
             ({"class_weight": [1.0]}, "Count classes from 0"),
             ({"class_weight": {7: 1.0}}, "Count classes from 0"),
+            ({"class_weight": [1, 1, 1, 1, np.nan]}, r"class_weight\[4\]=nan"),
+            ({"class_weight": {1: -1}}, r"class_weight\[1\]=-1"),
+            ({"num_classes": 0}, "num_classes=0"),
+            ({"num_classes": 2.0}, "num_classes=2.0"),
+            ({"num_classes": True}, "num_classes=True"),
+            ({"num_classes": {"a": 3, "b": [None, -1]}}, "num_classes=-1"),
             (
                 {"class_weight": [1.0], "num_classes": None},
                 "sample weights in the dataset",
@@ -571,6 +589,11 @@ class TestRefusals:
     def test_options(self, options, match):
         with pytest.raises(ValueError, match=match):
             make_mixup(**options)
+
+    def test_class_weight_of_several_targets(self):
+        batches = make_batches().map(lambda x, y: (x, {"a": y, "b": y}))
+        with pytest.raises(ValueError, match="class_weight with several"):
+            batches.apply(make_mixup(class_weight={0: 2.0}))
 
     @pytest.mark.parametrize("stage", ["__call__", "evaluation"])
     @pytest.mark.parametrize("options", [{"mean": [1, 2]}, {"std": [1, 2]}])

@@ -177,7 +177,9 @@ class MixUp:
         clock: clock_lib.Clock | None = None,
     ) -> None:
         self.alpha = alpha if callable(alpha) else _check_alpha(alpha)
-        self.num_classes = num_classes
+        self.num_classes = tf.nest.map_structure(
+            _check_num_classes, num_classes
+        )
         self.seed = _check_seed(seed)
         self.per = checks.one_of("per", per, ("batch", "sample"))
         self.points = checks.integer_at_least(
@@ -196,7 +198,7 @@ class MixUp:
         self.placement = checks.one_of("placement", placement, PLACEMENTS)
         self.places = _check_places(places, placement)
         self._affine = _check_affine(mean, std, placement)
-        self._class_weight = _check_class_weight(class_weight, num_classes)
+        self._class_weight = _check_class_weight(class_weight, self.num_classes)
         self._parallel = {"num_parallel_calls": num_parallel_calls}
         if num_parallel_calls is not None:
             self._parallel["deterministic"] = True
@@ -305,6 +307,8 @@ class MixUp:
     def _mix_element(self, position: Position, element: tuple) -> tuple:
         inputs, targets, *weights = self._encode(element)
         if self._class_weight is not None:
+            if tf.nest.is_nested(targets):
+                raise _refuse_class_weight("several targets")
             per_row = tf.linalg.matvec(targets, self._class_weight)
             weights = [per_row * weights[0] if weights else per_row]
         plan = self._draw_plan(position, inputs, targets)
@@ -566,27 +570,49 @@ def _check_affine(
     return checks.statistics(mean, std)
 
 
+def _check_num_classes(count: Any) -> int | None:
+    if count is None:
+        return None
+    return checks.integer_at_least(
+        "num_classes",
+        count,
+        1,
+        remedy="Write 1 for one sigmoid output, None for regression targets",
+    )
+
+
+def _refuse_class_weight(received: str) -> ValueError:
+    return checks.refusal(
+        "`class_weight` needs one output of at least 2 classes",
+        f"class_weight with {received}",
+        "Give `num_classes`, or sample weights in the dataset",
+    )
+
+
 def _check_class_weight(
     class_weight: Any, num_classes: Any
 ) -> tf.Tensor | None:
     if class_weight is None:
         return None
     if not isinstance(num_classes, int) or num_classes < 2:
-        raise checks.refusal(
-            "`class_weight` needs one output of at least 2 classes",
-            f"num_classes={num_classes!r}",
-            "Give `num_classes`, or sample weights in the dataset",
-        )
+        raise _refuse_class_weight(f"num_classes={num_classes!r}")
+    classes = range(num_classes)
     if isinstance(class_weight, Mapping):
-        weights = [class_weight.get(k, 1.0) for k in range(num_classes)]
-        known = set(class_weight) <= set(range(num_classes))
+        given = [class_weight.get(k, 1.0) for k in classes]
+        known = set(class_weight) <= set(classes)
     else:
-        weights = [float(weight) for weight in class_weight]
-        known = len(weights) == num_classes
-    if not known or min(weights) < 0:
+        given = list(class_weight)
+        known = len(given) == num_classes
+    if not known:
         raise checks.refusal(
             "`class_weight` must give classes 0 to K - 1 a number >= 0",
             f"class_weight={class_weight!r} with num_classes={num_classes}",
             "Count classes from 0",
         )
+    weights = [
+        checks.real_at_least(
+            f"class_weight[{k}]", weight, 0, remedy="Write 0 to leave it out"
+        )
+        for k, weight in enumerate(given)
+    ]
     return tf.constant(weights, tf.float32)
