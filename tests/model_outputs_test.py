@@ -12,10 +12,16 @@ class TestAreLogits:
         assert not model_outputs.are_logits([[0.5, 0.5], [1.0, 0.0]])
 
     @pytest.mark.parametrize(
-        "rows", [[[1.5, -0.5]], [[0.5, 0.6]], [[0.5, 0.5], [0.5, 0.6]]]
+        "rows", [[[1.5, -0.5]], [[0.5, 1.6]], [[0.5, 0.5], [-0.5, 0.6]]]
     )
     def test_others_are_logits(self, rows):
         assert model_outputs.are_logits(rows)
+
+    @pytest.mark.parametrize("rows", [[[0.5, 0.6]], [[0.5, 0.5], [0.5, 0.6]]])
+    def test_refuses_several_sigmoids(self, rows):
+        with pytest.raises(ValueError, match="2 columns that do not"):
+            model_outputs.are_logits(rows)
+        assert model_outputs.are_logits(rows, from_logits=True)
 
     def test_of_half_precision(self):
         rows = np.full((2, 1000), 1 / 1000, "float16")

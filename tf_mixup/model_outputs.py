@@ -28,8 +28,9 @@ def are_logits(outputs: Any, from_logits: bool | None = None) -> bool:
         from_logits: Whether they are logits.
 
     Raises:
-        ValueError: If `outputs` are no such array; or if they are one column
-            within [0, 1], which could be either, and `from_logits` is None.
+        ValueError: If `outputs` are no such array; or if `from_logits` is None
+            and they are one column within [0, 1], which could be either, or
+            several whose rows do not sum to 1, as sigmoids.
 
     Example:
         >>> are_logits([[0.5, 0.5]]), are_logits([[0.5, -0.5]])
@@ -45,7 +46,17 @@ def are_logits(outputs: Any, from_logits: bool | None = None) -> bool:
         distributions = (rows >= 0).all(axis=-1) & (
             sums <= predictions.SUM_TOLERANCE
         )
-        return not (len(rows) and distributions.all())
+        if len(rows) and distributions.all():
+            return False
+        if np.all((rows >= 0) & (rows <= 1)) and len(rows):
+            raise checks.refusal(
+                "Columns within [0, 1] must sum to 1 in each row, as"
+                " probabilities do",
+                f"from_logits=None with {rows.shape[-1]} columns that do not",
+                "Sigmoids of several labels at once have no confidence in one"
+                " class; write `from_logits=True` if they are logits",
+            )
+        return True
     if np.all((rows >= 0) & (rows <= 1)):
         raise checks.refusal(
             "One column within [0, 1] can be logits or probabilities",
