@@ -89,8 +89,8 @@ def differentiate(
         model: From pixels to logits `(B, K)`.
         images: `(B, H, W, C)` in `[0, 255]`.
         targets: Mixed labels `(B, K)`.
-        std: Deviation of the pixels, one a channel. A standardised pixel is
-            `std` times less steep than one of 255.
+        std: Deviation of the pixels, one a channel. The loss is `std` times
+            as steep in a standardised pixel as in one of [0, 255].
 
     Returns:
         classes: Predicted, `(B,)`.

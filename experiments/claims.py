@@ -11,6 +11,10 @@ its 95 % interval over seeds:
 
 A claim of the form "not worse" holds if the interval lies above minus the
 least effect, and does not hold if it lies below it.
+
+A trend, of numbers that fall from level to level, holds if Page's test says so
+(p < .05) and the mean falls by at least the least effect from the first level
+to the last; if it falls by less, it does not hold.
 """
 
 import dataclasses

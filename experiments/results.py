@@ -118,7 +118,9 @@ minutes a run; see BUILD_NOTES.md for what stands in for what.
 difference over seeds, a claim *holds* if its 95 % interval excludes 0 and its
 mean is at least the least effect that matters; it *does not hold* if the
 interval excludes an effect that large; otherwise it is *not decided here*.
-"Not lower" holds if the interval excludes a loss of the least effect. Of
+"Not lower" holds if the interval excludes a loss of the least effect. A trend
+over alpha holds if Page's test finds it (p < .05) and the mean falls by the
+least effect from first to last; if it falls by less, it does not hold. Of
 several alphas the one with the lowest mean validation ECE speaks for mixup; on
 tables, where the claims are about errors, the one with the highest mean
 validation accuracy.
