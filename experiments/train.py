@@ -13,7 +13,7 @@ epoch, or of --checkpoint_every_steps. On SIGTERM the run saves itself after the
 step it is in and exits with 143 (128 + 15); a second SIGTERM kills it at once.
 Of several workers (`experiments.launch`) one that lost another exits with 75.
 The workdir gets `record.json`, `model.keras`, `predictions.npz`, `figures/`
-and TensorBoard's `logs/`. Digits take half a minute on two CPU cores.
+and TensorBoard's `logs/`.
 """
 
 import dataclasses

@@ -9,6 +9,8 @@ import pytest
 import tensorflow as tf
 
 import tf_mixup
+from experiments import datasets
+from experiments import networks
 from tf_mixup import model_outputs
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -95,6 +97,15 @@ class TestReadme:
     def test_long_fit_is_shortened(self):
         for long in SHORTER:
             assert long in README.read_text()
+
+
+class TestBinary:
+    def test_names_what_it_takes(self):
+        text = README.read_text().split("## The binary")[1].split("\n## ")[0]
+        kinds = {"folder:PATH", "imagefolder:PATH", "imagenet2012"}
+        kinds |= {"speech:PATH", "gaussians:MU"}
+        for name in {*datasets.NAMES, *kinds, *networks.BUILDERS}:
+            assert f"`{name}`" in text, name
 
 
 class TestGuide:
