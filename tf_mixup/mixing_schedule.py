@@ -13,9 +13,10 @@ from tf_mixup import pipeline
 class MixingSchedule(keras.callbacks.Callback):
     """Tells `MixUp` the epoch, and in which epochs to mix.
 
-    With it each batch is a function of (seed, epoch, step), so that a resumed
-    `fit(initial_epoch=...)` sees what an uninterrupted one sees. For an alpha
-    that changes with the epoch give `MixUp` a function.
+    With it the plan of each batch is a function of (seed, epoch, step), so
+    that a resumed `fit(initial_epoch=...)` mixes as an uninterrupted one does,
+    and sees the same if the dataset orders its rows by the epoch, too. For an
+    alpha that changes with the epoch give `MixUp` a function.
 
     Args:
         mixup: The stage that the training dataset went through.

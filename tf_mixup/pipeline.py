@@ -70,8 +70,9 @@ class MixUp:
     `dataset.apply(mixup)`, and `dataset.apply(mixup.evaluation)` where the
     same format is wanted without mixing.
 
-    The same `seed`, epoch and step give the same batch, whatever the
-    parallelism and after a resume. The epoch comes from
+    The same `seed`, epoch and step give the same plan (coefficients and
+    partners), whatever the parallelism and after a resume; so also the same
+    batch if the dataset gives the same rows then. The epoch comes from
     `callbacks.MixingSchedule`. Without that callback each pass over the
     dataset differs from the one before, and nothing more is promised.
 

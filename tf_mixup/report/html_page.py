@@ -325,7 +325,9 @@ def _method(numbers: Numbers) -> Iterable[str]:
         f"Rows left out because of NaN or infinity: {numbers.num_nonfinite}.",
         f"In small print, 95% bootstrap intervals of {numbers.draws} samples"
         " of rows. Those of calibration errors lie too high near calibration,"
-        " as redrawn rows repeat: trust the null range there.",
+        " as redrawn rows repeat: trust the null range there. Classwise ECE"
+        " of more than a million probabilities has none: it would take"
+        " minutes.",
         "Null range: 200 draws of labels from the model's own confidences;"
         " its mean, and where 95% of them lie.",
         f"Seed of all draws: {numbers.seed}. Versions: {versions}.",
