@@ -74,7 +74,6 @@ def load(
     num_train: int | None = None,
     corruption: float = 0.0,
     corruption_kind: str = "uniform",
-    image_size: int | None = None,
 ) -> Splits:
     """Loads a data set: training, validation and test rows.
 
@@ -100,7 +99,6 @@ def load(
         num_train: Training rows; all the others if `None`.
         corruption: Probability that a training label is redrawn.
         corruption_kind: How; see `corrupt`.
-        image_size: Side to which all images are resized; `None` keeps them.
 
     Returns:
         splits: See `Splits`.
@@ -116,9 +114,7 @@ def load(
     }
     files: dict[str, Any] = {"data_dir": data_dir, "download": download}
     if photographs.is_streamed(name):
-        return _load_photographs(
-            name, corruption, image_size, data_dir=data_dir, **numbers
-        )
+        return _load_photographs(name, corruption, data_dir=data_dir, **numbers)
     if name.startswith(gaussians.PREFIX):
         clean = gaussians.load(name, **numbers)
     elif name == rings.NAME:
@@ -130,22 +126,18 @@ def load(
     elif name == speech.TFDS_NAME or name.startswith(speech.PREFIX):
         clean = speech.load(name, **files, **numbers)
     else:
-        arrays = _read(name, data_dir, download, image_size)
-        clean = _split_images(name, *arrays, image_size, **numbers)
+        arrays = _read(name, data_dir, download)
+        clean = _split_images(name, *arrays, **numbers)
     return corrupt(clean, corruption, seed=seed, kind=corruption_kind)
 
 
-def _load_photographs(
-    name: str, corruption: float, image_size: int | None, **options: Any
-) -> Splits:
+def _load_photographs(name: str, corruption: float, **options: Any) -> Splits:
     if corruption:
         raise checks.refusal(
             "The labels of photographs that are streamed are not redrawn",
             f"corruption={corruption} for name={name!r}",
             "Name a folder of some of them, as folder:PATH",
         )
-    if image_size is not None:
-        options["side"] = image_size
     return photographs.load(name, **options)
 
 
@@ -153,16 +145,9 @@ def _split_images(
     name: str,
     train: Arrays,
     test: Arrays,
-    image_size: int | None,
     **numbers: Any,
 ) -> Splits:
-    """Resizes images, if asked, and carves the validation set."""
-    if image_size is not None:
-        shape = (image_size, image_size, train.inputs.shape[-1])
-        train, test = (
-            part._replace(inputs=images.convert_images(part.inputs, shape))
-            for part in (train, test)
-        )
+    """Carves the validation set."""
     # From all training labels: a small subset may lack a class.
     num_classes = int(train.labels.max()) + 1
     mean, std = _pixel_statistics(name, train.inputs)
@@ -229,7 +214,7 @@ def load_ood(
             "Name a set of images",
         )
     else:
-        found = _read(name, data_dir, download, None)[1].inputs
+        found = _read(name, data_dir, download)[1].inputs
     if num_rows is not None:
         order = np.random.default_rng(seed).permutation(len(found))
         found = found[order[:num_rows]]
@@ -240,14 +225,12 @@ def _read(
     name: str,
     data_dir: str | pathlib.Path | None,
     download: bool,
-    image_size: int | None,
 ) -> tuple[Arrays, Arrays]:
     """Reads the training and test arrays of a named set."""
     if name == "digits":
         return images.read_digits()
     if name.startswith(FOLDER):
-        folder = _resolve(name.removeprefix(FOLDER), data_dir)
-        return images.read_folder(folder, image_size=image_size)
+        return images.read_folder(_resolve(name.removeprefix(FOLDER), data_dir))
     if photographs.is_streamed(name):
         raise checks.refusal(
             "Sets out of distribution are read into memory",

@@ -5,11 +5,9 @@ often. The sum of a row's features decides all: the log-odds of class 1 are
 `mu * sum(x) - D * mu**2 / 2`. Letters: N rows, D dimensions.
 """
 
-import math
 from typing import Any
 
 import numpy as np
-from scipy import integrate
 from scipy import special
 
 from experiments.datasets import splits
@@ -93,59 +91,6 @@ def posterior(features: np.ndarray, mu: float) -> np.ndarray:
     log_odds = mu * wide.sum(axis=-1) - wide.shape[-1] * mu**2 / 2
     # Each by itself: 1 - p would round a small probability to nothing.
     return special.expit(np.stack([-log_odds, log_odds], axis=-1))
-
-
-def bayes_error(mu: float, dimensions: int = DIMENSIONS) -> float:
-    """Returns the error rate of the best possible classifier.
-
-    The means are `d = mu * sqrt(D)` apart and the best border lies halfway:
-    `Phi(-d / 2)`.
-
-    Args:
-        mu: Mean of each feature in class 1, at least 0.
-        dimensions: D.
-
-    Returns:
-        error: In `[0, 0.5]`.
-
-    Example:
-        >>> round(bayes_error(0.05), 3)
-        0.333
-    """
-    return float(special.ndtr(-_distance(mu, dimensions) / 2))
-
-
-def bayes_nll(mu: float, dimensions: int = DIMENSIONS) -> float:
-    """Returns the negative log-likelihood of the true probabilities.
-
-    The log-odds of the true class are `N(d**2 / 2, d**2)`, so one integral
-    over a normal variable is left.
-
-    Args:
-        mu: Mean of each feature in class 1, at least 0.
-        dimensions: D.
-
-    Returns:
-        nll: In nats, in `[0, log(2)]`.
-
-    Example:
-        >>> round(bayes_nll(0.05), 3)
-        0.607
-    """
-    distance = _distance(mu, dimensions)
-
-    def integrand(normal: float) -> float:
-        log_odds = distance**2 / 2 + distance * normal
-        density = math.exp(-(normal**2) / 2) / math.sqrt(2 * math.pi)
-        return density * np.logaddexp(0.0, -log_odds)
-
-    # Beyond 40 deviations the density is zero in floating point.
-    return integrate.quad(integrand, -40, 40)[0]
-
-
-def _distance(mu: float, dimensions: int) -> float:
-    """Returns the distance of the two means."""
-    return _check_mu(mu) * math.sqrt(dimensions)
 
 
 def _check_mu(mu: Any) -> float:

@@ -85,7 +85,7 @@ def read_digits() -> tuple[splits.Arrays, splits.Arrays]:
 
 
 def read_folder(
-    folder: pathlib.Path, *, image_size: int | None
+    folder: pathlib.Path,
 ) -> tuple[splits.Arrays, splits.Arrays]:
     """Reads `train/CLASS/*` and `test/CLASS/*`, or `CLASS/*`, as RGB.
 
@@ -93,9 +93,8 @@ def read_folder(
     `test`, a fifth of the images, the same for every seed, is the test set.
 
     Args:
-        folder: Holds the classes, or `train` and `test`.
-        image_size: Side to which images are cut and resized; `None` if all
-            have the same size.
+        folder: Holds the classes, or `train` and `test`; all images have the
+            same size.
 
     Returns:
         train: uint8 images with three channels.
@@ -106,9 +105,7 @@ def read_folder(
         ValueError: If a test class is not a training class.
     """
     if not (folder / "test").is_dir():
-        return _hold_out_test(
-            _read_classes(folder, _class_names(folder), image_size)
-        )
+        return _hold_out_test(_read_classes(folder, _class_names(folder)))
     names = _class_names(folder / "train")
     unknown = set(_class_names(folder / "test")) - set(names)
     if unknown:
@@ -118,14 +115,13 @@ def read_folder(
             "Give `train` a folder of the same name",
         )
     train, test = (
-        _read_classes(folder / split, names, image_size)
-        for split in ("train", "test")
+        _read_classes(folder / split, names) for split in ("train", "test")
     )
     return train, test
 
 
 def read_files(
-    paths: Sequence[pathlib.Path], *, image_size: int | None
+    paths: Sequence[pathlib.Path], *, image_size: int | None = None
 ) -> np.ndarray:
     """Reads image files as RGB, optionally cut to a square and resized.
 
@@ -151,9 +147,10 @@ def read_files(
     sizes = {image.shape[:2] for image in images}
     if len(sizes) > 1:
         raise checks.refusal(
-            "Images of one folder must have one size, or be resized to one",
-            f"{len(sizes)} sizes and image_size=None",
-            "Give `image_size`, the side of the square to resize to",
+            "Images of a folder that is kept in memory must have one size",
+            f"{len(sizes)} sizes among {len(paths)} images",
+            "Resize them, or name photographs as imagefolder:PATH, which crops"
+            " them",
         )
     return np.stack(images)
 
@@ -250,9 +247,7 @@ def _class_names(folder: pathlib.Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.is_dir())
 
 
-def _read_classes(
-    folder: pathlib.Path, names: Sequence[str], image_size: int | None
-) -> splits.Arrays:
+def _read_classes(folder: pathlib.Path, names: Sequence[str]) -> splits.Arrays:
     """Reads the images of each class in turn."""
     if not names:
         raise FileNotFoundError(
@@ -266,7 +261,7 @@ def _read_classes(
             found = find_images(folder / name)
             paths += found
             labels += [label] * len(found)
-    images = read_files(paths, image_size=image_size)
+    images = read_files(paths)
     return splits.Arrays(images, np.array(labels, np.int32))
 
 

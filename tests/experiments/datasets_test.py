@@ -55,20 +55,26 @@ class Unprepared:
 
 @pytest.fixture
 def image_folder(tmp_path):
-    """Makes train/{ant,bee} and test/bee of 6x6 and 8x10 images."""
-    for split, name, count, shape in [
-        ("train", "bee", 2, (6, 6, 3)),
-        ("train", "ant", 3, (6, 6, 3)),
-        ("test", "bee", 2, (8, 10, 3)),
+    """Makes train/{ant,bee} and test/bee of 6x6 images."""
+    for split, name, count in [
+        *(("train", "bee", 2), ("train", "ant", 3), ("test", "bee", 2)),
     ]:
         (tmp_path / split / name).mkdir(parents=True)
         for index in range(count):
             keras.utils.save_img(
                 tmp_path / split / name / f"{index}.png",
-                np.full(shape, 10 * index + len(split)),
+                np.full((6, 6, 3), 10 * index + len(split)),
                 scale=False,
             )
     return tmp_path
+
+
+@pytest.fixture
+def unlike_images(image_folder):
+    """Makes one of them 8x10."""
+    path = image_folder / "test" / "bee" / "0.png"
+    keras.utils.save_img(path, np.zeros((8, 10, 3)), scale=False)
+    return image_folder
 
 
 class TestCarve:
@@ -204,11 +210,9 @@ class TestDigits:
         np.testing.assert_allclose(digits.mean, digits.train.inputs.mean())
         np.testing.assert_allclose(digits.std, digits.train.inputs.std())
 
-    def test_corruption_and_size(self):
-        digits = datasets.load(
-            "digits", corruption=0.5, num_train=200, image_size=16
-        )
-        assert digits.train.inputs.shape == (200, 16, 16, 1)
+    def test_corruption_of_a_subset(self):
+        digits = datasets.load("digits", corruption=0.5, num_train=200)
+        assert digits.train.inputs.shape == (200, 8, 8, 1)
         assert 60 < digits.corrupted.sum() < 140
 
 
@@ -263,9 +267,7 @@ class TestTfds:
 
 class TestFolder:
     def test_train_and_test_folders(self, image_folder):
-        loaded = datasets.load(
-            f"folder:{image_folder}", num_validation=0, image_size=6
-        )
+        loaded = datasets.load(f"folder:{image_folder}", num_validation=0)
         assert loaded.num_classes == 2
         assert loaded.train.inputs.shape == (5, 6, 6, 3)
         # ant is class 0; grey levels are 10 * index + len("train").
@@ -286,9 +288,9 @@ class TestFolder:
         ]
         assert sizes == [3, 1, 1]
 
-    def test_refuses_sizes_that_differ(self, image_folder):
-        with pytest.raises(ValueError, match="2 sizes and image_size=None"):
-            images.read_files(images.find_images(image_folder), image_size=None)
+    def test_refuses_sizes_that_differ(self, unlike_images):
+        with pytest.raises(ValueError, match=r"2 sizes .*imagefolder:PATH"):
+            datasets.load(f"folder:{unlike_images}")
 
     def test_refuses_a_test_class_without_training(self, image_folder):
         (image_folder / "test" / "cat").mkdir()
@@ -373,9 +375,9 @@ class TestLoadOod:
         np.testing.assert_array_equal(one, same)
         assert np.any(one != other)
 
-    def test_folder_of_unlike_sizes(self, image_folder):
+    def test_folder_of_unlike_sizes(self, unlike_images):
         found = datasets.load_ood(
-            f"folder:{image_folder}", input_shape=(4, 4, 1)
+            f"folder:{unlike_images}", input_shape=(4, 4, 1)
         )
         assert found.shape == (7, 4, 4, 1)
 

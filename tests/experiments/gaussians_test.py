@@ -5,6 +5,8 @@ import math
 import keras
 import numpy as np
 import pytest
+from scipy import integrate
+from scipy import special
 
 from experiments import config as config_lib
 from experiments import datasets
@@ -22,50 +24,44 @@ def overlapping():
     return datasets.load("gaussians:0.05", seed=3)
 
 
+def bayes_error(mu):
+    """Returns the least error: the best border lies halfway."""
+    return special.ndtr(-mu * math.sqrt(gaussians.DIMENSIONS) / 2)
+
+
+def bayes_nll(mu):
+    """Returns the least likelihood, in nats.
+
+    With means `d` apart the log-odds of the true class are `N(d**2/2, d**2)`.
+    """
+    distance = mu * math.sqrt(gaussians.DIMENSIONS)
+
+    def integrand(normal):
+        log_odds = distance**2 / 2 + distance * normal
+        density = math.exp(-(normal**2) / 2) / math.sqrt(2 * math.pi)
+        return density * np.logaddexp(0.0, -log_odds)
+
+    return integrate.quad(integrand, -40, 40)[0]
+
+
 class TestClosedForms:
     @pytest.mark.parametrize(("mu", "error", "nll"), KNOWN)
     def test_at_the_papers_distances(self, mu, error, nll):
         # Half a unit of the last printed digit.
-        assert gaussians.bayes_error(mu) == pytest.approx(error, abs=6e-4)
-        assert gaussians.bayes_nll(mu) == pytest.approx(nll, abs=6e-4)
+        assert bayes_error(mu) == pytest.approx(error, abs=6e-4)
+        assert bayes_nll(mu) == pytest.approx(nll, abs=6e-4)
 
-    @pytest.mark.parametrize(("mu", "error", "nll"), KNOWN)
-    def test_equal_what_is_drawn(self, mu, error, nll):
-        del error, nll
+    @pytest.mark.parametrize("mu", [mu for mu, _, _ in KNOWN])
+    def test_equal_what_is_drawn(self, mu):
         splits = datasets.load(f"gaussians:{mu}", seed=0)
         labels = splits.test.labels
         chosen = splits.test_posterior[np.arange(len(labels)), labels]
         for values, expected in [
-            (chosen < 0.5, gaussians.bayes_error(mu)),
-            (-np.log(chosen), gaussians.bayes_nll(mu)),
+            (chosen < 0.5, bayes_error(mu)),
+            (-np.log(chosen), bayes_nll(mu)),
         ]:
             noise = np.std(values) / math.sqrt(len(labels))
             assert abs(np.mean(values) - expected) < 4 * noise
-
-    def test_without_distance_nothing_is_known(self):
-        assert gaussians.bayes_error(0) == 0.5
-        assert gaussians.bayes_nll(0) == pytest.approx(math.log(2))
-
-    def test_far_apart_all_is_known(self):
-        assert gaussians.bayes_error(20) == gaussians.bayes_nll(20) == 0
-
-    def test_in_one_dimension_by_hand(self):
-        # Means 2 apart: the border is one deviation from both.
-        error = math.erfc(1 / math.sqrt(2)) / 2
-        assert gaussians.bayes_error(2, dimensions=1) == pytest.approx(error)
-
-    def test_dimensions_add_up(self):
-        # 300 features that are mu apart are one that is mu sqrt(300) apart.
-        for function in (gaussians.bayes_error, gaussians.bayes_nll):
-            one = function(0.05 * math.sqrt(300), dimensions=1)
-            assert function(0.05) == pytest.approx(one, rel=1e-9)
-
-    @pytest.mark.parametrize("mu", [0.01, 0.05, 0.1, 0.25])
-    def test_nll_lies_between_bounds_by_the_error(self, mu):
-        # 2 p log 2 <= h(p) <= log 2 for p <= 1/2, and h is concave.
-        error = gaussians.bayes_error(mu)
-        upper = reference.label_entropy([[error, 1 - error]])[0]
-        assert 2 * error * math.log(2) < gaussians.bayes_nll(mu) < upper
 
 
 class TestPosterior:
@@ -206,11 +202,6 @@ class TestLoad:
             match=rf"`mu` must be a finite .*mu='{mu}'. Write e.g. gaussians:",
         ):
             datasets.load(f"gaussians:{mu}")
-
-    def test_closed_forms_refuse_it_too(self):
-        for function in (gaussians.bayes_error, gaussians.bayes_nll):
-            with pytest.raises(ValueError, match=r"Received: mu=-1\."):
-                function(-1)
 
     def test_refuses_more_rows_than_are_drawn(self):
         with pytest.raises(ValueError, match="must fit into 4000 rows"):
