@@ -7,12 +7,14 @@ import numpy as np
 from experiments import comparison
 from experiments import records
 from tf_mixup import checks
+from tf_mixup import plots
 
 if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
 
-COLORS = ("#4477aa", "#ee7733", "#228833", "#aa3377", "#66ccee")
+# The last of the library's is the grey of what stands back.
+COLORS = (*plots.SET_COLORS[:-1], "#66ccee")
 
 
 def draw(table: records.Table) -> "matplotlib.figure.Figure":

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 STYLES: tuple[tuple[arms.Arm, str], ...] = (
-    (arms.NO_MIXUP_BETWEEN, "#4477aa"),
-    (arms.MIXUP_BETWEEN, "#ee7733"),
+    (arms.NO_MIXUP_BETWEEN, methods.BLUE),
+    (arms.MIXUP_BETWEEN, methods.ORANGE),
 )
 PANELS = {"miss": "class of neither (%)", "slope": "length of the gradient"}
 # The paper's figure 2a, in percent, digitised; its network is not named and

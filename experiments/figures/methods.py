@@ -19,17 +19,20 @@ from experiments.claims import Arm
 from experiments.outputs import Outputs
 from experiments.papers import calibration_claims as arms
 from tf_mixup import calibration
+from tf_mixup import plots
 from tf_mixup import summaries
 
 if TYPE_CHECKING:
     import matplotlib.axes
 
-# Color-blind safe. Dashes for what is made of networks without mixup.
+# Color-blind safe, as the library's figures have them.
+BLUE, ORANGE, GREEN, PURPLE, _ = plots.SET_COLORS
+# Dashes for what is made of networks without mixup.
 STYLES: dict[str, dict[str, Any]] = {
-    arms.NO_MIXUP.name: {"color": "#4477aa"},
-    arms.MIXUP.name: {"color": "#ee7733"},
-    arms.SMOOTHING.name: {"color": "#228833"},
-    arms.ERL.name: {"color": "#aa3377"},
+    arms.NO_MIXUP.name: {"color": BLUE},
+    arms.MIXUP.name: {"color": ORANGE},
+    arms.SMOOTHING.name: {"color": GREEN},
+    arms.ERL.name: {"color": PURPLE},
     arms.INPUTS_ONLY.name: {"color": "#ccbb44"},
     arms.SCALED.name: {"color": "#33bbee", "linestyle": "--"},
     arms.DROPOUT.name: {"color": "#666666", "linestyle": "--"},

@@ -14,6 +14,7 @@ import numpy as np
 from experiments import ledger
 from experiments.claims import Arm
 from experiments.datasets import gaussians
+from experiments.figures import methods
 from experiments.ledger import Line
 from experiments.papers import overlaps_claims as arms
 
@@ -21,16 +22,16 @@ if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
 
-# Color-blind safe; dashes where a temperature was fitted, dots where it was
-# to labels as noisy as the training set's.
+# Dashes where a temperature was fitted, dots where it was to labels as noisy
+# as the training set's.
 STYLES: tuple[tuple[Arm, dict[str, Any]], ...] = (
-    (arms.PLAIN, {"color": "#4477aa"}),
-    (arms.SCALED, {"color": "#4477aa", "linestyle": "--"}),
-    (arms.SCALED_NOISY, {"color": "#4477aa", "linestyle": ":"}),
-    (arms.MIXUP, {"color": "#ee7733"}),
-    (arms.MIXUP_SCALED, {"color": "#ee7733", "linestyle": "--"}),
-    (arms.TWO, {"color": "#228833"}),
-    (arms.FOUR, {"color": "#aa3377"}),
+    (arms.PLAIN, {"color": methods.BLUE}),
+    (arms.SCALED, {"color": methods.BLUE, "linestyle": "--"}),
+    (arms.SCALED_NOISY, {"color": methods.BLUE, "linestyle": ":"}),
+    (arms.MIXUP, {"color": methods.ORANGE}),
+    (arms.MIXUP_SCALED, {"color": methods.ORANGE, "linestyle": "--"}),
+    (arms.TWO, {"color": methods.GREEN}),
+    (arms.FOUR, {"color": methods.PURPLE}),
 )
 PANELS = {
     "test_nll": "NLL (nats)",
