@@ -284,20 +284,37 @@ def class_bins(
 
 
 def accuracy(bins: Bins) -> Any:
-    """Returns the fraction of correct predictions of a whole table."""
+    """Returns the fraction of correct predictions of a whole table.
+
+    Args:
+        bins: Table from `bin_predictions`, or a sum of several.
+
+    Returns:
+        accuracy: Scalar in [0, 1], or one for each leading index of `bins`; 0
+            for an empty table.
+    """
     return _divide(ops.sum(bins.correct, -1), ops.sum(bins.count, -1))
 
 
 def mean_confidence(bins: Bins) -> Any:
-    """Returns the mean confidence of a whole table."""
+    """Returns the mean confidence of a whole table.
+
+    Args:
+        bins: Table from `bin_predictions`, or a sum of several.
+
+    Returns:
+        confidence: Scalar in [0, 1], or one for each leading index of `bins`;
+            0 for an empty table.
+    """
     return _divide(ops.sum(bins.confidence, -1), ops.sum(bins.count, -1))
 
 
 def signed_gap(bins: Bins) -> Any:
     """Returns mean confidence - accuracy: above 0 is over-confidence.
 
-    It is `overconfident_part - underconfident_part`. It can be 0 where ECE is
-    large: bins that are too confident and bins that are not enough cancel.
+    gap = sum over m of |B_m| / n * (conf(B_m) - acc(B_m)), which is
+    `overconfident_part - underconfident_part`. It can be 0 where ECE is large:
+    bins that are too confident and bins that are not enough cancel.
 
     Args:
         bins: Table from `bin_predictions`, or a sum of several.
@@ -336,13 +353,32 @@ def expected_calibration_error(bins: Bins) -> Any:
 
 
 def overconfident_part(bins: Bins) -> Any:
-    """Returns what the bins with conf > acc add to ECE."""
+    """Returns what the bins with conf > acc add to ECE.
+
+    over = sum over m of |B_m| / n * max(conf(B_m) - acc(B_m), 0); ECE is
+    `overconfident_part + underconfident_part`.
+
+    Args:
+        bins: Table from `bin_predictions`, or a sum of several.
+
+    Returns:
+        part: Scalar in [0, 1], at most ECE; 0 for an empty table.
+    """
     gap = ops.sum(ops.relu(bins.confidence - bins.correct), -1)
     return _divide(gap, ops.sum(bins.count, -1))
 
 
 def underconfident_part(bins: Bins) -> Any:
-    """Returns what the bins with acc > conf add to ECE."""
+    """Returns what the bins with acc > conf add to ECE.
+
+    under = sum over m of |B_m| / n * max(acc(B_m) - conf(B_m), 0).
+
+    Args:
+        bins: Table from `bin_predictions`, or a sum of several.
+
+    Returns:
+        part: Scalar in [0, 1], at most ECE; 0 for an empty table.
+    """
     gap = ops.sum(ops.relu(bins.correct - bins.confidence), -1)
     return _divide(gap, ops.sum(bins.count, -1))
 
@@ -374,8 +410,9 @@ def overconfidence_error(bins: Bins) -> Any:
 def maximum_calibration_error(bins: Bins) -> Any:
     """Returns the largest |acc - conf| of any bin: MCE.
 
-    A bin of one row counts as much as one of thousands, so it is mostly the
-    noise of the emptiest bin.
+    MCE = max over m of |acc(B_m) - conf(B_m)|, of the bins with rows. A bin of
+    one row counts as much as one of thousands, so it is mostly the noise of
+    the emptiest bin.
 
     Args:
         bins: Table from `bin_predictions`, or a sum of several.
@@ -391,10 +428,17 @@ def debiased_calibration_error(bins: Bins) -> Any:
     """Takes from ECE an estimate of its own bias.
 
     If m's accuracy had been drawn from N(acc, acc (1 - acc) / |B_m|), ECE
-    would change on average by as much as ECE differs from the truth. Where
-    the model is far from calibrated this is nothing; of the ECE of a
-    calibrated model it takes about two fifths, and less where bins hold a
-    handful of rows. `scores.null_calibration_error` shows the rest.
+    would change on average by as much as ECE differs from the truth. With the
+    gap g = |acc(B_m) - conf(B_m)| and s = sqrt(acc (1 - acc) / |B_m|) of each
+    bin it is
+
+        max(sum over m of |B_m| / n * (2 g - f(g, s)), 0)
+        f(g, s) = s sqrt(2 / pi) exp(-g^2 / (2 s^2)) + g erf(g / (s sqrt(2)))
+
+    where f, the mean of |N(g, s^2)|, is g if s is 0. Where the model is far
+    from calibrated this is nothing; of the ECE of a calibrated model it takes
+    about two fifths, and less where bins hold a handful of rows.
+    `scores.null_calibration_error` shows the rest.
 
     Args:
         bins: Table of rows of weight 1.
@@ -420,8 +464,10 @@ def debiased_calibration_error(bins: Bins) -> Any:
 def classwise_calibration_error(bins: Bins) -> Any:
     """Averages the ECE of each class's own probability over classes.
 
-    Small by construction with many classes, most of whose probabilities are
-    near 0: compare it only at equal K.
+    error = 1 / K * sum over k and m of |B_km| / n * |acc(B_km) - conf(B_km)|,
+    where bin B_km holds the rows by their probability of class k. It is small
+    by construction with many classes, most of whose probabilities are near 0:
+    compare it only at equal K.
 
     Args:
         bins: Table `(K, M)` from `class_bins`.

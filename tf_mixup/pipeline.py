@@ -133,6 +133,11 @@ class MixUp:
             to `tf.data.AUTOTUNE`.
         clock: A `Clock` shared with other stages; a new one by default.
 
+    Attributes:
+        alpha: As given; a number as a float.
+        seed: What fixes all draws, also where None was given.
+        clock: Tells the epoch; give it to what draws beside this stage.
+
     Raises:
         ValueError: If an argument is out of range.
 
