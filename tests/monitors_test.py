@@ -417,6 +417,18 @@ class TestOODMonitor:
             model.predict(x, verbose=0).max(1).mean(), abs=1e-6
         )
         assert "gaussian_auroc" in history
+        for own in (x, train):
+            monitor = monitors.OODMonitor({}, reference=own)
+            with pytest.raises(
+                ValueError, match=r"twin predicts rows .*`OODMonitor\(..., mod"
+            ):
+                twin.fit(train.apply(mixup), callbacks=[monitor], verbose=0)
+        planned = train.apply(mixup.evaluation)
+        monitor = monitors.OODMonitor(
+            {"same": planned}, reference=planned, noise=()
+        )
+        twin.fit(train.apply(mixup), callbacks=[monitor], verbose=0)
+        assert monitor.values["same_auroc"] == pytest.approx(0.5, abs=0.01)
 
     def test_a_set_like_the_reference_has_auroc_one_half(self):
         x = rows(50)[0]

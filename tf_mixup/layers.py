@@ -8,6 +8,7 @@ Letters: B rows, P points.
 
 from collections import Counter
 from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 from typing import NamedTuple
@@ -237,6 +238,11 @@ def training_twin(
     return keras.Model(
         {"inputs": inputs, **plan}, outputs, name=f"{model.name}_mixing"
     )
+
+
+def takes_plan(structure: Any) -> bool:
+    """Tells whether inputs, or their specs, have a twin's `lam` and `shift`."""
+    return isinstance(structure, Mapping) and {"lam", "shift"} <= set(structure)
 
 
 def mixable_layers(model: keras.Model) -> list[str]:

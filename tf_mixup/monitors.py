@@ -24,6 +24,7 @@ import tensorflow as tf
 
 from tf_mixup import calibration
 from tf_mixup import checks
+from tf_mixup import layers
 from tf_mixup import metrics
 from tf_mixup import ood
 from tf_mixup import summaries
@@ -307,8 +308,9 @@ class OODMonitor(Monitor):
             the default, is the model that is trained.
 
     Raises:
-        ValueError: If sets have unusable names or rows, or there are none; at
-            the end of an epoch if predictions are not finite.
+        ValueError: If sets have unusable names or rows, or there are none;
+            when training starts, if its model is a twin and rows have no
+            plan; at the end of an epoch, if predictions are no distributions.
 
     Example:
         >>> monitor = OODMonitor(
@@ -351,6 +353,19 @@ class OODMonitor(Monitor):
             for index, kind in enumerate(noise):
                 drawn = ood.noise_like(rows, kind=kind, seed=seed + index)
                 self._sets[kind] = prepare(drawn)
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Refuses to predict with a model that wants a plan with its rows."""
+        super().on_train_begin(logs)
+        rows = self._sets["reference"].element_spec
+        wanted = layers.takes_plan(getattr(self.model, "input", None))
+        if self._predictor is None and wanted and not layers.takes_plan(rows):
+            raise checks.refusal(
+                "A twin predicts rows that come with a plan only",
+                f"a twin in training, and rows {rows}",
+                "Give the model that it was made of, as"
+                " `OODMonitor(..., model=model)`",
+            )
 
     @property
     def names(self) -> tuple[str, ...]:
