@@ -9,15 +9,16 @@ import tensorflow as tf
 
 import tf_mixup
 from experiments.benchmark import timing
+from experiments.datasets import photographs
 from tf_mixup import layers
 from tf_mixup import pipeline
 
 ALPHA = 0.2
-# The papers' statistics of ImageNet, in units of a uint8 pixel.
-MEAN = (123.675, 116.28, 103.53)
-STD = (58.395, 57.12, 57.375)
 NORMALISED = ", normalised"
-AFFINES = {"": (None, None), NORMALISED: (MEAN, STD)}
+AFFINES = {
+    "": (None, None),
+    NORMALISED: (photographs.MEAN, photographs.STD),
+}
 COPY = "copy of the float32 result"
 # Targets at ImageNet's size: times the copy; another's time over ours.
 MAX_COPIES = 1.2

@@ -8,6 +8,7 @@ import numpy as np
 
 from experiments import gan
 from experiments.claims import Arm
+from experiments.figures import methods
 from experiments.figures.methods import Setting
 from experiments.papers import mixup_claims as arms
 
@@ -63,8 +64,8 @@ def draw_samples(
         for axes, (iterations, points) in zip(
             panels, samples.items(), strict=False
         ):
-            axes.scatter(*modes.T, s=24, color="#ee7733")
-            axes.scatter(*points.T, s=1, color="#4477aa", alpha=0.3)
+            axes.scatter(*modes.T, s=24, color=methods.ORANGE)
+            axes.scatter(*points.T, s=1, color=methods.BLUE, alpha=0.3)
             axes.set(
                 xlim=(-REACH, REACH),
                 ylim=(-REACH, REACH),

@@ -10,6 +10,7 @@ from experiments import afterwards
 from experiments import training
 from experiments.claims import Arm
 from experiments.datasets import Splits
+from experiments.figures import methods
 from experiments.figures.methods import Setting
 from experiments.papers import mixup_claims as arms
 
@@ -23,7 +24,7 @@ ARMS = (
 # The square that is drawn, and its pixels a side.
 REACH = 1.6
 PIXELS = 161
-COLORS = ("#228833", "#ee7733")
+COLORS = (methods.GREEN, methods.ORANGE)
 
 
 def draw(setting: Setting) -> Iterator[tuple[str, "matplotlib.figure.Figure"]]:
