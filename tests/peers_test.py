@@ -10,6 +10,7 @@ import pytest
 
 from experiments.benchmark import mixing
 from experiments.benchmark import peers
+from tests import metrics_test
 from tests import reference
 from tf_mixup import calibration
 from tf_mixup import ood
@@ -27,16 +28,6 @@ ATOL = 1e-6
 # 10 points off, together confidence .975 and accuracy .95.
 CROWDED = np.repeat([[0.95, 0.05], [1.0, 0.0]], 10, axis=0).astype("float32")
 CROWDED_LABELS = np.array([0] * 19 + [1])
-
-
-def draw(size, num_classes, *, seed=0):
-    """Returns labels and the probabilities of a model that is too sure."""
-    generator = np.random.default_rng(seed)
-    truth = generator.dirichlet(np.full(num_classes, 0.3), size)
-    labels = (truth.cumsum(1) < generator.random((size, 1))).sum(1)
-    claimed = truth**2 + 1e-6
-    claimed /= claimed.sum(1, keepdims=True)
-    return np.minimum(labels, num_classes - 1), claimed.astype("float32")
 
 
 def saturate(probabilities):
@@ -91,7 +82,7 @@ def netcal_error(name, labels, probabilities, num_bins=10):
 @pytest.mark.parametrize("num_classes", [3, 10, 100])
 class TestCalibrationErrors:
     def test_torchmetrics(self, num_classes):
-        data = draw(3000, num_classes)
+        data = metrics_test.draw(3000, num_classes)
         options = convention("torchmetrics")
         expected = torchmetrics_error(*data)
         assert ece(*data, **options) == pytest.approx(expected, abs=ATOL)
@@ -100,7 +91,7 @@ class TestCalibrationErrors:
 
     @pytest.mark.parametrize("certain", [False, True])
     def test_netcal(self, num_classes, certain):
-        labels, probabilities = draw(3000, num_classes)
+        labels, probabilities = metrics_test.draw(3000, num_classes)
         if certain:
             probabilities = saturate(probabilities)
         data = labels, probabilities
@@ -115,7 +106,7 @@ class TestCalibrationErrors:
     def test_tfp(self, num_classes, certain):
         import tensorflow_probability as tfp
 
-        labels, probabilities = draw(3000, num_classes)
+        labels, probabilities = metrics_test.draw(3000, num_classes)
         if certain:
             probabilities = saturate(probabilities)
         options = convention("tfp")
@@ -138,7 +129,7 @@ class TestWhereOthersAreWrong:
 
     def test_a_loop_over_bins_loses_confidence_1(self):
         """As in the paper's reproduction: floor(M * 1) is bin M of 0..M-1."""
-        labels, probabilities = draw(3000, 10)
+        labels, probabilities = metrics_test.draw(3000, 10)
         probabilities = saturate(probabilities)
         confidence = probabilities.max(1)
         correct = probabilities.argmax(1) == labels
@@ -170,7 +161,7 @@ class TestWhereOthersAreWrong:
 
     def test_averaging_over_batches(self):
         """As Keras averages a function that is given as a metric."""
-        labels, probabilities = draw(3200, 10)
+        labels, probabilities = metrics_test.draw(3200, 10)
         found = ece(labels, probabilities)
         theirs = np.mean(
             [
@@ -213,10 +204,10 @@ class TestBenchmark:
     def test_every_way_to_an_error_gives_the_same(self):
         logits, labels = peers.draw_logits(400, 7)
         parts = [(logits[:200], labels[:200]), (logits[200:], labels[200:])]
-        expected = peers._add_bins(7)(parts)
+        expected = peers._add_bins()(parts)
         found = [
-            peers._update_metric(7)(parts),
-            peers._update_torchmetrics(7)(parts),
+            peers._update_metric()(parts),
+            peers._update_torchmetrics()(parts),
             peers._tfp_error(logits, labels),
             peers._netcal_error(logits, labels),
         ]
@@ -238,7 +229,7 @@ class TestOtherMeasures:
     def test_likelihood_and_brier_of_scikit_learn(self):
         from sklearn import metrics as sklearn_metrics
 
-        labels, probabilities = draw(2000, 5)
+        labels, probabilities = metrics_test.draw(2000, 5)
         wide = probabilities.astype("float64")
         wide /= wide.sum(1, keepdims=True)
         nll = np.mean(predictions.negative_log_likelihood(labels, wide))
@@ -254,7 +245,7 @@ class TestOtherMeasures:
     def test_brier_of_tfp_lacks_the_targets_own_square(self):
         import tensorflow_probability as tfp
 
-        labels, probabilities = draw(2000, 5)
+        labels, probabilities = metrics_test.draw(2000, 5)
         theirs = tfp.stats.brier_score(
             labels.astype("int32"), np.log(probabilities)
         )
@@ -289,7 +280,7 @@ class TestOtherMeasures:
     def test_temperature_is_no_worse_than_netcal(self):
         from netcal import scaling
 
-        labels, probabilities = draw(1000, 5)
+        labels, probabilities = metrics_test.draw(1000, 5)
         logits = np.log(probabilities)
         theirs = scaling.TemperatureScaling()
         theirs.fit(probabilities, labels)

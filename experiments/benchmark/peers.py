@@ -146,7 +146,7 @@ def error_cases(
     }
     return {
         **{
-            name: timing.calling(make(logits.shape[1]), parts)
+            name: timing.calling(make(), parts)
             for name, make in functions.items()
         },
         "TFP": timing.calling(_tfp_error, logits, labels),
@@ -154,9 +154,7 @@ def error_cases(
     }
 
 
-def _add_bins(num_classes: int) -> Callable[[list], float]:
-    del num_classes
-
+def _add_bins() -> Callable[[list], float]:
     @tf.function
     def tabulate(batch: tf.Tensor, targets: tf.Tensor) -> calibration.Bins:
         return calibration.bin_predictions(targets, batch, from_logits=True)
@@ -168,8 +166,7 @@ def _add_bins(num_classes: int) -> Callable[[list], float]:
     return run
 
 
-def _update_metric(num_classes: int) -> Callable[[list], float]:
-    del num_classes
+def _update_metric() -> Callable[[list], float]:
     metric, update = _compile_metric()
 
     def run(parts: list) -> float:
@@ -191,9 +188,7 @@ def _compile_metric() -> tuple[metrics.CalibrationBins, Callable[..., None]]:
     return metric, update
 
 
-def _pass_tensorflow(num_classes: int) -> Callable[[list], None]:
-    del num_classes
-
+def _pass_tensorflow() -> Callable[[list], None]:
     @tf.function
     def predict(batch: tf.Tensor) -> Any:
         probabilities = tf.nn.softmax(batch)
@@ -206,10 +201,8 @@ def _pass_tensorflow(num_classes: int) -> Callable[[list], None]:
     return run
 
 
-def _pass_torch(num_classes: int) -> Callable[[list], None]:
+def _pass_torch() -> Callable[[list], None]:
     import torch
-
-    del num_classes
 
     def run(parts: list) -> None:
         for batch, _ in parts:
@@ -218,13 +211,13 @@ def _pass_torch(num_classes: int) -> Callable[[list], None]:
     return run
 
 
-def _update_torchmetrics(num_classes: int) -> Callable[[list], float]:
+def _update_torchmetrics() -> Callable[[list], float]:
     import torch
     import torchmetrics
 
     def run(parts: list) -> float:
         metric = torchmetrics.CalibrationError(
-            "multiclass", num_classes=num_classes
+            "multiclass", num_classes=parts[0][0].shape[1]
         )
         for part in parts:
             metric.update(*(torch.from_numpy(each) for each in part))
@@ -337,7 +330,7 @@ def _read_memory(name: str) -> list[float]:
     """Returns the memory in use after some examples, in MiB."""
     generator = np.random.default_rng(0)
     num_rows, num_classes = MEMORY_SHAPE
-    update = _STREAMS[name](num_classes)
+    update = _STREAMS[name]()
     found, done = [], 0
     for stop in MEMORY_STEPS:
         for _ in range(done, stop, num_rows):
@@ -356,17 +349,16 @@ def _resident_memory() -> int:
     return int(statistics.split()[1]) * resource.getpagesize()
 
 
-def _stream_ours(num_classes: int) -> Callable[..., None]:
-    del num_classes
+def _stream_ours() -> Callable[..., None]:
     return _compile_metric()[1]
 
 
-def _stream_torchmetrics(num_classes: int) -> Callable[..., None]:
+def _stream_torchmetrics() -> Callable[..., None]:
     import torch
     import torchmetrics
 
     metric = torchmetrics.CalibrationError(
-        "multiclass", num_classes=num_classes
+        "multiclass", num_classes=MEMORY_SHAPE[1]
     )
     return lambda *batch: metric.update(
         *(torch.from_numpy(part) for part in batch)

@@ -343,7 +343,7 @@ class TestPeers:
         expected = float(calibration.expected_calibration_error(bins))
         assert expected > 0.01
         for make in (peers._add_bins, peers._update_metric):
-            assert make(7)(parts) == pytest.approx(expected, abs=1e-6)
+            assert make()(parts) == pytest.approx(expected, abs=1e-6)
 
     def test_memory_of_ours_does_not_grow(self, monkeypatch):
         monkeypatch.setattr(peers, "MEMORY_STEPS", (100, 2_000))
