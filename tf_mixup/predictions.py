@@ -45,7 +45,7 @@ def to_columns(outputs: Any, *, from_logits: bool = False) -> Any:
             f"predictions of shape {tuple(outputs.shape)}",
             "Reshape labels and predictions to one row per prediction",
         )
-    if count_columns(outputs) > 1:
+    if count_columns(outputs) != 1:
         return outputs
     column = ops.reshape(outputs, (-1, 1))
     other = ops.zeros_like(column) if from_logits else 1 - column
