@@ -391,7 +391,7 @@ class TestPhotographs:
         monkeypatch.setattr(imagenet, "pipelines", lambda *_: pipelines)
 
         def make(steps):
-            return tf.data.Dataset.range(1000 * steps)
+            return tf.data.Dataset.range(100 * steps)
 
         pipelines = dict.fromkeys((imagenet.OURS, *imagenet.TARGETS), make)
         monkeypatch.setattr(imagenet, "SHAPE", (60, 80, 3))
