@@ -13,7 +13,7 @@ logits in place of probabilities, a label out of range, several labels) gets
 NaN, so that the result shows it.
 """
 
-from collections.abc import Callable
+import functools
 from typing import Any
 
 import keras
@@ -140,7 +140,7 @@ class _Outputs:
         bits = ops.view(self._probabilities, "int32")
         self._predicted = ops.argmax(bits, axis=-1)
 
-    @property
+    @functools.cached_property
     def confidence(self) -> Any:
         """The largest probability."""
         confidence = _pick(self._probabilities, self._predicted)
@@ -191,12 +191,11 @@ class Rows(_Outputs):
     @property
     def nll(self) -> Any:
         """The cross-entropy, in nats."""
+        outputs = self._probabilities if self._logits is None else self._logits
         if self._has_ids:
-            return self._missing - self._log(
-                lambda columns: _pick(columns, self._labels)
-            )
+            return self._missing - self._to_log(_pick(outputs, self._labels))
         # A class without mass costs nothing, even at probability 0.
-        terms = self._labels * self._log(lambda columns: columns)
+        terms = self._labels * self._to_log(outputs)
         terms = ops.where(self._labels == 0, 0.0, terms)
         return self._missing - ops.sum(terms, axis=-1)
 
@@ -213,18 +212,16 @@ class Rows(_Outputs):
         distance = ops.sum(ops.square(rows - self._labels), axis=-1)
         return distance + self._missing
 
-    def _log(self, select: Callable[[Any], Any]) -> Any:
-        """Returns the logarithm of those probabilities that are selected."""
+    def _to_log(self, outputs: Any) -> Any:
+        """Returns log-probabilities of outputs, one or all of each row."""
         if self._logits is None:
-            selected = select(self._probabilities)
-            tiny = selected < TINY_PROBABILITY
-            return ops.log(ops.where(tiny, TINY_PROBABILITY, selected))
+            tiny = outputs < TINY_PROBABILITY
+            return ops.log(ops.where(tiny, TINY_PROBABILITY, outputs))
         # Of any column, that of the confidence too, the logit less the
         # logarithm of its probability is the same; of that one it is sound.
         best = ops.log(self.confidence) - _pick(self._logits, self._predicted)
-        selected = select(self._logits)
-        extra = (1,) * (len(selected.shape) - 1)
-        return selected + ops.reshape(best, (-1, *extra))
+        extra = (1,) * (len(outputs.shape) - 1)
+        return outputs + ops.reshape(best, (-1, *extra))
 
 
 def top_label(
