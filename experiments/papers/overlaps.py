@@ -22,16 +22,7 @@ ARMS = (
 )
 DISTANCES = (0.25, 0.05, 0.01)
 FLIPS = (0.0, 0.25, 0.5)
-# Adam as the authors' code has it: no schedule, no weight decay.
-_ADAM: dict[str, Any] = {
-    "optimizer": "adam",
-    "learning_rate": 1e-3,
-    "schedule": "constant",
-    "weight_decay": 0.0,
-    "batch_size": 500,
-    "epochs": 200,
-    "augmentation": "none",
-}
+_SETTING = config_lib.PAPER_DEFAULTS["gaussians"]
 
 
 def gaussian_overlap(scale: str, seeds: int) -> list[config_lib.Config]:
@@ -41,7 +32,7 @@ def gaussian_overlap(scale: str, seeds: int) -> list[config_lib.Config]:
     its training set, as the table shows.
     """
     networks: tuple[str, ...] = ("resnext50_features",)
-    setting = {**_ADAM, "num_validation": 400}
+    setting = dict(_SETTING)
     if scale == "small":
         networks = ("mlp", "resnet_features")
         setting["epochs"] = 50
@@ -70,7 +61,7 @@ def image_overlap(scale: str, seeds: int) -> list[config_lib.Config]:
     if scale == "paper":
         settings = [
             {
-                **_ADAM,
+                **_SETTING,
                 "dataset": name,
                 "network": "resnext50",
                 "num_validation": validation,
