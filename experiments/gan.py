@@ -202,11 +202,11 @@ class Game:
         self._seed = tf.constant([config.seed, 0], tf.int32)
         self._generator = build_player(DIMENSIONS)
         self._discriminator = build_player(1)
-        self._optimizers = []
+        self._optimizers = {}
         for player in (self._generator, self._discriminator):
             optimizer = keras.optimizers.Adam(config.learning_rate)
             optimizer.build(player.trainable_variables)
-            self._optimizers.append(optimizer)
+            self._optimizers[player] = optimizer
         self._done = tf.Variable(0)
 
     def play(self, until: int) -> None:
@@ -262,20 +262,16 @@ class Game:
         ):
             with tf.GradientTape() as tape:
                 loss = judge(discriminator, points, fake, each)
-            self._step(1, tape, loss, discriminator)
+            self._step(tape, loss, discriminator)
         # Up the discriminator's loss on fakes that are not mixed: as the
         # authors' demonstration has it, for both kinds of GAN.
         with tf.GradientTape() as tape:
             loss = -_loss(discriminator(generator(last)), 0.0)
-        self._step(0, tape, loss, generator)
+        self._step(tape, loss, generator)
 
     def _step(
-        self,
-        player: int,
-        tape: tf.GradientTape,
-        loss: tf.Tensor,
-        model: keras.Model,
+        self, tape: tf.GradientTape, loss: tf.Tensor, player: keras.Model
     ) -> None:
-        variables = model.trainable_variables
+        variables = player.trainable_variables
         gradients = tape.gradient(loss, variables)
         self._optimizers[player].apply(gradients, variables)
