@@ -204,10 +204,10 @@ class TestBenchmark:
     def test_every_way_to_an_error_gives_the_same(self):
         logits, labels = peers.draw_logits(400, 7)
         parts = [(logits[:200], labels[:200]), (logits[200:], labels[200:])]
-        expected = peers._add_bins()(parts)
+        expected = peers._add_bins(parts)
         found = [
-            peers._update_metric()(parts),
-            peers._update_torchmetrics()(parts),
+            peers._updater()(parts),
+            peers._update_torchmetrics(parts),
             peers._tfp_error(logits, labels),
             peers._netcal_error(logits, labels),
         ]

@@ -139,34 +139,32 @@ def error_cases(
     ]
     functions = {
         f"{OURS}, bins": _add_bins,
-        f"{OURS}, metric": _update_metric,
+        f"{OURS}, metric": _updater(),
         "bare softmax and argmax, TensorFlow": _pass_tensorflow,
         "bare softmax and argmax, torch": _pass_torch,
         "torchmetrics": _update_torchmetrics,
     }
     return {
         **{
-            name: timing.calling(make(), parts)
-            for name, make in functions.items()
+            name: timing.calling(function, parts)
+            for name, function in functions.items()
         },
         "TFP": timing.calling(_tfp_error, logits, labels),
         "netcal": timing.calling(_netcal_error, logits, labels),
     }
 
 
-def _add_bins() -> Callable[[list], float]:
-    @tf.function
-    def tabulate(batch: tf.Tensor, targets: tf.Tensor) -> calibration.Bins:
-        return calibration.bin_predictions(targets, batch, from_logits=True)
-
-    def run(parts: list) -> float:
-        first, *others = (tabulate(*part) for part in parts)
-        return float(calibration.expected_calibration_error(sum(others, first)))
-
-    return run
+@tf.function
+def _tabulate(logits: tf.Tensor, labels: tf.Tensor) -> calibration.Bins:
+    return calibration.bin_predictions(labels, logits, from_logits=True)
 
 
-def _update_metric() -> Callable[[list], float]:
+def _add_bins(parts: list) -> float:
+    first, *others = (_tabulate(*part) for part in parts)
+    return float(calibration.expected_calibration_error(sum(others, first)))
+
+
+def _updater() -> Callable[[list], float]:
     metric, update = _compile_metric()
 
     def run(parts: list) -> float:
@@ -188,42 +186,34 @@ def _compile_metric() -> tuple[metrics.CalibrationBins, Callable[..., None]]:
     return metric, update
 
 
-def _pass_tensorflow() -> Callable[[list], None]:
-    @tf.function
-    def predict(batch: tf.Tensor) -> Any:
-        probabilities = tf.nn.softmax(batch)
-        return tf.reduce_max(probabilities, 1), tf.argmax(probabilities, 1)
-
-    def run(parts: list) -> None:
-        for batch, _ in parts:
-            predict(batch)
-
-    return run
+@tf.function
+def _predict(logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    probabilities = tf.nn.softmax(logits)
+    return tf.reduce_max(probabilities, 1), tf.argmax(probabilities, 1)
 
 
-def _pass_torch() -> Callable[[list], None]:
+def _pass_tensorflow(parts: list) -> None:
+    for logits, _ in parts:
+        _predict(logits)
+
+
+def _pass_torch(parts: list) -> None:
     import torch
 
-    def run(parts: list) -> None:
-        for batch, _ in parts:
-            torch.softmax(torch.from_numpy(batch), 1).max(1)
-
-    return run
+    for logits, _ in parts:
+        torch.softmax(torch.from_numpy(logits), 1).max(1)
 
 
-def _update_torchmetrics() -> Callable[[list], float]:
+def _update_torchmetrics(parts: list) -> float:
     import torch
     import torchmetrics
 
-    def run(parts: list) -> float:
-        metric = torchmetrics.CalibrationError(
-            "multiclass", num_classes=parts[0][0].shape[1]
-        )
-        for part in parts:
-            metric.update(*(torch.from_numpy(each) for each in part))
-        return float(metric.compute())
-
-    return run
+    metric = torchmetrics.CalibrationError(
+        "multiclass", num_classes=parts[0][0].shape[1]
+    )
+    for part in parts:
+        metric.update(*(torch.from_numpy(each) for each in part))
+    return float(metric.compute())
 
 
 def _netcal_error(logits: np.ndarray, labels: np.ndarray) -> float:

@@ -342,8 +342,8 @@ class TestPeers:
         bins = calibration.bin_predictions(labels, logits, from_logits=True)
         expected = float(calibration.expected_calibration_error(bins))
         assert expected > 0.01
-        for make in (peers._add_bins, peers._update_metric):
-            assert make()(parts) == pytest.approx(expected, abs=1e-6)
+        for measure in (peers._add_bins, peers._updater()):
+            assert measure(parts) == pytest.approx(expected, abs=1e-6)
 
     def test_memory_of_ours_does_not_grow(self, monkeypatch):
         monkeypatch.setattr(peers, "MEMORY_STEPS", (100, 2_000))
