@@ -9,13 +9,21 @@ JAX_TESTS := $(addprefix tests/,$(addsuffix _test.py,calibration layers \
 	losses metrics predictions experiments/checkpoint \
 	experiments/networks experiments/optimizers))
 
-.PHONY: demo test test-slow test-lowest test-jax test-peers check docs clean
+.PHONY: demo test coverage test-slow test-lowest test-jax test-peers check docs clean
 
 demo: $(READY)
 	@$(RUN) experiments.demo
 
 test: $(READY)
 	@$(RUN) pytest -n 2 --dist loadfile
+
+# With processes that tests start; what TensorFlow rewrites is not seen.
+coverage: $(READY)
+	@$(RUN) pip install -q "coverage>=7.10"
+	@$(RUN) coverage run -m pytest -n 2 --dist loadfile -q
+	@$(RUN) coverage combine -q
+	@$(RUN) coverage report --format=total --include="tf_mixup/*"
+	@$(RUN) coverage report --format=total --include="experiments/*"
 
 test-slow: $(READY)
 	@$(RUN) pytest -n 2 --dist loadfile -m slow
