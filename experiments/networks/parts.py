@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 
 from tf_mixup import checks
 
@@ -109,41 +110,19 @@ def _standardise(
     inputs: keras.KerasTensor, mean: PixelStatistic, std: PixelStatistic
 ) -> keras.KerasTensor:
     """Subtracts `mean` and divides by `std`, along the last axis."""
+    mean, std = checks.statistics(
+        127.5 if mean is None else mean, 127.5 if std is None else std
+    )
+    checks.fits_channels(mean, std, inputs.shape)
     channels = inputs.shape[-1]
-    means = _per_channel("mean", mean, channels)
-    stds = _per_channel("std", std, channels)
-    if min(stds) <= 0:
-        raise checks.refusal(
-            "`std` must be positive",
-            f"std={std!r}",
-            "Leave constant channels out, or give them std=1",
-        )
+    means = np.broadcast_to(mean, channels)
+    stds = np.broadcast_to(std, channels)
     return keras.layers.Rescaling(
-        scale=[1 / s for s in stds],
-        offset=[-m / s for m, s in zip(means, stds, strict=True)],
+        scale=(1 / stds).tolist(),
+        offset=(-means / stds).tolist(),
         dtype="float32",
         name="standardise",
     )(inputs)
-
-
-def _per_channel(
-    name: str, value: PixelStatistic, channels: int
-) -> list[float]:
-    """Returns `value` as one float a channel."""
-    if value is None:
-        value = 127.5
-    if isinstance(value, (int, float)):
-        return [float(value)] * channels
-    values = [float(v) for v in value]
-    if len(values) == 1:
-        values *= channels
-    if len(values) != channels:
-        raise checks.refusal(
-            f"`{name}` must be one number, or one a channel",
-            f"{name}={values} for {channels} channels",
-            "Use the statistics of the data set that the model is trained on",
-        )
-    return values
 
 
 @dataclasses.dataclass(frozen=True)

@@ -423,13 +423,11 @@ class TestRefusals:
             networks.build_resnet_narrow((8, 8), 5)
 
     def test_statistics_of_another_number_of_channels(self):
-        with pytest.raises(
-            ValueError, match=r"Received: mean=.* for 3 channels"
-        ):
+        with pytest.raises(ValueError, match=r"`mean` must be .* 2 numbers"):
             narrow(mean=[1.0, 2.0])
 
     def test_constant_channel(self):
-        with pytest.raises(ValueError, match="`std` must be positive"):
+        with pytest.raises(ValueError, match=r"`std` must be .* above 0"):
             narrow(std=[1, 0, 1])
 
     def test_no_classes(self):

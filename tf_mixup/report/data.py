@@ -99,12 +99,15 @@ class Preparation:
         if self.scale != "none":
             row = tf.cast(row, tf.float32)
             row = row / 255 if self.scale == "0-1" else row / 127.5 - 1
+        if self.mean or self.std:
+            checks.fits_channels(
+                tuple(self.mean), tuple(self.std), (None, *row.shape)
+            )
         for values, operation in (
             (self.mean, tf.subtract),
             (self.std, tf.divide),
         ):
             if values:
-                _check_channels(row, values)
                 row = operation(tf.cast(row, tf.float32), list(values))
         return row
 
@@ -399,12 +402,3 @@ def _describe(spec: str, max_rows: int | None) -> str:
     if not spec.startswith("tfds:"):
         spec = pathlib.Path(spec.removeprefix("folder:")).name
     return spec if max_rows is None else f"{spec}, at most {max_rows} rows"
-
-
-def _check_channels(row: tf.Tensor, values: Sequence[float]) -> None:
-    if len(values) not in (1, row.shape[-1]):
-        raise checks.refusal(
-            "`mean` and `std` must be one number, or one for each channel",
-            f"{len(values)} numbers and rows of shape {row.shape}",
-            "Write as many numbers as the last axis has",
-        )
