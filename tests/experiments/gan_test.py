@@ -94,6 +94,9 @@ def test_parameters_by_hand():
 def short(monkeypatch):
     monkeypatch.setattr(gan, "ITERATIONS", 4)
     monkeypatch.setattr(gan, "SNAPSHOTS", (1, 4, 100))
+    # One program of XLA has all steps: compiling them takes the time.
+    monkeypatch.setattr(gan, "DISCRIMINATOR_STEPS", 2)
+    monkeypatch.setattr(gan, "DEPTH", 2)
     monkeypatch.setattr(gan, "WIDTH", 8)
 
 

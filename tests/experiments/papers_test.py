@@ -174,19 +174,18 @@ def describe(config: config_lib.Config) -> str:
     return f"{config.dataset}-{config.network}"
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
-        pytest.param(
-            config,
-            marks=pytest.mark.slow
-            if config.network in SLOW_NETWORKS or config.dataset == "stl10"
-            else (),
-        )
-        for config in distinct_runs()
-    ],
-    ids=describe,
-)
+def distinct_params():
+    """Returns those configs; a second shape of a network is slow."""
+    params, seen = [], {*SLOW_NETWORKS}
+    for config in distinct_runs():
+        slow = config.network in seen or config.dataset == "stl10"
+        params.append(pytest.param(config, marks=[pytest.mark.slow] * slow))
+        if not slow:
+            seen.add(config.network)
+    return params
+
+
+@pytest.mark.parametrize("config", distinct_params(), ids=describe)
 def test_every_network_takes_a_step(config):
     moved = take_a_step(config)
     assert np.isfinite(moved).all()

@@ -301,9 +301,6 @@ class TestKill:
         assert status == -signal.SIGKILL
         assert len(list(tmp_path.rglob(f"{files.PARTIAL}*.npz"))) == 1
         assert len(checkpoint.find(tmp_path / "checkpoints")) == 1
-        status, _ = finish(tmp_path, WHILE_EVENTS_ARE_REWRITTEN)
-        assert status == -signal.SIGKILL
-        assert list((tmp_path / "logs").rglob(f"{files.PARTIAL}*"))
         process = start(tmp_path, every_steps=1)
         status = kill_after(
             process,
@@ -316,6 +313,16 @@ class TestKill:
         flip_byte(checkpoint.find(tmp_path / "checkpoints")[-1])
         words = finish_well(tmp_path)
         assert "is damaged (its digest is another)" in words
+        assert_same_run(tmp_path, reference)
+
+    @pytest.mark.slow
+    def test_killed_as_it_goes_on(self, reference, tmp_path):
+        second = WHILE_A_CHECKPOINT_IS_WRITTEN.replace("NUMBER", "2")
+        for moment in (second, WHILE_EVENTS_ARE_REWRITTEN):
+            status, _ = finish(tmp_path, moment)
+            assert status == -signal.SIGKILL
+        assert list((tmp_path / "logs").rglob(f"{files.PARTIAL}*"))
+        finish_well(tmp_path)
         assert_same_run(tmp_path, reference)
 
     @pytest.mark.slow
@@ -453,6 +460,7 @@ class TestFailure:
                 assert np.isfinite(values).all()
 
 
+SLOW = pytest.mark.slow
 SHORT = dataclasses.replace(
     CONFIG,
     epochs=1,
@@ -576,16 +584,23 @@ def unmixed(tmp_path_factory):
 
 
 class TestMethods:
+    # Stages alone are what `building` makes; hidden layers and neighbors
+    # are wired in training.
     @pytest.mark.parametrize(
         "changes",
         [
-            {"method": "cutmix"},
-            {"method": "regmixup"},
-            {"points": 3},
-            {"mix_layers": ("stage1", "stage2"), "placement": "auto"},
-            {"neighbors": 3, "partner": "same_class", "target": "nearest"},
+            pytest.param({"method": "cutmix"}, marks=SLOW, id="cutmix"),
+            pytest.param({"method": "regmixup"}, marks=SLOW, id="regmixup"),
+            pytest.param({"points": 3}, marks=SLOW, id="points"),
+            pytest.param(
+                {"mix_layers": ("stage1", "stage2"), "placement": "auto"},
+                id="mix_layers",
+            ),
+            pytest.param(
+                {"neighbors": 3, "partner": "same_class", "target": "nearest"},
+                id="smote",
+            ),
         ],
-        ids=["cutmix", "regmixup", "points", "mix_layers", "smote"],
     )
     def test_alpha_decides_whether_rows_are_mixed(
         self, unmixed, tmp_path, changes
