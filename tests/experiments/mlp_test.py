@@ -93,7 +93,7 @@ class TestMlp:
             small(depth=-1)
 
     def test_refuses_statistics_of_other_features(self):
-        with pytest.raises(ValueError, match=r"Received: std=.* for 7 chan"):
+        with pytest.raises(ValueError, match=r"`std` must be .* 2 numbers"):
             small(std=[1.0, 2.0])
 
 
