@@ -181,12 +181,13 @@ class TestSeeds:
 
     def test_epochs_and_steps_differ(self):
         stage = make_cutmix()
-        lam = {
-            float(stage.replay(make_rows(), epoch=epoch, step=step).lam[0])
-            for epoch in range(4)
-            for step in range(4)
-        }
-        assert len(lam) > 10
+        first, second = (
+            stage.coefficients(make_rows(), epoch=epoch, steps=8)[:, 0]
+            for epoch in range(2)
+        )
+        # Areas are whole pixels, so two boxes may share one.
+        assert len(np.unique(first)) > 4
+        assert np.mean(first == second) < 0.5
 
 
 class TestRefusals:

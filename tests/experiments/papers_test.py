@@ -22,9 +22,10 @@ from tf_mixup import layers
 # slow on a CPU and have a test of their own.
 SLOW_NETWORKS = (
     "densenet190",
+    "resnet18",
+    "resnet34",
     "resnet50",
     "resnet101",
-    "resnet34",
     "resnext50",
     "resnext50_features",
     "resnext101",
