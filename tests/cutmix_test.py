@@ -215,22 +215,28 @@ class TestRefusals:
 
 
 def test_trains():
+    # A row's pixels are its class, so the mean of mixed ones is their target.
+    keras.utils.set_random_seed(0)
+    labels = np.arange(40) % CLASSES
+    images = np.eye(CLASSES, dtype="float32")[labels][:, None, None]
+    images = np.tile(images, (1, HEIGHT, WIDTH, 1))
+    rows = tf.data.Dataset.from_tensor_slices((images, labels)).batch(8)
     model = keras.Sequential(
         [
-            keras.Input((HEIGHT, WIDTH, 1)),
-            keras.layers.Rescaling(1 / 2000),
-            keras.layers.Flatten(),
+            keras.Input((HEIGHT, WIDTH, CLASSES)),
+            keras.layers.GlobalAveragePooling2D(),
             keras.layers.Dense(CLASSES),
         ]
     )
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-    model.compile("adam", loss)
+    model.compile(keras.optimizers.Adam(0.1), loss, metrics=["accuracy"])
     stage = make_cutmix()
     history = model.fit(
-        make_batches().apply(stage),
-        validation_data=make_batches().apply(stage.evaluation),
-        epochs=2,
+        rows.apply(stage),
+        validation_data=rows.apply(stage.evaluation),
+        epochs=5,
         verbose=0,
         shuffle=False,
     ).history
-    assert history["loss"][1] < history["loss"][0]
+    assert history["val_loss"][-1] < history["val_loss"][0]
+    assert history["val_accuracy"][-1] == 1
