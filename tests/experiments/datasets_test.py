@@ -221,7 +221,9 @@ class TestTfds:
         ("name", "shape", "size"),
         [
             ("fashion_mnist", (28, 28, 1), 60_000),
-            ("cifar10", (32, 32, 3), 50_000),
+            pytest.param(
+                *("cifar10", (32, 32, 3), 50_000), marks=pytest.mark.slow
+            ),
         ],
     )
     def test_real_sets_and_their_printed_statistics(

@@ -30,6 +30,7 @@ SLOW_NETWORKS = (
     "resnext50_features",
     "resnext101",
     "resnext101_64x4d",
+    "vgg16",
     "wide_resnet28_10",
 )
 
