@@ -181,13 +181,11 @@ class TestSeeds:
 
     def test_epochs_and_steps_differ(self):
         stage = make_cutmix()
-        first, second = (
-            stage.coefficients(make_rows(), epoch=epoch, steps=8)[:, 0]
-            for epoch in range(2)
-        )
-        # Areas are whole pixels, so two boxes may share one.
-        assert len(np.unique(first)) > 4
-        assert np.mean(first == second) < 0.5
+        lam = [
+            stage.coefficients(make_rows(), epoch=epoch, steps=4)[:, 0]
+            for epoch in range(4)
+        ]
+        assert len(np.unique(lam)) > 10
 
 
 class TestRefusals:

@@ -108,21 +108,26 @@ class TestRightStages:
         check(x, y, *stage, alpha=0.4)
 
     @pytest.mark.parametrize(
-        ("options", "choice", "self_share"),
+        "options",
         [
-            ({"alpha": 0.2}, {}, 0),
-            ({"alpha": 0.2, "per": "sample"}, {}, 0),
-            ({"alpha": 0.0}, {}, 0),
-            ({"alpha": 1.0, "probability": 0.5}, {"self_pairs": False}, 0),
-            ({"alpha": 0.2}, {"partner": "same_class"}, 7 / 18),
-            (
+            pytest.param({"alpha": 0.2}, marks=pytest.mark.slow),
+            {"alpha": 0.2, "per": "sample"},
+            pytest.param(
                 {"alpha": 1.0, "per": "sample", "probability": 0.5},
-                {"partner": "same_class"},
-                7 / 18,
+                marks=pytest.mark.slow,
             ),
-            ({"alpha": 0.2}, {"partner": "different_class"}, 0),
-            ({"alpha": 0.2}, {"groups": 6}, 6 / 18),
-            ({"alpha": 0.2, "per": "sample"}, {"groups": 6}, 6 / 18),
+            {"alpha": 1.0, "probability": 0.5},
+            pytest.param({"alpha": 0.0}, marks=pytest.mark.slow),
+        ],
+    )
+    @pytest.mark.parametrize(
+        ("choice", "self_share"),
+        [
+            ({}, 0),
+            ({"partner": "same_class"}, 7 / 18),
+            ({"partner": "different_class"}, 0),
+            ({"self_pairs": False}, 0),
+            ({"groups": 6}, 6 / 18),
         ],
     )
     def test_our_own(self, options, choice, self_share):

@@ -93,7 +93,9 @@ class TestMlp:
             small(depth=-1)
 
     def test_refuses_statistics_of_other_features(self):
-        with pytest.raises(ValueError, match=r"`std` must be .* 2 numbers"):
+        with pytest.raises(
+            ValueError, match=r"`std` must .* 2 numbers .*, 7\)"
+        ):
             small(std=[1.0, 2.0])
 
 

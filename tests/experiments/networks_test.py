@@ -423,7 +423,9 @@ class TestRefusals:
             networks.build_resnet_narrow((8, 8), 5)
 
     def test_statistics_of_another_number_of_channels(self):
-        with pytest.raises(ValueError, match=r"`mean` must be .* 2 numbers"):
+        with pytest.raises(
+            ValueError, match=r"`mean` must .* 2 numbers .*, 3\)"
+        ):
             narrow(mean=[1.0, 2.0])
 
     def test_constant_channel(self):
