@@ -1,8 +1,10 @@
 """Scores and measures by hand, against slow NumPy, and noise's moments."""
 
 import keras
+import ml_dtypes
 import numpy as np
 import pytest
+from sklearn import metrics as sklearn_metrics
 
 from tf_mixup import ood
 
@@ -94,6 +96,22 @@ class TestMeasures:
         inside = np.arange(1, 21)
         assert ood.fpr_at_95_tpr(inside, [0, 1, 2, 3]) == 0.5
 
+    def test_other_conventions_by_the_numbers_of_the_docs(self):
+        inside = np.array([0.9, 0.8, 0.7, 0.3])
+        outside = np.array([0.6, 0.5, 0.4, 0.2])
+        assert ood.fpr_at_95_tpr(inside, outside) == 0.75
+        # With those from outside as positives: 0.3 alone is at most 0.6.
+        assert ood.fpr_at_95_tpr(-outside, -inside) == 0.25
+        both = np.concatenate([inside, outside])
+        precision, recall, _ = sklearn_metrics.precision_recall_curve(
+            [1] * 4 + [0] * 4, both
+        )
+        trapezoid = sklearn_metrics.auc(recall, precision)
+        found = round(ood.aupr_in(inside, outside), 3), round(trapezoid, 3)
+        assert found == (0.893, 0.884)
+        for number in (0.75, 0.25, *found):
+            assert str(number) in ood.__doc__
+
     @pytest.mark.parametrize("seed", range(4))
     def test_equal_slow_counting_with_ties(self, seed):
         rng = np.random.default_rng(seed)
@@ -178,13 +196,80 @@ class TestNoise:
         np.testing.assert_allclose(noise.mean(axes), inputs.mean(axes), atol=1)
         np.testing.assert_allclose(noise.std(axes), inputs.std(axes), rtol=0.05)
 
-    def test_bytes_are_clipped_not_wrapped(self):
-        noise = ood.gaussian_noise((9,), 255, 80, num_rows=99, seed=0)
-        clipped = ood.gaussian_noise(
-            (9,), 255, 80, num_rows=99, seed=0, dtype="uint8"
-        )
-        expected = np.clip(np.rint(noise), 0, 255)
+    @pytest.mark.parametrize("draw", [ood.gaussian_noise, ood.uniform_noise])
+    @pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16"])
+    def test_integers_are_clipped_not_wrapped(self, draw, dtype):
+        info = np.iinfo(dtype)
+        mean, std = float(info.max), 0.3 * info.max
+        noise = draw((9,), mean, std, num_rows=99, seed=0)
+        clipped = draw((9,), mean, std, num_rows=99, seed=0, dtype=dtype)
+        assert clipped.dtype == dtype
+        expected = np.clip(np.rint(noise), info.min, info.max)
         np.testing.assert_array_equal(clipped, expected)
+
+    def test_the_largest_integers_do_not_wrap(self):
+        for dtype in ("int64", "uint64", "int32", "uint32"):
+            largest = np.iinfo(dtype).max
+            noise = ood.gaussian_noise(
+                (9,), float(largest), 1e3, num_rows=9, seed=0, dtype=dtype
+            )
+            assert noise.min() > 0.99 * largest
+        inputs = np.array([[0, 2**63 - 1], [-(2**63), 2**63 - 1]])
+        # The second column has no variance.
+        assert (ood.noise_like(inputs, num_rows=50)[:, 1] > 0.99 * 2**63).all()
+
+    @pytest.mark.parametrize("kind", ood.NOISES)
+    @pytest.mark.parametrize(
+        "dtype",
+        [
+            *("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32"),
+            *("int64", "float16", "bfloat16", "float64"),
+        ],
+    )
+    def test_has_the_type_and_range_of_one_hot_inputs(self, dtype, kind):
+        dtype = ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype
+        classes = np.random.default_rng(0).integers(0, 4, (30, 50))
+        noise = ood.noise_like(np.eye(4)[classes].astype(dtype), kind=kind)
+        assert noise.dtype == dtype
+        assert noise.shape == (30, 50, 4)
+        noise = noise.astype("float64")
+        # A deviation of .43 rounded to zeros and ones: .28 or .33 are ones.
+        assert abs(noise.mean() - 0.25) < 0.1
+        if np.issubdtype(dtype, np.integer) or dtype == "bool":
+            assert set(np.unique(noise)) == {0, 1}
+        else:
+            np.testing.assert_allclose(noise.std(), 0.43, atol=0.01)
+
+    @pytest.mark.parametrize(
+        ("dtype", "low", "high"),
+        [("int16", -1024, 3071), ("uint16", 0, 10_000)],
+    )
+    def test_keeps_the_unit_of_scans_and_bands(self, dtype, low, high):
+        inputs = np.random.default_rng(0).normal(
+            (low + 400, low + 900), 90, (40, 6, 6, 2)
+        )
+        inputs = inputs.clip(low, high).astype(dtype)
+        noise = ood.noise_like(inputs, num_rows=400)
+        assert noise.dtype == dtype
+        axes = (0, 1, 2)
+        np.testing.assert_allclose(
+            noise.mean(axes), inputs.mean(axes), rtol=0.02
+        )
+        np.testing.assert_allclose(noise.std(axes), 90, rtol=0.05)
+
+    def test_token_ids_stay_in_the_vocabulary(self):
+        ids = np.random.default_rng(0).integers(3, 50, (20, 12))
+        noise = ood.noise_like(ids, num_rows=500)
+        assert noise.min() >= 3
+        assert noise.max() < 50
+
+    def test_half_precision_does_not_overflow(self):
+        inputs = np.linspace(5e4, 6.5e4, 40, dtype="float16")[:, None]
+        noise = ood.noise_like(inputs, num_rows=999)
+        assert noise.dtype == np.float16
+        assert np.isfinite(noise).all()
+        doubles = np.array([[1e100], [3e100]])
+        assert np.isfinite(ood.noise_like(doubles)).all()
 
     def test_one_mean_for_all(self):
         inputs = np.stack([np.zeros((6, 3)), np.ones((6, 3))], axis=1)
@@ -199,16 +284,42 @@ class TestNoise:
             ood.noise_like(inputs, channel_axis=2),
         )
 
-    def test_keeps_half_precision(self):
-        assert ood.noise_like(np.ones((2, 3), np.float16)).dtype == np.float16
+    def test_follows_the_image_data_format(self):
+        means = np.array([200, 100, 0])
+        inputs = np.ones((4, 3, 5, 5), "float32") * means[:, None, None]
+        expected = np.broadcast_to(means[:, None, None], (3, 5, 5))
+        keras.config.set_image_data_format("channels_first")
+        try:
+            noise = ood.noise_like(inputs)
+            columns = ood.noise_like(np.ones((9, 1)) * means)
+        finally:
+            keras.config.set_image_data_format("channels_last")
+        np.testing.assert_array_equal(noise[0], expected)
+        np.testing.assert_array_equal(columns[0], means)
+        named = ood.noise_like(inputs, channel_axis=1)
+        np.testing.assert_array_equal(named[0], expected)
+        last = ood.noise_like(np.moveaxis(inputs, 1, -1))
+        np.testing.assert_array_equal(last[0, 0, 0], means)
+
+    @pytest.mark.parametrize("axis", ["last", 3, -4])
+    def test_refuses_other_axes(self, axis):
+        with pytest.raises(
+            ValueError,
+            match=r"`channel_axis` must be 'auto', None or .* 3 axes",
+        ):
+            ood.noise_like(np.ones((2, 3, 4)), channel_axis=axis)
 
     @pytest.mark.parametrize(
         ("inputs", "message"),
         [
             (np.zeros((0, 3)), r"Received: inputs of shape \(0, 3\)"),
             (np.zeros(3), r"Received: inputs of shape \(3,\)"),
-            (np.array([["a"]]), r"dtype <U1\. Give one array"),
-            (np.zeros((2, 3), int), r"floats or uint8\. Received: dtype=int64"),
+            (
+                np.array([["a"]]),
+                r"float, integer or Boolean type\. Received: d",
+            ),
+            (np.array([["a"]], object), r"Received: dtype=object\. Give an"),
+            (np.zeros((2, 3), complex), r"Received: dtype=complex128\. Give"),
             (np.full((2, 1), np.nan), r"finite\. Received: inputs with mean"),
         ],
     )
@@ -216,8 +327,12 @@ class TestNoise:
         with pytest.raises(ValueError, match=message):
             ood.noise_like(inputs)
 
-    def test_refuses_unknown_kinds_and_no_rows(self):
+    def test_refuses_unknown_kinds_types_and_counts(self):
         with pytest.raises(ValueError, match="`kind` must be one of"):
             ood.noise_like(np.ones((2, 2)), kind="salt")
         with pytest.raises(ValueError, match="`num_rows` must be an integer"):
             ood.gaussian_noise((2,), 0, 1, num_rows=0, seed=0)
+        with pytest.raises(ValueError, match="`seed` must be an integer"):
+            ood.uniform_noise((2,), 0, 1, num_rows=1, seed=-1)
+        with pytest.raises(ValueError, match="Received: dtype=complex64"):
+            ood.uniform_noise((2,), 0, 1, num_rows=1, seed=0, dtype="complex64")
