@@ -19,10 +19,24 @@ class TestRealAtLeast:
     def test_passes(self, value):
         assert checks.real_at_least("x", value, 0, remedy="r") == float(value)
 
-    @pytest.mark.parametrize("value", [-1, np.nan, np.inf, "a", None, [1, 2]])
+    @pytest.mark.parametrize(
+        "value", [-1, np.nan, np.inf, "a", None, [1, 2], 10**400]
+    )
     def test_refuses(self, value):
         with pytest.raises(ValueError, match=r"`x` must .* at least 0\. Rec"):
             checks.real_at_least("x", value, 0, remedy="r")
+
+    @pytest.mark.parametrize("value", [3.5e38, 1e39, 1e-38, 1e-45, 1e-320])
+    def test_refuses_what_the_type_cannot_hold(self, value):
+        with pytest.raises(ValueError, match=r"`x` must .* float32 can hold"):
+            checks.real_at_least("x", value, 0, remedy="r")
+        assert checks.real_at_least(
+            "x", max(value, 1e-300), 0, remedy="r", dtype="float64"
+        )
+
+    @pytest.mark.parametrize("value", [3.4e38, 1.2e-38, 0.0])
+    def test_passes_what_the_type_can_hold(self, value):
+        assert checks.real_at_least("x", value, 0, remedy="r") == value
 
 
 class TestRealBetween:
@@ -35,6 +49,10 @@ class TestRealBetween:
         with pytest.raises(ValueError, match=r"`x` must .* in \[0, 1\]"):
             checks.real_between("x", value, 0, 1, remedy="r")
 
+    def test_refuses_what_the_type_cannot_hold(self):
+        with pytest.raises(ValueError, match="float32 can hold"):
+            checks.real_between("x", 1e-45, 0, 1, remedy="r")
+
 
 class TestIntegerAtLeast:
     @pytest.mark.parametrize("value", [1, np.int64(7)])
@@ -45,6 +63,12 @@ class TestIntegerAtLeast:
     def test_refuses(self, value):
         with pytest.raises(ValueError, match=r"`n` must be an integer"):
             checks.integer_at_least("n", value, 1, remedy="r")
+
+    def test_refuses_what_the_type_cannot_hold(self):
+        with pytest.raises(ValueError, match="int64 can hold"):
+            checks.integer_at_least("n", 2**63, 1, remedy="r")
+        with pytest.raises(ValueError, match="int32 can hold"):
+            checks.integer_at_least("n", 2**31, 1, remedy="r", dtype="int32")
 
 
 class TestStatistics:
@@ -64,6 +88,41 @@ class TestStatistics:
         checks.fits_channels(1.0, 1.0, (4,))
         with pytest.raises(ValueError, match=r"`std`.*shape \(4, 1\)"):
             checks.fits_channels(0.0, (1.0, 2.0), (4, 1))
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"std": 1e-45},
+            {"std": 3e38},
+            {"std": [1.0, 1e-39]},
+            {"mean": 1e39},
+            {"mean": [0.0, 1e-40]},
+            {"mean": [10**400]},
+        ],
+    )
+    def test_refuses_what_float32_cannot_hold(self, options):
+        with pytest.raises(ValueError, match=r"`(std|mean)` must be a"):
+            checks.statistics(**{"mean": None, "std": None} | options)
+
+
+class TestChannels:
+    def test_are_on_the_last_axis(self):
+        assert [checks.channel_axis(rank) for rank in (1, 2, 3, 4)] == [
+            *(0, 1, 2, 3)
+        ]
+        assert checks.along_channels((1.0, 2.0), 4).shape == (2,)
+        assert checks.along_channels(1.0, 4).shape == ()
+
+    def test_follow_the_format_of_keras(self, channels_first):
+        del channels_first
+        assert [checks.channel_axis(rank) for rank in (1, 2, 3, 4)] == [
+            *(0, 1, 1, 1)
+        ]
+        assert checks.along_channels((1.0, 2.0), 4).shape == (2, 1, 1)
+        assert checks.along_channels((1.0, 2.0), 2).shape == (2,)
+        checks.fits_channels((1.0, 2.0), 1.0, (4, 2, 5, 5))
+        with pytest.raises(ValueError, match=r"axis 1.*image_data_format"):
+            checks.fits_channels((1.0, 2.0), 1.0, (4, 5, 5, 2))
 
 
 class TestOneOf:

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,6 +30,17 @@ def data_dir() -> pathlib.Path:
     if not REAL_DATA.is_dir():
         pytest.skip("needs the real data sets beside the project")
     return REAL_DATA
+
+
+@pytest.fixture
+def channels_first() -> Iterator[None]:
+    """Puts the channels of images before their height, as Keras' setting."""
+    import keras
+
+    kept = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_first")
+    yield
+    keras.config.set_image_data_format(kept)
 
 
 @pytest.fixture

@@ -209,6 +209,13 @@ class TestMix:
         rows = np.ones((2, 4, 4, 3), "float32")
         np.testing.assert_array_equal(layer(rows), (rows - mean) / std)
 
+    def test_statistics_follow_the_format_of_keras(self, channels_first):
+        del channels_first
+        rows = np.ones((4, 3, 5, 3), "float32")
+        scaled = layers.Mix(mean=[1.0, 2, 3], std=[1.0, 2, 4])(rows)
+        expected = np.array([0, -0.5, -0.5])[:, None, None] * rows
+        np.testing.assert_array_equal(scaled, expected)
+
     @pytest.mark.parametrize("std", [[1.0, 0.0], np.nan, [], [[1.0]], "a"])
     def test_rejects_std(self, std):
         with pytest.raises(ValueError, match=r"`std` must be .* above 0"):

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import numpy as np
 
 # One number, or one for each channel.
@@ -29,47 +30,136 @@ def refusal(rule: str, received: str, remedy: str) -> ValueError:
 
 
 def real_at_least(
-    name: str, value: float, minimum: float, *, remedy: str
+    name: str,
+    value: float,
+    minimum: float,
+    *,
+    remedy: str,
+    dtype: str = "float32",
 ) -> float:
-    """Returns `value` as a float if it is finite and at least `minimum`."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
+    """Returns `value` as a float if it is finite and at least `minimum`.
+
+    Args:
+        name: Name of the argument.
+        value: What was given.
+        minimum: Smallest value allowed.
+        remedy: What to write instead, a sentence without its full stop.
+        dtype: Type that the number is used in, and must not be lost in.
+
+    Returns:
+        number: `value` as a float.
+
+    Raises:
+        ValueError: If it is too small, not finite or no number, or `dtype`
+            would make it 0 or infinite.
+    """
+    number = _real(value)
     if not (math.isfinite(number) and number >= minimum):
         raise refusal(
             f"`{name}` must be a finite number, at least {minimum:g}",
             f"{name}={value!r}",
             remedy,
         )
+    _fits_dtype(name, number, dtype, remedy)
     return number
 
 
 def real_between(
-    name: str, value: float, low: float, high: float, *, remedy: str
+    name: str,
+    value: float,
+    low: float,
+    high: float,
+    *,
+    remedy: str,
+    dtype: str = "float32",
 ) -> float:
-    """Returns `value` as a float if it lies in `[low, high]`."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
+    """Returns `value` as a float if it lies in `[low, high]`.
+
+    Args:
+        name: Name of the argument.
+        value: What was given.
+        low: Smallest value allowed.
+        high: Largest value allowed.
+        remedy: What to write instead, a sentence without its full stop.
+        dtype: Type that the number is used in, and must not be lost in.
+
+    Returns:
+        number: `value` as a float.
+
+    Raises:
+        ValueError: If it is out of range or no number, or `dtype` would make
+            it 0 or infinite.
+    """
+    number = _real(value)
     if not low <= number <= high:
         raise refusal(
             f"`{name}` must be a number in [{low:g}, {high:g}]",
             f"{name}={value!r}",
             remedy,
         )
+    _fits_dtype(name, number, dtype, remedy)
     return number
 
 
+def _real(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+def _survives(numbers: Any, dtype: str) -> Any:
+    """Returns which numbers a type can hold.
+
+    TensorFlow takes what is smaller than the smallest normal number for 0.
+    """
+    numbers = np.asarray(numbers, np.float64)
+    limits = np.finfo(dtype)
+    size = np.abs(numbers)
+    fits = (size >= float(limits.tiny)) & (size <= float(limits.max))
+    return fits | (numbers == 0)
+
+
+def _fits_dtype(name: str, number: float, dtype: str, remedy: str) -> None:
+    if not _survives(number, dtype):
+        limits = np.finfo(dtype)
+        raise refusal(
+            f"`{name}` must be 0 or a number that {dtype} can hold, from"
+            f" {limits.tiny:.3g} to {limits.max:.3g} in size",
+            f"{name}={number!r}",
+            remedy,
+        )
+
+
 def integer_at_least(
-    name: str, value: int, minimum: int, *, remedy: str
+    name: str, value: int, minimum: int, *, remedy: str, dtype: str = "int64"
 ) -> int:
-    """Returns `value` as an int if it is whole and at least `minimum`."""
+    """Returns `value` as an int if it is whole and at least `minimum`.
+
+    Args:
+        name: Name of the argument.
+        value: What was given.
+        minimum: Smallest value allowed.
+        remedy: What to write instead, a sentence without its full stop.
+        dtype: Integer type that the number is used in, and must fit into.
+
+    Returns:
+        number: `value` as an int.
+
+    Raises:
+        ValueError: If it is too small, no integer, or too large for `dtype`.
+    """
     whole = not isinstance(value, bool) and hasattr(value, "__index__")
     if not (whole and int(value) >= minimum):
         raise refusal(
             f"`{name}` must be an integer, at least {minimum}",
+            f"{name}={value!r}",
+            remedy,
+        )
+    if int(value) > np.iinfo(dtype).max:
+        raise refusal(
+            f"`{name}` must be an integer that {dtype} can hold, at most"
+            f" {np.iinfo(dtype).max}",
             f"{name}={value!r}",
             remedy,
         )
@@ -82,7 +172,16 @@ def statistics(mean: Any, std: Any) -> tuple[ChannelNumbers, ChannelNumbers]:
     Args:
         mean: A number, or a sequence or array of one for each channel; None
             for 0.
-        std: Likewise, above 0; None for 1.
+        std: The same, above 0; None for 1.
+
+    Returns:
+        mean: A float, or a tuple of floats.
+        std: The same.
+
+    Raises:
+        ValueError: If a number is not finite, `std` is not above 0, or
+            float32 cannot hold a number of `mean`, one of `std` or its
+            reciprocal.
     """
     return (
         _channel_numbers("mean", 0.0 if mean is None else mean, -math.inf),
@@ -93,7 +192,7 @@ def statistics(mean: Any, std: Any) -> tuple[ChannelNumbers, ChannelNumbers]:
 def _channel_numbers(name: str, values: Any, above: float) -> ChannelNumbers:
     try:
         numbers = np.asarray(values, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         numbers = np.array(math.nan)
     valid = np.isfinite(numbers) & (numbers > above)
     if numbers.ndim > 1 or not numbers.size or not valid.all():
@@ -103,7 +202,50 @@ def _channel_numbers(name: str, values: Any, above: float) -> ChannelNumbers:
             f"{name}={values!r}",
             "Leave it out to change nothing",
         )
+    held = _survives(numbers, "float32")
+    if above == 0:
+        with np.errstate(over="ignore"):
+            held = held & _survives(1 / numbers, "float32")
+    if not held.all():
+        raise refusal(
+            f"`{name}` must be a number that float32 can hold, or one for"
+            " each channel",
+            f"{name}={values!r}",
+            "Change the unit of the inputs",
+        )
     return tuple(numbers.tolist()) if numbers.ndim else float(numbers)
+
+
+def channel_axis(rank: int) -> int:
+    """Returns the axis of a batch that has the channels.
+
+    It is the last; the second where `keras.config.image_data_format()` is
+    `"channels_first"` and examples have more than one axis.
+
+    Args:
+        rank: Axes of the batch, at least 1.
+
+    Returns:
+        axis: In `[0, rank - 1]`; 0 for examples that are single numbers.
+    """
+    first = keras.config.image_data_format() == "channels_first"
+    return 1 if first and rank > 2 else rank - 1
+
+
+def along_channels(numbers: ChannelNumbers, rank: int) -> np.ndarray:
+    """Returns statistics in a shape that goes with a batch of some rank.
+
+    Args:
+        numbers: As `statistics` returns them.
+        rank: Axes of the batch.
+
+    Returns:
+        array: float64, to broadcast along the axis of the channels.
+    """
+    array = np.asarray(numbers, np.float64)
+    if not array.ndim:
+        return array
+    return array.reshape(-1, *[1] * (rank - 1 - channel_axis(rank)))
 
 
 def fits_channels(
@@ -113,17 +255,24 @@ def fits_channels(
 
     Args:
         mean: As `statistics` returns it.
-        std: Likewise.
-        shape: Of a batch; its last axis has the channels.
+        std: The same.
+        shape: Of a batch; its axis `channel_axis(len(shape))` has the
+            channels.
+
+    Raises:
+        ValueError: If there are more or fewer numbers than channels.
     """
-    channels = shape[-1] if len(shape) > 1 else 1
+    rank = len(shape)
+    channels = shape[channel_axis(rank)] if rank > 1 else 1
     for name, numbers in (("mean", mean), ("std", std)):
         count = 1 if isinstance(numbers, float) else len(numbers)
         if count > 1 and channels not in (None, count):
             raise refusal(
                 f"`{name}` must be one number, or one for each channel",
-                f"{count} numbers for a batch of shape {tuple(shape)}",
-                "Give those of this data set, in the order of the last axis",
+                f"{count} numbers for a batch of shape {tuple(shape)} with"
+                f" channels on axis {channel_axis(rank)}",
+                "Give those of this data set, in the order of that axis, and"
+                " check `keras.config.image_data_format()`",
             )
 
 

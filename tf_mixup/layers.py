@@ -128,8 +128,12 @@ class Mix(keras.layers.Layer):
         if training and lam is not None:
             rows = self._mix(rows, lam, shift, place)
         if self.mean != 0.0 or self.std != 1.0:
-            rows = (rows - ops.convert_to_tensor(self.mean, "float32")) / (
-                ops.convert_to_tensor(self.std, "float32")
+            mean, std = (
+                checks.along_channels(numbers, len(rows.shape))
+                for numbers in (self.mean, self.std)
+            )
+            rows = (rows - ops.convert_to_tensor(mean, "float32")) / (
+                ops.convert_to_tensor(std, "float32")
             )
         return ops.cast(rows, self.compute_dtype)
 
