@@ -91,7 +91,7 @@ def write_synthetic(folder: pathlib.Path) -> None:
 
 def find_files(folder: pathlib.Path, least: int) -> photographs.Files:
     """Returns all images below a folder, often enough for a long pass."""
-    paths = np.array([str(path) for path in images.find_images(folder)])
+    paths = np.array(images.find_images(folder))
     paths = np.tile(paths, -(-least // len(paths)))
     return photographs.Files(paths, np.arange(len(paths)) % NUM_CLASSES)
 

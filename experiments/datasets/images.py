@@ -1,15 +1,19 @@
 """Reads images from TFDS, scikit-learn, folders and `.npz` files as uint8.
 
-Letters: N rows, H and W sides, C channels.
+Shapes: N rows, H and W sides, C channels.
 """
 
+import os
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from experiments.datasets import folders
 from experiments.datasets import splits
+from tf_mixup import _folders
+from tf_mixup import _tfds
 from tf_mixup import checks
 
 TFDS_NAMES = (
@@ -20,7 +24,6 @@ TFDS_NAMES = (
     "stl10",
     "svhn_cropped",
 )
-SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png"))
 # Share of a set without test split that is its test set, for every seed.
 _TEST_DIVISOR = 5
 _CHUNK_ROWS = 1024
@@ -42,6 +45,7 @@ def read_tfds(
 
     Raises:
         FileNotFoundError: If the set is missing and `download` is false.
+        ValueError: If a file of it is damaged.
     """
     import tensorflow_datasets as tfds
 
@@ -54,15 +58,15 @@ def read_tfds(
             f"data_dir={str(data_dir)!r} without it. Fetch it with `python -m "
             f"experiments.train --dataset={name} --data_dir=DIR --download`."
         )
-    columns = [
-        tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
-        for split in ("train", "test")
-    ]
-    train, test = (
-        splits.Arrays(column["image"], column["label"].astype(np.int32))
-        for column in columns
-    )
-    return train, test
+
+    def read(split: str) -> splits.Arrays:
+        with _tfds.naming_damage(builder, split):
+            found = tfds.as_numpy(
+                builder.as_dataset(split=split, batch_size=-1)
+            )
+        return splits.Arrays(found["image"], found["label"].astype(np.int32))
+
+    return read("train"), read("test")
 
 
 def read_digits() -> tuple[splits.Arrays, splits.Arrays]:
@@ -87,10 +91,12 @@ def read_digits() -> tuple[splits.Arrays, splits.Arrays]:
 def read_folder(
     folder: pathlib.Path,
 ) -> tuple[splits.Arrays, splits.Arrays]:
-    """Reads `train/CLASS/*` and `test/CLASS/*`, or `CLASS/*`, as RGB.
+    """Reads `train/CLASS/*` and a test set, or `CLASS/*`, as RGB.
 
-    Classes are numbered in the order of their names. Without a folder
-    `test`, a fifth of the images, the same for every seed, is the test set.
+    Classes are numbered in the order of their names. The test set is `test`
+    or, where that is missing or has no labels, `val`, laid out as
+    `folders.find_test` says; a class may have no test image. Of `CLASS/*` a
+    fifth of the images, the same for every seed, is the test set.
 
     Args:
         folder: Holds the classes, or `train` and `test`; all images have the
@@ -98,36 +104,49 @@ def read_folder(
 
     Returns:
         train: uint8 images with three channels.
-        test: Likewise.
+        test: The same.
 
     Raises:
-        FileNotFoundError: If there is no image.
-        ValueError: If a test class is not a training class.
+        FileNotFoundError: If there is no image, or no test set.
+        ValueError: If a class has no training image, a test class is not a
+            training class, a label does not fit, or a file is damaged.
     """
-    if not (folder / "test").is_dir():
-        return _hold_out_test(_read_classes(folder, _class_names(folder)))
-    names = _class_names(folder / "train")
-    unknown = set(_class_names(folder / "test")) - set(names)
-    if unknown:
-        raise checks.refusal(
-            "Each class of `test` must be a class of `train`",
-            f"test classes {sorted(unknown)}",
-            "Give `train` a folder of the same name",
+    classes = _folders.class_names(folder / "train")
+    if not classes:
+        found = folders.find_classes(folder)
+        _folders.log_left_out(folder, found.left_out)
+        return _hold_out_test(_read_labeled(found))
+    train = folders.find_classes(folder / "train")
+    test = folders.find_test(_test_folder(folder, classes), classes)
+    _folders.log_left_out(folder, [*train.left_out, *test.left_out])
+    return _read_labeled(train), _read_labeled(test)
+
+
+def _test_folder(folder: pathlib.Path, classes: Sequence[str]) -> pathlib.Path:
+    """Returns `test`, or `val` if only that has labels."""
+    present = [
+        folder / name for name in ("test", "val") if (folder / name).is_dir()
+    ]
+    if not present:
+        raise FileNotFoundError(
+            "A folder with training images must hold `test` or `val` beside"
+            f" `train`. Received: {_folders.printable(folder)!r} without"
+            f" either. Name {_folders.printable(folder / 'train')!r}, of which"
+            " a fifth is the test set, or add `test`."
         )
-    train, test = (
-        _read_classes(folder / split, names) for split in ("train", "test")
-    )
-    return train, test
+    labeled = (each for each in present if folders.is_labeled(each, classes))
+    return next(labeled, present[0])
 
 
 def read_files(
-    paths: Sequence[pathlib.Path], *, image_size: int | None = None
+    paths: Sequence[_folders.AnyPath], *, image_size: int | None = None
 ) -> np.ndarray:
     """Reads image files as RGB, optionally cut to a square and resized.
 
     Args:
-        paths: JPEG, PNG or BMP files.
-        image_size: Side of the result; the largest centred square is
+        paths: Files of the types `_folders.IMAGE_SUFFIXES`; of an animation
+            the first picture is taken.
+        image_size: Side of the result; the largest centered square is
             resized. `None` keeps images of equal size as they are.
 
     Returns:
@@ -141,7 +160,7 @@ def read_files(
     for path in paths:
         image = _read_image(path)
         if image_size is not None:
-            square = _centre_square(image)[np.newaxis]
+            square = _center_square(image)[np.newaxis]
             (image,) = convert_images(square, (image_size, image_size, 3))
         images.append(image)
     sizes = {image.shape[:2] for image in images}
@@ -155,36 +174,38 @@ def read_files(
     return np.stack(images)
 
 
-def _read_image(path: pathlib.Path) -> np.ndarray:
+def _read_image(path: _folders.AnyPath) -> np.ndarray:
     """Reads one file as RGB."""
     try:
         return tf.io.decode_image(
-            tf.io.read_file(str(path)), channels=3, expand_animations=False
+            tf.io.read_file(os.fsencode(path)),
+            channels=3,
+            expand_animations=False,
         ).numpy()
-    except tf.errors.InvalidArgumentError as error:
+    except tf.errors.OpError as error:
         raise checks.refusal(
-            "A file of images must be a whole JPEG, PNG or BMP",
-            str(path),
+            "A file of images must be a whole JPEG, PNG, GIF, WebP or BMP",
+            f"{_folders.printable(path)!r}",
             "Delete it, or replace it by its original",
         ) from error
 
 
-def find_images(folder: pathlib.Path) -> list[pathlib.Path]:
+def find_images(folder: pathlib.Path) -> list[str]:
     """Returns all image files below `folder`, sorted.
 
     Raises:
         FileNotFoundError: If there is none.
     """
-    paths = sorted(
-        path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES
-    )
-    if not paths:
+    found = _folders.find_files(folder)
+    if not found.paths:
+        types = ", ".join(sorted(_folders.IMAGE_SUFFIXES))
         raise FileNotFoundError(
-            "A folder of images must hold .bmp, .jpeg, .jpg or .png files. "
-            f"Received: {str(folder)!r} without any. Give "
-            "`folder:PATH`, PATH absolute or relative to `data_dir`."
+            f"A folder of images must hold {types} files. Received:"
+            f" {_folders.printable(folder)!r} without any. Give `folder:PATH`,"
+            " PATH absolute or relative to `data_dir`."
         )
-    return paths
+    _folders.log_left_out(folder, found.left_out)
+    return found.paths
 
 
 def convert_images(
@@ -240,33 +261,12 @@ def _hold_out_test(
     return arrays.take(order[num_test:]), arrays.take(order[:num_test])
 
 
-def _class_names(folder: pathlib.Path) -> list[str]:
-    """Returns the names of the folders in `folder`, sorted."""
-    if not folder.is_dir():
-        return []
-    return sorted(path.name for path in folder.iterdir() if path.is_dir())
+def _read_labeled(found: _folders.LabeledFiles) -> splits.Arrays:
+    return splits.Arrays(read_files(found.paths), found.labels)
 
 
-def _read_classes(folder: pathlib.Path, names: Sequence[str]) -> splits.Arrays:
-    """Reads the images of each class in turn."""
-    if not names:
-        raise FileNotFoundError(
-            "A folder of labelled images must hold one folder a class. "
-            f"Received: {str(folder)!r} without any. Give `folder:PATH`, "
-            "PATH absolute or relative to `data_dir`."
-        )
-    paths, labels = [], []
-    for label, name in enumerate(names):
-        if (folder / name).is_dir():
-            found = find_images(folder / name)
-            paths += found
-            labels += [label] * len(found)
-    images = read_files(paths)
-    return splits.Arrays(images, np.array(labels, np.int32))
-
-
-def _centre_square(image: np.ndarray) -> np.ndarray:
-    """Returns the largest centred square of an image `(H, W, C)`."""
+def _center_square(image: np.ndarray) -> np.ndarray:
+    """Returns the largest centered square of an image `(H, W, C)`."""
     height, width = image.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2

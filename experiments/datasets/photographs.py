@@ -1,13 +1,13 @@
 """ImageNet and its like: from TFDS's records, or from folders of images.
 
-A folder is laid out as ImageNet's archives unpack: `train/CLASS/*`, and `val`
-either likewise or flat with a file of labels beside it. Classes are numbered in
-the order of their names, which for synsets (`n01440764`) is the usual one.
+A folder is laid out as ImageNet's or Tiny-ImageNet's archives unpack:
+`train/CLASS/*` or `train/CLASS/images/*`, and `val` in the same way, or flat
+with a file of labels. Classes are numbered in the order of their names, which
+for synsets (`n01440764`) is the usual one.
 """
 
 import dataclasses
 import logging
-import os
 import pathlib
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -16,16 +16,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from experiments.datasets import images
+from experiments.datasets import folders
 from experiments.datasets import order
 from experiments.datasets import splits
 from experiments.datasets import streams
+from tf_mixup import _folders
 from tf_mixup import checks
 
 TFDS_NAME = "imagenet2012"
 PREFIX = "imagefolder:"
-# For a flat folder `val`: a line `FILE CLASS` for each image.
-LABELS_FILE = "val_labels.txt"
 # Of ImageNet's training pixels, in [0, 255].
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
@@ -54,7 +53,7 @@ class Files:
 
     def name(self, row: int) -> str:
         """Returns a file's path."""
-        return str(self.paths[row])
+        return _folders.printable(str(self.paths[row]))
 
     def read(self, entry: tf.Tensor) -> tf.Tensor:
         """Reads a file."""
@@ -65,7 +64,7 @@ class Files:
         return tf.data.Dataset.from_tensor_slices(
             (
                 np.arange(self.num_rows, dtype=np.int64),
-                self.paths.astype(bytes),
+                _folders.encode(self.paths),
                 self.labels.astype(np.int64),
             )
         )
@@ -80,7 +79,7 @@ class Files:
     ) -> tf.data.Dataset:
         """Returns batches of an epoch, found by a bijection of the rows."""
         with tf.device("/cpu:0"):
-            paths = tf.constant(self.paths.astype(bytes))
+            paths = tf.constant(_folders.encode(self.paths))
             labels = tf.constant(self.labels.astype(np.int64))
 
         def choose(epoch: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -128,7 +127,7 @@ class Records:
         ends = np.cumsum(self.takes)
         file = int(np.searchsorted(ends, row, side="right"))
         place = row - int(ends[file]) + self.takes[file] + self.skips[file]
-        return f"{self.paths[file]} record {place}"
+        return f"{_folders.printable(self.paths[file])} record {place}"
 
     def read(self, entry: tf.Tensor) -> tf.Tensor:
         """Returns the bytes, which came with the record."""
@@ -204,7 +203,7 @@ class Records:
         firsts = np.cumsum([0, *self.takes[:-1]])
         numbers = (self.skips, self.takes, firsts)
         return (
-            tf.constant(list(self.paths)),
+            tf.constant(_folders.encode(self.paths)),
             *(tf.constant(each, tf.int64) for each in numbers),
         )
 
@@ -218,9 +217,30 @@ class Records:
 def _read_records(
     path: tf.Tensor, skip: tf.Tensor, take: tf.Tensor, first: tf.Tensor
 ) -> tf.data.Dataset:
-    """Returns a file's part as `(row, record)`."""
+    """Returns a file's part as `(row, record)`; a damaged file is named."""
+    # TensorFlow reads nothing behind a damaged record, and names no file.
     records = tf.data.TFRecordDataset(path).skip(skip).take(take)
-    return records.enumerate(first)
+    end = tf.data.Dataset.from_tensors((tf.constant(b""), True))
+    records = records.ignore_errors().map(lambda record: (record, False))
+
+    def check(
+        number: tf.Tensor, entry: tuple[tf.Tensor, tf.Tensor]
+    ) -> tuple[tf.Tensor, ...]:
+        record, is_end = entry
+        whole = tf.debugging.Assert(
+            ~is_end | (number == take),
+            ["Damaged file of records:", path, "record:", skip + number],
+        )
+        with tf.control_dependencies([whole]):
+            return first + number, record, tf.identity(is_end)
+
+    return (
+        records.concatenate(end)
+        .enumerate()
+        .map(check)
+        .filter(lambda *entry: ~entry[-1])
+        .map(lambda *entry: entry[:2])
+    )
 
 
 def is_streamed(name: str) -> bool:
@@ -314,9 +334,8 @@ def open_folder(folder: pathlib.Path) -> tuple[int, dict[str, Files]]:
     """Lists a folder of images.
 
     Args:
-        folder: Holds `train/CLASS/*`, and `val/CLASS/*` or `val/*` with
-            `val_labels.txt`: lines `FILE CLASS`, the class by its name or its
-            number.
+        folder: Holds `train/CLASS/*`, and `val`, which is laid out as
+            `folders.find_test` says.
 
     Returns:
         num_classes: K.
@@ -324,117 +343,30 @@ def open_folder(folder: pathlib.Path) -> tuple[int, dict[str, Files]]:
 
     Raises:
         ValueError: If a class has no image, or a label does not fit.
-        FileNotFoundError: If one of both is missing.
+        FileNotFoundError: If one of both is missing, or has no image.
     """
     for part in ("train", "val"):
         if not (folder / part).is_dir():
             raise FileNotFoundError(
                 "A folder of photographs must hold `train` and `val`."
-                f" Received: {str(folder)!r} without {part!r}. Give"
+                f" Received: {_folders.printable(folder)!r} without {part!r}."
+                " Give"
                 f" `{PREFIX}PATH`, PATH absolute or relative to `data_dir`."
             )
-    classes = _list_folders(folder / "train")
+    classes = _folders.class_names(folder / "train")
     if not classes:
         raise checks.refusal(
             "`train` must hold a folder for each class",
-            f"{str(folder / 'train')!r} without any",
+            f"{_folders.printable(folder / 'train')!r} without any",
             "Unpack the archives of the classes, each into a folder",
         )
-    train = _list_classes(folder / "train", classes, classes)
-    found = _list_folders(folder / "val")
-    if found:
-        test = _list_classes(folder / "val", found, classes)
-    else:
-        test = _list_labelled(folder / "val", folder / LABELS_FILE, classes)
-    return len(classes), {"train": train, "test": test}
-
-
-def _list_folders(folder: pathlib.Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir())
-
-
-def _list_images(folder: pathlib.Path) -> list[str]:
-    """Returns the names of the images in a folder, sorted."""
-    with os.scandir(folder) as entries:
-        return sorted(
-            entry.name
-            for entry in entries
-            if os.path.splitext(entry.name)[1].lower() in images.SUFFIXES
-        )
-
-
-def _list_classes(
-    folder: pathlib.Path, found: Sequence[str], classes: Sequence[str]
-) -> Files:
-    """Lists the images of the classes that a folder has."""
-    unknown = sorted(set(found) - set(classes))
-    if unknown:
-        raise checks.refusal(
-            "Each class of `val` must be a class of `train`",
-            f"val classes {unknown[:3]}",
-            "Give `train` a folder of the same name",
-        )
-    numbers = {name: number for number, name in enumerate(classes)}
-    paths: list[str] = []
-    labels: list[int] = []
-    for name in found:
-        names = _list_images(folder / name)
-        if not names:
-            raise checks.refusal(
-                "Each class must have an image",
-                f"{str(folder / name)!r} without any",
-                "Unpack its archive, or delete the empty folder",
-            )
-        paths += [os.path.join(folder, name, each) for each in names]
-        labels += [numbers[name]] * len(names)
-    return Files(np.array(paths), np.array(labels, np.int32))
-
-
-def _list_labelled(
-    folder: pathlib.Path, labels_file: pathlib.Path, classes: Sequence[str]
-) -> Files:
-    """Lists a flat folder, whose labels are in a file."""
-    names = _list_images(folder)
-    if not names or not labels_file.is_file():
-        raise FileNotFoundError(
-            "`val` must hold a folder for each class, or images whose labels"
-            f" are in {LABELS_FILE!r} beside it. Received:"
-            f" {str(folder)!r} with {len(names)} images and no"
-            f" {'labels' if names else 'folder'}. Write a line `FILE CLASS`"
-            " for each image."
-        )
-    labels = _read_labels(labels_file, classes)
-    different = sorted(labels.keys() ^ set(names))
-    if different:
-        where = "label" if different[0] in names else "image"
-        raise checks.refusal(
-            f"{LABELS_FILE!r} must have one line for each image of `val`",
-            f"{different[0]!r} without {where}, and {len(different) - 1} more",
-            "Make the file anew for these images",
-        )
-    return Files(
-        np.array([os.path.join(folder, name) for name in names]),
-        np.array([labels[name] for name in names], np.int32),
-    )
-
-
-def _read_labels(path: pathlib.Path, classes: Sequence[str]) -> dict[str, int]:
-    """Reads lines `FILE CLASS`."""
-    numbers = {name: number for number, name in enumerate(classes)}
-    numbers |= {str(number): number for number in range(len(classes))}
-    labels = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        words = line.split()
-        if len(words) != 2 or words[1] not in numbers:
-            raise checks.refusal(
-                f"A line of {LABELS_FILE!r} must be `FILE CLASS`, the class a"
-                f" folder of `train` or its number below {len(classes)}",
-                f"line={line!r}",
-                "Correct the file, or unpack the other classes",
-            )
-        labels[words[0]] = numbers[words[1]]
-    return labels
+    train = folders.find_classes(folder / "train")
+    test = folders.find_test(folder / "val", classes)
+    _folders.log_left_out(folder, [*train.left_out, *test.left_out])
+    return len(classes), {
+        part: Files(np.array(found.paths), found.labels)
+        for part, found in {"train": train, "test": test}.items()
+    }
 
 
 def _open_records(

@@ -10,8 +10,6 @@ import pathlib
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterable
-from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,6 +18,8 @@ from scipy import signal
 from scipy.io import wavfile
 
 from experiments.datasets import splits
+from tf_mixup import _folders
+from tf_mixup import _tfds
 from tf_mixup import checks
 
 # Ten words, silence and all other words; the mixup paper's set is `COMMANDS`.
@@ -73,7 +73,8 @@ def load(
     folder or a `.zip` of files `LABEL_*.wav`, as `LABEL_SPEAKER_NUMBER.wav`,
     or `LABEL/*.wav`, as `LABEL/SPEAKER_NUMBER.wav`; several are joined by
     `+`. Files that are empty, damaged or without a label are left out, with a
-    warning that names them, and so are folders whose names begin with `_`.
+    warning that names them; files of other types, with a warning that counts
+    them; and hidden files and folders whose names begin with `_`.
 
     The test set is what `testing_list.txt` names, if PATH has it and
     `validation_list.txt`, as Speech Commands do; otherwise a fifth of each
@@ -136,30 +137,31 @@ def read_recordings(root: Place) -> list[Recording]:
         recordings: In the order of their names, without those that are
             empty, damaged or have no label; a warning names these.
     """
-    recordings, left_out, count = [], [], 0
-    for folder, file in _find(root):
-        count += 1
-        fields = file.name.rpartition(".")[0].split("_")
+    recordings, bad = [], []
+    files = _find(root)
+    for name in files.paths:
+        folder, file = name.rpartition("/")[::2]
+        fields = file.rpartition(".")[0].split("_")
         if folder:
-            fields.insert(0, folder)
+            fields.insert(0, folder.partition("/")[0])
         try:
             if len(fields) < 2 or not fields[0]:
                 raise ValueError("no label")
-            wave = decode(file.read_bytes())
-        except (ValueError, zipfile.BadZipFile, zlib.error):
-            left_out.append(file.name)
+            wave = decode((root / name).read_bytes())
+        except (OSError, ValueError, zipfile.BadZipFile, zlib.error):
+            bad.append(_folders.printable(name))
             continue
         speaker = fields[1] if len(fields) > 2 else ""
-        name = f"{folder}/{file.name}".lstrip("/")
         recordings.append(Recording(name, fields[0], speaker, wave))
-    if left_out:
+    _folders.log_left_out(str(root), files.left_out)
+    if bad:
         logging.warning(
             "%d of %d recordings in %s are empty, damaged or without a label,"
             " and left out: %s",
-            len(left_out),
-            count,
-            root,
-            ", ".join(left_out),
+            len(bad),
+            len(files.paths),
+            _folders.printable(str(root)),
+            ", ".join(bad),
         )
     return recordings
 
@@ -239,8 +241,8 @@ def _open(path: pathlib.Path) -> Place:
     if not path.is_file():
         raise FileNotFoundError(
             "Recordings must be in a folder or a .zip. Received:"
-            f" {str(path)!r}, which does not exist. Give speech:PATH, PATH"
-            " absolute or relative to `data_dir`."
+            f" {_folders.printable(path)!r}, which does not exist. Give"
+            " speech:PATH, PATH absolute or relative to `data_dir`."
         )
     try:
         return zipfile.Path(path)
@@ -252,23 +254,21 @@ def _open(path: pathlib.Path) -> Place:
         ) from error
 
 
-def _find(root: Place) -> Iterator[tuple[str, Place]]:
-    """Yields each wav file with its folder's name, empty in the root."""
-    for entry in _sorted(root):
-        if not entry.is_dir():
-            files, folder = [entry], ""
-        elif entry.name.startswith("_"):
-            continue  # Background noise, and what archivers leave behind.
-        else:
-            files, folder = _sorted(entry), entry.name
-        for file in files:
-            if file.name.lower().endswith(".wav"):
-                yield folder, file
-
-
-def _sorted(folder: Place) -> list[Place]:
-    entries: Iterable[Place] = folder.iterdir()
-    return sorted(entries, key=lambda entry: entry.name)
+def _find(root: Place) -> _folders.Files:
+    """Returns the wav files, as names from `root` with slashes."""
+    if isinstance(root, zipfile.Path):
+        names = [name for name in root.root.namelist() if name[-1] != "/"]
+        found = _folders.select(names, {".wav"})
+    else:
+        found = _folders.find_files(root, {".wav"}, relative=True)
+    # Speech Commands' folder of background noise is no class.
+    paths = [
+        path
+        for path in found.paths
+        if not any(part.startswith("_") for part in path.split("/")[:-1])
+    ]
+    left_out = [path for path in found.left_out if path not in LISTS.values()]
+    return _folders.Files(paths, left_out)
 
 
 def _check_classes(name: str, recordings: Sequence[Recording]) -> int:
@@ -302,7 +302,11 @@ def _choose(
     return {
         part: np.isin(
             [each.name for each in recordings],
-            [line for file in found for line in file.read_text().split()],
+            [
+                line.strip()
+                for file in found
+                for line in file.read_text(encoding="utf-8").splitlines()
+            ],
         )
         for part, found in files.items()
     }
@@ -385,7 +389,8 @@ def _read_tfds(
         )
     parts = {}
     for part in ("train", "validation", "test"):
-        rows = list(tfds.as_numpy(builder.as_dataset(split=part)))
+        with _tfds.naming_damage(builder, part):
+            rows = list(tfds.as_numpy(builder.as_dataset(split=part)))
         waves = [_one_second(to_unit(row["audio"])) for row in rows]
         labels = [row["label"] for row in rows]
         parts[part] = splits.Arrays(np.stack(waves), np.array(labels, np.int32))

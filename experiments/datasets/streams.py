@@ -455,11 +455,15 @@ def find_unreadable(
     for rows, found, _ in good.as_numpy_iterator():
         labels |= zip(rows.tolist(), found.tolist(), strict=True)
     missing = sorted({*range(source.num_rows)} - labels.keys())
-    reasons: dict[int, Exception] = {}
+    reasons: dict[int, Exception] = dict.fromkeys(
+        missing, OSError("Its file is damaged here or before.")
+    )
     if missing:
         bad = tf.constant(missing, tf.int64)
-        for row, entry, _ in source.in_order().filter(
-            lambda row, *_: tf.reduce_any(row == bad)
+        for row, entry, _ in (
+            source.in_order()
+            .filter(lambda row, *_: tf.reduce_any(row == bad))
+            .ignore_errors()
         ):
             reasons[int(row)] = _find_error(source, entry)
     return reasons, np.array([*labels.values()], np.int32)

@@ -15,6 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.datasets import splits
+from tf_mixup import _folders
+from tf_mixup import _tfds
 from tf_mixup import checks
 
 # Files as their authors publish them, the training file first.
@@ -249,13 +251,13 @@ def _read_file(path: pathlib.Path, parse: Parse) -> splits.Arrays:
 
 def _read_reviews(folder: pathlib.Path) -> splits.Arrays:
     """Reads one file a review, in one folder a class."""
+    found = _folders.find_labeled(folder, ("neg", "pos"), {".txt"})
+    _folders.log_left_out(folder, found.left_out)
+    texts = (
+        pathlib.Path(path).read_text(encoding="latin-1") for path in found.paths
+    )
     return _to_arrays(
-        [
-            (path.read_text(encoding="latin-1"), label)
-            for label, name in enumerate(("neg", "pos"))
-            for path in sorted((folder / name).glob("*.txt"))
-        ],
-        folder,
+        list(zip(texts, found.labels.tolist(), strict=True)), folder
     )
 
 
@@ -275,7 +277,10 @@ def _read_tfds(
         return {}
     parts = {}
     for part in ("train", "test"):
-        columns = tfds.as_numpy(builder.as_dataset(split=part, batch_size=-1))
+        with _tfds.naming_damage(builder, part):
+            columns = tfds.as_numpy(
+                builder.as_dataset(split=part, batch_size=-1)
+            )
         texts = [text.decode("latin-1") for text in columns["text"]]
         rows = list(zip(texts, columns[label].tolist(), strict=True))
         parts[part] = _to_arrays(rows, pathlib.Path(name))

@@ -1,5 +1,7 @@
 """Tests of loading, splitting, corrupting and converting data sets."""
 
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -289,6 +291,55 @@ class TestFolder:
             for part in (loaded.train, loaded.validation, loaded.test)
         ]
         assert sizes == [3, 1, 1]
+
+    def test_hidden_files_and_other_types(self, image_folder, caplog):
+        for name in (".ipynb_checkpoints", ".git"):
+            (image_folder / "train" / name).mkdir()
+        ant = image_folder / "train" / "ant"
+        (ant / ".ipynb_checkpoints").mkdir()
+        shutil.copy(ant / "0.png", ant / ".ipynb_checkpoints" / "0-copy.png")
+        for name in ("._0.png", "Thumbs.db", "a.tif", "b.TIF", "notes"):
+            (ant / name).write_bytes(b"no image")
+        shutil.copy(ant / "0.png", ant / "UPPER.PNG")
+        loaded = datasets.load(f"folder:{image_folder}", num_validation=0)
+        assert np.bincount(loaded.train.labels).tolist() == [4, 2]
+        (record,) = caplog.records
+        assert record.getMessage().endswith(
+            "3 files of other types were left out: 2 .tif, 1 without suffix."
+        )
+        found = datasets.load_ood(
+            "folder:train", data_dir=image_folder, input_shape=(6, 6, 3)
+        )
+        assert len(found) == 6
+
+    @pytest.mark.parametrize("suffix", [".bmp", ".gif", ".webp", ".jpg"])
+    def test_types_that_are_decoded(self, image_folder, suffix):
+        path = image_folder / "test" / "bee" / f"x{suffix}"
+        keras.utils.save_img(path, np.full((6, 6, 3), 99), scale=False)
+        loaded = datasets.load(f"folder:{image_folder}")
+        assert loaded.test.inputs[2, 0, 0, 0] == pytest.approx(99, abs=2)
+
+    def test_names_a_damaged_image(self, image_folder):
+        path = image_folder / "train" / "ant" / "1 é.png"
+        path.write_bytes(b"no image")
+        with pytest.raises(ValueError, match=r"whole JPEG.*1 é\.png'\. Delete"):
+            datasets.load(f"folder:{image_folder}")
+
+    def test_a_class_may_have_no_test_image(self, image_folder):
+        (image_folder / "test" / "ant").mkdir()
+        loaded = datasets.load(f"folder:{image_folder}")
+        assert loaded.num_classes == 2
+        assert loaded.test.labels.tolist() == [1, 1]
+
+    def test_a_split_folder_without_test_is_no_class(self, image_folder):
+        (image_folder / "test").rename(image_folder / "val")
+        loaded = datasets.load(f"folder:{image_folder}")
+        assert loaded.test.labels.tolist() == [1, 1]
+        shutil.rmtree(image_folder / "val")
+        with pytest.raises(
+            FileNotFoundError, match=r"`test` or `val` beside.*Name '.*train',"
+        ):
+            datasets.load(f"folder:{image_folder}")
 
     def test_refuses_sizes_that_differ(self, unlike_images):
         with pytest.raises(ValueError, match=r"2 sizes .*imagefolder:PATH"):

@@ -1,6 +1,8 @@
 """Tests of folders and records of photographs."""
 
 import io
+import os
+import pathlib
 import shutil
 
 import numpy as np
@@ -96,6 +98,113 @@ class TestOpenFolder:
         with pytest.raises(FileNotFoundError, match="2 images and no labels"):
             photographs.open_folder(folder)
 
+    def test_images_may_lie_deeper_and_hidden_ones_do_not_count(
+        self, tmp_path, caplog
+    ):
+        # As Tiny-ImageNet unpacks, and a desktop leaves it.
+        for name in ("n01", "n02"):
+            inner = tmp_path / "train" / name / "images"
+            inner.mkdir(parents=True)
+            (inner / f"{name}_0.JPEG").write_bytes(encode(0))
+            (inner / f"._{name}_0.JPEG").write_bytes(b"no image")
+            (inner.parent / f"{name}_boxes.txt").write_text("no image")
+        (tmp_path / "train" / ".ipynb_checkpoints").mkdir()
+        inner = tmp_path / "val" / "images"
+        inner.mkdir(parents=True)
+        for number in range(3):
+            (inner / f"val_{number}.JPEG").write_bytes(encode(number))
+        (tmp_path / "val" / "val_annotations.txt").write_text(
+            "val_0.JPEG\tn02\t0\t32\t44\t62\n"
+            "val_1.JPEG\tn01\t2\t3\t10\t62\n"
+            "val_2.JPEG\tn02\t0\t0\t10\t10\n"
+        )
+        (tmp_path / "test" / "images").mkdir(parents=True)
+        num_classes, parts = photographs.open_folder(tmp_path)
+        assert num_classes == 2
+        assert parts["train"].labels.tolist() == [0, 1]
+        assert parts["test"].labels.tolist() == [1, 0, 1]
+        assert "2 files of other types were left out: 2 .txt" in caplog.text
+        # The same from memory, where `test` has no labels.
+        loaded = datasets.load(f"folder:{tmp_path}", num_validation=0)
+        assert loaded.test.labels.tolist() == [1, 0, 1]
+
+    def test_any_name_that_the_file_system_has(self, tmp_path):
+        odd = "Größe \udcff/猫", "$a$/\udce9 x"
+        for part in ("train", "val"):
+            for name in odd:
+                folder = pathlib.Path(
+                    os.fsdecode(os.fsencode(tmp_path)), part, name
+                )
+                folder.mkdir(parents=True)
+                for number in range(4):
+                    (folder / f"é\udcfe{number}.jpg").write_bytes(encode(9))
+        (folder / "é\udcfe0.jpg").write_bytes(b"no image")
+        loaded = datasets.load(f"imagefolder:{tmp_path}", num_validation=1)
+        assert loaded.num_classes == 2
+        # One test image is no whole image.
+        assert loaded.test.labels.tolist() == [0, 0, 0, 1, 1, 1, 1]
+        assert loaded.test.inputs[:1].max() == 9
+        ((images, _),) = loaded.train.inputs.training_batches(
+            batch_size=7, seed=0, clock=clock_lib.Clock()
+        )
+        assert images.shape[0] == 7
+        source = photographs.open_sources(f"imagefolder:{tmp_path}", None)
+        assert source["test"].name(0).isprintable()
+
+
+class TestLabelsFile:
+    def make(self, root, classes, lines):
+        for name in classes:
+            (root / "train" / name).mkdir(parents=True)
+            (root / "train" / name / "0.JPEG").write_bytes(encode(0))
+        (root / "val").mkdir()
+        for file, _ in lines:
+            (root / "val" / file).write_bytes(encode(0))
+        (root / "val_labels.txt").write_text(
+            "".join(f"{file} {name}\n" for file, name in lines), "utf-8"
+        )
+        return root
+
+    def test_a_name_wins_over_a_number(self, tmp_path, caplog):
+        # Sorted as names: "10" is the second.
+        names = [str(number) for number in range(11)]
+        folder = self.make(
+            tmp_path, names, [(f"{name}.JPEG", name) for name in names]
+        )
+        _, parts = photographs.open_folder(folder)
+        order = sorted(names)
+        assert [order[label] for label in parts["test"].labels] == order
+        assert not caplog.text
+        with (folder / "val_labels.txt").open("a") as file:
+            file.write("0.JPEG 11\n")
+        with pytest.raises(
+            ValueError,
+            match=r"the name of a folder of `train`"
+            r"\. Received: line='0.JPEG 11'",
+        ):
+            photographs.open_folder(folder)
+
+    def test_numbers_are_said_to_be_places(self, tmp_path, caplog):
+        folder = self.make(
+            tmp_path, ["n02", "n01"], [("a.jpg", "1"), ("b.jpg", "n01")]
+        )
+        _, parts = photographs.open_folder(folder)
+        assert parts["test"].labels.tolist() == [1, 0]
+        assert (
+            "val_labels.txt: 1 labels are numbers; they count the folders of"
+            " `train` from 0, in the order of their names. The ids of"
+            " ImageNet's development kit have another order"
+        ) in caplog.text
+
+    def test_names_with_spaces(self, tmp_path):
+        folder = self.make(
+            tmp_path,
+            ["hot dog", "dog", "猫"],
+            [("my hot.jpg", "dog"), ("my.jpg", "hot dog"), ("é.jpg", "猫")],
+        )
+        _, parts = photographs.open_folder(folder)
+        assert parts["test"].labels.tolist() == [0, 1, 2]
+
 
 class TestLoadFolder:
     def test_carves_by_the_seed(self, tmp_path):
@@ -173,6 +282,23 @@ class TestRecords:
         rows = [[int(x) for x in row] for row in part.in_order()]
         assert rows == [[k, n, n] for k, n in enumerate([6, 7, 8, 9, 10, 11])]
         assert part.name(1).endswith("1.tfrecord record 2")
+
+    def test_a_damaged_file_is_named(self, tmp_path):
+        source = write_records(tmp_path)
+        path = pathlib.Path(source.paths[2])
+        data = bytearray(path.read_bytes())
+        # Its third record.
+        data[int(2.5 * len(data) / 7)] ^= 255
+        path.write_bytes(data)
+        with pytest.raises(
+            tf.errors.InvalidArgumentError,
+            match=rf"Damaged file of records:.*{path}.*record:\] \[2\]",
+        ):
+            list(source.in_order())
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match=f"Damaged file.*{path}"
+        ):
+            list(self.batches(source))
 
     def batches(self, source, *, clock=None, steps=4, **options):
         clock = clock_lib.Clock() if clock is None else clock

@@ -213,6 +213,35 @@ class TestReadRecordings:
         for name in ("2_ann_0", "3_ann_0", "nolabel", "_a_0"):
             assert f"{name}.wav" in caplog.text
 
+    @pytest.mark.parametrize("packed", [False, True])
+    def test_hidden_and_other_files(self, tmp_path, caplog, packed):
+        data = to_wav(tone(440, seconds=0.01))
+        files = {
+            f"{folder}{name}": data
+            for name in ("yés_a_0.wav", "no/ann_0.wav", "no/bob/ann_1.WAV")
+            for folder in ("", ".git/", "__MACOSX/")
+        }
+        files |= dict.fromkeys(
+            ("._yes_a_0.wav", "no/.x/a_0.wav", ".cache/a_b_1.wav"), data
+        )
+        files |= dict.fromkeys(("no/a_1.mp3", "no/a_2.ogg", "no/NOTES"), b"x")
+        files |= dict.fromkeys(("testing_list.txt", "no/Thumbs.db"), b"x")
+        root = zipfile.Path(write_zip(tmp_path / "a.zip", files))
+        if not packed:
+            root.root.extractall(tmp_path / "a")
+            root = tmp_path / "a"
+        found = [each[:3] for each in speech.read_recordings(root)]
+        assert found == [
+            ("no/ann_0.wav", "no", "ann"),
+            ("no/bob/ann_1.WAV", "no", "ann"),
+            ("yés_a_0.wav", "yés", "a"),
+        ]
+        (record,) = caplog.records
+        assert record.getMessage().endswith(
+            "3 files of other types were left out: 1 without suffix, 1 .mp3,"
+            " 1 .ogg."
+        )
+
     def test_a_damaged_member_of_a_zip_is_left_out(self, tmp_path, caplog):
         data = to_wav(tone(440, seconds=0.01))
         path = write_zip(
