@@ -74,12 +74,18 @@ class TestForms:
         assert np.shape(expected) == (6,)
         np.testing.assert_allclose(loss(labels, column), expected)
 
-    def test_pixels_are_rows(self, loss):
+    def test_each_step_is_an_example(self, loss):
         found = loss(SOFT.reshape(2, 3, 4), LOGITS.reshape(2, 3, 4))
         assert np.shape(found) == (2, 3)
         np.testing.assert_allclose(np.reshape(found, -1), loss(SOFT, LOGITS))
-        with pytest.raises(ValueError, match=r"targets of their shape\. Rece"):
-            loss(np.zeros((2, 3)), LOGITS.reshape(2, 3, 4))
+        ids = np.array([[0, 1, 2], [3, 0, 1]])
+        found = loss(ids, LOGITS.reshape(2, 3, 4))
+        expected = loss(np.eye(4)[ids], LOGITS.reshape(2, 3, 4))
+        np.testing.assert_allclose(found, expected)
+        with pytest.raises(
+            ValueError, match=r"for each step\. Received: .*2, 4"
+        ):
+            loss(np.zeros((2, 4)), LOGITS.reshape(2, 3, 4))
 
 
 class TestSmoothedCrossentropy:

@@ -33,7 +33,17 @@ class TestAreLogits:
 
     def test_what_is_said_counts(self):
         assert model_outputs.are_logits([[0.5, 0.5]], from_logits=True)
-        assert not model_outputs.are_logits([[3.0]], from_logits=False)
+        assert not model_outputs.are_logits([[0.5]], from_logits=False)
+
+    @pytest.mark.parametrize("values", [[[3.0]], [[0.5, 0.6]], [[2.0, -1.0]]])
+    def test_refuses_what_cannot_be_probabilities(self, values):
+        with pytest.raises(ValueError, match="from_logits=False with 1 of 1"):
+            model_outputs.are_logits(values, from_logits=False)
+
+    def test_warns_of_logits_that_are_probabilities(self):
+        values = np.full((4, 2), 0.5)
+        with pytest.warns(UserWarning, match="`from_logits=True` was given"):
+            assert model_outputs.are_logits(values, from_logits=True)
 
     @pytest.mark.parametrize("column", [[-0.5, 0.5], [[1.5], [0.5]]])
     def test_column_beyond_one_is_logits(self, column):

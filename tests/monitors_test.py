@@ -248,9 +248,7 @@ class TestPlaceInLogs:
         assert tags["epoch_oe"][0][1] == pytest.approx(history["val_oe"][0])
         loaded = keras.saving.load_model(saved)
         found = loaded.evaluate(*rows(41, seed=1), verbose=0, return_dict=True)
-        assert found["calibration_bins"] == pytest.approx(
-            history["val_ece"][best]
-        )
+        assert found["ece"] == pytest.approx(history["val_ece"][best])
 
     def test_without_validation_comes_in_its_turn(self):
         before, after = Spy(), Spy()
@@ -293,7 +291,7 @@ class TestPlaceInLogs:
         fit(make_model(), evaluation, Monitor())
         assert set(evaluation.found) == {
             "accuracy",
-            "calibration_bins",
+            "ece",
             "loss",
         }
         assert measured == [True, True]

@@ -209,10 +209,11 @@ def _gradient(
             f"the Keras backend {keras.config.backend()!r}",
             "Set KERAS_BACKEND=tensorflow before Keras is imported",
         )
-    network, from_logits = _rebuild(model, from_logits)
+    network, cut = _rebuild(model)
     outputs = np.asarray(network(first, training=False))
+    # Without the last activation the outputs are logits, whatever was said.
     to_logits = output_layers.Logits(
-        model_outputs.are_logits(outputs, from_logits)
+        cut or model_outputs.are_logits(outputs, from_logits, model=model)
     )
 
     # AutoGraph would wrap the refusal in a traceback.
@@ -253,13 +254,11 @@ def _crossentropy_slope(logits: Any, targets: Any) -> Any:
     return ops.where(hard, others, ops.softmax(logits)) - targets
 
 
-def _rebuild(
-    model: keras.Model, from_logits: bool | None
-) -> tuple[keras.Model, bool | None]:
+def _rebuild(model: keras.Model) -> tuple[keras.Model, bool]:
     """Returns the model on float32 inputs, without a last softmax or sigmoid.
 
     It shares the model's layers. Before the softmax there is no rounding to 0
-    and 1; what is returned beside says whether outputs are logits now.
+    and 1; what is returned beside says whether one was taken off.
     """
     inputs = model_outputs.structured_inputs(model)
     if keras.tree.is_nested(inputs):
@@ -276,7 +275,7 @@ def _rebuild(
     cut = []
 
     def reuse(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if layer is not last or from_logits or not _normalises(layer):
+        if layer is not last or not _normalizes(layer):
             return layer
         cut.append(_without_activation(layer))
         return cut[-1]
@@ -289,10 +288,10 @@ def _rebuild(
     )
     for layer in cut:
         layer.set_weights(last.get_weights())
-    return rebuilt, True if cut else from_logits
+    return rebuilt, bool(cut)
 
 
-def _normalises(layer: keras.layers.Layer) -> bool:
+def _normalizes(layer: keras.layers.Layer) -> bool:
     """Tells whether a last layer ends in a softmax, or in one sigmoid."""
     if type(layer) is keras.layers.Softmax:
         return True

@@ -29,6 +29,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tf_mixup import _output_kind
 from tf_mixup import checks
 from tf_mixup import predictions
 from tf_mixup.predictions import brier_score as brier_score
@@ -148,8 +149,9 @@ def bin_predictions(
     *,
     num_bins: int = 15,
     edges: str = "right",
-    from_logits: bool = False,
+    from_logits: bool | None = None,
     sample_weight: Any = None,
+    ignore_label: int | None = None,
 ) -> Bins:
     """Sums predictions into equal-width bins of confidence.
 
@@ -159,8 +161,11 @@ def bin_predictions(
         num_bins: Number of bins, at least 1. Many bins and few rows measure
             noise: see `scores.null_calibration_error`.
         edges: The closed side of bins, `"right"` (papers) or `"left"` (tfp).
-        from_logits: Whether they are logits instead.
-        sample_weight: Optional weights `(B,)` or `(B, 1)`, at least 0.
+        from_logits: Whether they are logits instead; None finds out.
+        sample_weight: Optional weights `(B,)` or `(B, 1)` of any type, at
+            least 0; an example of weight 0 is left out.
+        ignore_label: Class id of examples without a label, often -1, which are
+            left out; None ignores none.
 
     Returns:
         bins: `Bins` of shape `(M,)`.
@@ -174,6 +179,9 @@ def bin_predictions(
         >>> np.array(bins.count).tolist(), np.array(bins.correct).tolist()
         ([0.0, 3.0], [0.0, 2.0])
     """
+    labels, probabilities, sample_weight = predictions.flatten_steps(
+        labels, probabilities, sample_weight
+    )
     confidence, correct = top_label(
         labels, probabilities, from_logits=from_logits
     )
@@ -182,7 +190,7 @@ def bin_predictions(
         correct,
         num_bins=num_bins,
         edges=edges,
-        sample_weight=sample_weight,
+        sample_weight=_weigh(labels, sample_weight, ignore_label),
     )
 
 
@@ -215,14 +223,21 @@ def bin_confidences(
     """
     checks.one_of("edges", edges, EDGES)
     limits = bin_edges(num_bins)
-    confidence = ops.cast(ops.convert_to_tensor(confidence), "float32")
     dtype = accumulator_dtype()
+    confidence = _check_shares("confidence", confidence, "float32")
+    correct = _check_shares("correct", correct, dtype)
     weight = ops.ones_like(confidence, dtype=dtype)
     if sample_weight is not None:
-        shape = (-1,) + (1,) * (len(confidence.shape) - 1)
-        given = ops.cast(ops.convert_to_tensor(sample_weight), dtype)
-        weight = weight * ops.reshape(given, shape)
-    columns = (confidence, ops.cast(ops.convert_to_tensor(correct), dtype))
+        given = read_weights(sample_weight, confidence.shape[0])
+        weight = weight * ops.reshape(
+            given, (-1,) + (1,) * (len(confidence.shape) - 1)
+        )
+        # Left out, not only weighted by 0: 0 * NaN is NaN.
+        confidence, correct = (
+            ops.where(weight == 0, ops.zeros_like(column), column)
+            for column in (confidence, correct)
+        )
+    columns = (confidence, correct)
 
     def sum_rows(rows: slice) -> Bins:
         part, right = (column[rows] for column in columns)
@@ -253,7 +268,9 @@ def class_bins(
     *,
     num_bins: int = 15,
     edges: str = "right",
+    from_logits: bool | None = None,
     sample_weight: Any = None,
+    ignore_label: int | None = None,
 ) -> Bins:
     """Sums the probability of every class, not of the predicted one only.
 
@@ -265,7 +282,11 @@ def class_bins(
         probabilities: Float tensor `(B, K)`, or `(B,)` or `(B, 1)`.
         num_bins: Number of bins, at least 1.
         edges: The closed side of bins, `"right"` or `"left"`.
-        sample_weight: Optional weights `(B,)` or `(B, 1)`, at least 0.
+        from_logits: Whether they are logits instead; None finds out.
+        sample_weight: Optional weights `(B,)` or `(B, 1)` of any type, at
+            least 0; an example of weight 0 is left out.
+        ignore_label: Class id of examples without a label, often -1, which are
+            left out; None ignores none.
 
     Returns:
         bins: `Bins` of shape `(K, M)`; K is 2 for a sigmoid.
@@ -273,14 +294,79 @@ def class_bins(
     Raises:
         ValueError: If the shapes do not fit or an option is out of range.
     """
-    targets, probabilities = predictions.pair(labels, probabilities)
+    labels, probabilities, sample_weight = predictions.flatten_steps(
+        labels, probabilities, sample_weight
+    )
+    targets, probabilities = predictions.pair(
+        labels, probabilities, from_logits=from_logits
+    )
     return bin_confidences(
         probabilities,
         targets,
         num_bins=num_bins,
         edges=edges,
-        sample_weight=sample_weight,
+        sample_weight=_weigh(labels, sample_weight, ignore_label),
     )
+
+
+def read_weights(sample_weight: Any, num_examples: int | None = None) -> Any:
+    """Returns sample weights as one column of the type of sums.
+
+    Args:
+        sample_weight: Weights `(B,)` or `(B, 1)`, or a scalar, of any type.
+        num_examples: B, if it is known.
+
+    Returns:
+        weights: Tensor `(B,)`, or `(1,)` of a scalar; NaN where a weight is
+            below 0 in a compiled function, which cannot refuse it.
+
+    Raises:
+        ValueError: If a weight is below 0, or there are not B of them.
+    """
+    given = ops.convert_to_tensor(sample_weight)
+    size = math.prod(given.shape) if None not in given.shape else None
+    if None not in (size, num_examples) and size not in (num_examples, 1):
+        raise checks.refusal(
+            "`sample_weight` must be one number for each example",
+            f"weights of shape {tuple(given.shape)} for {num_examples}"
+            " examples",
+            "Give an array of shape (B,)",
+        )
+    weights = ops.reshape(ops.cast(given, accumulator_dtype()), (-1,))
+    negative = weights < 0
+    if _output_kind.concrete(ops.any(negative)) is True:
+        raise checks.refusal(
+            "`sample_weight` must be at least 0",
+            f"weights from {float(ops.min(weights)):g}",
+            "Write 0 to leave an example out",
+        )
+    return ops.where(negative, float("nan"), weights)
+
+
+def _weigh(labels: Any, sample_weight: Any, ignore_label: int | None) -> Any:
+    """Returns weights that are 0 where there is no label; or None."""
+    ignored = predictions.ignored(labels, ignore_label)
+    if ignored is None:
+        return sample_weight
+    kept = ops.cast(ops.logical_not(ignored), accumulator_dtype())
+    if sample_weight is None:
+        return kept
+    return read_weights(sample_weight, kept.shape[0]) * kept
+
+
+def _check_shares(name: str, values: Any, dtype: str) -> Any:
+    """Returns values in [0, 1]; others are refused, or NaN when compiled."""
+    values = ops.cast(ops.convert_to_tensor(values), dtype)
+    limit = _output_kind.SUM_TOLERANCE
+    outside = ops.logical_or(values < -limit, values > 1 + limit)
+    if _output_kind.concrete(ops.any(outside)) is True:
+        raise checks.refusal(
+            f"`{name}` must lie in [0, 1]",
+            f"{name} from {float(ops.min(values)):g} to"
+            f" {float(ops.max(values)):g}",
+            "Give shares, not percent, and probabilities, not logits",
+        )
+    return ops.where(outside, ops.cast(float("nan"), dtype), values)
 
 
 def accuracy(bins: Bins) -> Any:
@@ -290,10 +376,10 @@ def accuracy(bins: Bins) -> Any:
         bins: Table from `bin_predictions`, or a sum of several.
 
     Returns:
-        accuracy: Scalar in [0, 1], or one for each leading index of `bins`; 0
+        accuracy: Scalar in [0, 1], or one for each leading index of `bins`; NaN
             for an empty table.
     """
-    return _divide(ops.sum(bins.correct, -1), ops.sum(bins.count, -1))
+    return _average(bins.correct, bins)
 
 
 def mean_confidence(bins: Bins) -> Any:
@@ -304,9 +390,9 @@ def mean_confidence(bins: Bins) -> Any:
 
     Returns:
         confidence: Scalar in [0, 1], or one for each leading index of `bins`;
-            0 for an empty table.
+            NaN for an empty table.
     """
-    return _divide(ops.sum(bins.confidence, -1), ops.sum(bins.count, -1))
+    return _average(bins.confidence, bins)
 
 
 def signed_gap(bins: Bins) -> Any:
@@ -320,7 +406,7 @@ def signed_gap(bins: Bins) -> Any:
         bins: Table from `bin_predictions`, or a sum of several.
 
     Returns:
-        gap: Scalar in [-1, 1]; 0 for an empty table.
+        gap: Scalar in [-1, 1]; NaN for an empty table.
     """
     return mean_confidence(bins) - accuracy(bins)
 
@@ -336,7 +422,7 @@ def expected_calibration_error(bins: Bins) -> Any:
         bins: Table from `bin_predictions`, or a sum of several.
 
     Returns:
-        ece: Scalar in [0, 1], or one for each leading index of `bins`; 0 for
+        ece: Scalar in [0, 1], or one for each leading index of `bins`; NaN for
             an empty table.
 
     Example:
@@ -348,8 +434,7 @@ def expected_calibration_error(bins: Bins) -> Any:
         Guo, Pleiss, Sun and Weinberger. On Calibration of Modern Neural
         Networks. ICML 2017, equation 3. https://arxiv.org/abs/1706.04599
     """
-    gap = ops.sum(ops.abs(bins.confidence - bins.correct), -1)
-    return _divide(gap, ops.sum(bins.count, -1))
+    return _average(ops.abs(bins.confidence - bins.correct), bins)
 
 
 def overconfident_part(bins: Bins) -> Any:
@@ -362,10 +447,9 @@ def overconfident_part(bins: Bins) -> Any:
         bins: Table from `bin_predictions`, or a sum of several.
 
     Returns:
-        part: Scalar in [0, 1], at most ECE; 0 for an empty table.
+        part: Scalar in [0, 1], at most ECE; NaN for an empty table.
     """
-    gap = ops.sum(ops.relu(bins.confidence - bins.correct), -1)
-    return _divide(gap, ops.sum(bins.count, -1))
+    return _average(ops.relu(bins.confidence - bins.correct), bins)
 
 
 def underconfident_part(bins: Bins) -> Any:
@@ -377,10 +461,9 @@ def underconfident_part(bins: Bins) -> Any:
         bins: Table from `bin_predictions`, or a sum of several.
 
     Returns:
-        part: Scalar in [0, 1], at most ECE; 0 for an empty table.
+        part: Scalar in [0, 1], at most ECE; NaN for an empty table.
     """
-    gap = ops.sum(ops.relu(bins.correct - bins.confidence), -1)
-    return _divide(gap, ops.sum(bins.count, -1))
+    return _average(ops.relu(bins.correct - bins.confidence), bins)
 
 
 def overconfidence_error(bins: Bins) -> Any:
@@ -394,7 +477,7 @@ def overconfidence_error(bins: Bins) -> Any:
         bins: Table from `bin_predictions`, or a sum of several.
 
     Returns:
-        oe: Scalar in [0, 1], at most ECE; 0 for an empty table.
+        oe: Scalar in [0, 1], at most ECE; NaN for an empty table.
 
     References:
         Thulasidasan, Chennupati, Bilmes, Bhattacharya and Michalak. On Mixup
@@ -404,7 +487,7 @@ def overconfidence_error(bins: Bins) -> Any:
     """
     confidence = _divide(bins.confidence, bins.count)
     gap = confidence * ops.relu(bins.confidence - bins.correct)
-    return _divide(ops.sum(gap, -1), ops.sum(bins.count, -1))
+    return _average(gap, bins)
 
 
 def maximum_calibration_error(bins: Bins) -> Any:
@@ -418,10 +501,10 @@ def maximum_calibration_error(bins: Bins) -> Any:
         bins: Table from `bin_predictions`, or a sum of several.
 
     Returns:
-        mce: Scalar in [0, 1]; 0 for an empty table.
+        mce: Scalar in [0, 1]; NaN for an empty table.
     """
     gap = ops.abs(bins.confidence - bins.correct)
-    return ops.max(_divide(gap, bins.count), -1)
+    return _average(bins.count, bins) * ops.max(_divide(gap, bins.count), -1)
 
 
 def debiased_calibration_error(bins: Bins) -> Any:
@@ -444,7 +527,7 @@ def debiased_calibration_error(bins: Bins) -> Any:
         bins: Table of rows of weight 1.
 
     Returns:
-        ece: Scalar, at least 0; 0 for an empty table.
+        ece: Scalar, at least 0; NaN for an empty table.
 
     References:
         Kumar, Liang and Ma. Verified Uncertainty Calibration. NeurIPS 2019;
@@ -457,8 +540,7 @@ def debiased_calibration_error(bins: Bins) -> Any:
     ratio = _divide(gap, deviation * math.sqrt(2))
     spread = math.sqrt(2 / math.pi) * deviation * ops.exp(-ops.square(ratio))
     redrawn = ops.where(deviation > 0, spread + gap * ops.erf(ratio), gap)
-    error = ops.sum(bins.count * (2 * gap - redrawn), -1)
-    return ops.relu(_divide(error, ops.sum(bins.count, -1)))
+    return ops.relu(_average(bins.count * (2 * gap - redrawn), bins))
 
 
 def classwise_calibration_error(bins: Bins) -> Any:
@@ -473,7 +555,7 @@ def classwise_calibration_error(bins: Bins) -> Any:
         bins: Table `(K, M)` from `class_bins`.
 
     Returns:
-        error: Scalar in [0, 1]; 0 for an empty table.
+        error: Scalar in [0, 1]; NaN for an empty table.
 
     References:
         Kull et al. Beyond temperature scaling. NeurIPS 2019, section 2.
@@ -549,7 +631,7 @@ def adaptive_calibration_error_from_bins(bins: Bins, num_bins: int) -> Any:
         num_bins: Number of bins of equal count.
 
     Returns:
-        error: Scalar in [0, 1]; 0 for an empty table.
+        error: Scalar in [0, 1]; NaN for an empty table.
     """
     return expected_calibration_error(equal_mass_bins(bins, num_bins))
 
@@ -566,6 +648,13 @@ def _membership(
     )
     place = ops.reshape(place, ops.shape(confidence))
     return ops.one_hot(place, len(limits) - 1, dtype=dtype)
+
+
+def _average(sums: Any, bins: Bins) -> Any:
+    """Divides sums over bins by the whole weight; of an empty table NaN."""
+    weight = ops.sum(bins.count, -1)
+    total = ops.sum(sums, -1)
+    return _divide(total, ops.where(weight == 0, float("nan"), weight))
 
 
 def _divide(numerator: Any, denominator: Any) -> Any:

@@ -2,7 +2,9 @@
 
 Label smoothing says how sure the targets are, the entropy-regularised loss
 how sure the predictions may be. Both are linear in the targets, so they go
-with mixed targets as well as with class ids. Letters: B rows, K classes.
+with mixed targets as well as with class ids.
+
+Shapes: B examples, T steps of a sequence, K classes.
 """
 
 from typing import Any
@@ -10,10 +12,13 @@ from typing import Any
 import keras
 from keras import ops
 
+from tf_mixup import _output_kind
 from tf_mixup import checks
 from tf_mixup import predictions
 
 SPREADS = ("others", "all")
+# In place of logits of -inf, whose products with 0 would be NaN.
+_MASKED = -1e30
 
 
 def smooth(targets: Any, epsilon: float, *, spread: str = "others") -> Any:
@@ -67,7 +72,12 @@ class SmoothedCrossentropy(keras.losses.Loss):
         epsilon: Share of each target's mass that is moved, in `[0, 1]`. The
             calibration paper: 0.05 and 0.1.
         spread: Which classes get it, `"others"` or `"all"`; see `smooth`.
-        from_logits: Whether predictions are logits. Defaults to `False`.
+        from_logits: Whether predictions are logits. None, the default, finds
+            out. Train on logits where you can: on TensorFlow the logits behind
+            a softmax are used, elsewhere its rounding to 0 loses gradients.
+        ignore_label: Class id of examples without a label, often -1, whose
+            loss is 0 and not counted in means; None, the default, ignores
+            none.
         reduction: As in Keras' losses.
         name: Name of the loss.
         dtype: As in Keras' losses.
@@ -91,7 +101,8 @@ class SmoothedCrossentropy(keras.losses.Loss):
         epsilon: float = 0.1,
         *,
         spread: str = "others",
-        from_logits: bool = False,
+        from_logits: bool | None = None,
+        ignore_label: int | None = None,
         reduction: str = "sum_over_batch_size",
         name: str = "smoothed_crossentropy",
         dtype: Any = None,
@@ -102,9 +113,10 @@ class SmoothedCrossentropy(keras.losses.Loss):
         )
         self.spread = checks.one_of("spread", spread, SPREADS)
         self.from_logits = from_logits
+        self.ignore_label = ignore_label
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Returns the loss of each row, `(B,)`, in nats.
+        """Returns the loss of each example, `(B,)`, in nats.
 
         It is NaN where the label is no distribution, such as an id out of
         range.
@@ -112,14 +124,16 @@ class SmoothedCrossentropy(keras.losses.Loss):
         Args:
             y_true: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`.
             y_pred: Probabilities or logits `(B, K)`; `(B,)` or `(B, 1)` of a
-                sigmoid. Of higher rank `(..., K)`, with targets like it.
+                sigmoid. Of each step `(B, T, K)`, with class ids `(B, T)` or
+                targets `(B, T, K)`.
 
         Raises:
             ValueError: If the shapes do not fit.
         """
-        targets, logs = _read(y_true, y_pred, from_logits=self.from_logits)
+        targets, logs = _read(y_true, y_pred, self.from_logits)
         smoothed = smooth(targets, self.epsilon, spread=self.spread)
-        return -ops.sum(smoothed * logs, axis=-1)
+        losses = -ops.sum(smoothed * logs, axis=-1)
+        return _leave_out(losses, y_true, self.ignore_label)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that rebuild this loss."""
@@ -128,6 +142,7 @@ class SmoothedCrossentropy(keras.losses.Loss):
             "epsilon": self.epsilon,
             "spread": self.spread,
             "from_logits": self.from_logits,
+            "ignore_label": self.ignore_label,
         }
 
 
@@ -140,7 +155,12 @@ class EntropyRegularized(keras.losses.Loss):
 
     Args:
         kappa: Weight of the entropy, at least 0. The calibration paper: 0.1.
-        from_logits: Whether predictions are logits. Defaults to `False`.
+        from_logits: Whether predictions are logits. None, the default, finds
+            out. Train on logits where you can: on TensorFlow the logits behind
+            a softmax are used, elsewhere its rounding to 0 loses gradients.
+        ignore_label: Class id of examples without a label, often -1, whose
+            loss is 0 and not counted in means; None, the default, ignores
+            none.
         reduction: As in Keras' losses.
         name: Name of the loss.
         dtype: As in Keras' losses.
@@ -162,7 +182,8 @@ class EntropyRegularized(keras.losses.Loss):
         self,
         kappa: float = 0.1,
         *,
-        from_logits: bool = False,
+        from_logits: bool | None = None,
+        ignore_label: int | None = None,
         reduction: str = "sum_over_batch_size",
         name: str = "entropy_regularized",
         dtype: Any = None,
@@ -172,9 +193,10 @@ class EntropyRegularized(keras.losses.Loss):
             "kappa", kappa, 0, remedy="Write 0 for cross-entropy alone"
         )
         self.from_logits = from_logits
+        self.ignore_label = ignore_label
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Returns the loss of each row, `(B,)`, in nats.
+        """Returns the loss of each example, `(B,)`, in nats.
 
         It is NaN where the label is no distribution, such as an id out of
         range.
@@ -182,15 +204,17 @@ class EntropyRegularized(keras.losses.Loss):
         Args:
             y_true: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`.
             y_pred: Probabilities or logits `(B, K)`; `(B,)` or `(B, 1)` of a
-                sigmoid. Of higher rank `(..., K)`, with targets like it.
+                sigmoid. Of each step `(B, T, K)`, with class ids `(B, T)` or
+                targets `(B, T, K)`.
 
         Raises:
             ValueError: If the shapes do not fit.
         """
-        targets, logs = _read(y_true, y_pred, from_logits=self.from_logits)
+        targets, logs = _read(y_true, y_pred, self.from_logits)
         # -sum y log p - kappa H(p), in one sum.
         weights = targets - self.kappa * ops.exp(logs)
-        return -ops.sum(weights * logs, axis=-1)
+        losses = -ops.sum(weights * logs, axis=-1)
+        return _leave_out(losses, y_true, self.ignore_label)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that rebuild this loss."""
@@ -198,34 +222,63 @@ class EntropyRegularized(keras.losses.Loss):
             **super().get_config(),
             "kappa": self.kappa,
             "from_logits": self.from_logits,
+            "ignore_label": self.ignore_label,
         }
 
 
-def _read(labels: Any, outputs: Any, *, from_logits: bool) -> tuple[Any, Any]:
+def _read(
+    labels: Any, outputs: Any, from_logits: bool | None
+) -> tuple[Any, Any]:
     """Returns targets and the logarithms of probabilities, `(..., K)`."""
-    labels = ops.convert_to_tensor(labels)
     outputs = ops.convert_to_tensor(outputs)
     inner = ops.shape(outputs)[:-1] if len(outputs.shape) > 2 else None
-    if inner is not None:
-        if len(labels.shape) != len(outputs.shape):
-            raise checks.refusal(
-                "Predictions of more than one row for each example need"
-                " targets of their shape",
-                f"labels of shape {tuple(labels.shape)} for predictions of"
-                f" shape {tuple(outputs.shape)}",
-                "Give one-hot targets, or reshape both to one row per"
-                " prediction",
-            )
-        outputs = ops.reshape(outputs, (-1, outputs.shape[-1]))
-        labels = ops.reshape(labels, (-1, labels.shape[-1]))
-    num_classes = predictions.count_columns(outputs)
-    targets = predictions.to_targets(labels, num_classes, outputs.shape[0])
-    logs = predictions.to_columns(outputs, from_logits=from_logits)
-    if from_logits:
-        logs = ops.log_softmax(logs, axis=-1)
-    else:
-        logs = ops.log(ops.clip(logs, predictions.TINY_PROBABILITY, 1.0))
+    labels, outputs, _ = predictions.flatten_steps(labels, outputs)
+    columns = _output_kind.read(outputs, from_logits, ask=True)
+    targets = predictions.to_targets(
+        labels, _output_kind.count_columns(outputs), outputs.shape[0]
+    )
+    logs = ops.log_softmax(_to_logits(columns), axis=-1)
     if inner is not None:
         shape = (*inner, logs.shape[-1])
         targets, logs = ops.reshape(targets, shape), ops.reshape(logs, shape)
     return targets, logs
+
+
+def _to_logits(columns: _output_kind.Columns) -> Any:
+    """Returns finite logits, whose gradient is that of the outputs."""
+    if columns.from_logits is True:
+        # Of a class that is masked with -inf: 0 log 0 is 0, and so is its
+        # gradient.
+        return ops.maximum(columns.values, _MASKED)
+    # Each branch gets values that it can take, or a NaN would come through
+    # the gradient of the other one.
+    inside = ops.maximum(
+        ops.where(columns.from_logits, 1.0, columns.values), columns.floor
+    )
+    if columns.from_logits is False:
+        return ops.log(inside)
+    logits = ops.maximum(columns.values, _MASKED)
+    return ops.where(columns.from_logits, logits, ops.log(inside))
+
+
+def _leave_out(losses: Any, labels: Any, ignore_label: int | None) -> Any:
+    """Returns losses that are 0, and not counted, where there is no label."""
+    if ignore_label is None:
+        return losses
+    labels = predictions.to_label_tensor(labels)
+    if len(labels.shape) > len(losses.shape):
+        if labels.shape[-1] != 1:
+            return losses
+        labels = labels[..., 0]
+    kept = labels != ops.cast(ignore_label, labels.dtype)
+    losses = ops.where(kept, losses, 0.0)
+    try:
+        # Keras' reductions leave out what this mask does, as they do for
+        # `ignore_class` of its own losses.
+        losses._keras_mask = kept
+    except AttributeError:
+        # Tensors of other backends take no attributes.
+        size = ops.cast(ops.size(kept), losses.dtype)
+        count = ops.sum(ops.cast(kept, losses.dtype))
+        losses = losses * size / ops.maximum(count, 1.0)
+    return losses

@@ -6,10 +6,11 @@ batch and the number of replicas. The average of per-batch ECEs is another
 number: a batch of 128 rows has an ECE of several per cent from noise alone.
 """
 
+import contextlib
+import math
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from tf_mixup import calibration
@@ -26,18 +27,26 @@ class CalibrationBins(keras.metrics.Metric):
 
     One pass over the data gives all that `results()` lists. The state is a
     table of about 300 bins, a refinement of `num_bins`, in float64, so that
-    nothing is lost over millions of rows.
+    nothing is lost over millions of examples.
 
-    Rows whose prediction or label is no distribution (NaN, logits without
-    `from_logits`, a label out of range) are left out and counted; if no other
-    row remains the result is NaN, not 0.
+    Examples whose prediction or label is no distribution (NaN, a label out of
+    range, several labels, a weight below 0) are left out and counted. Without
+    an example the result is NaN, not 0.
+
+    It is logged as `ece`, and Keras knows that less is better:
+    `EarlyStopping("val_ece")` needs no `mode`.
 
     Args:
         num_bins: Bins of the result, at least 1. Defaults to `15`.
         edges: The closed side of bins, `"right"` (papers) or `"left"` (tfp).
         from_logits: Whether predictions are logits: `(B, K)` of a softmax,
-            `(B,)` or `(B, 1)` of a sigmoid. Defaults to `False`.
-        name: Name in the logs.
+            `(B,)` or `(B, 1)` of a sigmoid. None, the default, finds out: on
+            TensorFlow by the activation that made them, else by the values of
+            this and earlier batches. A column within [0, 1] is taken for
+            probabilities.
+        ignore_label: Class id of examples without a label, often -1, which are
+            left out and not counted; None, the default, ignores none.
+        name: Name in the logs. Defaults to `"ece"`.
         dtype: Type of the result; sums are float64 where the backend has it.
 
     Raises:
@@ -53,13 +62,17 @@ class CalibrationBins(keras.metrics.Metric):
         In training: `model.compile(..., metrics=[CalibrationBins()])`.
     """
 
+    # What Keras' callbacks look for to know which way is better.
+    _direction = "down"
+
     def __init__(
         self,
         num_bins: int = 15,
         *,
         edges: str = "right",
-        from_logits: bool = False,
-        name: str = "calibration_bins",
+        from_logits: bool | None = None,
+        ignore_label: int | None = None,
+        name: str = "ece",
         dtype: Any = None,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
@@ -68,19 +81,26 @@ class CalibrationBins(keras.metrics.Metric):
         )
         self.edges = checks.one_of("edges", edges, calibration.EDGES)
         self.from_logits = from_logits
+        self.ignore_label = ignore_label
         self._factor = -(-_FINE // self.num_bins)
-        sums = calibration.accumulator_dtype()
-        # Rows of the table: count, confidence, correct.
-        self._table = self.add_weight(
-            shape=(3, self.num_bins * self._factor),
-            initializer="zeros",
-            dtype=sums,
-            name="table",
-        )
-        # Negative log-likelihood, Brier score, number of rows left out.
-        self._totals = self.add_weight(
-            shape=(3,), initializer="zeros", dtype=sums, name="totals"
-        )
+        self._sums = calibration.accumulator_dtype()
+        # Parts of the table: count, confidence, correct.
+        self._table = self._add_sums("table", 3, self.num_bins * self._factor)
+        # Negative log-likelihood, Brier score, number of examples left out,
+        # evidence that outputs are logits.
+        self._totals = self._add_sums("totals", 4)
+        # Probability less target of each class; made when K is known.
+        self._excess: Any = None
+
+    def build(self, num_classes: int) -> None:
+        """Makes the sums by class; the first batch does so, too.
+
+        Args:
+            num_classes: K, at least 2.
+        """
+        if self._excess is None:
+            with _outside_of_functions():
+                self._excess = self._add_sums("excess", num_classes)
 
     def update_state(
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
@@ -88,27 +108,34 @@ class CalibrationBins(keras.metrics.Metric):
         """Adds a batch.
 
         Args:
-            y_true: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`.
-            y_pred: Predictions `(B, K)`, or `(B,)` or `(B, 1)` of a sigmoid.
-            sample_weight: Optional weights `(B,)` or `(B, 1)`, or a scalar.
+            y_true: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`; of each
+                step of a sequence `(B, T)`, `(B, T, 1)` or `(B, T, K)`.
+            y_pred: Predictions `(B, K)`, or `(B,)` or `(B, 1)` of a sigmoid;
+                of each step `(B, T, K)`, of which masked steps are left out.
+            sample_weight: Optional weights `(B,)`, `(B, 1)` or `(B, T)`, or a
+                scalar, at least 0; an example of weight 0 is left out.
         """
-        sums = self._table.dtype
-        # Half precision cannot tell confidences above 0.99 apart.
-        y_pred = ops.cast(ops.convert_to_tensor(y_pred), "float32")
-        rows = predictions.Rows(y_true, y_pred, from_logits=self.from_logits)
-        confidence, correct = rows.confidence, rows.correct
-        weight = ops.ones_like(confidence, dtype=sums)
-        if sample_weight is not None:
-            given = ops.cast(ops.convert_to_tensor(sample_weight), sums)
-            weight = weight * ops.reshape(given, (-1,))
-
+        mask = getattr(y_pred, "_keras_mask", None)
+        if mask is not None and len(y_pred.shape) > 2:
+            sample_weight = _weigh_by_mask(sample_weight, mask)
+        y_true, y_pred, sample_weight = predictions.flatten_steps(
+            y_true, y_pred, sample_weight
+        )
+        scores = predictions.ExampleScores(
+            y_true,
+            y_pred,
+            from_logits=self.from_logits,
+            prior=ops.cast(ops.convert_to_tensor(self._totals)[3], "float32"),
+        )
+        confidence, correct = scores.confidence, scores.correct
+        weight = self._weigh(y_true, sample_weight, confidence)
         # Zeroed, not only weighted by 0: 0 * NaN is NaN.
-        counted = ops.isfinite(correct)
+        counted = ops.logical_and(ops.isfinite(correct), weight >= 0)
         left_out = ops.logical_and(ops.logical_not(counted), weight != 0)
         weight = ops.where(counted, weight, 0.0)
         confidence, correct, nll, brier = (
             ops.where(counted, column, 0.0)
-            for column in (confidence, correct, rows.nll, rows.brier)
+            for column in (confidence, correct, scores.nll, scores.brier)
         )
         bins = calibration.bin_confidences(
             confidence,
@@ -119,11 +146,13 @@ class CalibrationBins(keras.metrics.Metric):
         )
         self._table.assign_add(ops.stack(bins))
         totals = (
-            ops.sum(weight * ops.cast(nll, sums)),
-            ops.sum(weight * ops.cast(brier, sums)),
-            ops.sum(ops.cast(left_out, sums)),
+            ops.sum(weight * ops.cast(nll, self._sums)),
+            ops.sum(weight * ops.cast(brier, self._sums)),
+            ops.sum(ops.cast(left_out, self._sums)),
+            ops.cast(scores.evidence, self._sums),
         )
         self._totals.assign_add(ops.stack(totals))
+        self._add_excess(scores, counted, weight)
 
     def result(self) -> Any:
         """Returns the expected calibration error, a scalar."""
@@ -148,9 +177,11 @@ class CalibrationBins(keras.metrics.Metric):
             results: `ece`, `oe`, `mce`; `over` and `under`, the parts of ECE;
                 `signed_gap` = `confidence` - `accuracy`; `nll` in nats;
                 `brier` in [0, 2]; `adaptive_ece`, estimated from the fine
-                table; `nonfinite`, how many rows were left out. All but the
-                last are 0 before the first row, and NaN if all rows were left
-                out.
+                table; `class_bias`, the largest difference over classes
+                between the mean probability of a class and its share of the
+                labels, which a temperature cannot cure; `nonfinite`, how many
+                examples were left out. All but the last are NaN without an
+                example.
         """
         bins, fine = self.bins(), self.fine_bins()
         numbers = {
@@ -170,10 +201,12 @@ class CalibrationBins(keras.metrics.Metric):
         weight = float(ops.sum(bins.count))
         totals = ops.convert_to_tensor(self._totals)
         nll, brier, nonfinite = (float(totals[place]) for place in range(3))
-        results["nll"] = nll / weight if weight else 0.0
-        results["brier"] = brier / weight if weight else 0.0
-        if nonfinite and not weight:
-            results = dict.fromkeys(results, float("nan"))
+        results["nll"] = nll / weight if weight else math.nan
+        results["brier"] = brier / weight if weight else math.nan
+        results["class_bias"] = math.nan
+        if weight and self._excess is not None:
+            excess = ops.max(ops.abs(ops.convert_to_tensor(self._excess)))
+            results["class_bias"] = float(excess) / weight
         return {**results, "nonfinite": nonfinite}
 
     def get_config(self) -> dict[str, Any]:
@@ -183,15 +216,56 @@ class CalibrationBins(keras.metrics.Metric):
             "num_bins": self.num_bins,
             "edges": self.edges,
             "from_logits": self.from_logits,
+            "ignore_label": self.ignore_label,
         }
 
     def _measure(self, error: Any) -> Any:
-        """Returns `error` of the bins; NaN if all rows were left out."""
-        bins = self.bins()
-        nonfinite = ops.convert_to_tensor(self._totals)[2]
-        lost = ops.logical_and(ops.sum(bins.count) == 0, nonfinite > 0)
-        value = ops.where(lost, np.nan, error(bins))
-        return ops.cast(value, self.dtype)
+        """Returns `error` of the bins."""
+        return ops.cast(error(self.bins()), self.dtype)
+
+    def _add_sums(self, name: str, *shape: int) -> Any:
+        return self.add_weight(
+            shape=shape, initializer="zeros", dtype=self._sums, name=name
+        )
+
+    def _weigh(self, labels: Any, sample_weight: Any, like: Any) -> Any:
+        """Returns the weight of each example, `(B,)`, 0 where it is ignored."""
+        weight = ops.ones_like(like, dtype=self._sums)
+        if sample_weight is not None:
+            given = calibration.read_weights(sample_weight, like.shape[0])
+            weight = weight * given
+        ignored = predictions.ignored(labels, self.ignore_label)
+        return weight if ignored is None else ops.where(ignored, 0.0, weight)
+
+    def _add_excess(self, scores: Any, counted: Any, weight: Any) -> None:
+        """Adds probability less target of each class."""
+        excess = scores.probabilities - scores.targets
+        excess = ops.where(counted[:, None], excess, 0.0)
+        excess = excess * ops.cast(weight, "float32")[:, None]
+        self.build(excess.shape[-1])
+        self._excess.assign_add(ops.cast(ops.sum(excess, axis=0), self._sums))
+
+
+def _weigh_by_mask(sample_weight: Any, mask: Any) -> Any:
+    """Returns weights `(B, T)` that are 0 for the steps that are masked."""
+    mask = ops.cast(mask, calibration.accumulator_dtype())
+    if sample_weight is None:
+        return mask
+    weight = ops.cast(ops.convert_to_tensor(sample_weight), mask.dtype)
+    if len(weight.shape) == 1:
+        weight = weight[:, None]
+    elif len(weight.shape) > len(mask.shape):
+        weight = weight[..., 0]
+    return mask * weight
+
+
+def _outside_of_functions() -> Any:
+    """Returns the context in which TensorFlow makes variables at any time."""
+    if keras.backend.backend() != "tensorflow":
+        return contextlib.nullcontext()
+    import tensorflow as tf
+
+    return tf.init_scope()
 
 
 @keras.saving.register_keras_serializable("tf_mixup")
@@ -203,7 +277,9 @@ class ExpectedCalibrationError(CalibrationBins):
     Args:
         num_bins: Number of bins, at least 1. Defaults to `15`.
         edges: The closed side of bins, `"right"` (papers) or `"left"` (tfp).
-        from_logits: Whether predictions are logits. Defaults to `False`.
+        from_logits: Whether predictions are logits; None, the default, finds
+            out.
+        ignore_label: Class id of examples without a label; None ignores none.
         name: Name in the logs. Defaults to `"ece"`.
         dtype: Type of the result.
 
@@ -219,7 +295,8 @@ class ExpectedCalibrationError(CalibrationBins):
         num_bins: int = 15,
         *,
         edges: str = "right",
-        from_logits: bool = False,
+        from_logits: bool | None = None,
+        ignore_label: int | None = None,
         name: str = "ece",
         dtype: Any = None,
     ) -> None:
@@ -227,6 +304,7 @@ class ExpectedCalibrationError(CalibrationBins):
             num_bins,
             edges=edges,
             from_logits=from_logits,
+            ignore_label=ignore_label,
             name=name,
             dtype=dtype,
         )
@@ -241,7 +319,9 @@ class OverconfidenceError(CalibrationBins):
     Args:
         num_bins: Number of bins, at least 1. Defaults to `15`.
         edges: The closed side of bins, `"right"` (papers) or `"left"` (tfp).
-        from_logits: Whether predictions are logits. Defaults to `False`.
+        from_logits: Whether predictions are logits; None, the default, finds
+            out.
+        ignore_label: Class id of examples without a label; None ignores none.
         name: Name in the logs. Defaults to `"oe"`.
         dtype: Type of the result.
 
@@ -257,7 +337,8 @@ class OverconfidenceError(CalibrationBins):
         num_bins: int = 15,
         *,
         edges: str = "right",
-        from_logits: bool = False,
+        from_logits: bool | None = None,
+        ignore_label: int | None = None,
         name: str = "oe",
         dtype: Any = None,
     ) -> None:
@@ -265,6 +346,7 @@ class OverconfidenceError(CalibrationBins):
             num_bins,
             edges=edges,
             from_logits=from_logits,
+            ignore_label=ignore_label,
             name=name,
             dtype=dtype,
         )

@@ -1,7 +1,7 @@
-"""What a model says of rows of inputs, as logits of all classes.
+"""Predictions of a model as logits of all classes, and its inputs.
 
-Letters: B and N rows, K classes. A model's **outputs** are logits or
-probabilities, `(B, K)`; or one sigmoid column `(B, 1)` or `(B,)`, which stands
+Shapes: N examples, K classes. A model's **outputs** are logits or
+probabilities, `(N, K)`; or one sigmoid column `(N, 1)` or `(N,)`, which stands
 for the two classes `{1 - p, p}`.
 """
 
@@ -11,59 +11,14 @@ import keras
 import numpy as np
 from keras import ops
 
+from tf_mixup import _output_kind
 from tf_mixup import checks
 from tf_mixup import output_layers
-from tf_mixup import predictions
-
-
-def are_logits(outputs: Any, from_logits: bool | None = None) -> bool:
-    """Tells whether a model's outputs are logits, if need be by their values.
-
-    Args:
-        outputs: Float array `(N, K)`, or `(N,)` or `(N, 1)`.
-        from_logits: The answer where it is known. With None, outputs are
-            probabilities if each row is at least 0 and sums to 1.
-
-    Returns:
-        from_logits: Whether they are logits.
-
-    Raises:
-        ValueError: If `outputs` are no such array; or if `from_logits` is None
-            and they are one column within [0, 1], which could be either, or
-            several whose rows do not sum to 1, as sigmoids.
-
-    Example:
-        >>> are_logits([[0.5, 0.5]]), are_logits([[0.5, -0.5]])
-        (False, True)
-    """
-    outputs = _check_outputs(outputs)
-    if from_logits is not None:
-        return from_logits
-    rows = outputs.reshape(len(outputs), -1)
-    rows = rows[np.isfinite(rows).all(axis=-1)]
-    if rows.shape[-1] > 1:
-        sums = np.abs(rows.sum(axis=-1, dtype=np.float64) - 1)
-        distributions = (rows >= 0).all(axis=-1) & (
-            sums <= predictions.SUM_TOLERANCE
-        )
-        if len(rows) and distributions.all():
-            return False
-        if np.all((rows >= 0) & (rows <= 1)) and len(rows):
-            raise checks.refusal(
-                "Columns within [0, 1] must sum to 1 in each row, as"
-                " probabilities do",
-                f"from_logits=None with {rows.shape[-1]} columns that do not",
-                "Sigmoids of several labels at once have no confidence in one"
-                " class; write `from_logits=True` if they are logits",
-            )
-        return True
-    if np.all((rows >= 0) & (rows <= 1)):
-        raise checks.refusal(
-            "One column within [0, 1] can be logits or probabilities",
-            "from_logits=None",
-            "Write `from_logits=False` for a sigmoid's probabilities",
-        )
-    return True
+from tf_mixup._output_kind import are_logits as are_logits
+from tf_mixup._output_kind import before_softmax as before_softmax
+from tf_mixup._output_kind import (
+    last_layer_gives_logits as last_layer_gives_logits,
+)
 
 
 def to_logits(outputs: Any, from_logits: bool | None = None) -> np.ndarray:
@@ -85,7 +40,7 @@ def to_logits(outputs: Any, from_logits: bool | None = None) -> np.ndarray:
         [[0.0, 2.0]]
     """
     layer = output_layers.Logits(are_logits(outputs, from_logits))
-    return ops.convert_to_numpy(layer(_check_outputs(outputs)))
+    return ops.convert_to_numpy(layer(_output_kind.check_outputs(outputs)))
 
 
 def structured_inputs(model: keras.Model) -> Any:
@@ -122,19 +77,3 @@ def structured_inputs(model: keras.Model) -> Any:
             "Cut it with `keras.Model(model.inputs, one_output)`",
         )
     return inputs
-
-
-def _check_outputs(outputs: Any) -> np.ndarray:
-    array = np.asarray(outputs)
-    # Types such as bfloat16 are none of NumPy's own floats.
-    array = array.astype(
-        np.float64 if array.dtype == np.float64 else np.float32
-    )
-    if array.ndim not in (1, 2) or not array.size:
-        raise checks.refusal(
-            "Outputs must have shape (N, K), or (N,) or (N, 1) of a sigmoid,"
-            " and at least one row",
-            f"outputs of shape {array.shape}",
-            "Give one row of logits or probabilities for each example",
-        )
-    return array

@@ -266,7 +266,7 @@ class TestValidation:
         names = set(with_bins.evaluate(*data, return_dict=True, verbose=0))
         assert names - set(
             without.evaluate(*data, return_dict=True, verbose=0)
-        ) == {"calibration_bins"}
+        ) == {"ece"}
 
     def test_network_is_the_papers(self):
         network = validation.build_network(width=64)

@@ -25,7 +25,7 @@ def build_mixup(**changes):
 class TestBuildMetrics:
     def test_top_5_is_for_many_classes(self):
         names = [each.name for each in building.build_metrics(10)]
-        assert names == ["accuracy", "calibration_bins"]
+        assert names == ["accuracy", "ece"]
         *_, top5 = building.build_metrics(11)
         logits = np.arange(11, dtype="float32")[None].repeat(2, axis=0)
         top5.update_state(np.eye(11, dtype="float32")[[6, 5]], logits)

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tf_mixup import _output_kind
 from tf_mixup import checks
 from tf_mixup import model_outputs
 from tf_mixup import predictions
@@ -107,7 +108,7 @@ def recognise(outputs: np.ndarray, told: str = "auto") -> str:
         possible += ["sigmoid_logits"]
     else:
         totals = outputs.sum(axis=-1)
-        sums = bool(np.all(np.abs(totals - 1) <= predictions.SUM_TOLERANCE))
+        sums = bool(np.all(np.abs(totals - 1) <= _output_kind.SUM_TOLERANCE))
         if unit and not sums and told == "auto":
             raise checks.refusal(
                 "Probabilities of a row must sum to 1",
