@@ -101,7 +101,8 @@ class TestSources:
         assert not place.search(path.read_text())
 
     def test_library_modules_have_tests(self):
-        tested = {path.name for path in (ROOT / "tests").glob("*_test.py")}
+        tests = (ROOT / "tests").glob("*_test.py")
+        tested = {path.name.lstrip("_") for path in tests}
         modules = {path.stem for path in (ROOT / "tf_mixup").glob("*.py")}
         missing = {f"{n.lstrip('_')}_test.py" for n in modules - {"__init__"}}
         assert missing <= tested

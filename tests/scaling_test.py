@@ -1,11 +1,13 @@
 """Tests of the scalers, from logits to calibrated probabilities."""
 
+import timeit
 import warnings
 
 import keras
 import numpy as np
 import pytest
 
+from tests import backends
 from tests import reference
 from tf_mixup import model_outputs
 from tf_mixup import scaling
@@ -24,6 +26,11 @@ def draw(num_rows=60, num_classes=3, seed=0, weight=1.0, bias=0.0):
     truth = reference.softmax(weight * logits + bias)
     labels = [generator.choice(num_classes, p=row) for row in truth]
     return logits.astype("float32"), np.array(labels)
+
+
+def softmax(logits):
+    """Returns the float32 probabilities that the scalers see, as float64."""
+    return np.float64(keras.ops.convert_to_numpy(keras.ops.softmax(logits)))
 
 
 def nll(labels, logits):
@@ -292,6 +299,51 @@ class TestIsotonicScaling:
         assert (
             wrong < 0.5 * np.abs(reference.softmax(2 * logits) - truth).mean()
         )
+
+    def loop_of_scikit_learn(self, logits, labels):
+        """Returns a function from logits to normalized probabilities."""
+        from sklearn import isotonic
+
+        regressions = [
+            isotonic.IsotonicRegression(
+                y_min=0, y_max=1, out_of_bounds="clip"
+            ).fit(column, labels == label)
+            for label, column in enumerate(softmax(logits).T)
+        ]
+
+        def predict(probabilities):
+            columns = [
+                regression.predict(column)
+                for regression, column in zip(
+                    regressions, probabilities.T, strict=True
+                )
+            ]
+            mapped = np.stack(columns, axis=-1)
+            return mapped / mapped.sum(axis=-1, keepdims=True)
+
+        return predict
+
+    @pytest.mark.parametrize("num_classes", [2, 3, 20])
+    def test_equals_scikit_learn(self, num_classes):
+        logits, labels = draw(400, num_classes)
+        others = draw(200, num_classes, seed=1)[0]
+        predict = self.loop_of_scikit_learn(logits, labels)
+        scaler = scaling.IsotonicScaling().fit(logits, labels)
+        layer = backends.compile_function(scaler._layer, jit=False)
+        for each in (logits, others):
+            expected = predict(softmax(each))
+            np.testing.assert_allclose(scaler.apply(each), expected, atol=1e-6)
+            np.testing.assert_allclose(layer(each), expected, atol=1e-6)
+
+    @pytest.mark.slow
+    def test_is_no_slower_than_scikit_learn(self):
+        logits, labels = draw(10_000, 200)
+        predict = self.loop_of_scikit_learn(logits, labels)
+        scaler = scaling.IsotonicScaling().fit(logits, labels)
+        probabilities = softmax(logits)
+        own = timeit.repeat(lambda: scaler.apply(logits), number=1)
+        other = timeit.repeat(lambda: predict(probabilities), number=1)
+        assert min(own) <= min(other)
 
     def test_class_without_rows_gets_nothing(self):
         logits, labels = draw()

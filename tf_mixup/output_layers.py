@@ -127,12 +127,13 @@ class IsotonicSoftmax(keras.layers.Layer):
     def call(self, logits: Any) -> Any:
         """Returns probabilities `(B, K)` of logits `(B, K)`."""
         columns = ops.transpose(ops.softmax(logits, axis=-1))
-        curves = (
-            ops.convert_to_tensor(self.thresholds),
-            ops.convert_to_tensor(self.values),
+        rows = ops.transpose(
+            _interpolate(
+                columns,
+                ops.convert_to_tensor(self.thresholds),
+                ops.convert_to_tensor(self.values),
+            )
         )
-        mapped = ops.map(_interpolate, (columns, *curves))
-        rows = ops.transpose(mapped)
         total = ops.sum(rows, axis=-1, keepdims=True)
         empty = total == 0
         return ops.where(
@@ -148,15 +149,34 @@ class IsotonicSoftmax(keras.layers.Layer):
         }
 
 
-def _interpolate(column_and_curve: tuple[Any, Any, Any]) -> Any:
-    """Returns one class's column `(B,)`, mapped by its curve, two `(L,)`."""
-    column, inputs, values = column_and_curve
-    column = ops.clip(column, inputs[0], inputs[-1])
-    above = ops.searchsorted(inputs, column, side="right")
-    above = ops.clip(above, 1, inputs.shape[0] - 1)
-    left, right = ops.take(inputs, above - 1), ops.take(inputs, above)
-    low, high = ops.take(values, above - 1), ops.take(values, above)
-    width = right - left
+def _interpolate(columns: Any, thresholds: Any, values: Any) -> Any:
+    """Maps each class by its own curve.
+
+    Args:
+        columns: Probabilities `(K, B)`.
+        thresholds: Where the K curves bend, in order, `(K, L)`.
+        values: Of the curves at these points, `(K, L)`.
+
+    Returns:
+        mapped: `(K, B)`.
+    """
+    columns = ops.clip(columns, thresholds[:, :1], thresholds[:, -1:])
+    starts = thresholds[:, :-1]
+    width = thresholds[:, 1:] - starts
     # Only points that repeat the last have no width.
-    share = (column - left) / ops.where(width == 0, 1.0, width)
-    return low + share * (high - low)
+    width = ops.where(width == 0, 1.0, width)
+    rise = values[:, 1:] - values[:, :-1]
+    # One search over all classes, which TensorFlow and JAX have in one call.
+    above = ops.vectorized_map(
+        lambda pair: ops.searchsorted(*pair, side="right"), (starts, columns)
+    )
+    count, lines = starts.shape
+    table = ops.stack([starts, width, values[:, :-1], rise], axis=-1)
+    first = lines * ops.arange(count, dtype="int32")[:, None]
+    line = ops.take(
+        ops.reshape(table, (-1, 4)),
+        first + ops.maximum(ops.cast(above, "int32") - 1, 0),
+        axis=0,
+    )
+    share = (columns - line[..., 0]) / line[..., 1]
+    return line[..., 2] + share * line[..., 3]

@@ -80,7 +80,7 @@ class Scaler(abc.ABC):
         layer = self._fitted()
         logits = _check_logits(logits)
         self._check_classes(logits.shape[1])
-        return ops.convert_to_numpy(layer(logits))
+        return self._apply(layer, logits)
 
     def attach(
         self, model: keras.Model, *, from_logits: bool = True
@@ -116,6 +116,12 @@ class Scaler(abc.ABC):
         self, logits: np.ndarray, targets: np.ndarray
     ) -> keras.layers.Layer:
         """Returns the fitted layer, from logits to probabilities."""
+
+    def _apply(
+        self, layer: keras.layers.Layer, logits: np.ndarray
+    ) -> np.ndarray:
+        """Returns the probabilities that the layer gives."""
+        return ops.convert_to_numpy(layer(logits))
 
     def _fitted(self) -> keras.layers.Layer:
         if self._layer is None:
@@ -298,6 +304,20 @@ class IsotonicScaling(Scaler):
         layer = output_layers.IsotonicSoftmax(*table.shape[::2])
         layer.set_weights([table[:, 0], table[:, 1]])
         return layer
+
+    def _apply(
+        self, layer: keras.layers.Layer, logits: np.ndarray
+    ) -> np.ndarray:
+        # Outside of a compiled model NumPy is four times as fast.
+        columns = ops.convert_to_numpy(ops.softmax(logits))
+        columns = np.ascontiguousarray(columns.T)
+        curves = [np.float64(weight) for weight in layer.get_weights()]
+        for column, thresholds, values in zip(columns, *curves, strict=True):
+            column[:] = np.interp(column, thresholds, values)
+        total = columns.sum(axis=0, dtype=np.float64)
+        columns[:, total == 0] = 1 / len(columns)
+        columns /= np.where(total == 0, 1, total)
+        return np.ascontiguousarray(columns.T)
 
 
 def _scaled_softmax(
