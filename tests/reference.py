@@ -76,16 +76,29 @@ def means(labels, probabilities, num_bins, edges="right"):
 
 
 def adaptive_calibration_error(confidence, correct, num_bins):
-    """ECE over bins of equally many rows, sorted by confidence."""
+    """ECE over bins of equally many examples, sorted by confidence.
+
+    Examples of equal confidence share their mean correctness.
+    """
     size = len(confidence)
-    order = sorted(range(size), key=lambda row: float(confidence[row]))
+    confidence = [float(each) for each in confidence]
+    shared = [
+        sum(
+            float(c)
+            for c, other in zip(correct, confidence, strict=True)
+            if other == each
+        )
+        / confidence.count(each)
+        for each in confidence
+    ]
+    order = sorted(range(size), key=lambda row: confidence[row])
     total, start = 0.0, 0
     for place in range(num_bins):
-        # The first size % M bins hold one row more.
+        # The first size % M bins hold one example more.
         length = size // num_bins + (place < size % num_bins)
         rows = order[start : start + length]
         start += length
-        gap = sum(float(confidence[row]) - float(correct[row]) for row in rows)
+        gap = sum(confidence[row] - shared[row] for row in rows)
         total += abs(gap) / size
     return total
 

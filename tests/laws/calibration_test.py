@@ -167,3 +167,18 @@ def test_the_same_seed_gives_the_same_intervals(data, seed):
     ):
         options = {"draws": 20, "seed": seed} | data.options
         assert measure(*given, **options) == measure(*given, **options)
+
+
+@law(seed=SEEDS, num_bins=st.integers(1, 30), digits=st.integers(1, 3))
+def test_order_does_not_change_the_adaptive_error(seed, num_bins, digits):
+    generator = np.random.default_rng(seed)
+    confidence = generator.random(generator.integers(1, 60)).round(digits)
+    correct = generator.random(confidence.size) < confidence
+    order = generator.permutation(confidence.size)
+    error, permuted = (
+        scores.adaptive_calibration_error(
+            confidence[place], correct[place], num_bins=num_bins
+        )
+        for place in (ALL, order)
+    )
+    assert abs(error - permuted) <= ROUNDING
