@@ -6,6 +6,7 @@ import numpy as np
 
 from experiments import comparison
 from experiments import records
+from tf_mixup import _figure_text
 from tf_mixup import checks
 from tf_mixup import plots
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
 
-# The last of the library's is the grey of what stands back.
+# The last of the library's is the gray of what stands back.
 COLORS = (*plots.SET_COLORS[:-1], "#66ccee")
 
 
@@ -67,7 +68,11 @@ def draw(table: records.Table) -> "matplotlib.figure.Figure":
     seeds = sorted({len(runs) for runs in table.rows.values()})
     count = "-".join(str(n) for n in (seeds[0], seeds[-1])[: len(seeds)])
     title = ", ".join(str(value) for value in table.title.values())
-    figure.suptitle(f"{title}: mean ± deviation over seeds (n = {count})")
+    title = f"{title}: mean ± deviation over seeds (n = {count})"
+    figure.suptitle(
+        _figure_text.fit(title, figure.get_figwidth() - 0.2, 12),
+        **_figure_text.AS_WRITTEN,
+    )
     return figure
 
 
@@ -83,6 +88,7 @@ def _draw_panel(
 ) -> None:
     """Draws results, one line each, side by side enough to be told apart."""
     rows = _rows(table)
+    handles = {}
     for place, (name, label) in enumerate(names.items()):
         color = COLORS[place % len(COLORS)]
         at = np.arange(len(rows)) + 0.08 * (place - (len(names) - 1) / 2)
@@ -90,7 +96,7 @@ def _draw_panel(
         found = [comparison.spread(each) for each in values]
         for x, each in zip(at, values, strict=True):
             axes.plot([x] * len(each), each, ".", color=color, alpha=0.35)
-        axes.errorbar(
+        handles[label] = axes.errorbar(
             at,
             [each.mean for each in found],
             yerr=np.nan_to_num([each.deviation for each in found]),
@@ -98,11 +104,10 @@ def _draw_panel(
             marker="o",
             markersize=5,
             capsize=3,
-            linestyle="--" if "null" in name else "-",
-            label=label,
+            linestyle="--" if name == "test_null_ece" else "-",
         )
     axes.set(title=title, ylabel="%")
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     if len(names) > 1:
-        axes.legend(fontsize="small")
+        _figure_text.add_legend(axes, handles, width=2.0, fontsize="small")

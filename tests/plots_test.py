@@ -1,8 +1,11 @@
 """What figures show: bars, points and densities are the numbers given."""
 
+import itertools
+
 import numpy as np
 import pytest
 
+from tests import _figure_text_test
 from tf_mixup import ood
 from tf_mixup import plots
 
@@ -18,6 +21,151 @@ def table():
     """Bins [0, 1/2] with 2 rows and (1/2, 1] with 8 rows."""
     count = np.array([2.0, 8.0])
     return Table((count, count * [0.4, 0.9], count * [0.5, 0.6]))
+
+
+def figures_named(names, panels, title):
+    """Draws every figure, with names wherever it takes one."""
+    tables = dict.fromkeys(panels, table())
+    sets = {name: [0.5, 1.0] for name in names}
+    pairs = {name: [([0.9, 0.6], [0.7, 0.5])] for name in names}
+    return {
+        "reliability": plots.reliability_diagram(tables, title=title),
+        "panel": plots.reliability_diagram(table(), title=title),
+        "histogram": plots.confidence_histogram(sets, title=title),
+        "histograms": plots.confidence_histogram(
+            {panel: {title: [0.5]} for panel in panels}, title=title
+        ),
+        "density": plots.accuracy_confidence_density(
+            dict.fromkeys(panels[:2], tables), title=title
+        ),
+        "scatter": plots.accuracy_confidence_scatter(
+            dict.fromkeys(names, table()), title=title
+        ),
+        "roc": plots.roc_curves(pairs, title=title),
+    }
+
+
+class TestNames:
+    @pytest.mark.filterwarnings("error:constrained_layout")
+    @pytest.mark.filterwarnings("ignore:Glyph")
+    def test_any_name_is_drawn(self):
+        names = _figure_text_test.ODD_NAMES
+        panels = ["$a$", r"$\frac$", "\udcff", 3, 900 * "x"]
+        title = "".join(map(str, names[:16]))
+        for figure in figures_named(names, panels, title).values():
+            figure.set_dpi(20)
+            assert plots.figure_to_image(figure).ndim == 3
+
+    def test_names_show_as_written(self):
+        name = "_a $b$"
+        figures = figures_named([name, "other"], [name], name)
+        for key in ("histogram", "scatter", "roc"):
+            axes = figures[key].axes[0]
+            (legend,) = figures[key].legends or [axes.get_legend()]
+            first, other = legend.get_texts()
+            assert first.get_text().startswith(name)
+            assert other.get_text().startswith("other")
+            assert not first.get_parse_math()
+        for key in ("reliability", "panel", "histograms", "density"):
+            title = figures[key].axes[0].title
+            assert title.get_text() == name
+            assert not title.get_parse_math()
+
+    def test_long_titles_side_by_side_do_not_overlap(self):
+        names = [
+            f"{side} of the labels drawn anew\naccuracy 87.5%, confidence 99.1%"
+            for side in "abcd"
+        ]
+        figure = plots.reliability_diagram(dict.fromkeys(names, table()))
+        plots.figure_to_image(figure)
+        boxes = [axes.title.get_window_extent() for axes in figure.axes[:4]]
+        for left, right in itertools.pairwise(boxes):
+            assert left.x1 < right.x0
+        assert max(box.y1 for box in boxes) <= figure.bbox.y1
+
+
+class TestOddTables:
+    @pytest.mark.parametrize("count", [5, 12])
+    def test_many_panels_fit_into_a_page(self, count):
+        tables = {str(number): table() for number in range(count)}
+        for figure in (
+            plots.reliability_diagram(tables),
+            plots.confidence_histogram({k: {"a": [0.5]} for k in tables}),
+        ):
+            assert figure.get_figwidth() <= 17
+            titles = [axes.get_title() for axes in figure.axes]
+            assert [title for title in titles if title] == list(tables)
+
+    @pytest.mark.parametrize(
+        "draw",
+        [
+            plots.reliability_diagram,
+            plots.accuracy_confidence_density,
+            lambda tables: plots.confidence_histogram(
+                {name: {"a": []} for name in tables}
+            ),
+        ],
+    )
+    def test_refuses_too_many_panels(self, draw):
+        with pytest.raises(ValueError, match=r"1 to 100.*Received: 101 panels"):
+            draw({str(number): table() for number in range(101)})
+
+    @pytest.mark.parametrize(
+        "draw", [plots.reliability_diagram, plots.accuracy_confidence_density]
+    )
+    def test_refuses_no_panel(self, draw):
+        with pytest.raises(ValueError, match=r"Received: 0 panels\. Give a"):
+            draw({})
+
+    @pytest.mark.parametrize(
+        "draw",
+        [
+            plots.reliability_diagram,
+            plots.joint_density,
+            plots.accuracy_confidence_density,
+            lambda bins: plots.accuracy_confidence_scatter({"a": bins}),
+            lambda bins: plots.confidence_histogram({"a": bins}),
+        ],
+    )
+    @pytest.mark.parametrize(
+        ("bins", "message"),
+        [
+            (np.full((3, 2), np.nan), "finite sums.*6 sums that are not"),
+            (np.array([[-1.0, 2], [0, 1], [0, 1]]), "counts from -1"),
+            ((np.ones(2), np.ones(3), np.ones(2)), r"three arrays.*\(3,\)"),
+        ],
+    )
+    def test_refuses_what_is_no_table(self, draw, bins, message):
+        with pytest.raises(ValueError, match=message):
+            draw(Table(bins))
+
+    def test_a_single_example_of_one_class(self):
+        one = Table(
+            (np.array([0.0, 1]), np.array([0.0, 1]), np.array([0.0, 1]))
+        )
+        for figure in (
+            plots.reliability_diagram(one),
+            plots.accuracy_confidence_density(one),
+            plots.accuracy_confidence_scatter({"a": one}),
+            plots.confidence_histogram({"a": one, "b": [1.0], "c": []}),
+            plots.roc_curves({"a": [([1.0], [1.0])]}),
+        ):
+            assert plots.figure_to_image(figure).std() > 0
+
+    @pytest.mark.parametrize("values", [[0.5, np.nan], [0.3, 87.0], [-0.2]])
+    def test_refuses_what_are_no_confidences(self, values):
+        with pytest.raises(ValueError, match=r"lie in \[0, 1\].*'test' with"):
+            plots.confidence_histogram({"test": values})
+
+    def test_confidences_may_round_above_one(self):
+        figure = plots.confidence_histogram({"a": np.float32([1.0000001, 1])})
+        assert figure.axes[0].patches[0].get_xy().max() == pytest.approx(20)
+
+    def test_the_sixth_set_has_another_line(self):
+        sets = {str(number): [0.5] for number in range(6)}
+        first, *_, last = plots.confidence_histogram(sets).axes[0].patches
+        assert first.get_edgecolor() == last.get_edgecolor()
+        assert first.get_linestyle() != last.get_linestyle()
 
 
 class TestReliabilityDiagram:
@@ -126,6 +274,16 @@ class TestDensity:
         figure = plots.accuracy_confidence_density(bins, title="VGG")
         titles = [axes.get_title() for axes in figure.axes]
         assert titles == ["epoch 1", "epoch 2"]
+
+    def test_shows_few_examples_beside_a_bin_of_nearly_all(self):
+        # One of 100 at (.55, .5), the others at (.99, 1).
+        count = np.array([1.0, 99])
+        bins = Table((count, count * [0.55, 0.99], count * [0.5, 1]))
+        (image,) = plots.accuracy_confidence_density(bins).axes[0].images
+        shade = image.norm(image.get_array())
+        assert shade.max() == 1
+        assert shade[50, 55] > 0.3
+        assert shade[90, 10] == 0
 
     def test_a_grid_of_rows_and_epochs(self):
         other = Table((np.array([3.0]), np.array([1.5]), np.array([1.2])))
@@ -263,6 +421,30 @@ class TestMixedBatch:
         dots = figure.axes[0].title.get_fontsize() / 72 * figure.dpi
         assert dots * 350 / width > 10
         assert figure.axes[2].title.get_window_extent().x1 <= width
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"max_rows": 0}, "`max_rows` must be an integer"),
+            ({"lam": np.ones(3)}, r"`lam`.*each image.*\(3,\) for 2 images"),
+            ({"targets": np.ones((1, 2))}, r"`targets`.*\(1, 2\) for 2"),
+            ({"sources": np.ones((0, 4, 4))}, "images of one shape"),
+        ],
+    )
+    def test_refuses_odd_arguments(self, change, message):
+        images = np.zeros((2, 4, 4))
+        named = dict.fromkeys(("sources", "partners", "mixed"), images)
+        with pytest.raises(ValueError, match=message):
+            plots.mixed_batch(**{**named, "lam": 0.5, **change})
+
+    def test_nan_leaves_the_other_values_their_scale(self):
+        images = np.array([[[0.0, np.nan], [50, 100]]])
+        for lam in (0.5, np.full((1, 1, 1), 0.5)):
+            figure = plots.mixed_batch(images, images, images, lam)
+            shown = figure.axes[0].images[0].get_array()
+            assert shown.min() == 0
+            assert shown.max() == 1
+        assert figure.axes[0].get_title() == "0.50 of"
 
     def test_refuses_what_is_no_image(self):
         rows = np.zeros((8, 10))

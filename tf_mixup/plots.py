@@ -15,17 +15,30 @@ from typing import Any
 
 import numpy as np
 
+from tf_mixup import _figure_text
 from tf_mixup import checks
 
 if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
 
-# Read well by most colour-blind eyes: blue for data, orange for the gap.
+# Read well by most color-blind eyes: blue for data, orange for the gap.
 DATA_COLOR = "#4477aa"
 GAP_COLOR = "#ee7733"
 # One for each set of a histogram, in order.
 SET_COLORS = (DATA_COLOR, GAP_COLOR, "#228833", "#aa3377", "#bbbbbb")
+# For sets of the same color.
+_LINES = ("-", "--", ":", "-.")
+_MARKERS = ("o", "s", "^", "D")
+# Panels side by side, and in a figure.
+_COLUMNS = 5
+_MAX_PANELS = 100
+# Of the density's peak, the least share that has a color.
+_LEAST_SHARE = 1e-3
+# In inches.
+_LINE_HEIGHT = 0.17
+# By which a confidence may leave [0, 1], as sums in float16 do.
+_ROUNDING = 1e-3
 # Of all points of a scatter together, in square points of 1/72 inch.
 _POINTS_AREA = 4000
 
@@ -35,7 +48,7 @@ def reliability_diagram(
 ) -> "matplotlib.figure.Figure":
     """Draws accuracy against confidence by bin, above the share of rows.
 
-    Bars below the diagonal are over-confident. The gap is drawn at the mean
+    Bars below the diagonal are overconfident. The gap is drawn at the mean
     confidence of the bin. A bin of few rows may lie far off by chance: the
     lower panel says how much each counts.
 
@@ -55,33 +68,44 @@ def reliability_diagram(
         https://arxiv.org/abs/1706.04599
     """
     panels = bins if isinstance(bins, Mapping) else {title: bins}
+    _check_panels(len(panels))
     # Many panels are read side by side, so they must fit into a page.
     few = len(panels) < 4
-    figure = _new_figure((3.2 if few else 1.6) * len(panels) + 0.8, 5.0)
+    side = 3.2 if few else 2.0
+    rows, columns = _shape_grid(len(panels))
+    figure = _new_figure(side * columns + 0.8, 5.0 * rows)
     if isinstance(bins, Mapping) and title:
-        figure.suptitle(title)
+        _draw_suptitle(figure, title)
     grid = figure.subplots(
-        *(2, len(panels)),
+        *(2 * rows, columns),
         sharex=True,
         sharey="row",
         squeeze=False,
-        gridspec_kw={"height_ratios": [3, 1]},
+        gridspec_kw={"height_ratios": [3, 1] * rows},
     )
-    for column, (name, table) in zip(grid.T, panels.items(), strict=True):
-        upper, lower = column
+    uppers, lowers = grid[::2].ravel(), grid[1::2].ravel()
+    for axes in (*uppers[len(panels) :], *lowers[len(panels) :]):
+        axes.set_axis_off()
+    for upper, lower, (name, table) in zip(
+        uppers, lowers, panels.items(), strict=False
+    ):
         _draw_reliability(upper, lower, table)
-        upper.set_title(name, fontsize="medium")
+        _draw_title(upper, name, side - 0.2)
         lower.set(xlabel="confidence")
+        lower.tick_params(labelbottom=True)
         if not few:
             lower.set(xticks=[0, 0.5, 1])
+    for axes in grid[::2, 0]:
+        axes.set(ylabel="accuracy")
+    for axes in grid[1::2, 0]:
+        axes.set(ylabel="share of\nexamples")
+    _make_room(figure, rows)
     # Bars may stand anywhere inside.
     figure.legend(
         *grid[0, 0].get_legend_handles_labels(),
         loc="outside lower center",
         ncols=2,
     )
-    grid[0, 0].set(ylabel="accuracy")
-    grid[1, 0].set(ylabel="share of rows")
     return figure
 
 
@@ -126,58 +150,81 @@ def confidence_histogram(
     Returns:
         figure: The figure; areas of all sets are equal.
     """
+    checks.integer_at_least(
+        "num_bins", num_bins, 1, remedy="Write 20, or leave it out"
+    )
     nested = any(isinstance(values, Mapping) for values in sets.values())
     panels = sets if nested else {title: sets}
-    figure = _new_figure(2.9 * len(panels) + 2.1, 4.0)
+    _check_panels(len(panels))
+    rows, columns = _shape_grid(len(panels))
+    figure = _new_figure(2.9 * columns + 2.1, 4.0 * rows)
     if nested and title:
-        figure.suptitle(title)
-    row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for axes, (name, panel) in zip(row, panels.items(), strict=True):
-        _draw_confidences(axes, panel, num_bins)
-        axes.set_title(name, fontsize="medium")
+        _draw_suptitle(figure, title)
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    handles: dict[Any, Any] = {}
+    for axes, (name, panel) in zip(grid.flat, panels.items(), strict=False):
+        handles |= _draw_confidences(axes, panel, num_bins)
+        _draw_title(axes, name, 2.7 if len(panels) > 1 else 4.6)
         axes.set(xlabel="confidence", xlim=(0, 1))
-    named = {
-        name: handle
-        for axes in row
-        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    if named:
-        # Bars may stand anywhere inside: those of noise do.
-        figure.legend(
-            named.values(),
-            named.keys(),
-            loc="outside lower center",
-            ncols=min(len(named), 2 * len(panels)),
-        )
-    row[0].set(ylabel="density")
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    for axes in grid[:, 0]:
+        axes.set(ylabel="density")
+    # Bars may stand anywhere inside: those of noise do.
+    ncols = max(min(len(handles), 2 * columns), 1)
+    _figure_text.add_legend(
+        figure,
+        handles,
+        width=figure.get_figwidth() / ncols - 0.7,
+        loc="outside lower center",
+        ncols=ncols,
+    )
+    _make_room(figure, rows, ncols)
     return figure
 
 
 def _draw_confidences(
-    axes: "matplotlib.axes.Axes", sets: Mapping[str, Any], num_bins: int
-) -> None:
+    axes: "matplotlib.axes.Axes", sets: Mapping[Any, Any], num_bins: int
+) -> dict[Any, Any]:
+    """Returns what was drawn, by the set's name."""
     import matplotlib.colors
 
+    handles = {}
     for index, (name, values) in enumerate(sets.items()):
-        weights = None
-        if hasattr(values, "count") and hasattr(values, "correct"):
-            count, confidence, _ = _read_bins(values)
-            values, weights = np.ravel(confidence), np.ravel(count)
-        values = np.asarray(values, np.float64)
-        total = values.size if weights is None else weights.sum()
-        if total > 0:
-            color = SET_COLORS[index % len(SET_COLORS)]
-            axes.hist(
-                values,
+        places, weights = _weigh_confidences(name, values)
+        if weights.sum() > 0:
+            style = _nth_style(index)
+            *_, (handles[name],) = axes.hist(
+                places,
                 bins=np.linspace(0, 1, num_bins + 1),
                 weights=weights,
                 density=True,
                 histtype="stepfilled",
-                facecolor=matplotlib.colors.to_rgba(color, 0.15),
-                edgecolor=color,
+                facecolor=matplotlib.colors.to_rgba(style["color"], 0.15),
+                edgecolor=style["color"],
+                linestyle=style["linestyle"],
                 linewidth=1.5,
-                label=name,
             )
+    return handles
+
+
+def _weigh_confidences(
+    name: object, values: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns confidences in [0, 1] and how much each counts."""
+    if hasattr(values, "count") and hasattr(values, "correct"):
+        count, confidence, _ = map(np.ravel, _read_bins(values))
+        return confidence, count
+    values = np.ravel(np.asarray(values, np.float64))
+    inside = (values >= -_ROUNDING) & (values <= 1 + _ROUNDING)
+    if not inside.all():
+        raise checks.refusal(
+            "Confidences must lie in [0, 1]",
+            f"{name!r} with {values[~inside][0]:g}, and"
+            f" {np.sum(~inside) - 1} more of {values.size} outside",
+            "Give the largest probability of each example",
+        )
+    return values.clip(0, 1), np.ones(values.size)
 
 
 def accuracy_confidence_density(
@@ -187,8 +234,9 @@ def accuracy_confidence_density(
 
     Each bin is a point (mean confidence, accuracy) that weighs as many rows
     as it has; a Gaussian kernel makes them a density. Most of it lies on the
-    diagonal for a calibrated model, below it for an over-confident one. Give
-    several epochs to see the model move.
+    diagonal for a calibrated model, below it for an overconfident one. Give
+    several epochs to see the model move. Colors are logarithmic, so that bins
+    of few examples show beside a bin that holds nearly all.
 
     Args:
         bins: `calibration.Bins`, or a mapping of a panel's name to them. Or a
@@ -201,7 +249,7 @@ def accuracy_confidence_density(
 
     Returns:
         figure: The figure, one panel for each table; each has its own scale
-            of colors, from no density to its densest point.
+            of colors, from its densest point to a thousandth of that.
 
     Raises:
         ValueError: If the rows of a grid have panels of different names.
@@ -211,33 +259,53 @@ def accuracy_confidence_density(
         Predictive Uncertainty for Deep Neural Networks. NeurIPS 2019, figure
         1. https://arxiv.org/abs/1905.11001
     """
+    import matplotlib.colors
+
     panels = bins if isinstance(bins, Mapping) else {"": bins}
     nested = any(isinstance(values, Mapping) for values in panels.values())
     rows = panels if nested else {"": panels}
+    _check_panels(len(rows))
     names = _shared_names(rows)
+    _check_panels(len(rows) * len(names))
     side = 3.4 if len(names) < 4 else 1.6
     figure = _new_figure(
-        side * len(names) + 0.4, (side + 0.1) * len(rows) + 0.4
+        side * len(names) + 0.4, (side + 0.1) * len(rows) + 0.6
     )
-    figure.suptitle(title)
+    _draw_suptitle(figure, title)
     grid = figure.subplots(
         len(rows), len(names), sharex=True, sharey=True, squeeze=False
     )
     for axes, (row_name, row) in zip(grid, rows.items(), strict=True):
         for panel, name in zip(axes, names, strict=True):
             density = joint_density(row[name], bandwidth=bandwidth)
+            peak = max(density.max(), 1e-12)
             panel.imshow(
-                density, origin="lower", extent=(0, 1, 0, 1), cmap="Blues"
+                density,
+                origin="lower",
+                extent=(0, 1, 0, 1),
+                cmap="Blues",
+                norm=matplotlib.colors.LogNorm(
+                    _LEAST_SHARE * peak, peak, clip=True
+                ),
             )
             _draw_diagonal(panel)
-        axes[0].set(ylabel=f"{row_name}\naccuracy" if nested else "accuracy")
+        label = "accuracy"
+        if nested:
+            label = f"{_figure_text.fit(row_name, side)}\n{label}"
+        axes[0].set_ylabel(label, **_figure_text.AS_WRITTEN)
     for top, bottom, name in zip(grid[0], grid[-1], names, strict=True):
-        top.set_title(name, fontsize="medium")
+        _draw_title(top, name, side - 0.1)
         bottom.set(xlabel="mean confidence")
+    figure.supxlabel(
+        "darkest: densest; lightest: a thousandth of that or less",
+        fontsize="small",
+        color="gray",
+    )
+    _make_room(figure)
     return figure
 
 
-def _shared_names(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _shared_names(rows: Mapping[Any, Mapping[Any, Any]]) -> list[Any]:
     """Returns the names of the panels, which all rows must have."""
     names = [list(row) for row in rows.values()]
     if any(other != names[0] for other in names):
@@ -277,28 +345,37 @@ def accuracy_confidence_scatter(
         2. https://arxiv.org/abs/1905.11001
     """
     figure = _new_figure(4.6, 4.4)
-    figure.suptitle(title)
+    _draw_suptitle(figure, title)
     axes = figure.subplots()
+    handles = {}
     for index, (name, table) in enumerate(bins.items()):
         count, confidence, accuracy = map(np.ravel, _read_bins(table))
         seen = count > 0
         options = {"color": SET_COLORS[index % len(SET_COLORS)]}
+        options["marker"] = _MARKERS[index // len(SET_COLORS) % len(_MARKERS)]
         options |= (styles or {}).get(name, {})
-        axes.scatter(
+        handles[name] = axes.scatter(
             confidence[seen],
             accuracy[seen],
             s=_POINTS_AREA * count[seen] / max(count.sum(), 1e-12),
             alpha=0.6,
             linewidths=0,
-            label=name,
             **options,
         )
     _draw_diagonal(axes)
     axes.set(xlabel="mean confidence of the bin", ylabel="accuracy of the bin")
     axes.set_aspect("equal")
     # Names stand by equal points: areas of the largest bins differ.
-    for handle in axes.legend(loc="upper left").legend_handles:
+    few = len(handles) < 6
+    legend = _figure_text.add_legend(
+        axes if few else figure,
+        handles,
+        width=2.0 if few else 3.6,
+        loc="upper left" if few else "outside lower center",
+    )
+    for handle in legend.legend_handles if legend else ():
         handle.set_sizes([40])
+    _make_room(figure)
     return figure
 
 
@@ -308,12 +385,12 @@ def roc_curves(
     styles: Mapping[str, Mapping[str, Any]] | None = None,
     title: str = "",
 ) -> "matplotlib.figure.Figure":
-    """Draws how well scores tell rows from inside from rows from outside.
+    """Draws how well scores separate examples inside from those outside.
 
-    Each threshold is a point: the share of rows from outside that pass as
-    inside, and the share of rows from inside that do. Curves of several pairs
-    are averaged at equal shares from outside, so that the area under the mean
-    is the mean of their areas.
+    Each threshold is a point: the share of examples from outside that pass as
+    inside, and the share of examples from inside that do. Curves of several
+    pairs are averaged at equal shares from outside, so that the area under the
+    mean is the mean of their areas.
 
     Args:
         scores: Name of a curve -> pairs of scores inside and outside of the
@@ -332,28 +409,44 @@ def roc_curves(
     """
     from sklearn import metrics
 
-    figure = _new_figure(4.6, 4.2 + 0.2 * len(scores))
-    figure.suptitle(title)
+    figure = _new_figure(4.6, 4.4)
+    _draw_suptitle(figure, title)
     axes = figure.subplots()
+    handles = {}
     for index, (name, pairs) in enumerate(scores.items()):
         curves = [_roc_curve(name, *pair) for pair in pairs]
+        if not curves:
+            raise checks.refusal(
+                "A curve must have a pair of scores at least",
+                f"none for {name!r}",
+                "Leave the name out",
+            )
         areas = 100 * np.array([metrics.auc(*curve) for curve in curves])
         area = f"{areas.mean():.1f}"
         if len(curves) > 1:
             area += f" ± {areas.std(ddof=1):.1f}"
-        options = {"color": SET_COLORS[index % len(SET_COLORS)]}
-        options |= (styles or {}).get(name, {})
+        options = {**_nth_style(index), **(styles or {}).get(name, {})}
         label = f"{name}: {area} %"
-        axes.plot(*_mean_curve(curves), label=label, **options)
+        (handles[label],) = axes.plot(
+            *_mean_curve(curves), label=label, **options
+        )
     _draw_diagonal(axes)
     axes.set(
-        xlabel="share of rows from outside that pass",
-        ylabel="share of rows from inside that pass",
+        xlabel="share of examples from outside that pass",
+        ylabel="share of examples from inside that pass",
         ylim=(0, 1.01),
     )
     axes.set_aspect("equal")
     # Curves may go anywhere, also below the diagonal.
-    figure.legend(loc="outside lower center", title="AUROC", fontsize="small")
+    _figure_text.add_legend(
+        figure,
+        handles,
+        width=3.6,
+        loc="outside lower center",
+        title="AUROC",
+        fontsize="small",
+    )
+    _make_room(figure)
     return figure
 
 
@@ -429,7 +522,7 @@ def mixed_batch(
 
     Args:
         sources: Images `(B, H, W)` or `(B, H, W, C)` with 1, 3 or 4 channels.
-            All three batches share one grey scale, found from their values.
+            All three batches share one gray scale, found from their values.
         partners: The image that each one was mixed with, likewise.
         mixed: The mixed images, likewise.
         lam: Share of the source in each, `(B,)` or a scalar.
@@ -443,10 +536,16 @@ def mixed_batch(
     Raises:
         ValueError: If the batches are not images of one shape.
     """
+    checks.integer_at_least(
+        "max_rows", max_rows, 1, remedy="Write 6, or leave it out"
+    )
     batches = [np.asarray(x, np.float32) for x in (sources, partners, mixed)]
     _check_images(batches)
-    rows = min(max_rows, len(batches[0]))
-    lam = np.broadcast_to(np.asarray(lam, np.float64), len(batches[0]))
+    size = len(batches[0])
+    rows = min(max_rows, size)
+    lam = _one_each("lam", np.asarray(lam, np.float64), size)
+    if targets is not None:
+        targets = _one_each("targets", np.asarray(targets, np.float64), size)
     figure = _new_figure(4.5, 1.5 * rows + 0.4)
     grid = figure.subplots(rows, 3, squeeze=False)
     for column, images in enumerate(_rescale(batches)):
@@ -459,9 +558,10 @@ def mixed_batch(
             grid[row, column].imshow(image, cmap="gray", vmin=0, vmax=1)
             grid[row, column].set_axis_off()
     for row in range(rows):
-        titles = [f"{lam[row]:.2f} of", f"{1 - lam[row]:.2f} of"]
+        share = float(np.ravel(lam[row])[0])
+        titles = [f"{share:.2f} of", f"{1 - share:.2f} of"]
         if targets is not None:
-            titles.append(_describe_target(np.asarray(targets)[row]))
+            titles.append(_describe_target(targets[row]))
         for axes, title in zip(grid[row], titles, strict=False):
             # TensorBoard shows the figure at three quarters of its size.
             axes.set_title(title, fontsize="medium")
@@ -511,14 +611,81 @@ def _new_figure(width: float, height: float) -> "matplotlib.figure.Figure":
     )
 
 
+def _nth_style(index: int) -> dict[str, Any]:
+    return {
+        "color": SET_COLORS[index % len(SET_COLORS)],
+        "linestyle": _LINES[index // len(SET_COLORS) % len(_LINES)],
+    }
+
+
+def _make_room(
+    figure: "matplotlib.figure.Figure", rows: int = 1, ncols: int = 1
+) -> None:
+    """Makes a figure higher by all lines of names but the first ones."""
+    titles = [axes.get_title().count("\n") for axes in figure.axes]
+    lines = rows * max(titles, default=0) + figure.get_suptitle().count("\n")
+    for legend in figure.legends:
+        texts = [text.get_text() for text in legend.get_texts()]
+        lines += (len(texts) - 1) / ncols + "".join(texts).count("\n")
+    figure.set_figheight(figure.get_figheight() + _LINE_HEIGHT * lines)
+
+
+def _draw_suptitle(figure: "matplotlib.figure.Figure", title: str) -> None:
+    figure.suptitle(
+        _figure_text.fit(title, figure.get_figwidth() - 0.2, 12),
+        **_figure_text.AS_WRITTEN,
+    )
+
+
+def _draw_title(
+    axes: "matplotlib.axes.Axes", name: object, width: float
+) -> None:
+    axes.set_title(
+        _figure_text.fit(name, width),
+        fontsize="medium",
+        **_figure_text.AS_WRITTEN,
+    )
+
+
 def _draw_diagonal(axes: "matplotlib.axes.Axes") -> None:
     axes.plot([0, 1], [0, 1], color="gray", linestyle="--", linewidth=1)
     axes.set(xlim=(0, 1), ylim=(0, 1))
 
 
+def _check_panels(count: int) -> None:
+    if not 1 <= count <= _MAX_PANELS:
+        raise checks.refusal(
+            f"A figure has 1 to {_MAX_PANELS} panels",
+            f"{count} panels",
+            "Draw several figures" if count else "Give a table or a set",
+        )
+
+
+def _shape_grid(count: int) -> tuple[int, int]:
+    """Returns the rows and columns of a grid of panels."""
+    rows = -(-count // _COLUMNS)
+    return rows, min(count, _COLUMNS)
+
+
 def _read_bins(bins: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns counts, and mean confidence and accuracy (0 where empty)."""
-    count, confidence, correct = (np.asarray(s, np.float64) for s in bins)
+    sums = [np.asarray(each, np.float64) for each in bins]
+    shapes = [each.shape for each in sums]
+    if len(sums) != 3 or len(set(shapes)) > 1 or not shapes[0]:
+        raise checks.refusal(
+            "Bins must be three arrays of one shape: counts, and sums of"
+            " confidence and of correctness",
+            f"shapes {shapes}",
+            "Give what `calibration.bin_predictions` returns",
+        )
+    count, confidence, correct = sums
+    if not np.isfinite(sums).all() or (count < 0).any():
+        raise checks.refusal(
+            "Bins must hold finite sums, and counts of at least 0",
+            f"{int(np.sum(~np.isfinite(sums)))} sums that are not finite, and"
+            f" counts from {np.nanmin(count, initial=np.inf):g}",
+            "Look for NaN in the predictions, and for labels out of range",
+        )
     divisor = np.where(count > 0, count, 1)
     return count, confidence / divisor, correct / divisor
 
@@ -526,20 +693,43 @@ def _read_bins(bins: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _check_images(batches: list[np.ndarray]) -> None:
     shape = batches[0].shape
     images = len(shape) == 3 or (len(shape) == 4 and shape[-1] in (1, 3, 4))
-    if not images or any(batch.shape != shape for batch in batches):
+    if (
+        not images
+        or not all(shape)
+        or any(batch.shape != shape for batch in batches)
+    ):
         raise checks.refusal(
             "Sources, partners and mixed must be images of one shape,"
-            " (B, H, W) or (B, H, W, C) with 1, 3 or 4 channels",
+            " (B, H, W) or (B, H, W, C) with 1, 3 or 4 channels, at least one",
             f"shapes {[batch.shape for batch in batches]}",
             "Mixed tables or embeddings cannot be drawn as images",
         )
 
 
+def _one_each(name: str, values: np.ndarray, size: int) -> np.ndarray:
+    """Returns a value for each of `size` images, also of a scalar."""
+    if values.ndim == 0:
+        return np.full(size, values)
+    if len(values) != size:
+        raise checks.refusal(
+            f"`{name}` must have one value for each image",
+            f"shape {values.shape} for {size} images",
+            "Give those of the same batch",
+        )
+    return values
+
+
 def _rescale(batches: list[np.ndarray]) -> list[np.ndarray]:
-    """Maps the values of all batches together to [0, 1]."""
-    low = min(float(batch.min()) for batch in batches)
-    high = max(float(batch.max()) for batch in batches)
-    return [(batch - low) / max(high - low, 1e-12) for batch in batches]
+    """Maps the finite values of all batches together to [0, 1]."""
+    finite = [batch[np.isfinite(batch)] for batch in batches]
+    low = min(float(batch.min(initial=np.inf)) for batch in finite)
+    high = max(float(batch.max(initial=-np.inf)) for batch in finite)
+    if low > high:
+        return batches
+    return [
+        np.clip((batch - low) / max(high - low, 1e-12), 0, 1)
+        for batch in batches
+    ]
 
 
 def _describe_target(target: np.ndarray) -> str:
