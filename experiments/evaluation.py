@@ -15,8 +15,10 @@ from tf_mixup import scores
 
 # Another name for the two tables of bins that every result is given in.
 CONVENTIONS = {"": "guo", "_100": "paper"}
-# Of more classes top-5 accuracy is told, too.
+# Of more classes top-5 accuracy is measured, too.
 MANY_CLASSES = 10
+# Below it probabilities count as this, so that no example decides a mean.
+PROBABILITY_FLOOR = 1e-7
 
 
 def measure_outputs(outputs: Outputs) -> dict[str, float]:
@@ -66,11 +68,13 @@ def measure(
             gap, adaptive ECE (15 bins of equally many rows), and for 15 bins
             and 100 (`_100`) ECE, OE and the null ECE, which calibrated
             predictions of these confidences would show. The likelihood counts
-            a probability below 1e-7 as 1e-7, so that a row costs at most 16.1
-            nats: after isotonic scaling, which gives exact zeros, it would
-            else be infinite.
+            a probability below 1e-7 as 1e-7, so that an example costs at most
+            16.1 nats: after isotonic scaling, which gives exact zeros, it
+            would else be infinite.
     """
-    nll = predictions.negative_log_likelihood(labels, probabilities)
+    nll = predictions.negative_log_likelihood(
+        labels, np.maximum(probabilities, PROBABILITY_FLOOR)
+    )
     brier = predictions.brier_score(labels, probabilities)
     results = {
         "nll": float(np.mean(np.asarray(nll, np.float64))),

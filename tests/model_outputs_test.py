@@ -7,59 +7,6 @@ import pytest
 from tf_mixup import model_outputs
 
 
-class TestAreLogits:
-    def test_rows_that_sum_to_one_are_probabilities(self):
-        assert not model_outputs.are_logits([[0.5, 0.5], [1.0, 0.0]])
-
-    @pytest.mark.parametrize(
-        "rows", [[[1.5, -0.5]], [[0.5, 1.6]], [[0.5, 0.5], [-0.5, 0.6]]]
-    )
-    def test_others_are_logits(self, rows):
-        assert model_outputs.are_logits(rows)
-
-    @pytest.mark.parametrize("rows", [[[0.5, 0.6]], [[0.5, 0.5], [0.5, 0.6]]])
-    def test_refuses_several_sigmoids(self, rows):
-        with pytest.raises(ValueError, match="2 columns that do not"):
-            model_outputs.are_logits(rows)
-        assert model_outputs.are_logits(rows, from_logits=True)
-
-    def test_of_half_precision(self):
-        rows = np.full((2, 1000), 1 / 1000, "float16")
-        assert not model_outputs.are_logits(rows)
-
-    def test_rows_of_nan_say_nothing(self):
-        assert not model_outputs.are_logits([[np.nan, 1.0], [0.5, 0.5]])
-        assert model_outputs.are_logits([[np.nan, np.nan]])
-
-    def test_what_is_said_counts(self):
-        assert model_outputs.are_logits([[0.5, 0.5]], from_logits=True)
-        assert not model_outputs.are_logits([[0.5]], from_logits=False)
-
-    @pytest.mark.parametrize("values", [[[3.0]], [[0.5, 0.6]], [[2.0, -1.0]]])
-    def test_refuses_what_cannot_be_probabilities(self, values):
-        with pytest.raises(ValueError, match="from_logits=False with 1 of 1"):
-            model_outputs.are_logits(values, from_logits=False)
-
-    def test_warns_of_logits_that_are_probabilities(self):
-        values = np.full((4, 2), 0.5)
-        with pytest.warns(UserWarning, match="`from_logits=True` was given"):
-            assert model_outputs.are_logits(values, from_logits=True)
-
-    @pytest.mark.parametrize("column", [[-0.5, 0.5], [[1.5], [0.5]]])
-    def test_column_beyond_one_is_logits(self, column):
-        assert model_outputs.are_logits(column)
-
-    @pytest.mark.parametrize("column", [[0.5, 0.75], [[0.5], [1.0]]])
-    def test_refuses_to_guess_a_column(self, column):
-        with pytest.raises(ValueError, match="from_logits=False"):
-            model_outputs.are_logits(column)
-
-    @pytest.mark.parametrize("shape", [(), (0, 3), (2, 3, 4)])
-    def test_refuses_other_shapes(self, shape):
-        with pytest.raises(ValueError, match=r"Outputs must have shape \(N, K"):
-            model_outputs.are_logits(np.zeros(shape))
-
-
 class TestToLogits:
     def test_takes_logarithms_of_probabilities(self):
         logits = model_outputs.to_logits([[0.25, 0.75]])

@@ -143,22 +143,6 @@ class TestDocuments:
         assert not re.search(place, document.read_text())
 
 
-class TestMap:
-    def test_names_every_module(self):
-        # Of packages with a map of their own the name is enough.
-        notes = (ROOT / "BUILD_NOTES.md").read_text()
-        house = notes.split("```")[1]
-        paths = [
-            path
-            for package in ("tf_mixup", "experiments")
-            for path in (ROOT / package).iterdir()
-            if path.suffix == ".py" or (path / "__init__.py").exists()
-        ]
-        names = {path.stem for path in paths} - {"__init__"}
-        missing = {n for n in names if not re.search(rf"\b{n}\b", house)}
-        assert not missing
-
-
 class TestMakefile:
     def test_readme_names_its_two_doors(self):
         readme = ROOT / "README.md"

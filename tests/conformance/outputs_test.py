@@ -13,7 +13,6 @@ from tests.conformance.objects import LABELS
 from tests.conformance.objects import LOGITS
 from tests.conformance.objects import PROBABILITIES
 from tf_mixup import metrics
-from tf_mixup import model_outputs
 from tf_mixup import predictions
 
 every = pytest.mark.parametrize("measure", objects.ALL, ids=objects.name)
@@ -174,85 +173,3 @@ class TestInFit:
         x = np.array([[1, 2, 0], [3, 0, 0]])
         model.evaluate(x, np.ones((2, 3), "int32"), verbose=0)
         assert float(keras.ops.sum(metric.bins().count)) == 3
-
-
-class TestLastLayer:
-    @pytest.mark.parametrize(
-        ("layers", "expected"),
-        [
-            ([keras.layers.Dense(3)], True),
-            ([keras.layers.Dense(3, "softmax")], False),
-            ([keras.layers.Dense(1, "sigmoid")], False),
-            ([keras.layers.Dense(3), keras.layers.Softmax()], False),
-            (
-                [keras.layers.Dense(3), keras.layers.Activation("softmax")],
-                False,
-            ),
-            ([keras.layers.Dense(3), keras.layers.Activation("linear")], True),
-            ([keras.layers.Dense(3, "relu")], None),
-            ([keras.layers.Dense(3, "softmax"), keras.layers.Flatten()], False),
-            ([keras.layers.Rescaling(3.0)], None),
-        ],
-    )
-    def test_tells(self, layers, expected):
-        model = keras.Sequential([keras.Input((4,)), *layers])
-        assert model_outputs.last_layer_gives_logits(model) is expected
-        outer = keras.Sequential([keras.Input((4,)), model])
-        assert model_outputs.last_layer_gives_logits(outer) is expected
-
-    def test_of_an_operation(self):
-        inputs = keras.Input((4,))
-        model = keras.Model(inputs, keras.ops.softmax(inputs))
-        assert model_outputs.last_layer_gives_logits(model) is False
-
-    def test_knows_nothing_of_a_subclass(self):
-        class Own(keras.Model):
-            def call(self, inputs):
-                return inputs
-
-        assert model_outputs.last_layer_gives_logits(Own()) is None
-
-    @pytest.mark.parametrize("activation", ["softmax", None])
-    @pytest.mark.parametrize("told", [False, True])
-    def test_contradiction_is_refused(self, activation, told):
-        model = head(activation)
-        outputs = model.predict(examples()[0], verbose=0)
-        if told == (activation is None):
-            assert model_outputs.are_logits(outputs, told, model=model) == told
-            return
-        with pytest.raises(ValueError, match=f"from_logits={told} with a last"):
-            model_outputs.are_logits(outputs, told, model=model)
-
-    def test_a_sigmoid_says_what_it_is(self):
-        model = head("sigmoid", units=1)
-        outputs = model.predict(examples()[0], verbose=0)
-        assert model_outputs.are_logits(outputs, model=model) is False
-
-
-class TestBeforeSoftmax:
-    @pytest.mark.parametrize(
-        "layers",
-        [
-            [keras.layers.Dense(3, "softmax")],
-            [keras.layers.Dense(3), keras.layers.Softmax()],
-            [keras.layers.Dense(3), keras.layers.Activation("softmax")],
-        ],
-    )
-    def test_gives_the_logits_on_the_same_weights(self, layers, tmp_path):
-        model = keras.Sequential([keras.Input((4,)), *layers])
-        logits = model_outputs.before_softmax(model)
-        x, _ = examples()
-        for _ in range(2):
-            found = logits.predict(x, verbose=0)
-            np.testing.assert_allclose(
-                reference.softmax(found), model.predict(x, verbose=0), rtol=1e-5
-            )
-            model.set_weights([w + 0.5 for w in model.get_weights()])
-        logits.save(tmp_path / "logits.keras")
-        loaded = keras.saving.load_model(tmp_path / "logits.keras")
-        np.testing.assert_allclose(
-            loaded.predict(x, verbose=0), logits.predict(x, verbose=0)
-        )
-
-    def test_of_a_model_of_logits_there_is_none(self):
-        assert model_outputs.before_softmax(head(None)) is None
