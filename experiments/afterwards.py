@@ -17,6 +17,7 @@ from experiments import config as config_lib
 from experiments import datasets
 from experiments import evaluation
 from experiments import outputs as outputs_lib
+from experiments import run_files
 from experiments import training
 from experiments.outputs import Outputs
 from tf_mixup import posthoc
@@ -134,8 +135,13 @@ def rescale(
 
 
 def load_model(folder: pathlib.Path) -> keras.Model:
-    """Loads a run's network: raw inputs to logits."""
-    return keras.saving.load_model(folder / "model.keras", compile=False)
+    """Loads a run's network: raw inputs to logits.
+
+    Raises:
+        ValueError: If it is not there, or not of the record beside it.
+    """
+    path = run_files.check_file(folder / training.MODEL)
+    return keras.saving.load_model(path, compile=False)
 
 
 def _predict(

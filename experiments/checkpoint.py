@@ -4,36 +4,58 @@ A checkpoint holds all that the rest of the run depends on: each variable of
 the model (weights, moving statistics, states of dropout's generators) and of
 the optimizer, the history so far, and within an epoch the sums of its metrics.
 Everything else is a function of (seed, epoch, step), and of Keras' backend: a
-run goes on with the one that it was started with.
+run goes on with the one that it was started with. A checkpoint also says which
+config it is of and which epoch and step it holds, whatever its name.
 """
 
+import dataclasses
 import hashlib
 import io
 import json
 import logging
 import pathlib
+import re
 import sys
+from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
+from experiments import config as config_lib
 from experiments import files
 from experiments import preemption as preemption_lib
+from experiments import run_files
 from experiments import workers as workers_lib
 from tf_mixup import checks
 from tf_mixup import clock as clock_lib
 
 # Bytes of JSON travel in the same file as one array.
-HISTORY = "history"
-BACKEND = "backend"
+ABOUT = "about"
+# Of what a checkpoint holds; files of another are not read.
+FORMAT = 2
 SUMS = "sum-"
 KEPT = 2
 # A file ends with the digest of the rest: zip has no checksum of its headers.
 DIGEST_BYTES = 32
 
 Position = tuple[int, int]
+_NAME = re.compile(r"epoch-(\d{5,})(?:-step-(\d{7,}))?\.npz")
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What a directory holds for a run.
+
+    Attributes:
+        own: Position -> arrays of the run's own whole checkpoints, the newest
+            first.
+        foreign: Why a whole file is not the run's, by its path.
+    """
+
+    own: dict[Position, dict[str, np.ndarray]]
+    foreign: dict[pathlib.Path, str]
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -47,6 +69,7 @@ class Checkpoint(keras.callbacks.Callback):
             and `epoch-00001-step-0000200.npz`, in steps of the next one.
         clock: That of the training batches, which it must decide: it is told
             where in its epoch a resumed run starts.
+        config: Of the run; None reads and writes checkpoints of any.
         every_steps: Saves after as many steps of an epoch, too; 0 for after
             epochs only.
         preemption: Tells when to save and to end the process; None for never.
@@ -64,11 +87,13 @@ class Checkpoint(keras.callbacks.Callback):
         directory: pathlib.Path,
         clock: clock_lib.Clock,
         *,
+        config: config_lib.Config | None = None,
         every_steps: int = 0,
         preemption: preemption_lib.Preemption | None = None,
         workers: workers_lib.Workers | None = None,
     ) -> None:
         super().__init__()
+        self._config = config
         self._workers = workers or workers_lib.Workers()
         self._directory = directory
         self._clock = clock
@@ -83,14 +108,16 @@ class Checkpoint(keras.callbacks.Callback):
         self._epoch = self._first_step = 0
         self._held: tuple[Position, dict[str, np.ndarray]] | None = None
         self._kept: list[pathlib.Path] = []
+        self._foreign: set[pathlib.Path] = set()
         self.epochs_done = self.steps_done = 0
         self.history: dict[str, list[float]] = {}
 
     def restore(self, model: keras.Model) -> None:
         """Sets `model` to the newest checkpoint that can be read.
 
-        A damaged one is passed over in favour of the one before, with a
-        warning; with none left, the run starts from its first epoch. Several
+        A damaged one is passed over in favor of the one before, with a
+        warning; with none left, the run starts from its first epoch. One that
+        is not of this run is passed over, too, and stays where it is. Several
         workers take the newest that all have. Within an epoch `fit` has to
         come with built metrics: evaluate a batch.
 
@@ -98,12 +125,18 @@ class Checkpoint(keras.callbacks.Callback):
             model: The compiled model, built as it was when saved.
 
         Raises:
-            ValueError: If a whole checkpoint does not fit the model, or is
-                of another of Keras' backends.
+            ValueError: If a whole checkpoint does not fit the model, is of
+                another of Keras' backends, or none is of this run.
         """
         model.optimizer.build(model.trainable_variables)
+        _warn_of_strays(self._directory)
         paths = find(self._directory)
-        position, arrays = self._agree(self._read_newest(paths))
+        count = KEPT if self._workers.count > 1 else 1
+        found = _read_newest(paths, self._config, count)
+        for reason in found.foreign.values():
+            logging.warning("Passed over a checkpoint: %s.", reason)
+        self._foreign = {*found.foreign}
+        position, arrays = self._agree(found.own)
         if position is None:
             if paths:
                 logging.warning(
@@ -111,34 +144,18 @@ class Checkpoint(keras.callbacks.Callback):
                 )
             return
         path = self._path(position)
-        _check_backend(arrays, path)
-        self.history = json.loads(arrays.pop(HISTORY).tobytes())
+        about = json.loads(arrays.pop(ABOUT).tobytes())
+        _check_backend(about["backend"], path)
+        self.history = about["history"]
         self.epochs_done, self.steps_done = position
         # Those after it are not of all workers, or damaged.
-        self._kept = paths[: paths.index(path) + 1]
+        kept = paths[: paths.index(path) + 1]
+        self._kept = [each for each in kept if each not in self._foreign]
         names = sorted(arrays)
         sums = [name for name in names if name.startswith(SUMS)]
         self._sums = [arrays.pop(name) for name in sums]
         values = [arrays[name] for name in sorted(arrays)]
         _assign(model, _state(model), values, path)
-
-    def _read_newest(
-        self, paths: list[pathlib.Path]
-    ) -> dict[Position, dict[str, np.ndarray]]:
-        """Returns the newest whole checkpoint, and more for several workers."""
-        whole: dict[Position, dict[str, np.ndarray]] = {}
-        for path in reversed(paths):
-            try:
-                whole[_position(path)] = _read(path)
-            except (OSError, ValueError) as error:
-                logging.warning(
-                    "Checkpoint %s is damaged (%s); looking at the one before.",
-                    path.name,
-                    error,
-                )
-            if len(whole) == (KEPT if self._workers.count > 1 else 1):
-                break
-        return whole
 
     def _agree(
         self, whole: dict[Position, dict[str, np.ndarray]]
@@ -185,7 +202,7 @@ class Checkpoint(keras.callbacks.Callback):
         due = self._every_steps and steps % self._every_steps == 0
         asked = self._is_asked()
         if batch and (due or asked):
-            self._save((self._epoch, steps), self._collect(steps))
+            self._save(self._collect((self._epoch, steps)))
         self._end_if(asked)
         if steps + 1 == self.params["steps"]:
             if self._first_step:
@@ -193,7 +210,7 @@ class Checkpoint(keras.callbacks.Callback):
                 self.model.stop_training = True
             if batch and self._preemption is not None:
                 # Validation forgets the sums, and may take long.
-                self._held = (self._epoch, steps), self._collect(steps)
+                self._held = self._collect((self._epoch, steps))
 
     def on_test_batch_begin(
         self, batch: int, logs: dict[str, Any] | None = None
@@ -201,7 +218,7 @@ class Checkpoint(keras.callbacks.Callback):
         """Saves what there was before the last step, if asked to end."""
         asked = self._is_asked()
         if asked and self._held is not None:
-            self._save(*self._held)
+            self._save(self._held)
         self._end_if(asked)
 
     def on_epoch_end(
@@ -213,7 +230,7 @@ class Checkpoint(keras.callbacks.Callback):
             self.model.stop_training = False
         for name, value in sorted((logs or {}).items()):
             self.history.setdefault(name, []).append(float(value))
-        self._save((epoch + 1, 0), self._collect(0))
+        self._save(self._collect((epoch + 1, 0)))
         self._end_if(self._is_asked())
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
@@ -235,7 +252,9 @@ class Checkpoint(keras.callbacks.Callback):
             )
             sys.exit(preemption_lib.EXIT_CODE)
 
-    def _collect(self, steps: int) -> dict[str, np.ndarray]:
+    def _collect(
+        self, position: Position
+    ) -> tuple[Position, dict[str, np.ndarray]]:
         """Returns what a checkpoint holds after some steps of an epoch."""
         if keras.backend.backend() == "jax":
             # Its trainer hands state from step to step outside of variables.
@@ -244,32 +263,137 @@ class Checkpoint(keras.callbacks.Callback):
             f"{index:05d}": _value(self.model, variable)
             for index, variable in enumerate(_state(self.model))
         }
-        if steps:
+        if position[1]:
             for index, variable in enumerate(self.model.metrics_variables):
                 arrays[f"{SUMS}{index:05d}"] = _value(self.model, variable)
-        text = json.dumps(self.history).encode()
-        arrays[HISTORY] = np.frombuffer(text, np.uint8)
-        arrays[BACKEND] = np.array(keras.backend.backend())
-        return arrays
+        about = {
+            "format": FORMAT,
+            "config": self._config and self._config.to_json(),
+            "position": position,
+            "backend": keras.backend.backend(),
+            "history": self.history,
+        }
+        text = json.dumps(about).encode()
+        arrays[ABOUT] = np.frombuffer(text, np.uint8)
+        return position, arrays
 
     def _path(self, position: Position) -> pathlib.Path:
-        epochs, steps = position
-        within = f"-step-{steps:07d}" if steps else ""
-        return self._directory / f"epoch-{epochs:05d}{within}.npz"
+        return self._directory / _name(position)
 
-    def _save(self, position: Position, arrays: dict[str, np.ndarray]) -> None:
+    def _save(self, saved: tuple[Position, dict[str, np.ndarray]]) -> None:
+        position, arrays = saved
         path = self._path(position)
+        self._foreign.discard(path)
         files.write_atomically(path, lambda partial: _write(partial, arrays))
         self._kept = [*self._kept, path][-KEPT:]
         for other in find(self._directory):
             # Damaged ones that come later go too, or they would be the newest.
-            if other not in self._kept:
+            if other not in self._kept and other not in self._foreign:
                 other.unlink()
 
 
 def find(directory: pathlib.Path) -> list[pathlib.Path]:
     """Returns the checkpoints in a directory, damaged ones too, in order."""
-    return sorted(directory.glob("epoch-*.npz"), key=_position)
+    return sorted(filter(_is_named, directory.glob("epoch-*")), key=_position)
+
+
+def check_config(
+    paths: Sequence[pathlib.Path], config: config_lib.Config
+) -> None:
+    """Refuses checkpoints that are whole but not of a config.
+
+    Args:
+        paths: As `find` gives them.
+        config: That of the run.
+
+    Raises:
+        ValueError: If some are whole, and none of them is of `config`.
+    """
+    _read_newest(paths, config, 1)
+
+
+def _read_newest(
+    paths: Sequence[pathlib.Path],
+    config: config_lib.Config | None,
+    count: int,
+) -> Found:
+    """Returns the newest whole checkpoints of a run, `count` at most."""
+    found = Found({}, {})
+    for path in reversed(paths):
+        try:
+            arrays = _read(path)
+        except (OSError, ValueError) as error:
+            logging.warning(
+                "Checkpoint %s is damaged (%s); looking at the one before.",
+                path.name,
+                error,
+            )
+            continue
+        reason = _why_foreign(arrays, path, config)
+        if reason:
+            found.foreign[path] = reason
+            continue
+        found.own[_position(path)] = arrays
+        if len(found.own) == count:
+            break
+    if found.foreign and not found.own:
+        raise checks.refusal(
+            "A workdir's checkpoints must be of its run",
+            next(iter(found.foreign.values())),
+            "Take another --workdir, or move this file away",
+        )
+    return found
+
+
+def _why_foreign(
+    arrays: dict[str, np.ndarray],
+    path: pathlib.Path,
+    config: config_lib.Config | None,
+) -> str:
+    """Returns why a whole file is not a run's; empty if it is."""
+    if ABOUT not in arrays:
+        return f"{path}, which has no format version"
+    about = json.loads(arrays[ABOUT].tobytes())
+    if about["format"] != FORMAT:
+        return f"{path} of format {about['format']}, which is not {FORMAT}"
+    if config is not None:
+        changes = run_files.describe_changes(about["config"] or {}, config)
+        if changes:
+            return f"{path} of another config ({changes})"
+    if tuple(about["position"]) != _position(path):
+        return f"{path}, which is a copy of {_name(about['position'])}"
+    return ""
+
+
+def _warn_of_strays(directory: pathlib.Path) -> None:
+    """Warns once of files that look like checkpoints and are none."""
+    strays = [
+        path.name
+        for path in sorted(directory.glob("epoch-*"))
+        if not _is_named(path)
+    ]
+    if strays:
+        logging.warning(
+            "Ignored what is no checkpoint in %s: %s.",
+            directory,
+            ", ".join(strays),
+        )
+
+
+def _is_named(path: pathlib.Path) -> bool:
+    """Whether a file has the name of a checkpoint, as `_name` writes it."""
+    return (
+        _NAME.fullmatch(path.name) is not None
+        and path.name == _name(_position(path))
+        and path.is_file()
+    )
+
+
+def _name(position: Iterable[int]) -> str:
+    """Returns the name of the file of a position."""
+    epochs, steps = position
+    within = f"-step-{steps:07d}" if steps else ""
+    return f"epoch-{epochs:05d}{within}.npz"
 
 
 def _position(path: pathlib.Path) -> Position:
@@ -298,10 +422,9 @@ def _value(model: keras.Model, variable: Any) -> np.ndarray:
     return np.asarray(values[0] if len(values) == 1 else values)
 
 
-def _check_backend(arrays: dict[str, np.ndarray], path: pathlib.Path) -> None:
+def _check_backend(saved: str, path: pathlib.Path) -> None:
     """Refuses another backend's state: its rounding and dropout differ."""
-    # Older files are TensorFlow's, and do not say so.
-    saved, now = str(arrays.pop(BACKEND, "tensorflow")), keras.backend.backend()
+    now = keras.backend.backend()
     if saved != now:
         raise checks.refusal(
             "A run goes on with the Keras backend it was started with",
@@ -348,42 +471,3 @@ def _assign(
         whole = np.broadcast_to(value, [len(each), *shape])
         for copy, part in zip(each, whole, strict=True):
             copy.assign(keras.ops.cast(part, copy.dtype))
-
-
-def drop_summaries(directory: pathlib.Path, *, from_step: int) -> None:
-    """Removes what TensorBoard files hold of steps that will be run again.
-
-    Args:
-        directory: Searched for event files, at any depth.
-        from_step: First step to be removed; steps are epochs.
-
-    Raises:
-        OSError: If the disk is full or read-only; the file is as it was.
-    """
-    for path in sorted(directory.glob("**/events.out.tfevents.*")):
-        events = [
-            event
-            for event in _read_events(path)
-            if not event.HasField("summary") or event.step < from_step
-        ]
-
-        def write(partial: pathlib.Path, events: list = events) -> None:
-            try:
-                with tf.io.TFRecordWriter(str(partial)) as writer:
-                    for event in events:
-                        writer.write(event.SerializeToString())
-            except tf.errors.OpError as error:
-                raise OSError(error.message) from error
-
-        files.write_atomically(path, write)
-
-
-def _read_events(path: pathlib.Path) -> list[Any]:
-    """Reads events up to the first that the kill left half-written."""
-    events = []
-    try:
-        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-            events.append(tf.compat.v1.Event.FromString(record))
-    except tf.errors.DataLossError:
-        logging.info("%s ends within an event; the rest is whole.", path.name)
-    return events

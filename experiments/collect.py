@@ -28,9 +28,9 @@ from experiments import between_points
 from experiments import config as config_lib
 from experiments import entry
 from experiments import evaluation
-from experiments import files
 from experiments import ledger
 from experiments import papers
+from experiments import run_files
 from experiments import training
 from experiments.papers import tables
 
@@ -86,7 +86,7 @@ def collect(
     complete = {
         config: workdir / config.run_name
         for config in configs
-        if (workdir / config.run_name / "record.json").exists()
+        if (workdir / config.run_name / run_files.RECORD).exists()
     }
     lines: list[ledger.Line] = []
     for config in configs:
@@ -115,7 +115,7 @@ def _measure(
     config: config_lib.Config, folder: pathlib.Path
 ) -> Iterator[ledger.Line]:
     """Yields the lines of a run, as it is and after each scaler."""
-    record = files.read_json(folder / "record.json")
+    record = run_files.read_record(folder, config)
     hours = record["duration_seconds"] / 3600
     yield ledger.Line(config, "", record["results"], hours)
     if not (folder / training.PREDICTIONS).exists():

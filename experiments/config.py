@@ -5,7 +5,11 @@ import hashlib
 import json
 import pathlib
 import re
+import typing
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from tf_mixup import checks
 from tf_mixup import mixing
@@ -142,6 +146,14 @@ class Config:
     def __post_init__(self) -> None:
         """Refuses what no run could mean."""
         self._check_names()
+        self._check_numbers()
+        self._store_plain_values()
+        self._check_method()
+        self._check_network()
+        self._check_ood()
+        self._check_schedule()
+
+    def _check_numbers(self) -> None:
         for name in (
             "alpha",
             "learning_rate",
@@ -170,6 +182,10 @@ class Config:
             checks.integer_at_least(
                 name, getattr(self, name), 0, remedy="Count from 0"
             )
+        # More does not fit into the states of NumPy's generators.
+        checks.real_between(
+            "seed", self.seed, 0, 2**32 - 1, remedy="Take a smaller one"
+        )
         for name in ("corruption", "label_smoothing"):
             checks.real_between(
                 name, getattr(self, name), 0, 1, remedy="It is a share"
@@ -177,14 +193,32 @@ class Config:
         checks.real_between(
             "ema", self.ema, 0, 0.99999, remedy="Write e.g. 0.999"
         )
-        self._check_method()
-        self._check_network()
-        self._check_ood()
+
+    def _store_plain_values(self) -> None:
+        """Stores values as JSON has them: equal configs must have one name."""
         for field in dataclasses.fields(self):
-            if field.type is float:
-                # 1 and 1.0 are one config, and must have one name.
-                value = float(getattr(self, field.name))
-                object.__setattr__(self, field.name, value)
+            value = getattr(self, field.name)
+            if typing.get_origin(field.type) is tuple:
+                value = _as_tuple(field.name, value)
+            elif value is None:
+                continue
+            elif field.type in (float, float | None):
+                value = _as_float(field.name, value)
+            elif field.type in (int, int | None):
+                value = int(value)
+            object.__setattr__(self, field.name, value)
+
+    def _check_schedule(self) -> None:
+        if not self.learning_rate:
+            raise checks.refusal(
+                "`learning_rate` must be a number above 0",
+                f"learning_rate={self.learning_rate!r}",
+                "Write e.g. 0.1",
+            )
+        for epoch in self.milestones:
+            checks.integer_at_least(
+                "milestones", epoch, 0, remedy="Write e.g. (60, 120, 160)"
+            )
         rising = (self.warmup_epochs, *self.milestones)
         if sorted(set(rising)) != list(rising):
             raise checks.refusal(
@@ -310,6 +344,30 @@ class Config:
         return cls(**values)
 
 
+def _as_float(name: str, value: float) -> float:
+    """Returns a float that stays what it is in float32, or 0."""
+    number = float(value)
+    limits = np.finfo(np.float32)
+    if number and not limits.tiny <= abs(number) <= limits.max:
+        raise checks.refusal(
+            f"`{name}` must be a number that float32 can hold",
+            f"{name}={value!r}",
+            "Write 0, or a number between 1e-37 and 1e38",
+        )
+    return number
+
+
+def _as_tuple(name: str, value: Any) -> tuple[Any, ...]:
+    """Returns a sequence as a tuple; a string is one value, not letters."""
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise checks.refusal(
+            f"`{name}` must be a tuple",
+            f"{name}={value!r}",
+            f"Write ({value!r},)",
+        )
+    return tuple(value)
+
+
 # What the papers train each data set with (networks, schedules, decay);
 # `digits` is ours. Flags override each field.
 _CIFAR = {
@@ -432,12 +490,24 @@ PAPER_DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-def paper_defaults(dataset: str) -> dict[str, Any]:
+# Learning rates of optimizers other than a data set's own.
+_OF_OPTIMIZERS = {"sgd": 0.1, "adam": 1e-3, "adadelta": 1.0}
+# With SGD. At 0.1 two of three seeds stay at chance, at 0.05 one: LeNet has no
+# batch norm.
+_OF_NETWORKS = {"lenet": 0.02}
+
+
+def paper_defaults(
+    dataset: str, *, network: str | None = None, optimizer: str | None = None
+) -> dict[str, Any]:
     """Returns the fields that a data set is trained with if not told others.
 
     Args:
         dataset: As the field `dataset`. A name with a colon that has no entry
             of its own, such as `speech:PATH`, takes that of its kind.
+        network: Asked for; None for the data set's own.
+        optimizer: Asked for; None for the data set's own. Another optimizer,
+            or with SGD LeNet, takes a learning rate that it learns with.
 
     Returns:
         fields: Name -> value; empty for images in folders of your own.
@@ -447,4 +517,12 @@ def paper_defaults(dataset: str) -> dict[str, Any]:
         'resnext50_features'
     """
     kind = dataset.partition(":")[0]
-    return dict(PAPER_DEFAULTS.get(dataset, PAPER_DEFAULTS.get(kind, {})))
+    fields = dict(PAPER_DEFAULTS.get(dataset, PAPER_DEFAULTS.get(kind, {})))
+    own = {"network": Config.network, "optimizer": Config.optimizer} | fields
+    optimizer = optimizer or own["optimizer"]
+    if optimizer != own["optimizer"]:
+        fields["learning_rate"] = _OF_OPTIMIZERS[optimizer]
+    other = network != own["network"]
+    if optimizer == "sgd" and other and network in _OF_NETWORKS:
+        fields["learning_rate"] = _OF_NETWORKS[network]
+    return fields

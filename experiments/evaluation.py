@@ -152,6 +152,34 @@ def measure_training(
     return results
 
 
+def find_chance(labels: np.ndarray, classes: np.ndarray) -> list[str]:
+    """Finds out whether a network has learned anything.
+
+    Its accuracy is compared with that of always naming the most frequent
+    class, by a one-sided binomial test at 2.5 %.
+
+    Args:
+        labels: Of the test set, `(N,)`.
+        classes: That it predicts, `(N,)`.
+
+    Returns:
+        warnings: A sentence if its accuracy is within chance, or nothing.
+    """
+    import scipy.stats
+
+    share = float(np.bincount(labels).max() / len(labels))
+    hits = int((classes == labels).sum())
+    if hits > scipy.stats.binom.ppf(0.975, len(labels), share):
+        return []
+    return [
+        f"The network has not learned: its test accuracy of"
+        f" {hits / len(labels):.1%} is no better than chance, since the most"
+        f" frequent class is {share:.1%} of the test set. Lower"
+        " --learning_rate or raise --warmup_epochs, train for more --epochs,"
+        " and check the labels."
+    ]
+
+
 def measure_epochs(accuracies: Sequence[float]) -> dict[str, float]:
     """Measures the best epoch and the last ones.
 

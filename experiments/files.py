@@ -1,15 +1,23 @@
 """Files that are whole or absent, whatever stops the process."""
 
+import contextlib
 import json
 import os
 import pathlib
+import zipfile
+import zlib
 from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
+
+import numpy as np
 
 from tf_mixup import checks
 
 # Names of files that are being written begin with it.
 PARTIAL = ".partial-"
+# The file in a workdir that its owner locks.
+LOCK = ".owner"
 
 
 def write_atomically(
@@ -26,7 +34,7 @@ def write_atomically(
         OSError: If the disk is full or read-only; `path` is as it was.
     """
     partial = path.with_name(f"{PARTIAL}{os.getpid()}{path.suffix}")
-    try:
+    with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             write(partial)
@@ -35,6 +43,13 @@ def write_atomically(
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writable(path: pathlib.Path) -> Iterator[None]:
+    """Says what to do when a file cannot be written."""
+    try:
+        yield
     except OSError as error:
         raise OSError(
             f"{path} must be writable. Received: {error}. Make room, or give"
@@ -47,10 +62,14 @@ def remove_partial(directory: pathlib.Path) -> None:
     """Removes what processes that were killed left half-written.
 
     Args:
-        directory: Searched at any depth; no other process may write there.
+        directory: Searched at any depth, but for workdirs inside it, which
+            have owners of their own; no other process may write there.
     """
-    for path in directory.rglob(f"{PARTIAL}*"):
+    for path in directory.glob(f"{PARTIAL}*"):
         path.unlink()
+    for inner in directory.iterdir():
+        if inner.is_dir() and not (inner / LOCK).exists():
+            remove_partial(inner)
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
@@ -80,4 +99,23 @@ def read_json(path: pathlib.Path) -> Any:
             f"{path.name} must be a whole JSON file",
             f"{path} ({error})",
             "Delete this file and run the same command again",
+        ) from error
+
+
+def read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Reads all arrays of an `.npz` file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is truncated or otherwise no such file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return dict(archive)
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise checks.refusal(
+            f"{path.name} must be a whole .npz file",
+            f"{path} ({error})",
+            "Delete it and record.json beside it, and run the same command"
+            " again",
         ) from error

@@ -20,7 +20,9 @@ import tensorflow as tf
 from experiments import building
 from experiments import config as config_lib
 from experiments import files
+from experiments import run_files
 from experiments import training
+from experiments import workdirs
 from tf_mixup import checks
 from tf_mixup import mixing
 
@@ -77,10 +79,16 @@ def run(
     """
     del sources
     checks.one_of("dataset", config.dataset, MODES)
-    training.claim(workdir, config)
-    record_path = workdir / "record.json"
-    if record_path.exists():
-        return files.read_json(record_path)
+    with workdirs.take(workdir, config) as complete:
+        if complete:
+            return run_files.read_record(workdir)
+        return _run_owned(config, workdir)
+
+
+def _run_owned(
+    config: config_lib.Config, workdir: pathlib.Path
+) -> dict[str, Any]:
+    """Runs in a workdir that this process owns."""
     started = time.monotonic()
     keras.utils.set_random_seed(config.seed)
     game = Game(config)
@@ -97,6 +105,10 @@ def run(
             measure(samples[str(stop)], modes),
         )
     measured = [measure(each, modes) for each in samples.values()]
+    files.write_atomically(
+        workdir / SAMPLES,
+        lambda path: np.savez(path, **samples),  # type: ignore[arg-type]
+    )
     record = {
         "config": config.to_json(),
         "results": measured[-1],
@@ -105,12 +117,9 @@ def run(
         },
         "duration_seconds": time.monotonic() - started,
         "trainable_parameters": count_parameters(),
+        run_files.DIGESTS: run_files.digests(workdir, [SAMPLES]),
     }
-    files.write_atomically(
-        workdir / SAMPLES,
-        lambda path: np.savez(path, **samples),  # type: ignore[arg-type]
-    )
-    files.write_json(record_path, record)
+    files.write_json(workdir / run_files.RECORD, record)
     return record
 
 

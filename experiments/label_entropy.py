@@ -47,7 +47,9 @@ _ROWS = flags.DEFINE_integer(
     BATCH,
     allow_override=True,
 )
-_SEED = flags.DEFINE_integer("seed", 0, "Fixes all draws.", allow_override=True)
+_SEED = flags.DEFINE_integer(
+    "seed", 0, "Fixes all draws.", lower_bound=0, allow_override=True
+)
 _OUTPUT = flags.DEFINE_string(
     "output",
     None,

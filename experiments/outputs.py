@@ -1,7 +1,7 @@
 """Outputs: what a trained network says of every set, kept as logits.
 
 All that tables and figures show is made of them, so temperature scaling,
-ensembles and other measures need no network. Letters: N rows, K classes.
+ensembles and other measures need no network. Shapes: N examples, K classes.
 """
 
 import dataclasses
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from experiments import files
+from experiments import run_files
 
 OOD = "ood_"
 
@@ -77,9 +78,9 @@ def read(path: pathlib.Path) -> Outputs:
 
     Raises:
         FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged, or not of the record beside it.
     """
-    with np.load(path, allow_pickle=False) as archive:
-        arrays = dict(archive)
+    arrays = files.read_npz(run_files.check_file(path))
 
     def named(suffix: str) -> dict[str, np.ndarray]:
         return {

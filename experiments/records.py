@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from experiments import config as config_lib
-from experiments import files
+from experiments import run_files
 from tf_mixup import checks
 
 Row = tuple[Any, ...]
@@ -136,38 +136,34 @@ def read_runs(workdir: pathlib.Path) -> Runs:
             " `python -m experiments.sweep` first."
         )
     complete, damaged = [], []
-    for path in sorted(workdir.rglob("record.json")):
+    for path in sorted(workdir.rglob(run_files.RECORD)):
         name = str(path.parent.relative_to(workdir))
         try:
-            complete.append(_read_run(path, name))
+            complete.append(_read_run(path.parent, name))
         except ValueError:
             damaged.append(
-                f"A record must be whole. Received: {name}/record.json, which"
+                f"A record must be whole. Received: {name}/{path.name}, which"
                 " is damaged. Delete this file and run the sweep again."
             )
     incomplete = [
         str(path.parent.relative_to(workdir))
-        for path in sorted(workdir.rglob("config.json"))
-        if not path.with_name("record.json").exists()
+        for path in sorted(workdir.rglob(run_files.CONFIG))
+        if not path.with_name(run_files.RECORD).exists()
     ]
     return Runs(tuple(complete), tuple(incomplete), tuple(damaged))
 
 
-def _read_run(path: pathlib.Path, name: str) -> Run:
-    record = files.read_json(path)
-    try:
-        # An older record lacks fields that had only their default then.
-        config = config_lib.Config().to_json() | record["config"]
-        results = {key: float(x) for key, x in record["results"].items()}
-        seconds = float(record["duration_seconds"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{name} is no record.") from error
+def _read_run(folder: pathlib.Path, name: str) -> Run:
+    record = run_files.read_record(folder)
+    # An older record lacks fields that had only their default then.
+    config = config_lib.Config().to_json() | record["config"]
+    results = {key: float(x) for key, x in record["results"].items()}
     if config["method"] == "erm":
         config["alpha"] = 0.0
     config = {
         key: tuple(x) if isinstance(x, list) else x for key, x in config.items()
     }
-    return Run(name, config, results, seconds)
+    return Run(name, config, results, float(record["duration_seconds"]))
 
 
 def is_unmixed(config: dict[str, Any]) -> bool:

@@ -6,6 +6,7 @@ import logging
 import pathlib
 import time
 from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -19,11 +20,14 @@ from experiments import config as config_lib
 from experiments import datasets
 from experiments import distribution
 from experiments import evaluation
+from experiments import event_files
 from experiments import files
 from experiments import optimizers
 from experiments import outputs as outputs_lib
 from experiments import preemption as preemption_lib
+from experiments import run_files
 from experiments import summaries
+from experiments import workdirs
 from experiments import workers as workers_lib
 from experiments.outputs import Outputs
 from tf_mixup import calibration
@@ -41,9 +45,12 @@ OOD_ROWS = 2000
 # Times that figures are drawn during a run, which takes a second each.
 NUM_FIGURES = 5
 SHOWN_ROWS = 8
-CHECKPOINTS = "checkpoints"
+CHECKPOINTS = workdirs.CHECKPOINTS
 PREDICTIONS = "predictions.npz"
 MC_PREDICTIONS = "mc_predictions.npz"
+MODEL = "model.keras"
+# Files whose digests the record has.
+WRITTEN = (PREDICTIONS, MC_PREDICTIONS, MODEL)
 PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "numpy")
 
 
@@ -85,14 +92,15 @@ def run(
         sources: Where the data is.
 
     Returns:
-        record: `config`, `results` (name -> number), `history` (name -> one
-            number for each epoch), `versions`, `duration_seconds` (of the
-            last start) and `trainable_parameters`. Of several workers the
-            chief alone has it; empty in others.
+        record: `config`, `results` (name -> number), `warnings` (a sentence
+            each, none for most runs), `history` (name -> one number for each
+            epoch), `versions`, `duration_seconds` (of the last start),
+            `trainable_parameters` and `files` (name -> SHA-256). Of several
+            workers the chief alone has it; empty in others.
 
     Raises:
-        ValueError: If `workdir` belongs to another config, a file in it is
-            damaged, a data set is missing or the loss diverges.
+        ValueError: If `workdir` belongs to another config or process, a file
+            in it is damaged, a data set is missing or the loss diverges.
         OSError: If the disk is full or read-only.
         SystemExit: With `workers.LOST` if another worker is gone.
     """
@@ -115,12 +123,20 @@ def _run(
     strategy: tf.distribute.Strategy,
     workers: workers_lib.Workers,
 ) -> dict[str, Any]:
-    claim(workdir, config)
-    files.remove_partial(workdir)
-    record_path = workdir / "record.json"
-    chief_is_done = workers.gather([record_path.exists()])[0]
-    if chief_is_done:
-        return files.read_json(record_path) if workers.is_chief else {}
+    with workdirs.take(workdir, config) as complete:
+        if workers.gather([complete])[0]:  # The chief's.
+            return run_files.read_record(workdir) if workers.is_chief else {}
+        return _run_owned(config, workdir, sources, strategy, workers)
+
+
+def _run_owned(
+    config: config_lib.Config,
+    workdir: pathlib.Path,
+    sources: Sources,
+    strategy: tf.distribute.Strategy,
+    workers: workers_lib.Workers,
+) -> dict[str, Any]:
+    """Runs in a workdir that this process owns."""
     started = time.monotonic()
     packages = dict.fromkeys((*PACKAGES, keras.backend.backend()))
     versions = {name: importlib.metadata.version(name) for name in packages}
@@ -128,7 +144,9 @@ def _run(
     previous_policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(config.precision)
     try:
+        # All that the run will read is read before it trains.
         splits = load_splits(config, sources)
+        sets = load_ood(config, splits, sources)
         workers.check_alike(
             {
                 "config": config.to_json(),
@@ -140,59 +158,27 @@ def _run(
                 "workers": workers.addresses,
             }
         )
-        model, history = train(config, splits, workdir, sources, strategy)
+        model, history = train(config, splits, sets, workdir, sources, strategy)
         if not workers.is_chief:
             workers.wait()
             return {}
-        results = evaluate(config, model, splits, workdir, sources)
+        results, warnings = evaluate(config, model, splits, sets, workdir)
         results |= evaluation.measure_epochs(history["val_accuracy"])
     finally:
         keras.config.set_dtype_policy(previous_policy)
     record = {
         "config": config.to_json(),
         "results": results,
+        "warnings": warnings,
         "history": history,
         "versions": versions,
         "duration_seconds": time.monotonic() - started,
         "trainable_parameters": building.count_parameters(model),
+        run_files.DIGESTS: run_files.digests(workdir, WRITTEN),
     }
-    files.write_json(record_path, record)
+    files.write_json(workdir / run_files.RECORD, record)
     workers.wait()
     return record
-
-
-def claim(workdir: pathlib.Path, config: config_lib.Config) -> None:
-    """Marks a directory as that of `config`; refuses that of another.
-
-    Before its first epoch is done a directory is nobody's: there is nothing
-    to lose if the data set was missing, or the network did not fit.
-
-    Raises:
-        ValueError: If it belongs to another config.
-    """
-    path = workdir / "config.json"
-    wanted = config.to_json()
-    results = (workdir / "record.json", *checkpoint.find(workdir / CHECKPOINTS))
-    if not path.exists() or not any(each.exists() for each in results):
-        files.write_json(path, wanted)
-        return
-    # An older run lacks fields that had only their default then.
-    found = config_lib.Config().to_json() | files.read_json(path)
-    differing = [
-        name
-        for name in sorted({*found, *wanted})
-        if found.get(name) != wanted.get(name)
-    ]
-    if differing:
-        changes = ", ".join(
-            f"{name}: {found.get(name)!r} there, {wanted.get(name)!r} asked"
-            for name in differing
-        )
-        raise checks.refusal(
-            "A workdir belongs to one config",
-            f"workdir={workdir} ({changes})",
-            "Take another --workdir, or delete this one",
-        )
 
 
 def load_splits(config: config_lib.Config, sources: Sources) -> datasets.Splits:
@@ -233,6 +219,7 @@ def _check_stream(config: config_lib.Config, splits: datasets.Splits) -> None:
 def train(
     config: config_lib.Config,
     splits: datasets.Splits,
+    sets: Mapping[str, np.ndarray],
     workdir: pathlib.Path,
     sources: Sources,
     strategy: tf.distribute.Strategy,
@@ -279,19 +266,23 @@ def train(
         saver = checkpoint.Checkpoint(
             workdir / CHECKPOINTS,
             mixup.clock,
+            config=config,
             every_steps=sources.checkpoint_every_steps,
             preemption=sources.preemption,
             workers=workers,
         )
         saver.restore(model)
+    if config.mc_passes:
+        # Refuses a network without dropout before it is trained.
+        build_dropout(config, network)
     if saver.steps_done:
         # Builds the metrics, whose sums go on within the epoch.
         model.evaluate(validation, steps=1, verbose=0)
     logs = workdir / "logs" if workers.is_chief else None
     if logs is not None:
-        checkpoint.drop_summaries(logs, from_step=saver.epochs_done)
+        event_files.drop_steps(logs, from_step=saver.epochs_done)
     if saver.epochs_done < config.epochs:
-        monitors = _monitors(config, mixup, splits, neighbors, logs, sources)
+        monitors = _monitors(config, mixup, splits, sets, neighbors, logs)
         model.fit(
             training,
             validation_data=validation,
@@ -348,9 +339,9 @@ def _monitors(
     config: config_lib.Config,
     mixup: pipeline.MixUp,
     splits: datasets.Splits,
+    sets: Mapping[str, np.ndarray],
     neighbors: np.ndarray | None,
     logs: pathlib.Path | None,
-    sources: Sources,
 ) -> list[keras.callbacks.Callback]:
     """Returns what is measured in each epoch; drawn where there are logs."""
     every = max(config.epochs // NUM_FIGURES, 1)
@@ -362,7 +353,7 @@ def _monitors(
             callbacks.MixedBatchSummary(mixup, shown, logs, every=every)
         )
     if config.ood_every:
-        found.append(_ood_monitor(config, mixup, splits, logs, sources))
+        found.append(_ood_monitor(config, mixup, splits, sets, logs))
     if isinstance(splits.train.inputs, datasets.Stream):
         replaced = splits.train.inputs.replaced
         found.append(datasets.StopWhenUnreadable(replaced))
@@ -386,8 +377,8 @@ def _ood_monitor(
     config: config_lib.Config,
     mixup: pipeline.MixUp,
     splits: datasets.Splits,
+    sets: Mapping[str, np.ndarray],
     logs: pathlib.Path | None,
-    sources: Sources,
 ) -> keras.callbacks.Callback:
     def prepare(images: np.ndarray) -> tf.data.Dataset:
         labels = np.zeros(len(images), np.int32)
@@ -396,7 +387,6 @@ def _ood_monitor(
         )
         return rows.apply(mixup.evaluation)
 
-    sets = load_ood(config, splits, sources)
     return callbacks.OODMonitor(
         {name: prepare(images) for name, images in sets.items()},
         reference=prepare(splits.validation.inputs),
@@ -458,21 +448,22 @@ def evaluate(
     config: config_lib.Config,
     network: keras.Model,
     splits: datasets.Splits,
+    sets: Mapping[str, np.ndarray],
     workdir: pathlib.Path,
-    sources: Sources,
-) -> dict[str, float]:
+) -> tuple[dict[str, float], list[str]]:
     """Measures the trained network; saves it, its predictions and figures.
 
     Returns:
         results: Numbers on `validation_`, `test_` and `train_`
             (`evaluation.measure_training`), and for each out-of-distribution
             set.
+        warnings: A sentence if the network is no better than chance.
     """
-    sets = {"validation": splits.validation.inputs, "test": splits.test.inputs}
-    sets |= {
-        outputs_lib.OOD + name: images
-        for name, images in load_ood(config, splits, sources).items()
+    inputs = {
+        "validation": splits.validation.inputs,
+        "test": splits.test.inputs,
     }
+    inputs |= {outputs_lib.OOD + name: x for name, x in sets.items()}
     labels = {
         "validation": splits.validation.labels,
         "test": splits.test.labels,
@@ -481,7 +472,7 @@ def evaluate(
         labels["validation_noisy"] = noisy_validation_labels(config, splits)
 
     def collect(predict: Callable[[np.ndarray], np.ndarray]) -> Outputs:
-        logits = {name: predict(inputs) for name, inputs in sets.items()}
+        logits = {name: predict(each) for name, each in inputs.items()}
         return Outputs(logits, labels, splits.test_posterior)
 
     outputs = collect(lambda inputs: predict_logits(network, inputs))
@@ -494,15 +485,31 @@ def evaluate(
         )
     outputs_lib.write(outputs, workdir / PREDICTIONS)
     if config.mc_passes:
-        dropout = posthoc.MonteCarloDropout(
-            network, passes=config.mc_passes, seed=config.seed
-        )
+        dropout = build_dropout(config, network)
         averaged = collect(lambda inputs: np.log(dropout.predict(inputs)))
         outputs_lib.write(averaged, workdir / MC_PREDICTIONS)
-    files.write_atomically(workdir / "model.keras", network.save)
+    files.write_atomically(workdir / MODEL, network.save)
     draw_figures(outputs, workdir / "figures")
     logging.info("Results: %s", results)
-    return results
+    warnings = evaluation.find_chance(
+        outputs.labels["test"], outputs.logits["test"].argmax(-1)
+    )
+    for sentence in warnings:
+        logging.warning("%s", sentence)
+    return results, warnings
+
+
+def build_dropout(
+    config: config_lib.Config, network: keras.Model
+) -> posthoc.MonteCarloDropout:
+    """Returns what averages predictions with dropout.
+
+    Raises:
+        ValueError: If the network has no dropout.
+    """
+    return posthoc.MonteCarloDropout(
+        network, passes=config.mc_passes, seed=config.seed
+    )
 
 
 def noisy_validation_labels(

@@ -50,10 +50,17 @@ PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "numpy")
 _WHAT = flags.DEFINE_enum(
     "what", "all", (*PARTS, "peers", "all"), "What to time."
 )
-_REPEATS = flags.DEFINE_integer("repeats", 7, "Rounds; medians are of these.")
-_ROWS = flags.DEFINE_integer("rows", 500, "Rows of the validation set.")
+_REPEATS = flags.DEFINE_integer(
+    "repeats", 7, "Rounds; medians are of these.", lower_bound=1
+)
+_ROWS = flags.DEFINE_integer(
+    "rows", 500, "Examples of the validation set.", lower_bound=1
+)
 _NUM_PARALLEL_CALLS = flags.DEFINE_integer(
-    "num_parallel_calls", 2, "Batches that each pipeline makes at a time."
+    "num_parallel_calls",
+    2,
+    "Batches that each pipeline makes at a time.",
+    lower_bound=1,
 )
 _DATA = flags.DEFINE_string(
     "data", None, "Folder of JPEGs for `imagenet`; noise without it."
@@ -67,7 +74,7 @@ _IMAGE_SIDE = flags.DEFINE_integer(
 _BATCH_SIZE = flags.DEFINE_integer(
     "batch_size",
     None,
-    "Rows of a step of `imagenet`; 256, without a GPU 8.",
+    "Examples in a step of `imagenet`; 256, without a GPU 8.",
     lower_bound=1,
 )
 _PEAK_TFLOPS = flags.DEFINE_float(

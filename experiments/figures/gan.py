@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from experiments import files
 from experiments import gan
+from experiments import run_files
 from experiments.claims import Arm
 from experiments.figures import methods
 from experiments.figures.methods import Setting
@@ -31,8 +33,8 @@ def draw(setting: Setting) -> Iterator[tuple[str, "matplotlib.figure.Figure"]]:
     """
     rows = {}
     for method in setting.find(*ARMS):
-        with np.load(method.folders[0] / gan.SAMPLES) as samples:
-            rows[method.name] = {name: samples[name] for name in samples.files}
+        path = run_files.check_file(method.folders[0] / gan.SAMPLES)
+        rows[method.name] = files.read_npz(path)
         modes = gan.MODES[method.lines[0].config.dataset]
     if rows:
         yield "samples", draw_samples(rows, modes)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from experiments import config as config_lib
-from experiments import files
 from experiments import ledger
 from experiments import outputs as outputs_lib
+from experiments import run_files
 from experiments import training
 from experiments.claims import Arm
 from experiments.outputs import Outputs
@@ -101,9 +101,7 @@ class Method:
 
     def history(self, name: str) -> np.ndarray:
         """Returns a quantity of each seed and epoch, `(S, E)`."""
-        records = [
-            files.read_json(folder / "record.json") for folder in self.folders
-        ]
+        records = [run_files.read_record(folder) for folder in self.folders]
         return np.array([record["history"][name] for record in records])
 
 

@@ -1,10 +1,12 @@
-"""Tests of checkpoints, and of TensorBoard's files after a resume."""
+"""Tests of checkpoints: a stopped run ends as one that was not."""
 
 import errno
+import json
 import logging
 import os
 import pathlib
 import random
+import re
 
 import keras
 import numpy as np
@@ -12,11 +14,11 @@ import pytest
 import tensorflow as tf
 
 from experiments import checkpoint
+from experiments import config as config_lib
 from experiments import distribution
 from experiments import files
 from experiments import optimizers
 from experiments import preemption
-from experiments import summaries
 from tf_mixup import clock as clock_lib
 
 EPOCHS = 4
@@ -331,8 +333,7 @@ class TestDamage:
 
     def test_another_backends_is_refused(self, damaged):
         path = checkpoint.find(damaged)[-1]
-        arrays = checkpoint._read(path) | {"backend": np.array("torch")}
-        checkpoint._write(path, arrays)
+        rewrite(path, path, backend="torch")
         message = "Set KERAS_BACKEND=torch, or take another --workdir"
         with pytest.raises(ValueError, match=message):
             train(damaged)
@@ -398,64 +399,79 @@ class TestDamage:
         assert_same(train(tmp_path), finished[1])
 
 
-def steps_in(directory):
-    """Returns (tag, step) of all events, in the order of their files."""
-    return [
-        (value.tag, event.step)
-        for path in sorted(directory.rglob("events.out.tfevents.*"))
-        for event in checkpoint._read_events(path)
-        for value in event.summary.value
-    ]
+CONFIG = config_lib.Config(seed=3)
 
 
-@pytest.fixture
-def logs(tmp_path):
-    """Returns a directory with scalars of epochs 0 to 3."""
-    scalars = summaries.EpochScalars(tmp_path)
-    for epoch in range(4):
-        scalars.on_epoch_end(epoch, {"loss": 1.0, "val_loss": 2.0})
-    scalars.on_train_end()
-    return tmp_path
+def rewrite(source, path, **changes):
+    """Writes a checkpoint that says something else of itself."""
+    arrays = checkpoint._read(source)
+    about = json.loads(arrays.pop(checkpoint.ABOUT).tobytes()) | changes
+    if changes != {"format": None}:
+        text = json.dumps(about).encode()
+        arrays[checkpoint.ABOUT] = np.frombuffer(text, np.uint8)
+    checkpoint._write(path, arrays)
 
 
-class TestDropSummaries:
-    def test_drops_steps_that_are_run_again(self, logs):
-        checkpoint.drop_summaries(logs, from_step=2)
-        expected = [("epoch_loss", 0), ("epoch_loss", 1)]
-        assert steps_in(logs / "train") == expected
-        assert steps_in(logs / "validation") == expected
+class TestIdentity:
+    @pytest.mark.parametrize(
+        ("changes", "reason"),
+        [
+            ({"format": None}, "which has no format version"),
+            ({"format": 1}, "of format 1, which is not 2"),
+            ({"config": CONFIG.to_json()}, r"\(seed: 3 there, 0 asked\)"),
+            ({}, "which is a copy of epoch-00004.npz"),
+        ],
+    )
+    def test_foreign_ones_are_passed_over_and_kept(
+        self, changes, reason, damaged, caplog
+    ):
+        config = config_lib.Config()
+        for path in checkpoint.find(damaged):
+            rewrite(path, path, config=config.to_json())
+        stray = damaged / "epoch-00099.npz"
+        rewrite(damaged / "epoch-00004.npz", stray, position=(99, 0))
+        rewrite(damaged / "epoch-00004.npz", stray, **changes)
+        if "config" in changes:
+            rewrite(stray, stray, position=(99, 0))
+        (damaged / "epoch-00004.npz").unlink()
+        model = make_model()
 
-    def test_files_stay_readable(self, logs):
-        checkpoint.drop_summaries(logs, from_step=1)
-        path = next((logs / "train").iterdir())
-        events = list(tf.compat.v1.train.summary_iterator(str(path)))
-        assert events[0].file_version == "brain.Event:2"
-        assert len(events) == 2
+        def restore():
+            clock = clock_lib.Clock()
+            saver = checkpoint.Checkpoint(damaged, clock, config=config)
+            saver.restore(model)
+            saver.set_model(model)
+            return saver
 
-    @pytest.mark.parametrize("lost", [1, 5, 60])
-    def test_keeps_what_is_before_a_half_written_event(self, lost, logs):
-        path = next((logs / "train").iterdir())
-        path.write_bytes(path.read_bytes()[:-lost])
-        checkpoint.drop_summaries(logs, from_step=3)
-        assert steps_in(logs / "train") == [
-            ("epoch_loss", step) for step in range(3)
+        with caplog.at_level(logging.WARNING):
+            saver = restore()
+        assert (saver.epochs_done, saver.steps_done) == (EPOCHS - 1, 0)
+        saver.on_epoch_end(EPOCHS - 1, {"loss": 1.0})
+        assert names(damaged) == [
+            *(f"epoch-0000{epoch}.npz" for epoch in (3, 4)),
+            stray.name,
         ]
+        assert re.search(reason, caplog.text)
+        assert caplog.text.count("Passed over a checkpoint") == 1
+        # With none of its own the run is not started anew over them.
+        for path in checkpoint.find(damaged):
+            if path != stray:
+                path.unlink()
+        with pytest.raises(ValueError, match="must be of its run") as caught:
+            restore()
+        assert re.search(reason, str(caught.value))
+        assert "move this file away" in str(caught.value)
 
-    def test_empty_file_is_no_trouble(self, logs):
-        path = next((logs / "train").iterdir())
-        path.write_bytes(b"")
-        checkpoint.drop_summaries(logs, from_step=9)
-        assert steps_in(logs / "train") == []
-
-    def test_full_disk_leaves_the_file(self, logs, monkeypatch):
-        class Full(tf.io.TFRecordWriter):
-            def write(self, record):
-                raise tf.errors.ResourceExhaustedError(None, None, "disk full")
-
-        monkeypatch.setattr(tf.io, "TFRecordWriter", Full)
-        with pytest.raises(OSError, match=r"must be writable.*disk full"):
-            checkpoint.drop_summaries(logs, from_step=2)
-        assert len(steps_in(logs / "train")) == 4
-
-    def test_missing_directory_is_no_trouble(self, tmp_path):
-        checkpoint.drop_summaries(tmp_path / "logs", from_step=0)
+    def test_other_names_are_ignored_with_a_warning(
+        self, finished, damaged, caplog
+    ):
+        strays = ["epoch-00099", "epoch-5.npz", "epoch-best.npz"]
+        for name in strays:
+            (damaged / name).write_bytes(b"stray")
+        (damaged / "epoch-00005.npz").mkdir()
+        with caplog.at_level(logging.WARNING):
+            assert train(damaged)[2] == (EPOCHS, 0)
+        assert caplog.text.count("Ignored what is no checkpoint") == 1
+        for name in strays:
+            assert name in caplog.text
+            assert (damaged / name).exists()

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from experiments import config as config_lib
@@ -28,6 +29,11 @@ REFUSED = [
     ("corruption", 1.1),
     ("width", 0),
     ("dropout", 1.0),
+    *(("mc_passes", -1), ("neighbors", -1), ("points", 1), ("noise", -0.1)),
+    *(("batch_size", -1), ("batch_size", True), ("seed", 2**32)),
+    *(("learning_rate", 0.0), ("learning_rate", float("nan"))),
+    *(("alpha", 1e39), ("alpha", 1e-39), ("learning_rate", 1e-45)),
+    *(("ood", "mnist"), ("mix_layers", None), ("milestones", 3)),
     ("ema", 1.0),
     ("ema", -0.5),
 ]
@@ -41,6 +47,10 @@ class TestConfig:
         rule, _, rest = str(caught.value).partition(". Received: ")
         assert f"`{name}`" in rule
         assert rest.startswith(f"{name}={value!r}. ")
+
+    def test_refuses_milestones_that_are_no_epochs(self):
+        with pytest.raises(ValueError, match="`milestones` must be an integ"):
+            config_lib.Config(milestones=(1.5,))
 
     @pytest.mark.parametrize("milestones", [(30, 20), (5, 5), (0, 5), (2, 9)])
     def test_refuses_milestones_out_of_order(self, milestones):
@@ -115,6 +125,31 @@ class TestPaperDefaults:
     def test_of_own_images_are_those_of_config(self):
         assert config_lib.paper_defaults("folder:cats") == {}
 
+    @pytest.mark.parametrize(
+        ("asked", "rate"),
+        [
+            *(({}, None), ({"network": "resnet18"}, None)),
+            *(({"network": "lenet"}, 0.02), ({"optimizer": "adam"}, 1e-3)),
+            ({"network": "lenet", "optimizer": "adam"}, 1e-3),
+            ({"network": "lenet", "optimizer": "sgd"}, 0.02),
+        ],
+    )
+    def test_learning_rate_is_one_that_learns(self, asked, rate):
+        found = config_lib.paper_defaults("folder:cats", **asked)
+        assert found.get("learning_rate") == rate
+
+    @pytest.mark.parametrize(
+        ("name", "asked"),
+        [
+            *(("mnist", {"network": "lenet"}), ("uci:iris", {})),
+            ("speech", {"network": "speech_lenet", "optimizer": "adam"}),
+            ("imagenet2012", {"network": "resnet101"}),
+        ],
+    )
+    def test_learning_rate_of_the_papers_stays(self, name, asked):
+        expected = config_lib.paper_defaults(name)
+        assert config_lib.paper_defaults(name, **asked) == expected
+
     def test_are_a_copy(self):
         config_lib.paper_defaults("digits")["epochs"] = 1
         assert config_lib.PAPER_DEFAULTS["digits"]["epochs"] == 30
@@ -126,6 +161,16 @@ class TestPaperDefaults:
         )
         assert config.network in networks.BUILDERS
         assert all(epoch < config.epochs for epoch in config.milestones)
+
+
+def test_equal_values_name_the_same_run():
+    plain = config_lib.Config(dropout=0, milestones=[3], ood=["a"], seed=1)
+    same = config_lib.Config(
+        dropout=np.float32(0), milestones=(3,), ood=("a",), seed=np.int64(1)
+    )
+    assert plain == same
+    assert hash(plain) == hash(same)
+    assert plain.run_name == same.run_name
 
 
 def test_whole_numbers_name_the_same_run():

@@ -205,3 +205,24 @@ class TestMeasureOutputs:
             "bayes_gap",
         }
         assert unknown["test_nll"] == unknown["validation_nll"]
+
+
+class TestFindChance:
+    @pytest.mark.parametrize(
+        ("hits", "warned"), [(0, True), (10, True), (15, True), (17, False)]
+    )
+    def test_warns_within_the_interval_around_chance(self, hits, warned):
+        labels = np.repeat(np.arange(10), 10)
+        classes = (labels + 1) % 10
+        classes[:hits] = labels[:hits]
+        warnings = evaluation.find_chance(labels, classes)
+        assert len(warnings) == warned
+        if warned:
+            assert f"test accuracy of {hits}.0% is no better" in warnings[0]
+            assert "frequent class is 10.0% of the test" in warnings[0]
+            assert "Lower --learning_rate" in warnings[0]
+
+    def test_chance_is_the_share_of_the_most_frequent_class(self):
+        labels = np.repeat([0, 1], [90, 10])
+        assert evaluation.find_chance(labels, np.zeros(100, int))
+        assert not evaluation.find_chance(labels, labels)

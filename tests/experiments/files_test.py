@@ -1,7 +1,9 @@
 """Tests of files that are whole or absent."""
 
 import errno
+import shutil
 
+import numpy as np
 import pytest
 
 from experiments import files
@@ -71,7 +73,14 @@ class TestRemovePartial:
         (tmp_path / f"{files.PARTIAL}77.npz").touch()
         whole = tmp_path / "epoch-00001.npz"
         whole.touch()
+        # A workdir inside has an owner, who may be writing.
+        inner = tmp_path / "inner" / f"{files.PARTIAL}78.npz"
+        inner.parent.mkdir()
+        inner.touch()
+        inner.with_name(files.LOCK).touch()
         files.remove_partial(tmp_path)
+        assert inner.exists()
+        shutil.rmtree(inner.parent)
         assert [p for p in tmp_path.rglob("*") if p.is_file()] == [whole]
 
 
@@ -89,3 +98,20 @@ class TestJson:
         with pytest.raises(ValueError, match=message) as caught:
             files.read_json(path)
         assert "Delete this file and run the same" in str(caught.value)
+
+
+class TestNpz:
+    def test_round_trip(self, tmp_path):
+        np.savez(tmp_path / "a.npz", one=np.arange(3), two=np.eye(2))
+        found = files.read_npz(tmp_path / "a.npz")
+        assert list(found) == ["one", "two"]
+        np.testing.assert_array_equal(found["two"], np.eye(2))
+
+    @pytest.mark.parametrize("kept", [0, 10, 200, -1])
+    def test_damage_names_the_remedy(self, kept, tmp_path):
+        path = tmp_path / "a.npz"
+        np.savez_compressed(path, one=np.arange(1000))
+        path.write_bytes(path.read_bytes()[:kept])
+        message = r"a\.npz must be a whole \.npz file\. Received: .*\. Delete"
+        with pytest.raises(ValueError, match=message):
+            files.read_npz(path)

@@ -151,7 +151,11 @@ def test_runs_are_collected_and_drawn(short, tmp_path):
         np.savez(folder / gan.SAMPLES, **{"10": points, "20": 2 * points})
         files.write_json(
             folder / "record.json",
-            {"results": gan.measure(points, points), "duration_seconds": 36},
+            {
+                "config": config.to_json(),
+                "results": gan.measure(points, points),
+                "duration_seconds": 36,
+            },
         )
     lines = collect.collect("gans", "small", tmp_path, None, {})
     assert [line.config for line in lines] == configs

@@ -244,6 +244,7 @@ class TestTraining:
             training.train(
                 config,
                 splits,
+                training.load_ood(config, splits, training.Sources()),
                 tmp_path,
                 training.Sources(),
                 tf.distribute.get_strategy(),

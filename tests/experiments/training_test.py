@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import errno
-import json
 import os
 import pathlib
 import random
@@ -18,14 +17,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from experiments import afterwards
 from experiments import checkpoint
 from experiments import config as config_lib
 from experiments import datasets
 from experiments import distribution
+from experiments import event_files
 from experiments import files
 from experiments import ledger
 from experiments import outputs as outputs_lib
 from experiments import training
+from experiments import workdirs
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EPOCHS = 4
@@ -161,7 +163,7 @@ def read_events(workdir):
     found = collections.Counter()
     values = {}
     for path in (workdir / "logs").rglob("events.out.tfevents.*"):
-        for event in checkpoint._read_events(path):
+        for event in event_files.read(path):
             for value in event.summary.value:
                 key = path.parent.name, value.tag, event.step
                 found[key] += 1
@@ -262,6 +264,8 @@ class TestWorkdir:
 
     def test_complete_run_is_not_run_again(self, complete, monkeypatch):
         monkeypatch.setattr(training, "load_splits", None)
+        # Readers need no lock.
+        (complete / files.LOCK).unlink()
         before = {path: path.stat().st_mtime_ns for path in complete.rglob("*")}
         record = training.run(CONFIG, complete)
         assert record == files.read_json(complete / "record.json")
@@ -282,11 +286,17 @@ class TestWorkdir:
         with pytest.raises(ValueError, match=r"record\.json must be a whole"):
             training.run(CONFIG, complete)
 
-    def test_workdir_without_an_epoch_is_free(self, tmp_path):
-        training.claim(tmp_path, CONFIG)
-        other = dataclasses.replace(CONFIG, seed=5)
-        training.claim(tmp_path, other)
-        assert json.loads((tmp_path / "config.json").read_text())["seed"] == 5
+    def test_changed_files_are_refused(self, complete):
+        for name, read in (
+            ("predictions.npz", outputs_lib.read),
+            ("model.keras", lambda path: afterwards.load_model(path.parent)),
+        ):
+            read(complete / name)
+            flip_byte(complete / name)
+            message = f"{name} must be the file that this run wrote"
+            with pytest.raises(ValueError, match=message) as caught:
+                read(complete / name)
+            assert "Delete it and the record.json beside" in str(caught.value)
 
     def test_unknown_network_is_refused(self, tmp_path):
         config = dataclasses.replace(CONFIG, network="resnet999")
@@ -459,6 +469,26 @@ class TestFailure:
             for values in read_arrays(path).values():
                 assert np.isfinite(values).all()
 
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"ood": ("folder:typo",)}, "typo"),
+            ({"ood": ("typo.npz",)}, r"OOD file must exist.*typo\.npz"),
+            ({"ood": ("typo",)}, "must be one of .*'typo'"),
+            ({"mc_passes": 2, "dropout": 0.0}, "must have a dropout layer"),
+        ],
+    )
+    def test_what_is_read_after_training_is_checked_before(
+        self, changes, message, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr(keras.Model, "fit", None)
+        config = dataclasses.replace(CONFIG, ood_every=0, **changes)
+        sources = training.Sources(data_dir=str(tmp_path))
+        with pytest.raises((ValueError, OSError), match=message):
+            training.run(config, tmp_path / "run", sources)
+        # Nothing was done: the workdir is free for the right config.
+        workdirs.claim(tmp_path / "run", CONFIG)
+
 
 SLOW = pytest.mark.slow
 SHORT = dataclasses.replace(
@@ -480,8 +510,9 @@ def train(workdir, **changes):
     sources = training.Sources()
     splits = training.load_splits(config, sources)
     strategy = distribution.build_strategy(config.strategy)
+    sets = training.load_ood(config, splits, sources)
     network, history = training.train(
-        config, splits, workdir, sources, strategy
+        config, splits, sets, workdir, sources, strategy
     )
     logits = training.predict_logits(network, splits.test.inputs)
     return network.get_weights(), history, logits
@@ -649,7 +680,7 @@ class TestAugmentation:
         config = dataclasses.replace(SHORT, dataset=dataset)
         with pytest.raises(StopError, match=str(expected)):
             training.train(
-                *(config, splits, tmp_path, training.Sources()),
+                *(config, splits, {}, tmp_path, training.Sources()),
                 tf.distribute.get_strategy(),
             )
 

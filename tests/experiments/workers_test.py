@@ -323,8 +323,9 @@ class TestTwoWorkers:
         network, splits, mixup = fit_alone(CONFIG)
         path = workdir / "checkpoints" / "epoch-00001.npz"
         arrays = checkpoint._read(path)
-        history = json.loads(arrays.pop(checkpoint.HISTORY).tobytes())
-        assert arrays.pop(checkpoint.BACKEND) == "tensorflow"
+        about = json.loads(arrays.pop(checkpoint.ABOUT).tobytes())
+        history = about["history"]
+        assert about["backend"] == "tensorflow"
         alone = checkpoint._state(network)
         for name, variable in zip(sorted(arrays), alone, strict=True):
             np.testing.assert_allclose(
@@ -351,7 +352,7 @@ class TestTwoWorkers:
     def test_the_chief_alone_writes_results(self, workdir):
         other = workdir.with_name("run.worker-1")
         names = sorted(path.name for path in other.iterdir())
-        assert names == ["checkpoints", "config.json"]
+        assert names == [files.LOCK, "checkpoints", "config.json"]
         record = files.read_json(workdir / "record.json")
         assert "test_ece" in record["results"]
         assert (workdir / "logs" / "validation").exists()
