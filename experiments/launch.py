@@ -9,8 +9,9 @@ Command:
 What follows `--` are flags of `experiments.train`, the same on every host,
 where `--host` alone differs. Worker 0, of host 0, shows its progress and
 writes the results. If a worker dies the others end within a minute, with 75;
-SIGTERM goes to all, which save themselves and end with 143. The same command
-goes on then.
+SIGTERM goes to all, which save themselves and end with 143, as they do when
+this process is killed; a second SIGTERM kills them. The same command goes on
+then.
 """
 
 import json
@@ -35,7 +36,11 @@ _WORKERS = flags.DEFINE_integer(
 _HOSTS = flags.DEFINE_list("hosts", ["localhost"], "Names or addresses of all.")
 _HOST = flags.DEFINE_integer("host", 0, "Which of the hosts this is, from 0.")
 _PORT = flags.DEFINE_integer(
-    "port", 29400, "Of the first worker of a host; others take the next ones."
+    "port",
+    29400,
+    "Of the first worker of a host; others take the next ones.",
+    lower_bound=1,
+    upper_bound=65535,
 )
 
 
@@ -95,6 +100,8 @@ def start(arguments: Sequence[str]) -> list[subprocess.Popen]:
             f"workers={count} with {gpus} GPUs",
             "Leave --workers out",
         )
+    # Open for as long as this process lives: that is what workers watch.
+    read, _ = os.pipe()
     started = []
     for place in range(count):
         config = describe_worker(
@@ -104,7 +111,11 @@ def start(arguments: Sequence[str]) -> list[subprocess.Popen]:
             port=_PORT.value,
             place=place,
         )
-        environment = {**os.environ, "TF_CONFIG": config}
+        environment = {
+            **os.environ,
+            "TF_CONFIG": config,
+            preemption.LAUNCHER: str(read),
+        }
         if gpus:
             environment["CUDA_VISIBLE_DEVICES"] = str(place)
         quiet = [] if place == _HOST.value == 0 else ["--verbose=0"]
@@ -113,8 +124,10 @@ def start(arguments: Sequence[str]) -> list[subprocess.Popen]:
             subprocess.Popen(
                 [*command, "--strategy=multiworker", *arguments, *quiet],
                 env=environment,
+                pass_fds=(read,),
             )
         )
+    os.close(read)
     return started
 
 
@@ -125,8 +138,14 @@ def main(argv: Sequence[str]) -> None:
     except ValueError as error:
         raise app.UsageError(str(error)) from error
 
+    def kill(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        for process in processes:
+            process.kill()
+
     def pass_on(number: int, frame: FrameType | None) -> None:
         del frame
+        signal.signal(number, kill)
         for process in processes:
             process.send_signal(number)
 

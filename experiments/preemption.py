@@ -1,12 +1,19 @@
 """SIGTERM: who runs the machine wants it back, and the run saves itself."""
 
+import multiprocessing
+import multiprocessing.connection
+import os
 import signal
 import sys
+import threading
+import time
 from types import FrameType
 from typing import Any
 
 # What a shell reports of a process that SIGTERM killed.
 EXIT_CODE = 128 + signal.SIGTERM
+# Names the file descriptor of a pipe that `experiments.launch` keeps open.
+LAUNCHER = "TF_MIXUP_LAUNCHER"
 
 
 class Preemption:
@@ -14,6 +21,11 @@ class Preemption:
 
     The first signal is noted, and ends the process with `EXIT_CODE` at once
     unless that is postponed. A second one kills it as usual.
+
+    Args:
+        supervised: Whether another process passes the signal on, so that it
+            may come twice: then all but the first are ignored. Defaults to
+            False.
 
     Attributes:
         asked: Whether the signal has come.
@@ -27,7 +39,8 @@ class Preemption:
         True
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, supervised: bool = False) -> None:
+        self._supervised = supervised
         self.asked = False
         self.postponed = False
         self._before: Any = None
@@ -54,7 +67,47 @@ class Preemption:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         del frame
-        signal.signal(number, signal.SIG_DFL)
+        if not self._supervised:
+            signal.signal(number, signal.SIG_DFL)
+        elif self.asked:
+            return
         self.asked = True
         if not self.postponed:
             sys.exit(EXIT_CODE)
+
+
+def follow_parent() -> None:
+    """Has a process of `multiprocessing` end with the one that started it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        _follow(parent.sentinel)
+
+
+def follow_launcher() -> bool:
+    """Has a worker end with its `experiments.launch`.
+
+    Returns:
+        supervised: Whether it has one, which passes signals on.
+    """
+    descriptor = os.environ.pop(LAUNCHER, None)
+    if descriptor is None:
+        return False
+    _follow(int(descriptor))
+    return True
+
+
+def _follow(descriptor: int) -> None:
+    """Sends SIGTERM to this process once the other end of a pipe is closed.
+
+    The system closes it however the other process ends.
+    """
+
+    def watch() -> None:
+        multiprocessing.connection.wait([descriptor])
+        main = threading.main_thread().ident
+        while main is not None:
+            # Again and again: it may be between two runs, or about to wait.
+            signal.pthread_kill(main, signal.SIGTERM)
+            time.sleep(1)
+
+    threading.Thread(target=watch, daemon=True).start()

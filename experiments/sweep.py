@@ -6,18 +6,19 @@ Command:
     python -m experiments.sweep --table=image_calibration --dry_run
 
 Each run has a folder of its own and a process that nobody shares; complete
-ones are skipped, a broken one does not stop the others.
+ones are skipped, a broken one does not stop the others. Several sweeps may
+share a folder: a run that another process owns is refused, which counts as a
+failure. On SIGTERM all runs save themselves and the sweep exits with 143
+(128 + 15). When the sweep is killed its runs save themselves, too.
 """
 
-import concurrent.futures.process
-import multiprocessing
+import concurrent.futures
+import dataclasses
 import os
 import pathlib
 import queue
 import statistics
-from collections.abc import Callable
 from collections.abc import Sequence
-from typing import Any
 
 from absl import flags
 from absl import logging
@@ -26,12 +27,14 @@ from experiments import building
 from experiments import config as config_lib
 from experiments import datasets
 from experiments import entry
-from experiments import files
 from experiments import gan
 from experiments import ledger
+from experiments import preemption
+from experiments import run_files
 from experiments import training
 from experiments.papers import TABLES
 from experiments.papers.tables import SCALES
+from experiments.processes import Process
 from tf_mixup import checks
 
 _TABLE = flags.DEFINE_enum(
@@ -53,9 +56,14 @@ _SCALE = flags.DEFINE_enum(
     SCALES,
     "Hours on two CPU cores, or the paper's settings on GPUs.",
 )
-_SEEDS = flags.DEFINE_integer("seeds", None, "How many; the table's default.")
+_SEEDS = flags.DEFINE_integer(
+    "seeds", None, "How many; the table's default.", lower_bound=1
+)
 _JOBS = flags.DEFINE_integer(
-    "jobs", 1, "Runs at a time; each gets its share of the cores."
+    "jobs",
+    1,
+    "Runs at a time; each gets its share of the cores.",
+    lower_bound=1,
 )
 _SKIP_KNOWN = flags.DEFINE_bool(
     "skip_known", False, "Leave out the runs that the ledger has."
@@ -65,10 +73,6 @@ _DRY_RUN = flags.DEFINE_bool(
     False,
     "Print each run, its trainable parameters and estimated hours, and stop.",
 )
-
-
-# TensorFlow takes ten seconds to start, and never gives memory back.
-RUNS_PER_PROCESS = 10
 
 
 def find_configs(
@@ -115,13 +119,14 @@ def sweep(
     missing = [
         config
         for config in configs
-        if not (workdir / config.run_name / "record.json").exists()
+        if not run_files.is_complete(workdir / config.run_name, config)
     ]
     logging.info("%d runs, %d to do.", len(configs), len(missing))
     failures = 0
+    processes = [Process() for _ in range(jobs)]
     free: queue.SimpleQueue[Process] = queue.SimpleQueue()
-    for _ in range(jobs):
-        free.put(Process())
+    for process in processes:
+        free.put(process)
 
     def run(config: config_lib.Config) -> None:
         process = free.get()
@@ -140,55 +145,17 @@ def sweep(
             logging.info(
                 "%s: %s", futures[future], "done" if error is None else error
             )
+    except BaseException:
+        # Ctrl-C, or SIGTERM: what runs saves itself and ends.
+        for process in processes:
+            process.terminate()
+        raise
     finally:
-        # After Ctrl-C what waits must not start.
+        # What waits must not start then.
         pool.shutdown(cancel_futures=True)
-        for _ in range(jobs):
-            free.get().close()
+        for process in processes:
+            process.close()
     return failures
-
-
-class Process:
-    """A process for some runs, one after another; then a new one.
-
-    One that the system kills breaks its pool, which holds nobody else.
-
-    Args:
-        runs: How many in one process. Defaults to `RUNS_PER_PROCESS`.
-    """
-
-    def __init__(self, runs: int = RUNS_PER_PROCESS) -> None:
-        self._runs = self._left = runs
-        self._pool: concurrent.futures.ProcessPoolExecutor | None = None
-
-    def call(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Calls a function in the process and returns what it returns.
-
-        Raises:
-            BrokenProcessPool: If the process is killed; the next call has
-                another one.
-        """
-        if self._pool is None:
-            self._left = self._runs
-            self._pool = concurrent.futures.ProcessPoolExecutor(
-                1, mp_context=multiprocessing.get_context("spawn")
-            )
-        self._left -= 1
-        broken = concurrent.futures.process.BrokenProcessPool
-        try:
-            return self._pool.submit(function, *args).result()
-        except broken:
-            self._left = 0
-            raise
-        finally:
-            if self._left == 0:
-                self.close()
-
-    def close(self) -> None:
-        """Ends the process."""
-        if self._pool is not None:
-            self._pool.shutdown()
-            self._pool = None
 
 
 def _run_one(
@@ -204,9 +171,13 @@ def _run_one(
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     # Two, so that batches are made while the network computes.
     tf.config.threading.set_inter_op_parallelism_threads(max(threads, 2))
-    run = gan.run if config.dataset in gan.MODES else training.run
     try:
-        run(config, workdir, sources)
+        if config.dataset in gan.MODES:
+            gan.run(config, workdir, sources)  # SIGTERM kills it: it is short.
+            return
+        with preemption.Preemption(supervised=True) as asked:
+            saving = dataclasses.replace(sources, preemption=asked)
+            training.run(config, workdir, saving)
     finally:
         # The next run of this process has nothing of this one.
         keras.backend.clear_session()
@@ -226,13 +197,14 @@ def describe(
         lines: One for each run, and one for the sum.
     """
     # The folder may have runs of other tables, too.
-    records = {
-        config: workdir / config.run_name / "record.json" for config in configs
+    complete = {
+        config
+        for config in configs
+        if run_files.is_complete(workdir / config.run_name, config)
     }
     durations = [
-        files.read_json(path)["duration_seconds"]
-        for path in records.values()
-        if path.exists()
+        run_files.read_record(workdir / config.run_name)["duration_seconds"]
+        for config in complete
     ]
     hours = statistics.median(durations) / 3600 if durations else None
     guess = f"{hours:.3f} h" if hours else "hours unknown before the first run"
@@ -242,7 +214,7 @@ def describe(
         key = (config.dataset, config.network, config.width)
         if key not in parameters:
             parameters[key] = _count_parameters(config, sources)
-        done = records[config].exists()
+        done = config in complete
         state = "done" if done else guess
         lines.append(
             f"{config.run_name}: {parameters[key]:,} parameters, {state};"
@@ -282,11 +254,12 @@ def main() -> None:
         for line in describe(configs, workdir, sources):
             logging.info("%s", line)
         return
-    failures = sweep(configs, workdir, sources, jobs=_JOBS.value)
+    with preemption.Preemption():
+        failures = sweep(configs, workdir, sources, jobs=_JOBS.value)
     if failures:
         raise ValueError(
             f"All runs must end well. Received: {failures} that did not, see"
-            " above. Mend the cause and run the same command again."
+            " above. Remove the cause and run the same command again."
         )
 
 

@@ -66,7 +66,13 @@ _LOGICAL_CPUS = flags.DEFINE_integer(
     "Devices that the CPU counts as, to try --strategy=mirrored without GPUs.",
     lower_bound=1,
 )
-_VERBOSE = flags.DEFINE_integer("verbose", 1, "Keras' progress bar: 0, 1, 2.")
+_VERBOSE = flags.DEFINE_integer(
+    "verbose",
+    1,
+    "Keras' progress bar: 0, 1, 2.",
+    lower_bound=0,
+    upper_bound=2,
+)
 
 
 def define_config_flags() -> dict[str, flags.FlagHolder]:
@@ -119,7 +125,11 @@ _FIELDS = define_config_flags()
 
 def config_from_flags() -> config_lib.Config:
     """Returns the data set's defaults, overridden by the flags given."""
-    fields = config_lib.paper_defaults(_DATASET.value)
+    fields = config_lib.paper_defaults(
+        _DATASET.value,
+        network=_FIELDS["network"].value,
+        optimizer=_FIELDS["optimizer"].value,
+    )
     for name, holder in _FIELDS.items():
         if holder.value is not None:
             fields[name] = holder.value
@@ -147,7 +157,8 @@ def main() -> None:
     workdir = pathlib.Path(_WORKDIR.value)
     if _LOGICAL_CPUS.value > 1:
         distribution.split_cpu(_LOGICAL_CPUS.value)
-    with preemption.Preemption() as asked:
+    supervised = preemption.follow_launcher()
+    with preemption.Preemption(supervised=supervised) as asked:
         sources = training.Sources(
             data_dir=_DATA_DIR.value,
             download=_DOWNLOAD.value,

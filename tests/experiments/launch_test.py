@@ -50,7 +50,7 @@ class TestStart:
         monkeypatch.setattr(
             launch.subprocess,
             "Popen",
-            lambda command, env: calls.append((command, env)),
+            lambda command, env, pass_fds: calls.append((command, env)),
         )
         return calls
 

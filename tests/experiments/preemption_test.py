@@ -19,6 +19,19 @@ with preemption.Preemption() as asked:
         print(asked.asked, flush=True)
 """
 
+LAUNCHED = """
+import sys, time
+from experiments import preemption
+supervised = preemption.follow_launcher()
+with preemption.Preemption(supervised=supervised) as asked:
+    asked.postponed = True
+    print(supervised, flush=True)
+    while not asked.asked:
+        time.sleep(0.01)
+    print("asked", flush=True)
+    sys.exit(preemption.EXIT_CODE)
+"""
+
 
 class TestPreemption:
     def test_ends_at_once_with_the_shells_code(self):
@@ -51,6 +64,32 @@ class TestPreemption:
             asked.listen()
             os.kill(os.getpid(), signal.SIGTERM)
             assert asked.asked
+
+    def test_supervised_it_may_come_twice(self):
+        with preemption.Preemption(supervised=True) as asked:
+            asked.postponed = True
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGTERM)
+                assert asked.asked
+        before = signal.getsignal(signal.SIGTERM)
+        assert before == signal.SIG_DFL
+
+    def test_ends_with_its_launcher(self, monkeypatch):
+        monkeypatch.delenv(preemption.LAUNCHER, raising=False)
+        assert not preemption.follow_launcher()
+        read, write = os.pipe()
+        process = subprocess.Popen(
+            [sys.executable, "-c", LAUNCHED],
+            env={**os.environ, preemption.LAUNCHER: str(read)},
+            pass_fds=(read,),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        os.close(read)
+        assert process.stdout.readline() == "True\n"
+        os.close(write)
+        assert process.communicate(timeout=30)[0] == "asked\n"
+        assert process.returncode == preemption.EXIT_CODE
 
     def test_second_one_kills(self):
         done = subprocess.run(

@@ -1,20 +1,26 @@
 """Tests of the sweep: names, skipping, failures, the dry run."""
 
-import concurrent.futures.process
 import dataclasses
 import json
-import os
+import pathlib
+import signal
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
 from absl import logging
 
 from experiments import building
+from experiments import checkpoint
 from experiments import config as config_lib
 from experiments import sweep
 from experiments import training
 from experiments.papers import calibration
+from tests.experiments import processes_test
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 SOURCES = training.Sources()
 
 
@@ -27,8 +33,12 @@ def configs(count=3, **fields):
 
 def write_record(workdir, config, seconds=60.0):
     folder = workdir / config.run_name
-    folder.mkdir(parents=True)
-    record = {"config": config.to_json(), "duration_seconds": seconds}
+    folder.mkdir(parents=True, exist_ok=True)
+    record = {
+        "config": config.to_json(),
+        "results": {},
+        "duration_seconds": seconds,
+    }
     (folder / "record.json").write_text(json.dumps(record))
 
 
@@ -135,6 +145,22 @@ class TestSweep:
         sweep.sweep(configs(), tmp_path, SOURCES)
         assert len(runner) == 3
 
+    @pytest.mark.parametrize("text", ["{}", "", "another's"])
+    def test_a_record_that_is_not_the_runs_is_not_complete(
+        self, text, runner, tmp_path
+    ):
+        first, second, _ = configs()
+        write_record(tmp_path, first)
+        path = tmp_path / first.run_name / "record.json"
+        if text == "another's":
+            text = path.read_text().replace('"seed": 0', '"seed": 1')
+        path.write_text(text)
+        write_record(tmp_path, second)
+        sweep.sweep(configs(), tmp_path, SOURCES)
+        assert [config.seed for config in runner] == [0, 2]
+        *_, total = sweep.describe(configs(), tmp_path, SOURCES)
+        assert total.startswith("3 runs, 0 to do")
+
     def test_goes_on_after_a_failure_and_counts_it(
         self, runner, tmp_path, messages
     ):
@@ -177,34 +203,6 @@ class TestSweep:
         with pytest.raises(KeyboardInterrupt):
             sweep.sweep(configs(), tmp_path, SOURCES)
         assert len(runner) == 1
-
-
-@pytest.fixture
-def process():
-    process = sweep.Process(2)
-    yield process
-    process.close()
-
-
-class TestProcess:
-    # Functions of this module would make it import all of this.
-
-    def test_is_another_one_after_its_runs(self, process):
-        one, same, other = (process.call(os.getpid) for _ in range(3))
-        assert len({os.getpid(), one, other}) == 3
-        assert one == same
-
-    def test_an_error_comes_back_and_ends_nothing(self, process, tmp_path):
-        one = process.call(os.getpid)
-        with pytest.raises(FileExistsError):
-            process.call(os.mkdir, str(tmp_path))
-        # It counted as a run.
-        assert process.call(os.getpid) != one
-
-    def test_a_killed_process_is_an_error_and_replaced(self, process):
-        with pytest.raises(concurrent.futures.process.BrokenProcessPool):
-            process.call(os._exit, 1)
-        assert process.call(os.getpid) != os.getpid()
 
 
 @pytest.mark.slow
@@ -304,3 +302,39 @@ class TestRealRun:
         assert 0 < record["results"]["test_accuracy"] <= 1
         assert sweep.sweep(wanted, tmp_path, SOURCES) == 0
         assert path.stat().st_mtime_ns == before
+
+
+SWEEP = """
+import pathlib, sys
+from experiments import config, entry, preemption, sweep, training
+longer = config.Config(width=4, epochs=1000, num_train=256, batch_size=64)
+def main():
+    workdir = pathlib.Path(sys.argv.pop())
+    with preemption.Preemption():
+        sweep.sweep([longer], workdir, training.Sources())
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_runs_save_themselves_and_end_with_the_sweep(number, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", SWEEP, str(tmp_path)], cwd=ROOT
+    )
+    while not (found := [*tmp_path.glob("*/checkpoints/epoch-00001.npz")]):
+        assert process.poll() is None
+        time.sleep(0.05)
+    folder = found[0].parents[1]
+    child = json.loads((folder / ".owner").read_text())["pid"]
+    process.send_signal(number)
+    code = process.wait(timeout=60)
+    assert code == (143 if number == signal.SIGTERM else -number)
+    deadline = time.monotonic() + 60
+    while processes_test.is_alive(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not processes_test.is_alive(child)
+    assert not list(folder.rglob(".partial-*"))
+    # Within an epoch, unless the signal came at its very end.
+    assert checkpoint.find(folder / "checkpoints")
