@@ -136,6 +136,8 @@ def build_mixup(
     if config.points > 2:
         options["points"] = config.points
     placement = _choose_placement(config)
+    if config.network == "text_cnn" and not config.effective_alpha:
+        options["inputs"] = None if placement == "model" else "keep"
     if config.method == "cutmix":
         return cutmix.CutMix(config.alpha, **options)
     in_model = placement == "model"

@@ -172,6 +172,79 @@ class TestBatches:
             assert set(np.unique(y)) == {0, 1}
 
 
+class TestSignals:
+    @pytest.mark.parametrize("per", ["batch", "sample"])
+    def test_an_interval_of_time_is_pasted(self, per):
+        steps, channels, size = 50, 3, 40
+        # A value tells its example, whatever the step and channel.
+        x = np.ones((size, steps, channels)) * np.arange(size)[:, None, None]
+        labels = np.arange(size)
+        batches = tf.data.Dataset.from_tensors((x.astype("float32"), labels))
+        stage = make_cutmix(per=per, num_classes=size, self_pairs=False)
+        ((mixed, y),) = read(batches.apply(stage))
+        own = mixed[:, :, 0] == labels[:, None]
+        np.testing.assert_array_equal(mixed, mixed[:, :, :1] + 0 * mixed)
+        np.testing.assert_allclose(y[labels, labels], own.mean(1), atol=1e-6)
+        # One interval: its borders are two changes at most.
+        assert (np.diff(own.astype(int), axis=1) != 0).sum(1).max() <= 2
+        partner = mixed.sum((1, 2)) - (own * labels[:, None]).sum(1) * channels
+        pasted = (~own).sum(1)
+        found = partner / np.maximum(pasted, 1) / channels
+        expected = (y * (1 - np.eye(size))).argmax(1) * (pasted > 0)
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+    def test_lengths_follow_lam(self):
+        x = np.zeros((4000, 64, 1), "float32"), np.zeros(4000, int)
+        stage = make_cutmix(per="sample")
+        kept = stage.replay(x, epoch=0, step=0).lam.numpy()
+        drawn = pipeline.MixUp(
+            1.0, num_classes=CLASSES, seed=1, per="sample"
+        ).replay(x, epoch=0, step=0)
+        # An interval around a uniform center loses a quarter of its length
+        # squared at the borders of the signal.
+        length = 1 - drawn.lam.numpy()
+        expected = 1 - np.mean(length - length**2 / 4)
+        assert abs(kept.mean() - expected) < 0.02
+
+
+class TestInputs:
+    def test_channels_first(self, channels_first):
+        del channels_first
+        x, labels = make_rows()
+        first = np.concatenate([x, x, x], axis=3).transpose(0, 3, 1, 2)
+        options = {"per": "sample", "mean": [1.0, 2, 3]}
+        batches = tf.data.Dataset.from_tensors((first, labels))
+        ((found, y),) = read(batches.apply(make_cutmix(**options)))
+        keras.config.set_image_data_format("channels_last")
+        batches = tf.data.Dataset.from_tensors((x, labels))
+        ((expected, same),) = read(batches.apply(make_cutmix(per="sample")))
+        for channel in range(3):
+            np.testing.assert_allclose(
+                found[:, channel], expected[..., 0] - channel - 1, atol=1e-4
+            )
+        np.testing.assert_array_equal(y, same)
+
+    def test_other_inputs_are_kept(self):
+        x, labels = make_rows()
+        inputs = {"image": x, "id": np.arange(ROWS)}
+        batches = tf.data.Dataset.from_tensors((inputs, labels))
+        stage = make_cutmix(inputs={"id": "keep"})
+        ((mixed, y),) = read(batches.apply(stage))
+        plain = tf.data.Dataset.from_tensors((x, labels))
+        ((expected, same),) = read(plain.apply(make_cutmix()))
+        np.testing.assert_array_equal(mixed["image"], expected)
+        np.testing.assert_array_equal(mixed["id"], inputs["id"])
+        np.testing.assert_array_equal(y, same)
+
+    def test_repr_and_config(self):
+        stage = make_cutmix(mean=1.0)
+        assert repr(stage) == (
+            "CutMix(alpha=1.0, num_classes=5, seed=1, mean=1.0)"
+        )
+        again = cutmix.CutMix(**stage.get_config())
+        assert repr(again) == repr(stage)
+
+
 class TestSeeds:
     def test_parallelism_changes_nothing(self):
         expected = read(make_batches(2).apply(make_cutmix()))
@@ -204,7 +277,12 @@ class TestRefusals:
 
     @pytest.mark.parametrize(
         "inputs",
-        [np.zeros((4, 3)), {"a": np.zeros((4, 3, 3, 1))}],
+        [
+            np.zeros((4, 3)),
+            np.zeros((4, 3, 3), "uint8"),
+            np.zeros((4, 2, 3, 3, 1)),
+            dict.fromkeys("ab", np.zeros((4, 3, 3, 1))),
+        ],
     )
     def test_inputs_that_are_no_images(self, inputs):
         batches = tf.data.Dataset.from_tensors((inputs, np.zeros(4, int)))

@@ -64,6 +64,14 @@ class TestCheckDataset:
         with pytest.raises(ValueError, match=r"\.batch\(128\)"):
             elements.check_dataset(rows)
 
+    def test_unknown_rank(self):
+        def read(x, y):
+            x = tf.numpy_function(lambda each: each, [x], tf.uint8)
+            return x, y
+
+        with pytest.raises(ValueError, match=r"known rank.*tf\.ensure_shape"):
+            elements.check_dataset(make_batches().map(read))
+
     def test_unknown_cardinality(self):
         batches = make_batches().filter(lambda *_: True)
         with pytest.raises(ValueError, match="assert_cardinality"):

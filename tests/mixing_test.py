@@ -165,6 +165,18 @@ class TestChoosePartner:
             )
             np.testing.assert_array_equal(partner.numpy() // 3, [0, 0, 0, 1, 1])
 
+    @pytest.mark.parametrize("kind", mixing.PARTNERS)
+    @pytest.mark.parametrize("size", [0, 1, 2])
+    def test_few_examples_in_many_groups(self, kind, size):
+        partner = mixing.choose_partner(
+            tf.constant(size),
+            seed=SEED,
+            kind=kind,
+            labels=tf.zeros([size], tf.int32),
+            groups=2**31 - 1,
+        )
+        np.testing.assert_array_equal(partner, np.arange(size))
+
 
 class TestMix:
     def test_by_hand(self):
@@ -252,7 +264,9 @@ class TestMix:
         ("dtype", "expected"),
         [
             ("uint8", "float32"),
-            ("int64", "float32"),
+            ("int16", "float32"),
+            ("int32", "float64"),
+            ("uint64", "float64"),
             ("bool", "float32"),
             ("float16", "float16"),
             ("bfloat16", "bfloat16"),
@@ -268,6 +282,12 @@ class TestMix:
         np.testing.assert_array_equal(
             tf.cast(tf.math.real(mixed), tf.float32), [[0.25], [0.75]]
         )
+
+    @pytest.mark.parametrize("number", [2**24 + 1, 2**40, -(2**52) - 1])
+    def test_coefficient_one_keeps_integers(self, number):
+        x = np.array([[number], [0]])
+        mixed, _ = mixing.mix(x, (), tf.ones([2]), [1, 0])
+        np.testing.assert_array_equal(mixed, x)
 
     @pytest.mark.parametrize("jit", [True, False])
     def test_coefficient_one_is_bit_identical(self, jit):

@@ -1,5 +1,7 @@
 """Tests of the mixing stage."""
 
+import copy
+
 import keras
 import numpy as np
 import pytest
@@ -339,6 +341,450 @@ class TestPlaces:
         assert mixed == unmixed
 
 
+def apply_to(batch, **options):
+    """Returns the one batch that a stage makes of another, as NumPy."""
+    stage = make_mixup(**{"per": "sample", "self_pairs": False} | options)
+    (mixed,) = read(tf.data.Dataset.from_tensors(batch).apply(stage))
+    return mixed
+
+
+def apply_ragged(*parts, **options):
+    """Applies a stage to a batch of parts whose lengths are not known."""
+    shapes = [
+        tf.TensorSpec((None, *each.shape[1:]), each.dtype) for each in parts
+    ]
+    batches = tf.data.Dataset.from_generator(
+        lambda: iter([parts]), output_signature=tuple(shapes)
+    ).apply(tf.data.experimental.assert_cardinality(1))
+    stage = make_mixup(**options)
+    return next(iter(batches.apply(stage)))
+
+
+class TestInputRules:
+    ids = np.array([2**40, 16777217, 3, 4])
+    masks = np.array([[1, 1, 0], [1, 0, 0], [1, 1, 1], [1, 0, 0]])
+
+    def make_batch(self, dtype="int64"):
+        size = np.arange(4, dtype="float32")[:, None]
+        inputs = {"size": size, "text": {"ids": self.ids}}
+        inputs["text"]["mask"] = self.masks.astype(dtype)
+        return inputs, np.arange(4)
+
+    def test_ids_stay_and_masks_unite(self):
+        rules = {"text/ids": "keep", "text": {"mask": "union"}}
+        for dtype in ("bool", "int64", "uint8", "float32"):
+            x, y = apply_to(self.make_batch(dtype), inputs=rules)
+            partner = np.argsort(y + 2 * np.eye(4, 5), axis=1)[:, -2]
+            lam = y[np.arange(4), np.arange(4)]
+            expected = lam * np.arange(4) + (1 - lam) * partner
+            np.testing.assert_allclose(x["size"][:, 0], expected, rtol=1e-5)
+            np.testing.assert_array_equal(x["text"]["ids"], self.ids)
+            union = np.maximum(self.masks, self.masks[partner])
+            np.testing.assert_array_equal(x["text"]["mask"], union)
+            assert x["text"]["mask"].dtype == dtype
+
+    def test_union_of_more_points(self):
+        rules = {"text/ids": "keep", "text/mask": "union"}
+        options = {"points": 3, "seed": 3}
+        x, y = apply_to(self.make_batch("bool"), inputs=rules, **options)
+        union = (y[:, :4] > 0) @ self.masks > 0
+        np.testing.assert_array_equal(x["text"]["mask"], union)
+
+    @pytest.mark.parametrize("rule", ["keep", "union", "mix"])
+    @pytest.mark.parametrize("stage", ["__call__", "evaluation"])
+    def test_no_mixing_changes_no_value(self, rule, stage):
+        rules = {"text/ids": rule, "text/mask": "union"}
+        mixup = make_mixup(0, inputs=rules)
+        batches = tf.data.Dataset.from_tensors(self.make_batch())
+        ((x, _),) = read(getattr(mixup, stage)(batches))
+        np.testing.assert_array_equal(x["text"]["ids"], self.ids)
+        np.testing.assert_array_equal(x["text"]["mask"], self.masks)
+        kept = "float64" if rule == "mix" else "int64"
+        assert x["text"]["ids"].dtype == kept
+
+    def test_text_is_kept(self):
+        words = np.array(["a", "b", "c", "d"])
+        batch = (np.ones((4, 1), "float32"), words), np.arange(4)
+        for options in ({}, {"keep_clean": True}, {"alpha": 0}):
+            x, _ = apply_to(batch, inputs={1: "keep"}, **options)
+            np.testing.assert_array_equal(x[1][-4:], words.astype("S"))
+
+    def test_partners_that_are_given_keep_no_ids(self):
+        x, _ = apply_to(
+            self.make_batch(),
+            inputs={"text/ids": "keep", "text/mask": "union"},
+            partner="given",
+        )
+        np.testing.assert_array_equal(x["text"]["ids"], self.ids[:2])
+        union = np.maximum(self.masks[:2], self.masks[2:])
+        np.testing.assert_array_equal(x["text"]["mask"], union)
+
+    def test_replay_follows_the_rules(self):
+        mixup = make_mixup(inputs={"text": "keep"}, mean=1.0)
+        replay = mixup.replay(self.make_batch(), epoch=0, step=0)
+        np.testing.assert_array_equal(replay.inputs["text"]["ids"], self.ids)
+
+    def test_statistics_are_for_what_is_mixed(self):
+        rules = {"text/ids": "keep", "text/mask": "mix"}
+        x, _ = apply_to(
+            self.make_batch("uint8"), alpha=0, inputs=rules, mean=9.0
+        )
+        np.testing.assert_array_equal(x["text"]["ids"], self.ids)
+        np.testing.assert_array_equal(x["text"]["mask"], self.masks - 9.0)
+
+    def test_go_to_the_model_as_they_are(self):
+        x, _ = apply_to(self.make_batch(), placement="model")
+        np.testing.assert_array_equal(x["inputs"]["text"]["ids"], self.ids)
+
+    @pytest.mark.parametrize("stage", ["__call__", "evaluation"])
+    @pytest.mark.parametrize(
+        "dtype", ["int32", "int64", "uint32", "uint64", "bool"]
+    )
+    def test_integers_need_a_rule(self, dtype, stage):
+        batches = tf.data.Dataset.from_tensors(self.make_batch(dtype))
+        mixup = make_mixup(inputs={"text/ids": "keep"})
+        with pytest.raises(
+            ValueError, match=r"input 'text/mask' of dtype .*inputs=.*\"keep\""
+        ):
+            getattr(mixup, stage)(batches)
+
+    @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int8", "int16"])
+    def test_small_integers_are_measurements(self, dtype):
+        batch = np.eye(4, dtype=dtype), np.arange(4)
+        x, y = apply_to(batch)
+        np.testing.assert_allclose(x, y[:, :4], atol=1e-6)
+
+    @pytest.mark.parametrize(
+        ("options", "match"),
+        [
+            ({"inputs": {"idz": "keep"}}, r"'idz' for inputs \['size', 'text/"),
+            ({"inputs": "keep"}, "At least one input must be mixed"),
+            ({"inputs": {"text": "mix", "size": "keep"}}, None),
+        ],
+    )
+    def test_rules_must_fit(self, options, match):
+        batches = tf.data.Dataset.from_tensors(self.make_batch())
+        if match is None:
+            batches.apply(make_mixup(**options))
+            return
+        with pytest.raises(ValueError, match=match):
+            batches.apply(make_mixup(**options))
+
+    def test_text_is_not_mixed(self):
+        batch = {"text": np.array(["a", "b"])}, np.arange(2)
+        for rules in ("mix", "union"):
+            with pytest.raises(ValueError, match="inside the model"):
+                apply_to(batch, inputs=rules)
+
+
+class TestWeights:
+    @pytest.mark.parametrize("shape", [(8,), (8, 1)])
+    @pytest.mark.parametrize(
+        "dtype", ["float32", "float64", "int32", "int64", "uint8", "bool"]
+    )
+    def test_class_weights_go_with_any_sample_weights(self, dtype, shape):
+        given = np.array([0, 1, 2, 3, 4, 1, 0, 2]).astype(dtype)
+        batch = np.eye(8, dtype="float32"), np.arange(8) % CLASSES
+        weights = np.array([1.0, 2, 3, 4, 5])
+        x, _, w = apply_to((*batch, given.reshape(shape)), class_weight=weights)
+        expected = x @ (given * weights[batch[1]])
+        np.testing.assert_allclose(w, expected, rtol=1e-5)
+        assert w.dtype == np.float32
+
+    def test_class_weights_of_one_output_in_a_dictionary(self):
+        batch = np.eye(8, dtype="float32"), np.arange(8) % CLASSES
+        weights = [1.0, 2, 3, 4, 5]
+        _, _, w = apply_to(batch, class_weight=weights)
+        for given in ((), ({"a": np.ones((8, 1))},)):
+            named = batch[0], {"a": batch[1]}, *given
+            _, _, again = apply_to(named, class_weight=weights)
+            np.testing.assert_allclose(again["a"], w, rtol=1e-6)
+
+    def test_class_weights_of_steps(self):
+        ids = np.array([[0, 1], [2, 3], [4, 4]])
+        targets = np.eye(CLASSES, dtype="float32")[ids]
+        x = np.zeros((3, 2), "float32")
+        masks = np.array([[1, 0], [1, 1], [0, 0]])
+        _, _, w = apply_to(
+            (x, targets, masks), alpha=0, class_weight=[1.0, 2, 3, 4, 5]
+        )
+        np.testing.assert_array_equal(w, masks * (1 + ids))
+
+    @pytest.mark.parametrize("shape", [(4,), (4, 1)])
+    def test_weights_of_one_output_among_several(self, shape):
+        weights = np.arange(4).reshape(shape)
+        batch = (
+            np.eye(4, dtype="float32"),
+            {"a": np.arange(4), "b": np.arange(4)},
+        )
+        x, _, w = apply_to((*batch, {"a": weights}))
+        np.testing.assert_allclose(w["a"].ravel(), x @ np.arange(4), rtol=1e-6)
+
+
+class TestIgnoreLabel:
+    labels = np.array([0, -1, 2, 3, -1, 1, -1, 4])
+
+    def apply(self, labels=labels, weights=(), **options):
+        batch = np.eye(8, dtype="float32"), labels, *weights
+        return apply_to(batch, **{"ignore_label": -1} | options)
+
+    @pytest.mark.parametrize("points", [2, 3])
+    @pytest.mark.parametrize("weights", [(), (np.arange(1, 9),)])
+    def test_unknown_classes_weigh_nothing(self, points, weights):
+        x, y, w = self.apply(weights=weights, points=points)
+        known = self.labels >= 0
+        given = weights[0] * known if weights else known
+        np.testing.assert_allclose(w, x @ given, rtol=1e-5)
+        # The target is that of the other examples.
+        one_hot = np.eye(CLASSES)[self.labels] * known[:, None]
+        share = (x @ known)[:, None]
+        expected = np.divide(
+            x @ one_hot, share, out=np.zeros_like(y), where=share > 0
+        )
+        np.testing.assert_allclose(y, expected, atol=1e-6)
+        assert (share == 0).any()
+        assert ((share > 0) & (share < 1)).any()
+
+    def test_no_mixing_and_evaluation_set_weights(self):
+        mixup = make_mixup(ignore_label=-1, class_weight=[1, 2, 3, 4, 5])
+        batches = tf.data.Dataset.from_tensors((np.ones((8, 1)), self.labels))
+        ((_, y, w),) = read(batches.apply(mixup.evaluation))
+        np.testing.assert_array_equal(w, self.labels >= 0)
+        np.testing.assert_array_equal(y.sum(1), self.labels >= 0)
+        _, _, w = self.apply(alpha=0, class_weight=[1, 2, 3, 4, 5])
+        np.testing.assert_array_equal(w, self.labels + 1)
+
+    @pytest.mark.parametrize(
+        ("dtype", "label"), [("uint8", 255), ("int64", -100), ("float32", -1)]
+    )
+    def test_of_a_sigmoid_output(self, dtype, label):
+        labels = np.array([0, 1, label, 1, label, 0, 0, 1], dtype)
+        x, y, w = self.apply(labels, num_classes=1, ignore_label=label)
+        known = labels != label
+        np.testing.assert_allclose(w, x @ known, rtol=1e-6)
+        share = np.where(w > 0, w, 1)
+        np.testing.assert_allclose(
+            y[:, 0], x @ (labels == 1) / share, atol=1e-6
+        )
+
+    def test_of_several_outputs(self):
+        batch = (
+            np.eye(8, dtype="float32"),
+            {"kind": self.labels, "price": np.arange(8.0)},
+        )
+        for weights in (
+            (),
+            (np.ones(8),),
+            ({"kind": np.ones(8), "price": np.ones((8, 1))},),
+        ):
+            x, y, w = apply_to(
+                (*batch, *weights),
+                ignore_label=-1,
+                num_classes={"kind": CLASSES, "price": None},
+            )
+            np.testing.assert_allclose(w["kind"], x @ (self.labels >= 0))
+            np.testing.assert_allclose(w["price"], 1)
+            np.testing.assert_allclose(y["price"], x @ np.arange(8), rtol=1e-6)
+
+    def test_partners_by_class_are_known_or_all_unknown(self):
+        _, _, w = self.apply(partner="same_class", self_pairs=True)
+        np.testing.assert_array_equal(w, self.labels >= 0)
+
+    def test_nearest_target(self):
+        x, y, w = self.apply(target="nearest")
+        nearest = x.argmax(1)
+        np.testing.assert_array_equal(w, self.labels[nearest] >= 0)
+        np.testing.assert_array_equal(y.sum(1), w)
+
+    def test_weights_of_some_outputs_are_refused(self):
+        batch = (
+            np.eye(8),
+            {"a": self.labels, "b": self.labels},
+            {"a": np.ones(8)},
+        )
+        with pytest.raises(ValueError, match="weights for 1 of 2 outputs"):
+            apply_to(batch, ignore_label=-1)
+
+    def test_labels_below_0_name_it(self):
+        with pytest.raises(
+            tf.errors.InvalidArgumentError,
+            match=r"Labels must lie in \[0, 4\]\. Received: values from -1 to"
+            r" 4\. Count .* ignore_label=-1",
+        ):
+            self.apply(ignore_label=None)
+
+
+class TestRunTime:
+    @pytest.mark.parametrize("sizes", [(9, 8), (8, 9), (9, 8, 8), (8, 8, 9)])
+    @pytest.mark.parametrize("options", [{}, {"placement": "model"}])
+    def test_parts_of_other_lengths(self, sizes, options):
+        parts = [np.zeros((size, 1), "float32") for size in sizes]
+        with pytest.raises(
+            tf.errors.InvalidArgumentError,
+            match=rf"as many examples\. Received: parts of \[{sizes[0]} ",
+        ):
+            apply_ragged(*parts, num_classes=None, **options)
+
+    @pytest.mark.parametrize("size", [0, 1])
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"partner": "same_class", "groups": 3},
+            {"partner": "different_class", "ignore_label": -1},
+            {"points": 3, "self_pairs": False, "check_finite": True},
+            {"keep_clean": True, "class_weight": [1, 2, 3, 4, 5]},
+            {"placement": "model", "places": 2, "per": "sample"},
+            {"target": "nearest", "probability": 0.5},
+        ],
+    )
+    def test_no_example_or_one(self, size, options):
+        x = np.full((size, 2), 7, "float32")
+        sent, y, *_ = apply_ragged(x, np.zeros(size, int), **options)
+        found = sent["inputs"] if "placement" in options else sent
+        times = 2 if "keep_clean" in options else 1
+        np.testing.assert_array_equal(found, np.tile(x, (times, 1)))
+        np.testing.assert_array_equal(y, np.eye(CLASSES)[[0] * size * times])
+
+    @pytest.mark.parametrize("part", [0, 1, 2])
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_numbers_that_are_not_finite_are_counted(self, part, value):
+        parts = [np.zeros((8, 3), "float32") for _ in range(3)]
+        parts[part][[1, 5], 2] = value
+        batch = parts[0].astype("float64"), *parts[1:]
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match="infinity in 2 of 8 examples"
+        ):
+            apply_to(batch, num_classes=None, check_finite=True)
+        apply_to(batch, num_classes=None)
+
+    @pytest.mark.parametrize(
+        ("alpha", "received"),
+        [
+            (lambda epoch, _: -1.0 - tf.cast(epoch, tf.float32), "-1"),
+            (lambda epoch, step: np.nan, "nan"),
+            (lambda epoch, step: tf.constant(1e300, tf.float64), "1e\\+300"),
+        ],
+    )
+    def test_alpha_of_a_function(self, alpha, received):
+        with pytest.raises(
+            tf.errors.InvalidArgumentError,
+            match=rf"function `alpha` must return .* Received: {received}\.",
+        ):
+            apply_to(make_rows(), alpha=alpha)
+
+    @pytest.mark.parametrize(
+        "alpha", [lambda *_: None, lambda *_: "a", lambda *_: [0.2, 0.3]]
+    )
+    def test_alpha_of_a_function_has_one_number(self, alpha):
+        with pytest.raises(
+            ValueError, match="function `alpha` must return one"
+        ):
+            apply_to(make_rows(), alpha=alpha)
+
+    def test_alpha_of_a_function_may_branch_and_vanish(self):
+        def alpha(epoch, step):
+            if step < 1:
+                return 1e-40
+            return 0.4
+
+        mixup = make_mixup(alpha, per="sample")
+        lam = mixup.coefficients(make_rows(), epoch=0, steps=2).numpy()
+        assert (lam[0] == 1).all()
+        assert (lam[1] < 1).any()
+
+
+class TestErrorsAreReadable:
+    """What is refused while a dataset is made comes as one sentence."""
+
+    @pytest.mark.parametrize("stage", ["__call__", "evaluation"])
+    @pytest.mark.parametrize(
+        "labels",
+        [np.array(["a", "b"]), np.zeros((2, 3), "float32"), np.zeros(2)],
+    )
+    def test_no_traceback_of_autograph(self, labels, stage):
+        batches = tf.data.Dataset.from_tensors((np.zeros((2, 1)), labels))
+        with pytest.raises(ValueError, match=r"^[TW]") as raised:
+            getattr(make_mixup(), stage)(batches)
+        assert "\n" not in str(raised.value)
+
+    def test_run_time_errors_have_the_sentence_in_one_piece(self):
+        with pytest.raises(
+            tf.errors.InvalidArgumentError,
+            match=r"\[Labels must lie in \[0, 4\]\. Received: values from 0 to"
+            r" 9\. Count classes from 0 and check `num_classes`\.\]",
+        ):
+            apply_to((np.zeros((2, 1)), np.array([0, 9])))
+
+
+class TestStatistics:
+    def test_follow_the_format_of_keras(self, channels_first):
+        del channels_first
+        x = np.ones((4, 3, 5, 3), "float32")
+        mean, std = np.array([1.0, 2, 3]), np.array([1.0, 2, 4])
+        scaled, _ = apply_to((x, np.arange(4)), mean=mean, std=std)
+        expected = (x - mean[:, None, None]) / std[:, None, None]
+        np.testing.assert_allclose(scaled, expected, atol=1e-6)
+        batches = tf.data.Dataset.from_tensors((x[:, :2], np.arange(4)))
+        with pytest.raises(ValueError, match="channels on axis 1"):
+            batches.apply(make_mixup(mean=mean))
+
+    def test_keep_the_digits_of_wide_types(self):
+        x = 1.7e9 + np.arange(4.0)[:, None]
+        for dtype, options in (("float64", {}), ("int64", {"inputs": "mix"})):
+            scaled, _ = apply_to(
+                (x.astype(dtype), np.arange(4)),
+                alpha=0,
+                mean=1.7e9,
+                std=0.5,
+                **options,
+            )
+            np.testing.assert_array_equal(scaled, 2 * np.arange(4.0)[:, None])
+
+    def test_do_not_overflow_half_precision(self):
+        x = np.float16([[1e-6], [2e-6]])
+        scaled, _ = apply_to((x, np.arange(2)), alpha=0, std=1e-6)
+        assert scaled.dtype == np.float16
+        np.testing.assert_allclose(
+            scaled, x.astype("float32") / 1e-6, rtol=1e-3
+        )
+
+
+class TestObject:
+    def test_repr_shows_what_was_given(self):
+        assert (
+            repr(make_mixup(0.2)) == "MixUp(alpha=0.2, num_classes=5, seed=1)"
+        )
+        stage = pipeline.MixUp(1.0, seed=3, inputs={"a": "keep"}, mean=[1, 2])
+        assert repr(stage) == (
+            "MixUp(alpha=1.0, seed=3, inputs={'a': 'keep'}, mean=(1.0, 2.0))"
+        )
+
+    def test_config_makes_an_equal_stage(self):
+        stage = make_mixup(
+            0.9,
+            seed=None,
+            mean=2.0,
+            class_weight={1: 3.0},
+            ignore_label=-1,
+            inputs="mix",
+            num_parallel_calls=2,
+        )
+        config = stage.get_config()
+        again = pipeline.MixUp(**config)
+        assert again.get_config() == config
+        assert "clock" not in config
+        assert_same(
+            read(make_batches().apply(again)),
+            read(make_batches().apply(stage)),
+        )
+
+    def test_copies_are_the_stage_itself(self):
+        stage = make_mixup()
+        held = copy.deepcopy({"stage": stage})
+        assert held["stage"] is stage
+        assert copy.copy(stage) is stage
+
+
 class TestKeepClean:
     def test_clean_rows_then_mixed_rows(self):
         weights = np.arange(ROWS, dtype="float32")
@@ -480,7 +926,7 @@ class TestGivenPartners:
 
     def test_odd_batch_of_known_size_is_refused(self):
         mixup = make_mixup(partner="given")
-        with pytest.raises(ValueError, match="Received: points=2 with 7 rows"):
+        with pytest.raises(ValueError, match="points=2 with 7 examples"):
             make_batches(7, drop_remainder=True).apply(mixup)
 
     def test_odd_batch_of_unknown_size_is_refused(self):
@@ -547,7 +993,9 @@ class TestSeeds:
 
 
 class TestRefusals:
-    @pytest.mark.parametrize("alpha", [-0.1, np.nan, np.inf, "much", None])
+    @pytest.mark.parametrize(
+        "alpha", [-0.1, np.nan, np.inf, "much", None, 3.5e38, 1e-45]
+    )
     def test_alpha(self, alpha):
         with pytest.raises(ValueError, match=r"`alpha`.*Received: alpha="):
             make_mixup(alpha)
@@ -566,6 +1014,15 @@ class TestRefusals:
             ({"seed": 0.5}, "seed=0.5"),
             ({"probability": 1.5}, "probability=1.5"),
             ({"points": 1}, "points=1"),
+            ({"groups": 2**31}, "int32 can hold"),
+            ({"seed": 2**63}, "int64 can hold"),
+            ({"probability": 1e-45}, "float32 can hold"),
+            ({"std": 1e-45}, "`std` must be a number that float32 can hold"),
+            ({"class_weight": {1: 1e39}}, r"class_weight\[1\]` must be 0 or"),
+            ({"inputs": {"a": "copy"}}, r"`inputs\['a'\]` must be one of"),
+            ({"inputs": "mix", "placement": "model"}, "as they are"),
+            ({"ignore_label": 0.5}, "ignore_label=0.5"),
+            ({"ignore_label": -1, "num_classes": None}, "weights of 0"),
             ({"places": 0, "placement": "model"}, "places=0"),
             ({"places": 2}, r"training_twin\(at=...\)"),
             ({"std": 0.0}, "`std` must be a finite number above 0"),

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_mixup import _run_time
 from tf_mixup import checks
 
 
@@ -59,14 +60,80 @@ def _check_element(spec: Any) -> None:
             'Map them first, e.g. `.map(lambda e: (e["image"], e["label"]))`',
         )
     shapes = [_shape(each) for each in tf.nest.flatten(spec)]
-    ranks_known = all(shape.rank is not None for shape in shapes)
-    leading = {shape[0] if shape.rank else 0 for shape in shapes if ranks_known}
-    if not ranks_known or 0 in leading or len(leading - {None}) > 1:
+    if any(shape.rank is None for shape in shapes):
         raise checks.refusal(
-            "All parts of an element must be batches of the same rows",
+            "All parts of an element must be of known rank",
+            f"shapes {[str(shape) for shape in shapes]}",
+            "Give `output_signature` to `from_generator`, or after a function"
+            " of Python write `tf.ensure_shape(x, (None, height, width,"
+            " channels))`",
+        )
+    leading = {shape[0] if shape.rank else 0 for shape in shapes}
+    if 0 in leading or len(leading - {None}) > 1:
+        raise checks.refusal(
+            "All parts of an element must be batches of the same examples",
             f"shapes {[str(shape) for shape in shapes]}",
             "Write `.batch(128)` before `.apply(mixup)`",
         )
+
+
+def require_same_size(element: tuple) -> tuple:
+    """Returns a batch; at run time its parts must have as many examples.
+
+    Args:
+        element: Batch whose sizes may not be known before.
+
+    Returns:
+        element: The same.
+
+    Raises:
+        tf.errors.InvalidArgumentError: If a part is longer than another.
+    """
+    parts = tf.nest.flatten(element)
+    if all(_shape(part)[0] is not None for part in parts):
+        return element
+    sizes = tf.stack([tf.shape(part)[0] for part in parts])
+    return _run_time.require(
+        element,
+        tf.reduce_all(sizes == sizes[0]),
+        "All parts of a batch must have as many examples",
+        lambda: tf.strings.format("parts of {} examples", sizes),
+        "Look at how inputs, labels and weights are put together",
+    )
+
+
+def require_finite(element: tuple) -> tuple:
+    """Returns a batch; at run time all its numbers must be finite.
+
+    Args:
+        element: Batch of B examples.
+
+    Returns:
+        element: The same.
+
+    Raises:
+        tf.errors.InvalidArgumentError: If a number is infinite or NaN.
+    """
+    broken = [
+        tf.reduce_any(
+            ~tf.math.is_finite(part), axis=list(range(1, part.shape.rank))
+        )
+        for part in tf.nest.flatten(element)
+        if part.dtype.is_floating
+    ]
+    if not broken:
+        return element
+    found = tf.reduce_any(tf.stack(broken), axis=0)
+    return _run_time.require(
+        element,
+        ~tf.reduce_any(found),
+        "All inputs, targets and weights must be finite",
+        lambda: tf.strings.format(
+            "NaN or infinity in {} of {} examples",
+            (tf.math.count_nonzero(found), tf.size(found)),
+        ),
+        "Fill the gaps, or leave these examples out",
+    )
 
 
 def _shape(spec: Any) -> tf.TensorShape:

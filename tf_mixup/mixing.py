@@ -109,8 +109,8 @@ def choose_partner(
         partner: Int32 tensor of shape `(B,)` with values in `[0, B - 1]`.
     """
     rows = tf.range(size)
-    block_size = (size + groups - 1) // groups
-    block = rows // block_size
+    # Of no examples there is one block of none.
+    block = rows // tf.maximum((size - 1) // groups + 1, 1)
     if kind == "random":
         return _permute_within(block, seed, self_pairs)
     # Each pair of a block and a class is a cell.
@@ -171,10 +171,11 @@ def mix(
 
     Args:
         inputs: Tensor, or nested structure of tensors, of any rank whose first
-            axis is B; rows beyond B are partners only, and not returned.
-            Integers and booleans become float32 before any arithmetic, so
-            uint8 does not overflow; floats keep their type. Mix embeddings of
-            tokens, not their ids.
+            axis is B; examples beyond B are partners only, and not returned.
+            Integers and booleans become floats before any arithmetic, so
+            uint8 does not overflow: float64 from 32 bits on, which float32
+            cannot hold, else float32. Floats keep their type. Mix embeddings
+            of tokens, not their ids.
         targets: The same; class probabilities `(B, K)`, or regression targets.
         lam: Coefficients in `[0, 1]`, float of shape `(B,)` or a scalar; for
             more than two points `(B, P)`, the row's own first, sums of 1.
@@ -274,8 +275,8 @@ def _interpolate(rows: Any, lam: tf.Tensor, partner: tf.Tensor) -> tf.Tensor:
             f"a tensor of dtype {rows.dtype.name}",
             "Mix embeddings inside the model with `layers.Mix`",
         )
-    kept = rows.dtype.is_floating or rows.dtype.is_complex
-    wide = rows.dtype if kept and rows.dtype.size >= 4 else tf.float32
+    kept = as_numbers(rows).dtype
+    wide = widen(kept)
     lam = tf.cast(lam, wide)
     if partner.shape.rank == 1:
         shares, partners = [lam, 1 - lam], [partner]
@@ -290,9 +291,29 @@ def _interpolate(rows: Any, lam: tf.Tensor, partner: tf.Tensor) -> tf.Tensor:
         mixed += share * tf.cast(tf.gather(rows, index), wide)
     # 0 times a partner's infinity or NaN is NaN: not mixed means untouched.
     # Through float32 and back, half precision would lose a NaN's bits.
-    if kept:
-        mixed = tf.cast(mixed, rows.dtype)
-    return tf.where(shares[0] == 1, own if kept else own_wide, mixed)
+    mixed = tf.cast(mixed, kept)
+    return tf.where(shares[0] == 1, as_numbers(own), mixed)
+
+
+def as_numbers(values: tf.Tensor) -> tf.Tensor:
+    """Returns floats and complex numbers as they are, all else as floats.
+
+    Integers of 32 and 64 bits become float64, as float32 has 24 bits.
+
+    Args:
+        values: Tensor of numbers or booleans.
+
+    Returns:
+        numbers: Tensor of the same shape.
+    """
+    if values.dtype.is_floating or values.dtype.is_complex:
+        return values
+    return tf.cast(values, tf.float64 if values.dtype.size > 2 else tf.float32)
+
+
+def widen(dtype: tf.DType) -> tf.DType:
+    """Returns the type that numbers of `dtype` are computed in."""
+    return dtype if dtype.size > 2 else tf.float32
 
 
 def _broadcast_rows(values: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:

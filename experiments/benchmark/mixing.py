@@ -235,8 +235,8 @@ def own_op(mean: Any, std: Any) -> Any:
     mixup = tf_mixup.MixUp(ALPHA, mean=mean, std=std)
     # A compiled method does not keep its object alive; this does.
     return lambda images, lam, partner: mixup._mix_inputs(
-        images, pipeline.Plan(lam, partner)
-    )
+        (images,), pipeline.Plan(lam, partner)
+    )[0]
 
 
 def _model_op(mean: Any, std: Any) -> Any:

@@ -163,6 +163,7 @@ def stages(draw):
         "probability": draw(st.sampled_from([1, 0.5, 0])),
         "target": draw(st.sampled_from(["mixed", "nearest"])),
         "keep_clean": draw(st.booleans()),
+        "check_finite": draw(st.booleans()),
     }
     batch = {"batch_size": size, "drop_remainder": draw(st.booleans())}
     return Stage(
