@@ -9,7 +9,8 @@ JAX_TESTS := $(addprefix tests/,$(addsuffix _test.py,calibration layers \
 	losses metrics predictions experiments/checkpoint \
 	experiments/networks experiments/optimizers))
 
-.PHONY: demo test coverage test-slow test-lowest test-jax test-peers check docs clean
+.PHONY: demo test coverage test-slow test-lowest test-jax test-peers \
+	test-ecosystem check docs clean
 
 demo: $(READY)
 	@$(RUN) experiments.demo
@@ -46,6 +47,11 @@ test-jax: $(READY)
 test-peers: $(READY)
 	@$(RUN) pip install -q -e ".[peers]"
 	@$(RUN) pytest tests/peers_test.py
+
+# Programs around KerasHub, KerasTuner and MLflow, and two of Keras' own.
+test-ecosystem: $(READY)
+	@$(RUN) pip install -q -e ".[ecosystem]"
+	@$(RUN) pytest -m "slow or not slow" tests/ecosystem
 
 check: $(READY)
 	@$(RUN) ruff check .

@@ -1,0 +1,1 @@
+"""Programs as users of Keras and of packages around it write them."""
