@@ -1,5 +1,10 @@
 """Monitors in real `fit`s: values, their place in `logs`, files, refusals."""
 
+import copy
+import itertools
+import pickle
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -42,7 +47,7 @@ class Spy(keras.callbacks.Callback):
         self.seen.append(dict(logs))
 
 
-def rows(count=40, seed=0):
+def examples(count=40, seed=0):
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(count, 4)).astype("float32")
     return x, rng.integers(0, K, count)
@@ -68,8 +73,8 @@ def make_model(compiled=True, first=None, logits=False, graph=False):
 
 def fit(model, *callbacks, epochs=2, validation=True, **options):
     if validation:
-        options.setdefault("validation_data", rows(41, seed=1))
-    x, y = rows()
+        options.setdefault("validation_data", examples(41, seed=1))
+    x, y = examples()
     options = {"batch_size": 16, "verbose": 0, **options}
     return model.fit(
         x, y, epochs=epochs, callbacks=list(callbacks), **options
@@ -83,12 +88,45 @@ def measure_directly(model, data, num_bins=15):
     return metric.results()
 
 
+def noise_of(monitor, kind="gaussian"):
+    batches = monitor._sets[kind].read(labeled=False).batches()
+    return np.concatenate([batch.inputs for batch in batches])
+
+
+def two_outputs(only=None, compiled=True):
+    """Returns a model of a softmax, a sigmoid and a regression."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((4,))
+    outputs = {
+        "a": keras.layers.Dense(K, "softmax")(inputs),
+        "b": keras.layers.Dense(1, "sigmoid")(inputs),
+        "r": keras.layers.Dense(1)(inputs),
+    }
+    losses = {
+        "a": "sparse_categorical_crossentropy",
+        "b": "binary_crossentropy",
+        "r": "mse",
+    }
+    if only is not None:
+        outputs, losses = {only: outputs[only]}, {only: losses[only]}
+    model = keras.Model(inputs, outputs)
+    bins = {
+        name: [metrics.CalibrationBins(), metrics.OverconfidenceError()]
+        for name in losses
+        if name != "r"
+    }
+    model.compile(
+        "sgd", losses, metrics=bins if compiled else None, run_eagerly=True
+    )
+    return model
+
+
 class TestCalibrationMonitor:
     def test_values_are_those_of_the_validation_set(self):
         model = make_model(graph=True)
         history = fit(model, monitors.CalibrationMonitor())
         assert set(history) >= VAL_KEYS
-        direct = measure_directly(model, rows(41, seed=1))
+        direct = measure_directly(model, examples(41, seed=1))
         for key in monitors.CALIBRATION_KEYS:
             assert history[f"val_{key}"][-1] == pytest.approx(
                 direct[key], abs=1e-5
@@ -96,7 +134,9 @@ class TestCalibrationMonitor:
 
     @pytest.mark.parametrize("logits", [False, True])
     def test_own_data_gives_the_values_of_the_compiled_metric(self, logits):
-        data = tf.data.Dataset.from_tensor_slices(rows(41, seed=1)).batch(16)
+        data = tf.data.Dataset.from_tensor_slices(examples(41, seed=1)).batch(
+            16
+        )
         read = monitors.CalibrationMonitor()
         own = monitors.CalibrationMonitor(data, from_logits=logits)
         fit(make_model(logits=logits), read, own)
@@ -104,7 +144,7 @@ class TestCalibrationMonitor:
         assert own.values == pytest.approx(read.values, abs=1e-6)
 
     def test_takes_arrays_weights_and_bins(self):
-        x, y = rows(41, seed=1)
+        x, y = examples(41, seed=1)
         weight = np.arange(41) < 30
         monitor = monitors.CalibrationMonitor(
             (x, y, weight.astype("float32")), num_bins=7, batch_size=16
@@ -125,7 +165,7 @@ class TestCalibrationMonitor:
 
     def test_own_data_costs_one_pass(self):
         counts = []
-        monitor = monitors.CalibrationMonitor(rows(41), batch_size=16)
+        monitor = monitors.CalibrationMonitor(examples(41), batch_size=16)
         for callbacks in ([], [monitor]):
             layer = Counted()
             fit(make_model(first=layer, graph=True), *callbacks)
@@ -143,19 +183,19 @@ class TestCalibrationMonitor:
         history = fit(model, monitors.CalibrationMonitor())
         assert set(history) >= VAL_KEYS
 
-    def test_sees_no_training_rows(self):
-        # 1000 training rows against 41: their counts would show.
+    def test_sees_no_training_examples(self):
+        # 1000 training examples against 41: their counts would show.
         model = make_model()
         monitor = monitors.CalibrationMonitor()
-        x, y = rows(1000)
+        x, y = examples(1000)
         model.fit(
             x,
             y,
-            validation_data=rows(41, seed=1),
+            validation_data=examples(41, seed=1),
             callbacks=[monitor],
             verbose=0,
         )
-        bins = monitor._metric.bins()
+        _, bins = monitor._tables[""]
         assert float(np.sum(bins.count)) == 41
 
     def test_measures_in_the_epochs_asked_for(self):
@@ -166,15 +206,81 @@ class TestCalibrationMonitor:
         assert measured == [False, True, False, True]
 
     def test_works_on_other_backends(self, monkeypatch):
-        data = rows(41, seed=1)
+        data = examples(41, seed=1)
         expected = fit(make_model(), monitors.CalibrationMonitor(data))
-        monkeypatch.setattr(monitors, "_on_tensorflow", lambda: False)
+        monkeypatch.setattr(keras.backend, "backend", lambda: "other")
         found = fit(make_model(), monitors.CalibrationMonitor(data))
         np.testing.assert_allclose(found["val_ece"], expected["val_ece"])
 
+    def test_examples_without_a_label(self):
+        x, y = examples(41, seed=1)
+        unknown = np.where(np.arange(41) < 30, y, -1)
+        model = make_model(compiled=False)
+        ignoring = monitors.CalibrationMonitor((x, unknown), ignore_label=-1)
+        zero = np.arange(41)[:, None] < 30
+        weighted = monitors.CalibrationMonitor(
+            (x, unknown, zero.astype("int64")), name="zero"
+        )
+        fit(model, ignoring, weighted, epochs=1)
+        direct = measure_directly(model, (x[:30], y[:30]))
+        for key in ("ece", "nll", "class_bias"):
+            expected = pytest.approx(direct[key], abs=1e-5)
+            assert ignoring.values[f"val_{key}"] == expected
+            assert weighted.values[f"zero_{key}"] == expected
+        with pytest.raises(
+            ValueError,
+            match=r"Received: 11 examples that are not\. Count classes from 0,"
+            r".* weight of 0, or by `ignore_label=-1`\.$",
+        ):
+            fit(model, monitors.CalibrationMonitor((x, unknown)))
+
+    def test_weights_of_zero_and_single_examples(self, tmp_path):
+        x, y = examples(1)
+        detect = monitors.OODMonitor({"far": 9 * x}, reference=x, noise=())
+        single = monitors.CalibrationMonitor((x, y))
+        nothing = monitors.CalibrationMonitor(
+            (x, y, np.zeros(1)), name="nothing", log_dir=tmp_path
+        )
+        history = fit(
+            make_model(compiled=False), detect, single, nothing, epochs=1
+        )
+        assert np.isnan(history["nothing_ece"][0])
+        assert 0 < history["val_ece"][0] < 1
+        assert history["far_auroc"][0] in (0, 1)
+        assert (tmp_path / "nothing").is_dir()
+
+    @pytest.mark.parametrize("eager", [False, True])
+    def test_several_labels_are_refused(self, eager):
+        model = keras.Sequential(
+            [keras.Input((4,)), keras.layers.Dense(K, "sigmoid")]
+        )
+        x = examples(41)[0]
+        y = (x[:, :K] > 0).astype("float32")
+        for compiled, monitor in (
+            (True, monitors.CalibrationMonitor()),
+            (False, monitors.CalibrationMonitor((x, y))),
+            (False, monitors.OODMonitor({}, reference=x)),
+        ):
+            bins = [metrics.CalibrationBins()] if compiled else []
+            model.compile(
+                "sgd", "binary_crossentropy", metrics=bins, run_eagerly=eager
+            )
+            with pytest.raises(
+                ValueError, match=r"3 sigmoids, as of a model of several label"
+            ):
+                model.fit(
+                    x,
+                    y,
+                    validation_data=(x, y),
+                    callbacks=[monitor],
+                    verbose=0,
+                )
+
     def test_two_replicas_give_the_values_of_one(self, two_replicas):
-        # 41 rows: the last batch of 9 is split into 5 and 4.
-        data = tf.data.Dataset.from_tensor_slices(rows(41, seed=1)).batch(16)
+        # 41 examples: the last batch of 9 is split into 5 and 4.
+        data = tf.data.Dataset.from_tensor_slices(examples(41, seed=1)).batch(
+            16
+        )
         expected = fit(make_model(), monitors.CalibrationMonitor())
         with two_replicas.scope():
             model = make_model(graph=True)
@@ -195,13 +301,15 @@ class TestCalibrationMonitor:
             keras.config.set_dtype_policy("float32")
         model.jit_compile = True
         read = monitors.CalibrationMonitor()
-        own = monitors.CalibrationMonitor(rows(41, seed=1))
+        own = monitors.CalibrationMonitor(examples(41, seed=1), name="own")
         fit(model, read, own, epochs=1)
-        # Half precision rounds differently when XLA fuses operations, so a
-        # row may change its bin; that of MCE may have one row only.
-        for values in (own.values, read.values):
-            assert 0 <= values.pop("val_mce") <= 1
-        assert own.values == pytest.approx(read.values, abs=0.02)
+        # Half precision rounds differently when XLA fuses operations, so an
+        # example may change its bin; that of MCE may have one only.
+        for key in monitors.CALIBRATION_KEYS:
+            tolerance = 1 if key == "mce" else 0.02
+            assert own.values[f"own_{key}"] == pytest.approx(
+                read.values[f"val_{key}"], abs=tolerance
+            )
 
 
 class TestPlaceInLogs:
@@ -212,7 +320,7 @@ class TestPlaceInLogs:
         spy = Spy()
         both = [
             monitors.CalibrationMonitor(),
-            monitors.OODMonitor({}, reference=rows()[0], max_rows=20),
+            monitors.OODMonitor({}, reference=examples()[0], max_rows=20),
         ]
         history = fit(make_model(), *([spy, *both] if last else [*both, spy]))
         expected = VAL_KEYS | {"gaussian_auroc", "uniform_confidence"}
@@ -235,7 +343,7 @@ class TestPlaceInLogs:
         board = keras.callbacks.TensorBoard(tmp_path / "logs")
         monitor = monitors.CalibrationMonitor()
         detect = monitors.OODMonitor(
-            {}, reference=rows()[0], noise=["gaussian"], max_rows=20
+            {}, reference=examples()[0], noise=["gaussian"], max_rows=20
         )
         order = [stop, save, board, monitor, detect]
         history = fit(model, *order, epochs=5)
@@ -247,12 +355,14 @@ class TestPlaceInLogs:
         tags = summaries_test.read(tmp_path / "logs" / "validation")
         assert tags["epoch_oe"][0][1] == pytest.approx(history["val_oe"][0])
         loaded = keras.saving.load_model(saved)
-        found = loaded.evaluate(*rows(41, seed=1), verbose=0, return_dict=True)
+        found = loaded.evaluate(
+            *examples(41, seed=1), verbose=0, return_dict=True
+        )
         assert found["ece"] == pytest.approx(history["val_ece"][best])
 
     def test_without_validation_comes_in_its_turn(self):
         before, after = Spy(), Spy()
-        monitor = monitors.CalibrationMonitor(rows(41))
+        monitor = monitors.CalibrationMonitor(examples(41))
         fit(make_model(), before, monitor, after, validation=False)
         assert "val_ece" not in before.seen[0]
         assert set(after.seen[0]) >= VAL_KEYS
@@ -277,7 +387,7 @@ class TestPlaceInLogs:
         class Evaluation(keras.callbacks.Callback):
             def on_epoch_end(self, epoch, logs=None):
                 self.found = self.model.evaluate(
-                    *rows(10), verbose=0, return_dict=True
+                    *examples(10), verbose=0, return_dict=True
                 )
 
         measured = []
@@ -296,6 +406,66 @@ class TestPlaceInLogs:
         }
         assert measured == [True, True]
 
+    def test_evaluations_with_callbacks_are_left_alone(self, tmp_path):
+        class Evaluation(keras.callbacks.Callback):
+            found = None
+
+            def on_epoch_end(self, epoch, logs=None):
+                self.found = self.model.evaluate(
+                    *examples(10),
+                    verbose=0,
+                    return_dict=True,
+                    callbacks=[keras.callbacks.Callback()],
+                )
+
+        evaluation = Evaluation()
+        board = keras.callbacks.TensorBoard(tmp_path)
+        monitor = monitors.CalibrationMonitor()
+        history = fit(make_model(), board, evaluation, monitor, epochs=1)
+        assert set(evaluation.found) == {"accuracy", "ece", "loss"}
+        assert [name for name in history if name.endswith("val_ece")] == [
+            "val_ece"
+        ]
+        tags = summaries_test.read(tmp_path / "validation")
+        assert tags["epoch_ece"][0][1] == pytest.approx(history["val_ece"][0])
+
+    def test_two_values_of_one_name_are_warned_about(self):
+        other = examples(30, seed=5)
+        with pytest.warns(UserWarning, match=r"`val_.*` was measured twice"):
+            history = fit(
+                make_model(), monitors.CalibrationMonitor(other), epochs=1
+            )
+        monitor = monitors.CalibrationMonitor(other, name="test")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            both = fit(make_model(), monitor, epochs=1)
+        assert both["test_ece"] == pytest.approx(history["val_ece"])
+        assert both["val_ece"] != pytest.approx(history["val_ece"])
+
+    def test_keras_knows_that_less_ece_is_better(self, tmp_path):
+        stop = keras.callbacks.EarlyStopping("val_ece", patience=9)
+        save = keras.callbacks.ModelCheckpoint(
+            tmp_path / "{epoch}.weights.h5",
+            monitor="val_ece",
+            save_best_only=True,
+            save_weights_only=True,
+        )
+        monitor = monitors.CalibrationMonitor()
+        history = fit(make_model(), stop, save, monitor, epochs=3)
+        best = int(np.argmin(history["val_ece"]))
+        assert stop.best_epoch == best
+        assert (tmp_path / f"{best + 1}.weights.h5").exists()
+        assert stop.best == pytest.approx(history["val_ece"][best])
+
+    def test_evaluation_outside_of_fit_measures_nothing(self):
+        model = make_model()
+        monitor = monitors.CalibrationMonitor()
+        found = model.evaluate(
+            *examples(10), verbose=0, callbacks=[monitor], return_dict=True
+        )
+        assert set(found) == {"accuracy", "ece", "loss"}
+        assert monitor.values == {}
+
     def test_a_crash_leaves_nothing_for_the_next_fit(self):
         class Crash(keras.callbacks.Callback):
             def on_epoch_end(self, epoch, logs=None):
@@ -306,20 +476,282 @@ class TestPlaceInLogs:
         for _ in range(2):
             with pytest.raises(RuntimeError, match="killed"):
                 fit(model, monitor, Crash())
-        assert "ece" not in model.evaluate(
-            *rows(10), verbose=0, return_dict=True
+        assert "oe" not in model.evaluate(
+            *examples(10), verbose=0, return_dict=True
         )
-        another = monitors.OODMonitor({}, reference=rows()[0], max_rows=20)
+        another = monitors.OODMonitor({}, reference=examples()[0], max_rows=20)
         history = fit(model, another)
-        assert "val_ece" not in history
+        assert "val_oe" not in history
         assert "evaluate" not in vars(model)
         assert set(fit(model, monitor)) >= VAL_KEYS
+
+
+class ScaledInCall(keras.Model):
+    """Takes inputs a hundred times too large, as all of these."""
+
+    def call(self, x, training=False):
+        return super().call(x / 100, training=training)
+
+
+class ScaledInTests(keras.Model):
+    def test_step(self, data):
+        return super().test_step((data[0] / 100, *data[1:]))
+
+
+class ScaledInOwnTests(keras.Model):
+    """Updates metrics by itself, as Keras' guide shows."""
+
+    def test_step(self, data):
+        x, y = data
+        y_pred = self(x / 100, training=False)
+        self.compute_loss(y=y, y_pred=y_pred)
+        for metric in self.metrics:
+            if metric.name != "loss":
+                metric.update_state(y, y_pred)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+
+class ScaledInPredictions(keras.Model):
+    def predict_step(self, data):
+        return super().predict_step(data / 100)
+
+
+class ScaledInBoth(ScaledInPredictions, ScaledInTests):
+    pass
+
+
+class ScaledBefore(keras.Model):
+    """Preprocesses as tasks of KerasHub."""
+
+    def predict(self, x, **kwargs):
+        return super().predict(x / 100, **kwargs)
+
+    def evaluate(self, x=None, **kwargs):
+        return super().evaluate(x / 100, **kwargs)
+
+
+class TestWhatTheModelSays:
+    @pytest.mark.parametrize(
+        "kind",
+        [
+            ScaledInCall,
+            ScaledInTests,
+            ScaledInOwnTests,
+            ScaledInPredictions,
+            ScaledInBoth,
+            ScaledBefore,
+        ],
+    )
+    def test_overridden_steps(self, kind):
+        x, y = examples(41, seed=1)
+        inputs = keras.Input((4,))
+        keras.utils.set_random_seed(0)
+        outputs = keras.layers.Dense(K, "softmax")(inputs)
+        model = kind(inputs, outputs)
+        model.compile(
+            "sgd", "sparse_categorical_crossentropy", run_eagerly=True
+        )
+        model.optimizer.learning_rate = 0.0
+        plain = keras.Model(inputs, outputs)
+        own = monitors.CalibrationMonitor((100 * x, y), batch_size=16)
+        detect = monitors.OODMonitor({}, reference=100 * x, noise=["uniform"])
+        history = fit(
+            model, own, detect, epochs=1, validation_data=(100 * x, y)
+        )
+        direct = measure_directly(plain, (x, y))
+        for key in ("ece", "nll", "class_bias"):
+            assert history[f"val_{key}"][-1] == pytest.approx(
+                direct[key], abs=1e-5
+            )
+        said = model.predict(100 * x, verbose=0).max(1).mean()
+        assert detect.values["reference_confidence"] == pytest.approx(
+            said, abs=1e-6
+        )
+
+    def test_own_steps_leave_the_compiled_metrics_alone(self):
+        inputs = keras.Input((4,))
+        outputs = keras.layers.Dense(K, "softmax")(inputs)
+        model = ScaledInTests(inputs, outputs)
+        model.compile(
+            "sgd",
+            "sparse_categorical_crossentropy",
+            metrics=[metrics.CalibrationBins()],
+            run_eagerly=True,
+        )
+        own = monitors.CalibrationMonitor(examples(30), name="own")
+        read = monitors.CalibrationMonitor()
+        fit(model, own, read, epochs=1)
+        assert float(np.sum(read._tables[""][1].count)) == 41
+        assert float(np.sum(own._tables[""][1].count)) == 30
+        assert "compute_metrics" not in vars(model)
+
+    def test_one_output_in_a_dictionary_is_that_output(self):
+        model = two_outputs(only="a")
+        data = examples(41, seed=1)
+        x, y = data
+        read, own = (
+            monitors.CalibrationMonitor(),
+            monitors.CalibrationMonitor((x, {"a": y})),
+        )
+        detect = monitors.OODMonitor({}, reference=x, noise=["gaussian"])
+        x, y = examples()
+        history = model.fit(
+            x,
+            {"a": y},
+            validation_data=(data[0], {"a": data[1]}),
+            callbacks=[read, own, detect],
+            verbose=0,
+        ).history
+        assert own.values == pytest.approx(read.values, abs=1e-6)
+        assert "val_ece" in history
+        outputs = model.predict(data[0], verbose=0)["a"]
+        assert history["reference_confidence"][-1] == pytest.approx(
+            outputs.max(1).mean(), abs=1e-6
+        )
+
+    def test_several_outputs_have_their_names(self, tmp_path):
+        model = two_outputs()
+        x, y = examples(41, seed=1)
+        labels = {"a": y, "b": y % 2, "r": x[:, 0]}
+        read = monitors.CalibrationMonitor(log_dir=tmp_path)
+        own = monitors.CalibrationMonitor((x, labels))
+        detect = monitors.OODMonitor(
+            {}, reference=x, noise=["gaussian"], output="b"
+        )
+        history = model.fit(
+            x,
+            labels,
+            validation_data=(x, labels),
+            callbacks=[read, own, detect],
+            verbose=0,
+        ).history
+        found = model.predict(x, verbose=0)
+        for name in "ab":
+            metric = metrics.CalibrationBins()
+            metric.update_state(labels[name], found[name])
+            for key, value in metric.results().items():
+                if key in monitors.CALIBRATION_KEYS:
+                    assert history[f"val_{name}_{key}"][-1] == pytest.approx(
+                        value, abs=1e-5
+                    )
+        assert "val_ece" not in history
+        assert "val_r_ece" not in history
+        assert own.values == pytest.approx(read.values, abs=1e-6)
+        column = found["b"][:, 0]
+        assert history["reference_confidence"][-1] == pytest.approx(
+            np.maximum(column, 1 - column).mean(), abs=1e-6
+        )
+        tags = summaries_test.read(tmp_path / "validation")
+        assert {"calibration/a/ece", "calibration/b/table"} <= set(tags)
+
+    def test_outputs_are_asked_for(self):
+        model = two_outputs(compiled=False)
+        x, y = examples(41)
+        labels = {"a": y, "b": y % 2, "r": x[:, 0]}
+        for monitor, message in (
+            (monitors.OODMonitor({}, reference=x), "Write e.g. `output='a'`"),
+            (
+                monitors.OODMonitor({}, reference=x, output="c"),
+                r"\['c'\] for a model of \['a', 'b', 'r'\]",
+            ),
+            (
+                monitors.CalibrationMonitor((x, labels), outputs=["c"]),
+                r"\['c'\] for a model of",
+            ),
+        ):
+            with pytest.raises(ValueError, match=message):
+                model.fit(x, labels, callbacks=[monitor], verbose=0)
+        # Without a metric of bins: those that end in probabilities.
+        own = monitors.CalibrationMonitor((x, labels))
+        one = monitors.CalibrationMonitor((x, labels), outputs="b", name="t")
+        model.fit(x, labels, callbacks=[own, one], verbose=0)
+        assert {"val_a_ece", "val_b_ece"} <= set(own.values)
+        assert all(name.startswith("t_b_") for name in one.values)
+
+    @pytest.mark.parametrize("on_epoch", [False, True])
+    def test_averaged_weights_in_any_order(self, on_epoch):
+        x, y = examples(41, seed=1)
+        expected = None
+        for order in itertools.permutations(range(3)):
+            keras.utils.set_random_seed(0)
+            model = make_model()
+            model.compile(
+                keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.9),
+                "sparse_categorical_crossentropy",
+                metrics=["accuracy", metrics.CalibrationBins()],
+                run_eagerly=True,
+            )
+            swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=on_epoch)
+            own = monitors.CalibrationMonitor((x, y))
+            detect = monitors.OODMonitor({}, reference=x, noise=["uniform"])
+            listed = [swap, own, detect]
+            read = monitors.CalibrationMonitor(name="read")
+            history = fit(
+                model,
+                *[listed[place] for place in order],
+                read,
+                batch_size=20,
+                validation_batch_size=41,
+                validation_data=(x, y),
+            )
+            for key in monitors.CALIBRATION_KEYS:
+                assert history[f"val_{key}"] == pytest.approx(
+                    history[f"read_{key}"], abs=1e-6
+                )
+            confidence = np.add(
+                history["val_accuracy"], history["val_signed_gap"]
+            )
+            assert history["reference_confidence"] == pytest.approx(
+                confidence, abs=1e-6
+            )
+            # Swapping adds and subtracts, which rounds.
+            expected = expected or history["val_nll"]
+            assert history["val_nll"] == pytest.approx(expected, abs=1e-5)
+
+
+class TestCopies:
+    @pytest.mark.parametrize(
+        "duplicate",
+        [copy.deepcopy, copy.copy, lambda m: pickle.loads(pickle.dumps(m))],
+    )
+    def test_measure_as_the_original(self, duplicate):
+        x, y = examples(41, seed=1)
+        originals = [
+            monitors.CalibrationMonitor((x, y), num_bins=7),
+            monitors.OODMonitor({"far": 3 * x}, reference=x, seed=3),
+        ]
+        before = [duplicate(each) for each in originals]
+        expected = fit(make_model(), *originals)
+        # A copy after training is as new, too.
+        after = [duplicate(each) for each in originals]
+        for copies in (before, after):
+            assert not any(each.values for each in copies)
+            found = fit(make_model(), *copies)
+            for key in ("val_ece", "far_auroc", "gaussian_confidence"):
+                np.testing.assert_array_equal(found[key], expected[key])
+
+    def test_share_datasets(self):
+        x, y = examples(41, seed=1)
+        data = tf.data.Dataset.from_tensor_slices((x, y)).batch(16)
+        monitor = copy.deepcopy(monitors.CalibrationMonitor(data))
+        detect = copy.deepcopy(monitors.OODMonitor({"a": data}, reference=x))
+        history = fit(make_model(), monitor, detect, epochs=1)
+        assert {"val_ece", "a_auroc"} <= set(history)
+
+    def test_have_a_short_repr(self):
+        x, y = examples(4)
+        detect = monitors.OODMonitor({"far": x}, reference=x, noise=())
+        assert repr(detect) == "<OODMonitor of reference, far, every=1>"
+        assert repr(monitors.CalibrationMonitor(every=2)) == (
+            "<CalibrationMonitor 'val' of the compiled metric, every=2>"
+        )
+        assert "its own data" in repr(monitors.CalibrationMonitor((x, y)))
 
 
 class TestFiles:
     def test_are_written_and_continued(self, tmp_path):
         model = make_model()
-        reference = rows()[0]
+        reference = examples()[0]
 
         def callbacks():
             return [
@@ -350,8 +782,8 @@ class TestFiles:
 
     def test_say_what_each_value_is(self, tmp_path):
         detect = monitors.OODMonitor(
-            {"far_away": np.zeros_like(rows()[0])},
-            reference=rows()[0],
+            {"far_away": np.zeros_like(examples()[0])},
+            reference=examples()[0],
             log_dir=tmp_path,
         )
         fit(make_model(), monitors.CalibrationMonitor(log_dir=tmp_path), detect)
@@ -376,14 +808,14 @@ class TestFiles:
             raise AssertionError("a figure was drawn")
 
         monkeypatch.setattr(plots, "_new_figure", refuse)
-        another = monitors.OODMonitor({}, reference=rows()[0], max_rows=20)
+        another = monitors.OODMonitor({}, reference=examples()[0], max_rows=20)
         fit(make_model(), monitors.CalibrationMonitor(), another)
 
 
 class TestOODMonitor:
     def test_values_are_exact(self):
         model = make_model()
-        reference, far = rows(50)[0], 3 * rows(30, seed=2)[0]
+        reference, far = examples(50)[0], 3 * examples(30, seed=2)[0]
         monitor = monitors.OODMonitor(
             {"far": far}, reference=reference, noise=()
         )
@@ -405,7 +837,7 @@ class TestOODMonitor:
         twin = layers.training_twin(model)
         twin.compile("sgd", "mse", run_eagerly=True)
         mixup = pipeline.MixUp(1.0, num_classes=K, seed=0, placement="model")
-        x, y = rows()
+        x, y = examples()
         train = tf.data.Dataset.from_tensor_slices((x, y)).batch(16)
         monitor = monitors.OODMonitor({}, reference=x, model=model)
         history = twin.fit(
@@ -418,7 +850,8 @@ class TestOODMonitor:
         for own in (x, train):
             monitor = monitors.OODMonitor({}, reference=own)
             with pytest.raises(
-                ValueError, match=r"twin predicts rows .*`OODMonitor\(..., mod"
+                ValueError,
+                match=r"A twin predicts only examples .*`OODMonitor\(..., mod",
             ):
                 twin.fit(train.apply(mixup), callbacks=[monitor], verbose=0)
         planned = train.apply(mixup.evaluation)
@@ -429,23 +862,23 @@ class TestOODMonitor:
         assert monitor.values["same_auroc"] == pytest.approx(0.5, abs=0.01)
 
     def test_a_set_like_the_reference_has_auroc_one_half(self):
-        x = rows(50)[0]
+        x = examples(50)[0]
         monitor = monitors.OODMonitor({"same": x}, reference=x, noise=())
         history = fit(make_model(), monitor)
         np.testing.assert_allclose(history["same_auroc"], 0.5)
 
-    def test_takes_the_first_rows_of_datasets(self):
-        x, y = rows(50)
+    def test_takes_the_first_examples_of_datasets(self):
+        x, y = examples(50)
         data = tf.data.Dataset.from_tensor_slices((x, y)).batch(7)
         monitor = monitors.OODMonitor(
-            {"array": x[:20], "pair": (x[:20], y[:20]), "list": [x, y]},
+            {"array": x[:20], "pair": (x[:20], y[:20]), "list": list(x)},
             reference=data,
             noise=(),
             max_rows=20,
             batch_size=16,
         )
         history = fit(make_model(), monitor)
-        # In batches of another size a row may round otherwise.
+        # In batches of another size an example may round otherwise.
         expected = pytest.approx(history["reference_confidence"], rel=1e-6)
         for name in ("array", "pair", "list"):
             assert history[f"{name}_confidence"] == expected
@@ -456,7 +889,7 @@ class TestOODMonitor:
 
     @pytest.mark.filterwarnings("error::UserWarning")
     def test_takes_datasets_of_unknown_length(self):
-        x = rows(50)[0]
+        x = examples(50)[0]
         data = tf.data.Dataset.from_tensor_slices(x).batch(8)
         data = data.filter(lambda batch: True)
         monitor = monitors.OODMonitor(
@@ -465,11 +898,13 @@ class TestOODMonitor:
         fit(make_model(), monitor, epochs=1)
         assert len(monitor._confidences["few"]) == 20
         nothing = data.filter(lambda batch: False)
-        with pytest.raises(ValueError, match="Received: an empty dataset"):
+        with pytest.raises(
+            ValueError, match=r"Received: a tf\.data\.Dataset without"
+        ):
             monitors.OODMonitor({"few": nothing}, reference=data)
 
     def test_all_rows(self):
-        x = rows(50)[0]
+        x = examples(50)[0]
         monitor = monitors.OODMonitor(
             {}, reference=x, noise=["uniform"], max_rows=None, batch_size=16
         )
@@ -478,15 +913,9 @@ class TestOODMonitor:
         assert sizes == {"reference": 50, "uniform": 50}
 
     def test_noise_is_like_the_reference_and_fixed(self):
-        x = 5 + 2 * rows(200)[0]
+        x = 5 + 2 * examples(200)[0]
         drawn = [
-            np.concatenate(
-                list(
-                    monitors.OODMonitor({}, reference=x, seed=seed)
-                    ._sets["gaussian"]
-                    .as_numpy_iterator()
-                )
-            )
+            noise_of(monitors.OODMonitor({}, reference=x, seed=seed))
             for seed in (0, 0, 1)
         ]
         assert drawn[0].shape == x.shape
@@ -494,8 +923,72 @@ class TestOODMonitor:
         np.testing.assert_array_equal(drawn[0], drawn[1])
         assert not np.array_equal(drawn[0], drawn[2])
 
+    def test_takes_all_forms(self):
+        x, y = examples(20)
+        sets = {
+            "stacked": [*x],
+            "labeled": {"image": x, "label": y},
+            "batches": [(x[:9], y[:9]), (x[9:], y[9:])],
+            "generator": lambda: (x[i : i + 5] for i in range(0, 20, 5)),
+            "endless": tf.data.Dataset.from_tensors(x).repeat(),
+            7: x,
+        }
+        monitor = monitors.OODMonitor(
+            sets, reference=x, noise=(), max_rows=20, batch_size=16
+        )
+        history = fit(make_model(), monitor, epochs=1)
+        for name in map(str, sets):
+            assert history[f"{name}_confidence"] == pytest.approx(
+                history["reference_confidence"], rel=1e-6
+            )
+            assert len(monitor._confidences[name]) == 20
+
+    def test_several_inputs_come_as_the_model_takes_them(self):
+        x = examples(20)[0]
+        inputs = [keras.Input((4,)), keras.Input((4,))]
+        hidden = keras.layers.Subtract()(inputs)
+        model = keras.Model(inputs, keras.layers.Dense(K, "softmax")(hidden))
+        model.compile(
+            "sgd", "sparse_categorical_crossentropy", run_eagerly=True
+        )
+        monitor = monitors.OODMonitor(
+            {"swapped": [2 * x, x]}, reference=[x, 2 * x], noise=()
+        )
+        data = ([x, 2 * x], examples(20)[1])
+        own = monitors.CalibrationMonitor(data)
+        model.fit(*data, callbacks=[monitor, own], verbose=0)
+        expected = model.predict([2 * x, x], verbose=0).max(1)
+        np.testing.assert_allclose(
+            monitor._confidences["swapped"], expected, rtol=1e-6
+        )
+        # What is not stacked is never taken for its first item.
+        wrong = monitors.OODMonitor({"pair": [x, x[:, :2]]}, reference=x)
+        with pytest.raises(
+            ValueError, match=r"as many inputs as it takes.* 2 inputs"
+        ):
+            fit(make_model(), wrong)
+        with pytest.raises(ValueError, match="in a list must have one shape"):
+            monitors.OODMonitor({"ragged": [x[0], x[1][:2]]}, reference=x)
+
+    @pytest.mark.parametrize(
+        "dtype",
+        [
+            *("uint8", "int8", "uint16", "int16", "int32", "int64"),
+            *("float16", "float64", "bool"),
+        ],
+    )
+    def test_noise_has_the_type_and_range_of_the_reference(self, dtype):
+        one_hot = np.eye(4)[np.arange(60) % 4].astype(dtype)
+        monitor = monitors.OODMonitor({}, reference=one_hot)
+        for kind in ood.NOISES:
+            noise = noise_of(monitor, kind)
+            assert noise.dtype == dtype
+            assert noise.shape == one_hot.shape
+            if not np.issubdtype(dtype, np.floating):
+                assert set(np.unique(noise).tolist()) == {0, 1}
+
     def test_logits(self):
-        x = rows(50)[0]
+        x = examples(50)[0]
         monitor = monitors.OODMonitor(
             {}, reference=x, from_logits=True, noise=["gaussian"]
         )
@@ -509,7 +1002,9 @@ class TestOODMonitor:
             with scope:
                 model = make_model(compiled=False, graph=True)
             monitor = monitors.OODMonitor(
-                {"far": 3 * rows(21)[0]}, reference=rows(33)[0], batch_size=16
+                {"far": 3 * examples(21)[0]},
+                reference=examples(33)[0],
+                batch_size=16,
             )
             found.append(fit(model, monitor, epochs=1))
         for key in ("far_auroc", "gaussian_fpr95", "reference_confidence"):
@@ -517,7 +1012,7 @@ class TestOODMonitor:
 
     def test_measures_every_few_epochs(self):
         spy = Spy()
-        monitor = monitors.OODMonitor({}, reference=rows()[0], every=2)
+        monitor = monitors.OODMonitor({}, reference=examples()[0], every=2)
         fit(make_model(), monitor, spy, epochs=3, validation=False)
         measured = ["gaussian_auroc" in logs for logs in spy.seen]
         assert measured == [False, True, False]
@@ -542,38 +1037,47 @@ class TestRefusals:
 
     @pytest.mark.parametrize("own", [False, True])
     def test_non_finite_predictions_are_counted(self, own):
-        x, y = rows(41, seed=1)
+        x, y = examples(41, seed=1)
         x[:5] = np.nan
         monitor = monitors.CalibrationMonitor((x, y) if own else None)
         with pytest.raises(
             ValueError,
-            match=r"must be distributions .* Received: 5 rows that are not\."
-            r" Write `from_logits=True` if .* diverged",
+            match=r"must be distributions .* Received: 5 examples that are not"
+            r"\. Look for NaN in the inputs.* diverged: lower the learning",
         ):
             fit(make_model(), monitor, validation_data=(x, y))
 
     def test_non_finite_predictions_on_a_set(self):
-        x = rows(41)[0]
+        x = examples(41)[0]
         bad = x.copy()
         bad[3] = np.nan
         monitor = monitors.OODMonitor({"bad": bad}, reference=x, noise=())
         with pytest.raises(
-            ValueError, match=r"Received: 1 of 41 rows of the set 'bad' that"
+            ValueError,
+            match=r"Received: 1 of 41 examples of the set 'bad' that",
         ):
             fit(make_model(), monitor)
 
-    def test_logits_are_not_taken_for_probabilities(self):
-        x = 10 * rows(41)[0]
-        model = make_model()
-        model.layers[-1].activation = keras.activations.linear
-        monitor = monitors.OODMonitor({}, reference=x)
+    def test_contradictions_of_the_last_layer(self):
+        x, y = examples(41)
+        for logits in (False, True):
+            monitor = monitors.OODMonitor(
+                {}, reference=x, from_logits=not logits
+            )
+            with pytest.raises(
+                ValueError,
+                match=f"`from_logits` must say .* Write `from_logits={logits}`",
+            ):
+                fit(make_model(logits=logits), monitor)
+        monitor = monitors.CalibrationMonitor((x, y), from_logits=False)
         with pytest.raises(
-            ValueError, match=r"must be distributions .*Write `from_logits=Tru"
+            ValueError,
+            match=r"41 examples that .*leave `from_logits` out if outputs are",
         ):
-            fit(model, monitor)
+            fit(make_model(logits=True), monitor)
 
     def test_endless_data(self):
-        data = tf.data.Dataset.from_tensor_slices(rows()).batch(4).repeat()
+        data = tf.data.Dataset.from_tensor_slices(examples()).batch(4).repeat()
         with pytest.raises(
             ValueError,
             match=r"come to an end\. Received: an endless.*`\.repeat\(\)`",
@@ -583,7 +1087,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("sets", "options", "message"),
         [
-            ({}, {"noise": ()}, "no sets and no noise. Name some rows"),
+            ({}, {"noise": ()}, "no sets and no noise. Name some ex"),
             (
                 {"reference": 1},
                 {},
@@ -592,16 +1096,44 @@ class TestRefusals:
             ({"uniform": 1}, {}, "must differ.*Rename the set"),
             ({}, {"noise": "gaussian"}, "a sequence of names.*Received"),
             ({}, {"noise": ["salt"]}, "`noise` must be one of 'gaussian', 'un"),
+            ({"_far": 1}, {}, r"begin with a letter .*name of a set='_far'\."),
+            ({"a/b": 1}, {}, "must be letters, digits, spaces, '_', '-' and"),
+            ({"$x$": 1}, {}, "must be letters, digits, spaces, '_', '-' and"),
+            ({None: 1}, {}, "must be letters, digits, spaces, '_', '-' and"),
+            ({1: 1, "1": 1}, {}, "Names of sets must differ"),
+            ([1], {}, r"must be a dictionary of named sets.* a list\. Write"),
+            ({}, {"seed": -1}, "`seed` must be an integer, at least 0"),
+            ({}, {"model": 3}, "must be a model of Keras 3"),
             ({}, {"max_rows": 0}, "`max_rows` must be an integer, at least 1"),
             ({}, {"every": 0}, "`every` must be an integer, at least 1"),
         ],
     )
     def test_unusable_sets(self, sets, options, message):
         with pytest.raises(ValueError, match=message):
-            monitors.OODMonitor(sets, reference=rows()[0], **options)
+            monitors.OODMonitor(sets, reference=examples()[0], **options)
+
+    def test_models_of_other_kinds(self):
+        with pytest.raises(ValueError, match="must be a model of Keras 3"):
+            monitors.CalibrationMonitor().set_model(object())
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"num_bins": 0}, "`num_bins` must be an integer"),
+            ({"edges": "both"}, "`edges` must be one of"),
+            ({"name": "a/b"}, "`name` must be letters"),
+            ({"figures_every": 0}, "`figures_every` must be an integer"),
+            ({"batch_size": 0}, "`batch_size` must be an integer"),
+            ({"data": examples(4)[0]}, "`data` must come with their labels"),
+        ],
+    )
+    def test_unusable_options(self, options, message):
+        options = {"data": examples(4), **options}
+        with pytest.raises(ValueError, match=message):
+            monitors.CalibrationMonitor(**options)
 
     def test_noise_needs_one_array(self):
-        x = {"a": rows()[0], "b": rows()[0]}
+        x = {"a": examples()[0], "b": examples()[0]}
         with pytest.raises(
             ValueError, match=r"inputs that are one array.*Write `noise="
         ):
@@ -609,6 +1141,6 @@ class TestRefusals:
 
     def test_an_empty_set(self):
         with pytest.raises(
-            ValueError, match=r"must have rows.*an empty dataset\. Look at how"
+            ValueError, match=r"must be examples in `reference`.*without any"
         ):
             monitors.OODMonitor({}, reference=np.zeros((0, 4)))

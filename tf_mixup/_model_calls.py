@@ -245,6 +245,28 @@ def overrides(model: keras.Model, name: str) -> bool:
     return name in vars(model) or owner.__module__.split(".")[0] != "keras"
 
 
+def check_inputs(model: keras.Model, inputs: Any) -> None:
+    """Refuses a list of inputs of which Keras would take the first ones.
+
+    Args:
+        model: Any Keras model.
+        inputs: Array or tensor, or a nested structure.
+
+    Raises:
+        ValueError: If their number is not that of the model.
+    """
+    if not isinstance(inputs, (list, tuple)) or not runs_plainly(model):
+        return
+    shapes = [tuple(leaf.shape) for leaf in keras.tree.flatten(inputs)]
+    if len(shapes) != len(model.inputs):
+        raise checks.refusal(
+            "A model must be given as many inputs as it takes",
+            f"{len(shapes)} inputs of shapes {shapes} for a model of"
+            f" {len(model.inputs)}",
+            "Give inputs and labels as a tuple, and examples as one array",
+        )
+
+
 def _call_predict(
     model: keras.Model, inputs: Any, batch_size: int, verbose: int | str
 ) -> Any:
@@ -253,6 +275,7 @@ def _call_predict(
     known = inspect.signature(model.predict).parameters
     if not any(each.kind is each.VAR_KEYWORD for each in known.values()):
         options = {key: options[key] for key in options if key in known}
+    check_inputs(model, inputs)
     inputs = keras.tree.map_structure(_text_to_tensor, inputs)
     return keras.tree.map_structure(
         keras.ops.convert_to_numpy, model.predict(inputs, **options)

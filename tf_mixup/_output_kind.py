@@ -246,6 +246,19 @@ def last_layer_gives_logits(model: keras.Model) -> bool | None:
     return True if activation in _LOGITS else None
 
 
+def check_single_label(model: keras.Model) -> None:
+    """Refuses a model that ends in the sigmoids of several labels.
+
+    Args:
+        model: Any Keras model; one whose last layer is not known passes.
+
+    Raises:
+        ValueError: If its last layer gives several sigmoids.
+    """
+    if _last_activation(model) == "sigmoid":
+        _refuse_several_labels(int(_last_tensor(model).shape[-1] or 1))
+
+
 def before_softmax(model: keras.Model) -> keras.Model | None:
     """Returns the model without its last softmax, or sigmoid of one column.
 

@@ -16,6 +16,7 @@ from tf_mixup import checks
 from tf_mixup import output_layers
 from tf_mixup._output_kind import are_logits as are_logits
 from tf_mixup._output_kind import before_softmax as before_softmax
+from tf_mixup._output_kind import check_single_label as check_single_label
 from tf_mixup._output_kind import (
     last_layer_gives_logits as last_layer_gives_logits,
 )

@@ -1,31 +1,39 @@
 """Callbacks that measure calibration and detection during `fit`.
 
-`EarlyStopping`, `ModelCheckpoint` and `TensorBoard` read `logs` at the end of
-an epoch in the order of the list of callbacks. A monitor must not depend on
-its place there. So it measures when `fit`'s own validation pass ends, and its
-values leave `evaluate` together with Keras' own: `fit` calls the method
-`evaluate` of the model, which monitors replace on the instance from
-`on_train_begin` to `on_train_end`.
+What they measure is in `logs` before any callback's `on_epoch_end`, and is
+measured with the weights that were validated, wherever a monitor stands in the
+list of callbacks; see `tf_mixup._validation_pass`.
+
+Shapes: B and N examples, K classes.
 """
 
 import abc
-import collections
 import contextlib
+import copy
+import math
 import os
 import pathlib
+import re
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
+from typing import ClassVar
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_mixup import _data_pass
+from tf_mixup import _examples
+from tf_mixup import _model_calls
+from tf_mixup import _named_outputs
+from tf_mixup import _validation_pass
 from tf_mixup import calibration
 from tf_mixup import checks
 from tf_mixup import layers
 from tf_mixup import metrics
+from tf_mixup import model_outputs
 from tf_mixup import ood
 from tf_mixup import summaries
 
@@ -33,9 +41,9 @@ from tf_mixup import summaries
 # says of it.
 CALIBRATION_KEYS = {
     "ece": "How far confidence is from accuracy: the mean over bins, weighted"
-    " by their rows. Few rows in many bins raise it.",
+    " by their examples. Few examples in many bins raise it.",
     "oe": "The cost of overconfidence: the gaps of overconfident bins, weighted"
-    " by their rows and confidence. Underconfidence costs nothing.",
+    " by their examples and confidence. Underconfidence costs nothing.",
     "nll": "Mean negative log-likelihood of the labels, in nats.",
     "brier": "Mean squared distance of probabilities from labels, in [0, 2].",
     "mce": "How far confidence is from accuracy in the worst bin.",
@@ -43,18 +51,24 @@ CALIBRATION_KEYS = {
     " below 0 underconfident.",
     "over": "The part of `ece` in overconfident bins.",
     "under": "The part of `ece` in underconfident bins.",
-    "adaptive_ece": "`ece` over bins of equally many rows, estimated.",
+    "adaptive_ece": "`ece` over bins of equally many examples, estimated.",
+    "class_bias": "The largest difference over classes between the mean"
+    " probability of a class and its share of the labels. A temperature cannot"
+    " cure it.",
 }
-# What OODMonitor adds for each set, as `<set>_<key>`, likewise.
+# What OODMonitor adds for each set, as `<set>_<key>`.
 _OOD_KEYS = {
     "confidence": "Mean confidence on this set.",
-    "auroc": "How well confidence tells rows of `reference` from this set's:"
-    " 1 is always right, 0.5 is chance.",
-    "aupr": "Area under precision and recall of finding rows of `reference`"
-    " among this set's by confidence. Depends on the sizes of the sets.",
-    "fpr95": "Share of this set's rows that pass for `reference` where 95 % of"
-    " `reference` do.",
+    "auroc": "How well confidence separates examples of `reference` from this"
+    " set's: 1 is always right, 0.5 is chance.",
+    "aupr": "Area under precision and recall of finding examples of"
+    " `reference` among this set's by confidence. Depends on the sizes of the"
+    " sets.",
+    "fpr95": "Share of this set's examples that pass for `reference` where"
+    " 95 % of `reference` do.",
 }
+# Names that a legend, a tag and a file can show as they are.
+_NAME = re.compile(r"[^\W_][\w .-]*")
 
 
 class Monitor(keras.callbacks.Callback, abc.ABC):
@@ -65,6 +79,8 @@ class Monitor(keras.callbacks.Callback, abc.ABC):
     in. In an epoch without validation they are added in the monitor's own
     `on_epoch_end`: then list it before the callbacks that read them.
 
+    A copy, or a monitor that was pickled, is as new, and shares the data.
+
     Args:
         log_dir: Folder for TensorBoard's files, or None to write none.
         every: Measures in epochs `every`, `2 * every`, ... counted from 1,
@@ -72,11 +88,20 @@ class Monitor(keras.callbacks.Callback, abc.ABC):
             Defaults to 1.
 
     Raises:
-        ValueError: If `every` is below 1.
+        ValueError: If `every` is below 1; when it is given a model that is not
+            of Keras 3.
     """
 
     # The folder in `log_dir` that the files are written to.
     run_name = ""
+    # What belongs to one training. No value is changed in place.
+    _new: ClassVar[dict[str, Any]] = {
+        "_model": None,
+        "params": None,
+        "values": {},
+        "_due": False,
+        "_writer": None,
+    }
 
     def __init__(
         self,
@@ -106,20 +131,33 @@ class Monitor(keras.callbacks.Callback, abc.ABC):
     def write(self, step: int) -> None:
         """Writes what was measured last to the default summary writer."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Returns what copies and pickles keep: all but the training."""
+        return {**vars(self), **self._new}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Monitor":
+        """Returns a new monitor of the same data."""
+        del memo
+        return copy.copy(self)
+
+    def set_model(self, model: keras.Model) -> None:
+        """Takes the model that is trained."""
+        _model_calls.check_model(model)
+        super().set_model(model)
+
     def on_train_begin(self, logs: dict | None = None) -> None:
-        """Hooks itself into the model's `evaluate`."""
+        """Prepares to measure in the validation passes of this `fit`."""
         self._due = False
         self.values = {}
-        _Evaluate.install(self)
+        _validation_pass.attach(self)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Notes whether to measure in this epoch."""
         self._due = (epoch + 1) % self.every == 0
         self.values = {}
 
-    def on_test_end(self, logs: dict | None = None) -> None:
-        """Measures when `fit` has validated."""
-        # Only `fit`'s own pass calls this: its list of callbacks has `self`.
+    def measure_validated(self) -> None:
+        """Measures at the end of `fit`'s own validation pass."""
         if self._due and not self.values:
             self.values = self.measure(validated=True)
 
@@ -140,7 +178,7 @@ class Monitor(keras.callbacks.Callback, abc.ABC):
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Gives the model its own `evaluate` back."""
-        _Evaluate.remove(self)
+        _validation_pass.detach(self.model)
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -160,37 +198,56 @@ class CalibrationMonitor(Monitor):
     `tf_mixup.metrics` still holds the validation set when `fit`'s own pass
     ends. One metric gives all the values; the first one counts.
 
-    With `data` it makes one compiled pass of its own, under a strategy over
-    all replicas. The values have the same names.
+    With `data` it makes one pass of its own, under a strategy over all
+    replicas, through the model's own `test_step`, `predict_step` or `predict`
+    where it overrides one. The values have the same names; give another `name`
+    if the data are not those of the compiled metric.
 
     Adds `val_ece`, `val_oe`, `val_mce`, `val_signed_gap` (mean confidence
     minus accuracy), `val_over` and `val_under` (the parts of ECE),
-    `val_adaptive_ece`, `val_nll` and `val_brier`. Confidence and accuracy
-    themselves belong to Keras' metrics. ECE of few rows in many bins is
-    mostly bias: see `tf_mixup.calibration`. Keras cannot tell which way these
-    improve: give `EarlyStopping` and `ModelCheckpoint` a `mode`.
+    `val_adaptive_ece`, `val_class_bias`, `val_nll` and `val_brier`. Confidence
+    and accuracy themselves belong to Keras' metrics. ECE of few examples in
+    many bins is mostly bias: see `tf_mixup.calibration`. A model of several
+    outputs adds them as `val_<output>_ece`, ... for each output that has a
+    metric of bins, and with `data` also for each that ends in a softmax or
+    one sigmoid.
+
+    `EarlyStopping("val_ece")` and `ModelCheckpoint(monitor="val_ece")` know
+    which way is better from the compiled metric of that name. All other names
+    need a `mode`: `"min"`, as each is better when it is nearer to 0. Keras'
+    `TensorBoard` writes each value of `logs` as `epoch_<name>`; leave
+    `log_dir` out if its curves are enough.
 
     Args:
         data: Batches of `(x, y)` or `(x, y, sample_weight)`, or such a tuple
             of arrays. None, the default, reads the compiled metric.
+        name: What names in `logs` begin with. Defaults to `"val"`.
         log_dir: Folder for TensorBoard: values, reliability diagram,
             confidence histogram and the density of accuracy and confidence go
-            to `<log_dir>/validation`. None, the default, draws nothing.
+            to `<log_dir>/<validation, or name>`. None, the default, draws
+            nothing.
         every: Measures in epochs `every`, `2 * every`, ... counted from 1.
             Defaults to 1.
         num_bins: Bins, with `data`; else the compiled metric says.
             Defaults to 15.
         edges: `"right"` or `"left"`, with `data`. Defaults to `"right"`.
-        from_logits: Whether outputs are logits, with `data`. Defaults to
-            `False`.
-        batch_size: Rows in a batch where `data` is arrays. Defaults to 128.
+        from_logits: Whether outputs are logits, with `data`. None, the
+            default, finds out.
+        ignore_label: Class id of examples without a label, with `data`; None,
+            the default, ignores none.
+        outputs: Names of the outputs to measure, of a model that has several.
+            None, the default, measures those said above.
+        batch_size: Examples in a batch where `data` is arrays. Defaults to
+            128.
         figures_every: Draws in epochs `figures_every`, `2 * figures_every`,
             ..., of those it measures in. Drawing takes half a second, and
             TensorBoard shows ten images of each kind. Defaults to 1.
 
     Raises:
-        ValueError: If `data` is not what is asked for; at the end of an epoch
-            if there is nothing to measure, or predictions are not finite.
+        ValueError: If `data` is not what is asked for; when training starts
+            if `outputs` are none of the model's, or it has several labels; at
+            the end of an epoch if there is nothing to measure, or predictions
+            are not finite.
 
     Example:
         >>> model = keras.Sequential([keras.layers.Dense(3, "softmax")])
@@ -203,114 +260,216 @@ class CalibrationMonitor(Monitor):
         True
     """
 
-    run_name = "validation"
+    _new: ClassVar[dict[str, Any]] = {
+        **Monitor._new,
+        "_metrics": {},
+        "_tables": {},
+        "_pass": None,
+        "_broken": None,
+    }
 
     def __init__(
         self,
         data: Any = None,
         *,
+        name: str = "val",
         log_dir: str | os.PathLike[str] | None = None,
         every: int = 1,
         num_bins: int = 15,
         edges: str = "right",
-        from_logits: bool = False,
+        from_logits: bool | None = None,
+        ignore_label: int | None = None,
+        outputs: Sequence[str] | None = None,
         batch_size: int = 128,
         figures_every: int = 1,
     ) -> None:
         super().__init__(log_dir=log_dir, every=every)
+        self.name = _check_name("name", name)
+        self.run_name = "validation" if name == "val" else name
         self._figures_every = checks.integer_at_least(
             "figures_every", figures_every, 1, remedy="Write 1 to draw always"
         )
-        self._data = None if data is None else _batches(data, batch_size)
-        self._make_metric = lambda: metrics.CalibrationBins(
-            num_bins, edges=edges, from_logits=from_logits
-        )
-        self._metric: Any = None
-        self._tables: tuple[calibration.Bins, ...] = ()
+        self._outputs = _read_names(outputs)
+        self._options: dict[str, Any] = {
+            "num_bins": num_bins,
+            "edges": edges,
+            "from_logits": from_logits,
+            "ignore_label": ignore_label,
+        }
+        # Refuses options here and not when training starts.
+        metrics.CalibrationBins(**self._options)
+        self._data = None if data is None else _Source("data", data, batch_size)
+        if self._data is not None:
+            self._data.read(labeled=True)
+        self._metrics: dict[str, Any] = {}
+        self._tables: dict[str, tuple[calibration.Bins, ...]] = {}
         self._pass: Callable[[], None] | None = None
+        self._broken: Any = None
+
+    def __repr__(self) -> str:
+        of = "the compiled metric" if self._data is None else "its own data"
+        return f"<CalibrationMonitor {self.name!r} of {of}, every={self.every}>"
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        """Compiles the pass over `data`, if there is any."""
+        """Prepares the pass over `data`, if there is any."""
         super().on_train_begin(logs)
         # The model may have been compiled anew since the last `fit`.
-        self._metric = self._pass = None
-        if self._data is not None:
-            with _scope(self.model):
-                self._metric = self._make_metric()
-            compile_pass = (
-                _compile_pass if _on_tensorflow() else _compile_batches
-            )
-            self._pass = compile_pass(self.model, self._metric, self._data)
+        self._metrics, self._pass = {}, None
+        if self._data is None:
+            return
+        model_outputs.check_single_label(self.model)
+        examples = self._data.read(labeled=True, model=self.model)
+        heads = self._find_heads(examples)
+        with _scope(self.model):
+            self._metrics = {
+                name: self._make_metric(name, head)
+                for name, head in heads.items()
+            }
+            self._broken = keras.metrics.Sum()
+        self._pass = _data_pass.make(self.model, examples, self._update)
 
     def measure(self, validated: bool) -> dict[str, float]:
         """Returns the calibration of the validation set."""
         if self._pass is not None:
-            self._metric.reset_state()
+            for metric in (*self._metrics.values(), self._broken):
+                metric.reset_state()
             self._pass()
         else:
-            self._metric = _find_compiled(self.model, validated)
-        results = self._metric.results()
+            found = _find_compiled(self.model, validated)
+            self._metrics = _choose(found, self._outputs)
+        values = {}
         # Read by all of several workers, though one alone may draw.
-        self._tables = self._metric.fine_bins(), self._metric.bins()
-        wrong = int(results["nonfinite"])
-        if wrong:
-            raise checks.refusal(
-                "Predictions and labels of the validation set must be"
-                " distributions over classes",
-                f"{wrong} rows that are not",
-                _mend(self._metric.from_logits)
-                + "; if it is the labels, count classes from 0",
+        self._tables = {
+            name: (metric.fine_bins(), metric.bins())
+            for name, metric in self._metrics.items()
+        }
+        for name, metric in self._metrics.items():
+            results = metric.results()
+            self._check(name, metric, int(results["nonfinite"]))
+            prefix = f"{self.name}_{name}_" if name else f"{self.name}_"
+            values.update(
+                {f"{prefix}{key}": results[key] for key in CALIBRATION_KEYS}
             )
-        return {f"val_{key}": float(results[key]) for key in CALIBRATION_KEYS}
+        return values
 
     def write(self, step: int) -> None:
         """Writes values and figures."""
-        values = {key[len("val_") :]: x for key, x in self.values.items()}
-        summaries.write_scalars(
-            values,
-            step=step,
-            name="calibration",
-            descriptions=CALIBRATION_KEYS,
+        for name, (fine, bins) in self._tables.items():
+            prefix = f"{self.name}_{name}_" if name else f"{self.name}_"
+            tag = f"calibration/{name}" if name else "calibration"
+            summaries.write_scalars(
+                {key: self.values[prefix + key] for key in CALIBRATION_KEYS},
+                step=step,
+                name=tag,
+                descriptions=CALIBRATION_KEYS,
+            )
+            summaries.write_table(fine, step=step, name=tag)
+            if (step + 1) % self._figures_every == 0:
+                summaries.write_bins(bins, step=step, name=tag)
+
+    def _find_heads(self, examples: _examples.Examples) -> dict[str, Any]:
+        """Returns the outputs to measure, symbolic or of the first batch."""
+        named = _name_outputs(self.model, examples)
+        if self._outputs or len(named) == 1:
+            return _choose(named, self._outputs)
+        metered = _compiled_metrics(self.model)
+        heads = {
+            name: head
+            for name, head in named.items()
+            if name in metered or _gives_logits(self.model, head) is False
+        }
+        if not heads:
+            raise checks.refusal(
+                "CalibrationMonitor needs to know which outputs are of a"
+                " classifier",
+                f"outputs {list(named)} without a metric of bins",
+                f"Write e.g. `outputs=[{next(iter(named))!r}]`",
+            )
+        return heads
+
+    def _make_metric(self, name: str, head: Any) -> Any:
+        options = dict(self._options)
+        if options["from_logits"] is None:
+            options["from_logits"] = _gives_logits(self.model, head)
+        metric = metrics.CalibrationBins(**options, name=name or "ece")
+        if len(head.shape) < 3 and head.shape[-1:] != (None,):
+            # A strategy makes no variables inside of its replicas.
+            columns = head.shape[1] if len(head.shape) == 2 else 1
+            metric.build(max(columns, 2))
+        return metric
+
+    def _update(self, outputs: Any, labels: Any, weights: Any) -> None:
+        """Adds a batch to the metrics."""
+        named = _named_outputs.by_name(outputs, self.model)
+        names = list(named)
+        labels = _named_outputs.of_outputs(labels, names, what="labels")
+        weights = _named_outputs.of_outputs(
+            weights, names, what="weights", shared=True
         )
-        fine, bins = self._tables
-        summaries.write_table(fine, step=step)
-        if (step + 1) % self._figures_every == 0:
-            summaries.write_bins(bins, step=step)
+        for name, metric in self._metrics.items():
+            values = keras.ops.convert_to_tensor(named[name])
+            metric.update_state(
+                labels[name], values, sample_weight=weights.get(name)
+            )
+            broken = keras.ops.logical_not(keras.ops.isfinite(values))
+            self._broken.update_state(keras.ops.cast(broken, "float32"))
+
+    def _check(self, name: str, metric: Any, wrong: int) -> None:
+        """Refuses a validation set of which examples were left out."""
+        if not wrong:
+            return
+        model_outputs.check_single_label(self.model)
+        finite, said = _loss_is_finite(self.model), metric.from_logits
+        if self._pass is not None:
+            finite = not float(self._broken.result())
+            said = self._options["from_logits"]
+        raise checks.refusal(
+            "Predictions and labels of the validation set must be"
+            " distributions over classes",
+            f"{wrong} examples that are not"
+            + (f" at the output {name!r}" if name else ""),
+            _remedy(finite, said),
+        )
 
 
 class OODMonitor(Monitor):
     """Puts confidence outside of the training distribution into `logs`.
 
-    A set's rows are scored by their confidence, and told from those of
-    `reference` by it. Adds for each set `<set>_confidence` (its mean),
-    `<set>_auroc`, `<set>_aupr` (finding reference rows) and `<set>_fpr95`;
-    and `reference_confidence`. Measures are exact; see `tf_mixup.ood`. AUPR
-    depends on the sizes of the sets.
+    A set's examples are scored by their confidence, which should separate
+    them from those of `reference`. Adds for each set `<set>_confidence` (its
+    mean), `<set>_auroc`, `<set>_aupr` (finding reference examples) and
+    `<set>_fpr95`; and `reference_confidence`. Measures are exact;
+    `tf_mixup.ood` says how packages differ in what they count as positive.
+    AUPR depends on the sizes of the sets. It measures what `model.predict`
+    says.
 
     Args:
-        sets: Name of a set to its rows: batches of `x`, or of `(x, y, ...)`
-            of which `y` is not looked at, or such arrays.
-        reference: Rows like those of the training, likewise; the validation
-            set is the usual choice.
-        noise: Further sets, drawn once with the shape, mean and variance of
-            the reference's rows: some of `"gaussian"`, `"uniform"`.
+        sets: Name of a set to its examples: batches of `x`, or of
+            `(x, y, ...)` of which `y` is not looked at, or such arrays. A list
+            of arrays is stacked. Integer names are taken as text.
+        reference: Examples like those of the training; the validation set is
+            the usual choice.
+        noise: Further sets, drawn once with the type, shape, mean and variance
+            of the reference's examples: some of `"gaussian"`, `"uniform"`.
         log_dir: Folder for TensorBoard: values and histograms of confidence
             go to `<log_dir>/ood`. None, the default, draws nothing.
         every: Measures in epochs `every`, `2 * every`, ... counted from 1.
             Defaults to 1.
-        max_rows: Rows to take of each set, the first ones, and to draw of
+        max_rows: Examples to take of each set, the first ones, and to draw of
             noise; None for all. Defaults to 1024.
         seed: Fixes the noise. Defaults to 0.
-        from_logits: Whether outputs are logits. Defaults to `False`.
-        batch_size: Rows in a batch where rows are arrays. Defaults to 128.
-        model: What predicts, and takes the rows of the sets. For a twin of
+        from_logits: Whether outputs are logits. None, the default, finds out.
+        output: Name of the output to measure, of a model that has several.
+        batch_size: Examples in a batch where a set is arrays. Defaults to 128.
+        model: What predicts, and takes the examples of the sets. For a twin of
             `layers.training_twin` give the model that it was made of. None,
             the default, is the model that is trained.
 
     Raises:
-        ValueError: If sets have unusable names or rows, or there are none;
-            when training starts, if its model is a twin and rows have no
-            plan; at the end of an epoch, if predictions are no distributions.
+        ValueError: If sets have unusable names or examples, or there are none;
+            when training starts, if its model is a twin and examples have no
+            plan, or has several outputs or several labels; at the end of an
+            epoch, if predictions are not distributions.
 
     Example:
         >>> monitor = OODMonitor(
@@ -321,10 +480,15 @@ class OODMonitor(Monitor):
     """
 
     run_name = "ood"
+    _new: ClassVar[dict[str, Any]] = {
+        **Monitor._new,
+        "_confidences": {},
+        "_are_logits": None,
+    }
 
     def __init__(
         self,
-        sets: Mapping[str, Any],
+        sets: Mapping[str | int, Any],
         *,
         reference: Any,
         noise: Sequence[str] = ood.NOISES,
@@ -332,50 +496,71 @@ class OODMonitor(Monitor):
         every: int = 1,
         max_rows: int | None = 1024,
         seed: int = 0,
-        from_logits: bool = False,
+        from_logits: bool | None = None,
+        output: str | None = None,
         batch_size: int = 128,
         model: keras.Model | None = None,
     ) -> None:
         super().__init__(log_dir=log_dir, every=every)
-        _check_names(sets, noise)
+        names = _check_names(sets, noise)
+        if model is not None:
+            _model_calls.check_model(model)
         self._predictor = model
         self._from_logits = from_logits
-        self._max_rows = max_rows
+        self._output = output
         self._confidences: dict[str, np.ndarray] = {}
+        self._are_logits: bool | None = None
 
-        def prepare(data: Any) -> tf.data.Dataset:
-            return _first_rows(_batches(data, batch_size), max_rows)
+        def prepare(name: str, data: Any) -> _Source:
+            return _Source(name, data, batch_size, max_rows)
 
-        self._sets = {"reference": prepare(reference)}
-        self._sets.update({name: prepare(sets[name]) for name in sets})
+        self._sets = {"reference": prepare("reference", reference)}
+        for name, key in names.items():
+            self._sets[name] = prepare(f"sets[{key!r}]", sets[key])
+        self._read(model)
         if noise:
-            rows = _only_array(self._sets["reference"])[:max_rows]
+            inputs = self._only_array()
             for index, kind in enumerate(noise):
-                drawn = ood.noise_like(rows, kind=kind, seed=seed + index)
-                self._sets[kind] = prepare(drawn)
+                drawn = ood.noise_like(inputs, kind=kind, seed=seed + index)
+                self._sets[kind] = prepare(kind, drawn)
 
-    def on_train_begin(self, logs: dict | None = None) -> None:
-        """Refuses to predict with a model that wants a plan with its rows."""
-        super().on_train_begin(logs)
-        rows = self._sets["reference"].element_spec
-        wanted = layers.takes_plan(getattr(self.model, "input", None))
-        if self._predictor is None and wanted and not layers.takes_plan(rows):
-            raise checks.refusal(
-                "A twin predicts rows that come with a plan only",
-                f"a twin in training, and rows {rows}",
-                "Give the model that it was made of, as"
-                " `OODMonitor(..., model=model)`",
-            )
+    def __repr__(self) -> str:
+        return f"<OODMonitor of {', '.join(self.names)}, every={self.every}>"
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the sets, `"reference"` first."""
         return tuple(self._sets)
 
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Refuses a model whose confidence is not defined."""
+        super().on_train_begin(logs)
+        model = self.model if self._predictor is None else self._predictor
+        sets = self._read(model)
+        inputs = next(sets["reference"].batches()).inputs
+        if layers.takes_plan(
+            getattr(model, "input", None)
+        ) and not layers.takes_plan(inputs):
+            shapes = [leaf.shape for leaf in keras.tree.flatten(inputs)]
+            raise checks.refusal(
+                "A twin predicts only examples that come with a plan",
+                f"a twin in training, and examples of shapes {shapes}",
+                "Give the model that it was made of, as"
+                " `OODMonitor(..., model=model)`",
+            )
+        outputs = self._choose(model, _model_calls.predict(model, inputs))
+        self._are_logits = model_outputs.are_logits(
+            outputs, self._from_logits, model=_head_of(model, self._output)
+        )
+
     def measure(self, validated: bool) -> dict[str, float]:
         """Returns the confidence on each set, and its measures."""
         del validated
-        scores = {name: self._score(name) for name in self._sets}
+        model = self.model if self._predictor is None else self._predictor
+        scores = {
+            name: self._score(model, name, examples)
+            for name, examples in self._read(model).items()
+        }
         self._confidences = scores
         inside = scores["reference"]
         values = {"reference_confidence": float(inside.mean())}
@@ -399,122 +584,162 @@ class OODMonitor(Monitor):
         )
         summaries.write_confidences(self._confidences, step=step)
 
-    def _score(self, name: str) -> np.ndarray:
-        model = self.model if self._predictor is None else self._predictor
-        outputs = model.predict(self._sets[name], verbose=0)
-        scores = ood.confidence(
-            outputs[: self._max_rows], from_logits=self._from_logits
+    def _read(self, model: keras.Model | None) -> dict[str, _examples.Examples]:
+        return {
+            name: source.read(labeled=False, model=model)
+            for name, source in self._sets.items()
+        }
+
+    def _only_array(self) -> np.ndarray:
+        """Returns the reference's inputs, if they are one array."""
+        batches = self._read(self._predictor)["reference"].batches()
+        inputs = [batch.inputs for batch in batches]
+        if keras.tree.is_nested(inputs[0]):
+            shapes = [leaf.shape for leaf in keras.tree.flatten(inputs[0])]
+            raise checks.refusal(
+                "Noise is drawn for inputs that are one array",
+                f"several inputs of shapes {shapes}",
+                "Write `noise=()` and give a set of examples of your own",
+            )
+        return np.concatenate(inputs)
+
+    def _choose(self, model: keras.Model, outputs: Any) -> np.ndarray:
+        """Returns the output to measure."""
+        named = _named_outputs.by_name(outputs, model)
+        if self._output is None and len(named) > 1:
+            raise checks.refusal(
+                "OODMonitor measures one output",
+                f"a model of outputs {list(named)}",
+                f"Write e.g. `output={next(iter(named))!r}`",
+            )
+        chosen = None if self._output is None else (self._output,)
+        return next(iter(_choose(named, chosen).values()))
+
+    def _score(
+        self, model: keras.Model, name: str, examples: _examples.Examples
+    ) -> np.ndarray:
+        outputs = self._choose(model, _model_calls.predict(model, examples))
+        scores = keras.ops.convert_to_numpy(
+            ood.confidence(outputs, from_logits=self._are_logits)
         )
-        scores = keras.ops.convert_to_numpy(scores)
         wrong = int(np.sum(~np.isfinite(scores)))
         if wrong:
             raise checks.refusal(
                 "Predictions must be distributions over classes",
-                f"{wrong} of {scores.size} rows of the set {name!r} that are"
-                " not",
-                _mend(self._from_logits),
+                f"{wrong} of {scores.size} examples of the set {name!r} that"
+                " are not",
+                "Look for NaN in these examples; if there are none training has"
+                " diverged: lower the learning rate",
             )
         return scores
 
 
-class _Evaluate:
-    """The model's `evaluate` during `fit`: adds what monitors measured.
+class _Source:
+    """Data as they were given, and how to read them.
 
-    One for all monitors of a `fit`. Values go into a nested dictionary, which
-    Keras flattens after it has prefixed the names on top with `val_`.
+    Args:
+        name: What messages call the data.
+        data: Of any form that `_examples.read` takes.
+        batch_size: Examples in a batch where data are arrays.
+        max_rows: Examples to stop after; None for all.
     """
 
-    def __init__(self, evaluate: Callable[..., Any], params: dict) -> None:
-        self._evaluate = evaluate
-        self._params = params
-        self._monitors: list[Monitor] = []
+    def __init__(
+        self,
+        name: str,
+        data: Any,
+        batch_size: int,
+        max_rows: int | None = None,
+    ) -> None:
+        self._name = name
+        self._data = data
+        self._options: dict[str, Any] = {
+            "batch_size": batch_size,
+            "max_rows": max_rows,
+        }
+        self._examples: _examples.Examples | None = None
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        logs = self._evaluate(*args, **kwargs)
-        # A call from elsewhere finds values only of an epoch that has some.
-        if isinstance(logs, dict) and "callbacks" in kwargs:
-            values = [monitor.values for monitor in self._monitors]
-            logs = {**logs, "monitors": dict(collections.ChainMap(*values))}
-        return logs
-
-    @classmethod
-    def install(cls, monitor: Monitor) -> None:
-        """Has the model's `evaluate` add this monitor's values."""
-        model = monitor.model
-        # Callbacks of one `fit` share this dictionary. A `fit` that crashed
-        # left a hook with another one.
-        cls.discard(model, unless=monitor.params)
-        if not isinstance(model.evaluate, cls):
-            model.evaluate = cls(model.evaluate, monitor.params)
-        model.evaluate._monitors.append(monitor)
-
-    @classmethod
-    def remove(cls, monitor: Monitor) -> None:
-        """Restores the model's own `evaluate`."""
-        cls.discard(monitor.model)
-
-    @classmethod
-    def discard(cls, model: keras.Model, unless: dict | None = None) -> None:
-        """Takes the hook off, unless it belongs to the current `fit`."""
-        hook = model.evaluate
-        if not isinstance(hook, cls) or hook._params is unless:
-            return
-        del model.evaluate
-        if model.evaluate != hook._evaluate:
-            # It was replaced on the instance before.
-            model.evaluate = hook._evaluate
+    def read(
+        self, *, labeled: bool, model: keras.Model | None = None
+    ) -> _examples.Examples:
+        """Returns the examples; refuses data without any."""
+        held = isinstance(self._data, (list, tuple, Mapping)) or hasattr(
+            self._data, "shape"
+        )
+        # What a list holds, examples or inputs, a model of several inputs
+        # knows.
+        if self._examples is None or (held and model is not None):
+            examples = _examples.read(
+                self._data,
+                name=self._name,
+                labeled=labeled,
+                model=model,
+                **self._options,
+            )
+            if held or not examples.num_batches:
+                # Says what is missing.
+                next(examples.batches())
+            self._examples = examples
+        return self._examples
 
 
 def _scope(model: keras.Model) -> Any:
     """Returns the scope in which the model's variables are made."""
-    if _on_tensorflow():
+    if keras.backend.backend() == "tensorflow":
         return model.distribute_strategy.scope()
     return contextlib.nullcontext()
 
 
-def _on_tensorflow() -> bool:
-    return keras.backend.backend() == "tensorflow"
+def _name_outputs(
+    model: keras.Model, examples: _examples.Examples
+) -> dict[str, Any]:
+    """Returns the model's outputs by name, symbolic or of the first batch."""
+    if _model_calls.runs_plainly(model):
+        sequential = isinstance(model, keras.Sequential)
+        outputs = model.outputs if sequential else model.output
+    else:
+        inputs = next(examples.batches()).inputs
+        outputs = _model_calls.predict(model, inputs)
+    return _named_outputs.by_name(outputs, model)
 
 
-def _compile_pass(
-    model: keras.Model, metric: Any, data: tf.data.Dataset
-) -> Callable[[], None]:
-    """Returns a function that updates `metric` with all of `data`.
-
-    The loop is inside one graph: a call for each batch takes three times as
-    long on two replicas.
-    """
-    strategy = model.distribute_strategy
-    batches = strategy.experimental_distribute_dataset(data)
-
-    def update(batch: Any) -> None:
-        x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
-        metric.update_state(y, model(x, training=False), sample_weight=weight)
-
-    @tf.function(reduce_retracing=True)
-    def run(batches: Any) -> None:
-        for batch in batches:
-            strategy.run(update, args=(batch,))
-
-    return lambda: run(batches)
+def _choose(
+    named: dict[str, Any], outputs: Sequence[str] | None
+) -> dict[str, Any]:
+    """Returns the outputs of given names; all if there are none."""
+    if outputs is None or list(named) == [""]:
+        return named
+    unknown = [name for name in outputs if name not in named]
+    if unknown:
+        raise checks.refusal(
+            "Outputs to measure must be outputs of the model that can be"
+            " measured",
+            f"{unknown} for a model of {list(named)}",
+            "Write one of these names; without `data` give it a metric of bins",
+        )
+    return {name: named[name] for name in outputs}
 
 
-def _compile_batches(
-    model: keras.Model, metric: Any, data: tf.data.Dataset
-) -> Callable[[], None]:
-    """Does what `_compile_pass` does on Keras' other backends."""
-
-    def run() -> None:
-        for batch in data.as_numpy_iterator():
-            x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
-            outputs = model.predict_on_batch(x)
-            metric.update_state(y, outputs, sample_weight=weight)
-
-    return run
+def _head_of(model: keras.Model, output: str | None) -> keras.Model | None:
+    """Returns the model of one output whose last layer can be looked at."""
+    if not _model_calls.runs_plainly(model):
+        return None
+    if output is None or len(model.outputs) == 1:
+        return model
+    named = _named_outputs.by_name(model.output, model)
+    return keras.Model(model.inputs, named[output])
 
 
-def _find_compiled(model: keras.Model, validated: bool) -> Any:
-    """Returns the compiled metric that holds the validation set."""
+def _gives_logits(model: keras.Model, head: Any) -> bool | None:
+    """Returns whether a symbolic output is logits; None if it is unknown."""
+    if not isinstance(head, keras.KerasTensor):
+        return None
+    head_model = keras.Model(model.inputs, head)
+    return model_outputs.last_layer_gives_logits(head_model)
+
+
+def _find_compiled(model: keras.Model, validated: bool) -> dict[str, Any]:
+    """Returns the compiled metrics that hold the validation set, by output."""
     if not validated:
         raise checks.refusal(
             "CalibrationMonitor without `data` reads what `fit` has validated",
@@ -522,83 +747,83 @@ def _find_compiled(model: keras.Model, validated: bool) -> Any:
             "Pass `validation_data` to `fit`, with `validation_freq` the same"
             " as `every`; or write `CalibrationMonitor(data)`",
         )
+    found = _compiled_metrics(model)
+    if not found:
+        raise checks.refusal(
+            "CalibrationMonitor without `data` needs a compiled metric of bins",
+            f"metrics {[metric.name for metric in model.metrics]}",
+            "Add `tf_mixup.metrics.CalibrationBins()` to the metrics in"
+            " `compile`; or write `CalibrationMonitor(data)`",
+        )
+    return found
+
+
+def _compiled_metrics(model: keras.Model) -> dict[str, Any]:
+    """Returns the first metric of bins of each output, by its name."""
+    found: dict[str, Any] = {}
     for metric in model.metrics:
-        # Keras keeps compiled metrics in one that holds the others.
-        for each in (metric, *getattr(metric, "metrics", ())):
+        # Keras keeps compiled metrics in one that holds the others, and whose
+        # result has their names in `logs`, in the same order.
+        held = getattr(metric, "metrics", ())
+        pairs = zip(metric.result(), held, strict=True) if held else ()
+        for name, each in ((metric.name, metric), *pairs):
             if isinstance(each, metrics.CalibrationBins):
-                return each
-    raise checks.refusal(
-        "CalibrationMonitor without `data` needs a compiled metric of bins",
-        f"metrics {[metric.name for metric in model.metrics]}",
-        "Add `tf_mixup.metrics.CalibrationBins()` to the metrics in"
-        " `compile`; or write `CalibrationMonitor(data)`",
+                output = name.removesuffix(each.name).rstrip("_")
+                output = output.removesuffix("weighted").rstrip("_")
+                found.setdefault(output, each)
+    return found
+
+
+def _loss_is_finite(model: keras.Model) -> bool:
+    """Returns whether the model's loss is a number; True if it is unknown."""
+    losses = [metric for metric in model.metrics if metric.name == "loss"]
+    return all(math.isfinite(float(loss.result())) for loss in losses)
+
+
+def _remedy(finite: bool, from_logits: bool | None) -> str:
+    """Returns what to do about examples that could not be measured.
+
+    Args:
+        finite: Whether all predictions, or the loss, are numbers.
+        from_logits: What was said of the outputs.
+    """
+    if not finite:
+        return (
+            "Look for NaN in the inputs, and for labels out of range; if there"
+            " are none training has diverged: lower the learning rate"
+        )
+    labels = (
+        "Count classes from 0, and leave out examples without a label by a"
+        " weight of 0, or by `ignore_label=-1`"
     )
+    if from_logits is False:
+        return f"{labels}; leave `from_logits` out if outputs are logits"
+    return labels
 
 
-def _mend(from_logits: bool) -> str:
-    """Tells what to do about outputs that are no distributions."""
-    diverged = "If they are NaN training has diverged: lower the learning rate"
-    if from_logits:
-        return diverged
-    return f"Write `from_logits=True` if outputs are logits. {diverged}"
+def _read_names(outputs: Any) -> tuple[str, ...] | None:
+    """Returns names of outputs as a tuple; None for all."""
+    if outputs is None:
+        return None
+    return (outputs,) if isinstance(outputs, str) else tuple(outputs)
 
 
-def _batches(data: Any, batch_size: int) -> tf.data.Dataset:
-    """Returns a finite dataset of batches of what may be arrays."""
-    if not isinstance(data, tf.data.Dataset):
-        tensors = tuple(data) if isinstance(data, list) else data
-        data = tf.data.Dataset.from_tensor_slices(tensors).batch(batch_size)
-    _check_length(int(data.cardinality()))
-    return data
-
-
-def _check_length(length: int) -> None:
-    if length in (0, tf.data.INFINITE_CARDINALITY):
+def _check_name(argument: str, name: Any) -> str:
+    """Returns a name that logs, tags and figures can show."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise checks.refusal(
-            "A monitor's data must have rows and come to an end",
-            "an endless dataset" if length else "an empty dataset",
-            "Leave `.repeat()` out, or write `.take(n)`"
-            if length
-            else "Look at how the dataset is made",
+            f"`{argument}` must be letters, digits, spaces, '_', '-' and '.',"
+            " and begin with a letter or digit",
+            f"{argument}={name!r}",
+            "Choose a name that figures and TensorBoard can show",
         )
+    return name
 
 
-def _first_rows(data: tf.data.Dataset, max_rows: int | None) -> tf.data.Dataset:
-    """Returns batches of inputs alone, with at least the first rows."""
-
-    def inputs_of(*element: Any) -> Any:
-        return element[0]
-
-    if isinstance(data.element_spec, tuple):
-        data = data.map(inputs_of)
-    if max_rows is not None:
-        checks.integer_at_least(
-            "max_rows", max_rows, 1, remedy="Write None to take all rows"
-        )
-        for batch in data.take(1):
-            size = int(tf.nest.flatten(batch)[0].shape[0])
-            data = data.take(-(-max_rows // size))
-    if data.cardinality() == tf.data.UNKNOWN_CARDINALITY:
-        # Keras warns at the end of a dataset whose length it does not know.
-        length = int(data.reduce(np.int64(0), lambda n, _: n + 1))
-        _check_length(length)
-        data = data.apply(tf.data.experimental.assert_cardinality(length))
-    return data
-
-
-def _only_array(data: tf.data.Dataset) -> np.ndarray:
-    """Returns the rows of a dataset of plain tensors."""
-    if not isinstance(data.element_spec, tf.TensorSpec):
-        raise checks.refusal(
-            "Noise is drawn for inputs that are one array",
-            f"inputs {data.element_spec}",
-            "Write `noise=()` and give a set of rows of your own",
-        )
-    batches = list(data.as_numpy_iterator())
-    return np.concatenate(batches) if batches else np.zeros((0, 0))
-
-
-def _check_names(sets: Mapping[str, Any], noise: Sequence[str]) -> None:
+def _check_names(
+    sets: Mapping[str | int, Any], noise: Sequence[str]
+) -> dict[str, str | int]:
+    """Returns the names of sets, as text, with their keys."""
     remedy = "Write e.g. `noise=('gaussian',)`, or `noise=()` for none"
     if isinstance(noise, str):
         raise checks.refusal(
@@ -606,17 +831,28 @@ def _check_names(sets: Mapping[str, Any], noise: Sequence[str]) -> None:
         )
     for kind in noise:
         checks.one_of("noise", kind, ood.NOISES)
-    names = [*sets, *noise]
+    if not isinstance(sets, Mapping):
+        raise checks.refusal(
+            "`sets` must be a dictionary of named sets",
+            f"a {type(sets).__name__}",
+            "Write e.g. `{'far': images}`",
+        )
+    whole = (int, np.integer)
+    keys = {str(key) if isinstance(key, whole) else key: key for key in sets}
+    for name in keys:
+        _check_name("the name of a set", name)
+    names = [*keys, *noise]
     if not names:
         raise checks.refusal(
             "OODMonitor needs a set to compare with the reference",
             "no sets and no noise",
-            "Name some rows in `sets`, or some noise",
+            "Name some examples in `sets`, or some noise",
         )
-    if len(set(names)) < len(names) or "reference" in names:
+    if len({*names, "reference"}) < len(sets) + len(noise) + 1:
         raise checks.refusal(
             "Names of sets must differ, from 'reference' and from the noise's"
             " too",
             f"sets {list(sets)} with noise {list(noise)}",
             "Rename the set, or leave this noise out of `noise`",
         )
+    return keys

@@ -235,7 +235,7 @@ def measure_monitors(
 def _end_epoch(monitor: keras.callbacks.Callback) -> None:
     """Does to a monitor what `fit` does once it has validated."""
     monitor.on_epoch_begin(0)
-    monitor.on_test_end()
+    monitor.measure_validated()
     monitor.on_epoch_end(0, {})
 
 
