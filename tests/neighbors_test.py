@@ -49,17 +49,53 @@ class TestNearestNeighbors:
         )
         np.testing.assert_array_equal(found, [[1], [2], [1]])
 
+    @pytest.mark.parametrize(
+        "start",
+        [0.0, 1.7e9, -1.7e9, 2**24, 2**53 - 40, 2**60, -(2**62), 2**63],
+        ids=str,
+    )
+    @pytest.mark.parametrize("columns", [1, 20])
+    def test_large_numbers_keep_their_digits(self, start, columns):
+        offsets = np.array([0, 40, 10])[:, None] + np.zeros((1, columns), int)
+        rows = np.array(
+            [[start + int(each) for each in row] for row in offsets]
+        )
+        found = neighbors.nearest_neighbors(rows, k=1)
+        np.testing.assert_array_equal(found, [[2], [2], [0]])
+
+    def test_groups_that_are_far_apart(self):
+        rows = np.array([[0.0], [40], [10], [1.7e9], [1.7e9 + 3], [1.7e9 + 1]])
+        found = neighbors.nearest_neighbors(rows, k=1)[:, 0]
+        np.testing.assert_array_equal(found, [2, 2, 0, 5, 5, 3])
+
+    @pytest.mark.parametrize(
+        "dtype", ["bool", "int8", "uint16", "float16", "int32", "uint64", "O"]
+    )
+    def test_types(self, dtype):
+        rows = np.array([[0, 0], [1, 1], [1, 0]]).astype(dtype)
+        found = neighbors.nearest_neighbors(rows, k=1)
+        np.testing.assert_array_equal(found[:2, 0], [2, 2])
+
+    def test_unsigned_differences_do_not_wrap(self):
+        least, most = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+        with pytest.raises(ValueError, match=r"at most 2\*\*53.*differ by"):
+            neighbors.nearest_neighbors(np.array([[least], [most]]), k=1)
+
+    def test_refuses_text(self):
+        with pytest.raises(ValueError, match="of numbers"):
+            neighbors.nearest_neighbors(np.array([["a"], ["b"]], "O"), k=1)
+
     @pytest.mark.parametrize("k", [0, -1, 1.5])
     def test_refuses_no_neighbors(self, k):
         with pytest.raises(ValueError, match=f"`k` must be .*k={k}"):
             neighbors.nearest_neighbors([[0.0], [1.0]], k=k)
 
     def test_refuses_more_than_there_are(self):
-        with pytest.raises(ValueError, match="k=2 with 2 rows in the set"):
+        with pytest.raises(ValueError, match="k=2 with 2 examples in the set"):
             neighbors.nearest_neighbors([[0.0], [1.0]], k=2)
 
     def test_refuses_more_than_a_class_has(self):
-        with pytest.raises(ValueError, match="k=2 with 1 rows in class 4"):
+        with pytest.raises(ValueError, match="k=2 with 1 examples in class 4"):
             neighbors.nearest_neighbors(
                 np.arange(4.0)[:, None], k=2, labels=[3, 3, 3, 4]
             )
@@ -86,6 +122,19 @@ class TestChooseNeighbors:
             assert counts[row] == 0
             others = np.delete(counts, row)
             assert scipy.stats.chisquare(others).pvalue > 0.001
+
+    def test_short_types_hold_no_numbers_of_partners(self):
+        table = np.full((4, 1), 300)
+        for dtype in ("uint8", "int16", "int32", "int64"):
+            rows = np.arange(4, dtype=dtype)
+            chosen = neighbors.choose_neighbors(table, rows, seed=[0, 0])
+            np.testing.assert_array_equal(chosen, [300] * 4)
+
+    def test_refuses_rows_that_are_no_integers(self):
+        with pytest.raises(ValueError, match="rows of dtype float32"):
+            neighbors.choose_neighbors(
+                self.table, np.zeros(2, "float32"), seed=[0, 0]
+            )
 
     def test_seed_decides(self):
         rows = np.repeat(np.arange(4), 20)

@@ -1,12 +1,12 @@
-"""Partners among the nearest rows of the whole training set.
+"""Partners among the nearest examples of the whole training set.
 
     neighbors = nearest_neighbors(images, k=200)
     partners = choose_neighbors(neighbors, rows, seed=position)
     rows = tf.concat([rows, partners], axis=0)
 
-A batch of these rows goes through `MixUp(..., partner="given")`. With the
-neighbors of each row's own class and `target="nearest"` it is SMOTE.
-Letters: N rows of a training set, B rows of a batch.
+A batch of these examples goes through `MixUp(..., partner="given")`. With the
+neighbors of each example's own class and `target="nearest"` it is SMOTE.
+Shapes: N examples of a training set, B examples of a batch.
 
 References:
     Zhang, Cisse, Dauphin and Lopez-Paz. mixup: Beyond Empirical Risk
@@ -22,40 +22,45 @@ import tensorflow as tf
 
 from tf_mixup import checks
 
+# With more a tree is slower than comparing all, as in scikit-learn.
+_FEW_COLUMNS = 15
+
 
 def nearest_neighbors(rows: Any, *, k: int, labels: Any = None) -> np.ndarray:
-    """Finds the k other rows that are nearest to each row.
+    """Finds the k other examples that are nearest to each example.
 
-    Distances are Euclidean, of the numbers as they are given. scikit-learn
-    compares blocks of rows, so that memory grows with N k and not with N N;
-    time grows with N N.
+    Distances are Euclidean, of the numbers as they are given, in float64:
+    large numbers that are close to each other, such as times, keep their
+    digits. scikit-learn compares blocks of examples, so that memory grows with
+    N k and not with N N; time grows with N N.
 
     Args:
-        rows: Array of any rank with N rows of numbers: images, or features.
-        k: Neighbors of each row, at least 1.
-        labels: Integers `(N,)`; with them neighbors are of the row's class.
+        rows: Array of any rank of N examples: images, or features.
+        k: Neighbors of each example, at least 1.
+        labels: Integers `(N,)`; with them neighbors are of the same class.
             Defaults to nothing.
 
     Returns:
-        neighbors: Int32 `(N, k)`, the nearest first; no row is its own.
+        neighbors: Int32 `(N, k)`, the nearest first; no example is its own.
 
     Raises:
-        ValueError: If there are not k other rows, in any class if `labels`
-            are given, or `rows` has something else than finite numbers.
+        ValueError: If there are not k other examples, in any class if `labels`
+            are given; if `rows` has something else than finite numbers; or if
+            integers differ by more than 2**53, which float64 cannot hold.
 
     Example:
         >>> nearest_neighbors([[0.0], [1.0], [5.0]], k=1).tolist()
         [[1], [0], [1]]
     """
     checks.integer_at_least("k", k, 1, remedy="The paper has 200")
-    points = np.asarray(rows, np.float32).reshape(len(rows), -1)
+    points = _to_points(rows)
     if labels is None:
         return _search(points, k, "the set")
     labels = np.asarray(labels)
     if labels.shape != points.shape[:1]:
         raise checks.refusal(
-            "`labels` must be one class for each row",
-            f"labels of shape {labels.shape} for {len(points)} rows",
+            "`labels` must be one class for each example",
+            f"labels of shape {labels.shape} for {len(points)} examples",
             "Give integers of shape (N,)",
         )
     found = np.empty((len(points), k), np.int32)
@@ -65,34 +70,84 @@ def nearest_neighbors(rows: Any, *, k: int, labels: Any = None) -> np.ndarray:
     return found
 
 
+def _to_points(rows: Any) -> np.ndarray:
+    """Returns floats `(N, D)` with the distances of the given numbers."""
+    array = np.asarray(rows)
+    points = array.reshape(len(array), -1)
+    kind = points.dtype.kind
+    if kind == "b":
+        return points.astype(np.float32)
+    if kind in "iuO" and points.dtype.itemsize > 2:
+        return _from_origin(points)
+    # Types such as bfloat16 are none of NumPy's own.
+    wide = kind == "f" and points.dtype.itemsize > 4
+    points = points.astype(np.float64 if wide else np.float32)
+    return points - points.mean(axis=0) if wide else points
+
+
+def _from_origin(integers: np.ndarray) -> np.ndarray:
+    """Returns integers less the least of their column, float64 and exact."""
+    try:
+        least = integers.min(axis=0)
+        if integers.dtype.kind == "i":
+            # Differences beyond int64 are right in uint64.
+            integers, least = integers.astype(np.uint64), least.astype("u8")
+        points = integers - least
+        span = int(points.max(initial=0))
+    except (TypeError, ValueError) as error:
+        raise checks.refusal(
+            "Examples must be of numbers",
+            f"an array of dtype {integers.dtype}",
+            "Give images or features as one array of numbers",
+        ) from error
+    if span > 2**53:
+        raise checks.refusal(
+            "Integers must differ by at most 2**53, so that float64 holds"
+            " their distances",
+            f"integers that differ by {span}",
+            "Divide them, or subtract what each column has in common",
+        )
+    return points.astype(np.float64)
+
+
 def _search(points: np.ndarray, k: int, whose: str) -> np.ndarray:
-    """Returns the k nearest others of each row, `(N, k)`."""
+    """Returns the k nearest others of each example, `(N, k)`."""
     if k >= len(points):
         raise checks.refusal(
-            "`k` must be less than the rows to choose from",
-            f"k={k} with {len(points)} rows in {whose}",
+            "`k` must be less than the examples to choose from",
+            f"k={k} with {len(points)} examples in {whose}",
             "Ask for fewer neighbors",
         )
     # Late: few need it, and it takes a second to import.
     from sklearn import neighbors
 
-    search = neighbors.NearestNeighbors(n_neighbors=k, algorithm="brute")
-    # Of the rows it was fitted on it leaves out each one itself.
+    # A tree subtracts before it squares; products of many columns are faster,
+    # and lose digits where numbers are large and close.
+    tree = points.shape[1] <= _FEW_COLUMNS
+    search = neighbors.NearestNeighbors(
+        n_neighbors=k, algorithm="kd_tree" if tree else "brute"
+    )
+    points = points.astype(np.float64) if tree else points
+    # Of the examples it was fitted on it leaves out each one itself.
     return search.fit(points).kneighbors(return_distance=False).astype(np.int32)
 
 
 def choose_neighbors(neighbors: Any, rows: Any, *, seed: Any) -> tf.Tensor:
-    """Chooses one of the neighbors of each row, each equally likely.
+    """Chooses one of the neighbors of each example, each equally likely.
 
     Args:
         neighbors: Integers `(N, k)`, of `nearest_neighbors`.
-        rows: Numbers of the rows, integers `(B,)` in `[0, N - 1]`.
+        rows: Numbers of the examples, integers `(B,)` in `[0, N - 1]`.
         seed: Stateless seed, two integers, such as the epoch and the step
-            that `MixUp.clock.positions` tells. (What is random in a dataset
+            of `MixUp.clock.positions`. (What is random in a dataset
             without one is the same in each epoch after `set_random_seed`.)
 
     Returns:
-        partners: Numbers of rows, of the type of `rows`, `(B,)`.
+        partners: Numbers of examples `(B,)`, int64 where `rows` are, else
+            int32.
+
+    Raises:
+        ValueError: If `rows` are no integers.
 
     Example:
         >>> neighbors = nearest_neighbors([[0.0], [1.0], [5.0]], k=1)
@@ -100,6 +155,12 @@ def choose_neighbors(neighbors: Any, rows: Any, *, seed: Any) -> tf.Tensor:
         [1, 1]
     """
     neighbors, rows = map(tf.convert_to_tensor, (neighbors, rows))
+    if not rows.dtype.is_integer:
+        raise checks.refusal(
+            "`rows` must be the numbers of examples, integers",
+            f"rows of dtype {rows.dtype.name}",
+            "Give what `tf.data.Dataset.range(n)` counts",
+        )
     draws = tf.random.stateless_uniform(
         tf.shape(rows),
         tf.convert_to_tensor(seed),
@@ -107,4 +168,6 @@ def choose_neighbors(neighbors: Any, rows: Any, *, seed: Any) -> tf.Tensor:
         dtype=tf.int32,
     )
     places = tf.stack([tf.cast(rows, tf.int32), draws], axis=1)
-    return tf.cast(tf.gather_nd(neighbors, places), rows.dtype)
+    # A short type of `rows` may not hold the numbers of partners.
+    wide = rows.dtype if rows.dtype in (tf.int32, tf.int64) else tf.int32
+    return tf.cast(tf.gather_nd(neighbors, places), wide)
