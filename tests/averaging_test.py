@@ -189,6 +189,28 @@ class TestMonteCarloDropout:
         assert probabilities.min() < 1e-37
         assert np.all(np.isfinite(np.log(probabilities)))
 
+    def test_of_an_output_in_a_dictionary(self):
+        model = build(keras.layers.Dropout(0.0))
+        inputs = keras.Input((4,))
+        named = keras.Model(inputs, {"logits": model(inputs)})
+        dropout = averaging.MonteCarloDropout(named, passes=1)
+        np.testing.assert_allclose(
+            dropout.predict(list(INPUTS)), softmax(model), atol=1e-6
+        )
+
+    @pytest.mark.parametrize("nested", [False, True])
+    def test_refuses_a_model_that_is_more_than_its_graph(self, nested):
+        class Scaled(keras.Model):
+            def call(self, inputs, training=None, mask=None):
+                return super().call(inputs / 255)
+
+        inputs = keras.Input((4,))
+        model = Scaled(inputs, build(keras.layers.Dropout(0.5))(inputs))
+        if nested:
+            model = build(model)
+        with pytest.raises(ValueError, match=r"override `Scaled\.call`"):
+            averaging.MonteCarloDropout(model)
+
     def test_refuses_a_model_without_dropout(self):
         with pytest.raises(ValueError, match="must have a dropout layer"):
             averaging.MonteCarloDropout(build())
@@ -346,8 +368,39 @@ class TestDeepEnsemble:
             averaging.DeepEnsemble([build(), other])
 
     def test_refuses_to_build_without_knowing_the_outputs(self):
+        model = keras.Sequential([keras.Input((4,)), keras.layers.ReLU()])
         with pytest.raises(ValueError, match="from_logits=None"):
-            averaging.DeepEnsemble([build()]).to_model()
+            averaging.DeepEnsemble([model]).to_model()
+
+    def test_builds_by_the_last_layers(self):
+        models = [build(), build(activation="softmax")]
+        outputs = averaging.DeepEnsemble(models).to_model()
+        np.testing.assert_allclose(
+            outputs.predict(INPUTS, verbose=0), softmax(models[0]), atol=1e-6
+        )
+
+    def test_takes_an_output_in_a_dictionary_and_inputs_in_a_list(self):
+        model = build()
+        inputs = keras.Input((4,))
+        named = keras.Model(inputs, {"logits": model(inputs)})
+        ensemble = averaging.DeepEnsemble([named, model], from_logits=True)
+        expected = softmax(model)
+        for each in (
+            ensemble.predict(list(INPUTS)),
+            ensemble.to_model().predict(INPUTS, verbose=0),
+        ):
+            np.testing.assert_allclose(each, expected, atol=1e-6)
+
+    def test_shows_progress(self, capsys):
+        ensemble = averaging.DeepEnsemble([build()] * 3)
+        ensemble.predict(INPUTS, verbose="auto")
+        assert "3/3" in capsys.readouterr().out
+
+    def test_refuses_several_outputs(self):
+        inputs = keras.Input((4,))
+        model = keras.Model(inputs, [build()(inputs), build()(inputs)])
+        with pytest.raises(ValueError, match="must have one output"):
+            averaging.DeepEnsemble([model])
 
     def test_refuses_a_dataset(self):
         dataset = tf.data.Dataset.from_tensor_slices(INPUTS).batch(10)
@@ -432,7 +485,7 @@ class TestMixupRescaling:
 
     @pytest.mark.parametrize("shape", [(3,), (30, 4)])
     def test_refuses_a_mean_of_another_shape(self, shape):
-        with pytest.raises(ValueError, match=r"rows of shape \(4,\)"):
+        with pytest.raises(ValueError, match=r"examples of shape \(4,\)"):
             self.make(mean_inputs=np.zeros(shape)).predict(build(), INPUTS)
 
     def test_refuses_a_model_of_integers(self):

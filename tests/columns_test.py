@@ -42,7 +42,7 @@ class TestAlign:
 
     def test_the_model_decides(self):
         items = [np.zeros((2, 3))] * 2
-        assert isinstance(self.align(items, [0, 1], several=True), tuple)
+        assert isinstance(self.align(items, [0, 1], several=True), list)
 
     def test_what_is_in_a_file_stays_there(self, tmp_path):
         np.save(tmp_path / "x.npy", np.arange(6))

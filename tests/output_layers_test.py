@@ -42,12 +42,37 @@ class TestLogits:
         layer = output_layers.Logits(from_logits=False)
         assert np.all(np.isfinite(layer(np.array([[1.0, 0.0]]))))
         # No float32 lies between 1 - 2**-24 and 1.
-        column = np.array(layer(np.array([[1.0]])))
+        column = np.array(layer(np.array([[1.0]], "float32")))
         assert column[0, 1] - column[0, 0] == pytest.approx(25 * np.log(2))
 
     def test_half_precision_is_left_before_the_logarithm(self):
         rows = np.array([[0.5, 0.5]], "float16")
         assert output_layers.Logits(False)(rows).dtype == "float32"
+
+    @pytest.mark.parametrize(
+        ("dtype", "tiny", "half_step"),
+        [
+            ("float16", 2.0**-24, 2.0**-12),
+            ("bfloat16", 2.0**-126, 2.0**-9),
+            ("float32", 2.0**-126, 2.0**-25),
+        ],
+    )
+    def test_floors_are_those_of_the_type(self, dtype, tiny, half_step):
+        layer = output_layers.Logits(False)
+        rows = keras.ops.convert_to_tensor([[1.0, 0.0]], dtype)
+        for logits in (
+            layer(rows),
+            keras.Model(i := keras.Input((2,), dtype=dtype), layer(i))(rows),
+        ):
+            np.testing.assert_allclose(logits, [[0, np.log(tiny)]], rtol=1e-6)
+        column = keras.ops.convert_to_tensor([[1.0]], dtype)
+        np.testing.assert_allclose(
+            layer(column), [[np.log(half_step), 0]], rtol=1e-6
+        )
+
+    def test_half_precision_gives_a_warning(self):
+        with pytest.warns(UserWarning, match="float16.*dtype='float32'"):
+            output_layers.to_logits(np.ones((1, 2), "float16"), True)
 
     @pytest.mark.parametrize("columns", [1, 4])
     def test_shape_is_known_before_values(self, columns):
@@ -76,6 +101,10 @@ class TestScaledSoftmax:
             reference.softmax(rows),
             atol=1e-6,
         )
+
+    def test_refuses_other_classes(self):
+        with pytest.raises(ValueError, match=r"on 3 classes.*: 1 classes"):
+            output_layers.ScaledSoftmax(3)(np.zeros((2, 1)))
 
     def test_training_leaves_it_alone(self):
         assert not output_layers.ScaledSoftmax(3).trainable_weights

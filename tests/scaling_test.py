@@ -1,5 +1,8 @@
 """Tests of the scalers, from logits to calibrated probabilities."""
 
+import copy
+import json
+import pickle
 import timeit
 import warnings
 
@@ -240,11 +243,12 @@ class TestVectorScaling:
     def test_gradient_is_that_of_finite_differences(self):
         logits, labels = draw(20)
         targets = np.eye(3)[labels]
+        weights = np.full(20, 1 / 20)
         point = np.array([1.5, 0.5, 1.0, 0.2, -0.4, 0.3])
 
         def objective(parameters):
             return scaling._penalized_nll(
-                parameters, logits.astype("float64"), targets, 1.2, 0.3
+                parameters, logits.astype("float64"), targets, weights, 1.2, 0.3
             )
 
         value, gradient = objective(point)
@@ -329,7 +333,7 @@ class TestIsotonicScaling:
         others = draw(200, num_classes, seed=1)[0]
         predict = self.loop_of_scikit_learn(logits, labels)
         scaler = scaling.IsotonicScaling().fit(logits, labels)
-        layer = backends.compile_function(scaler._layer, jit=False)
+        layer = backends.compile_function(scaler._make_layer(), jit=False)
         for each in (logits, others):
             expected = predict(softmax(each))
             np.testing.assert_allclose(scaler.apply(each), expected, atol=1e-6)
@@ -434,6 +438,87 @@ class TestScaler:
             calibrated.predict(inputs, verbose=0), before
         )
 
+    @pytest.mark.parametrize(
+        "copies",
+        [
+            copy.copy,
+            copy.deepcopy,
+            lambda scaler: pickle.loads(pickle.dumps(scaler)),
+            lambda scaler: type(scaler).from_config(
+                json.loads(json.dumps(scaler.get_config()))
+            ),
+            lambda scaler: keras.saving.deserialize_keras_object(
+                keras.saving.serialize_keras_object(scaler)
+            ),
+        ],
+        ids=["copy", "deepcopy", "pickle", "config", "Keras"],
+    )
+    def test_copies_keep_what_was_fitted(self, make, copies):
+        logits, labels = draw()
+        scaler = make().fit(logits, labels)
+        twin = copies(scaler)
+        before = twin.apply(logits)
+        np.testing.assert_array_equal(before, scaler.apply(logits))
+        for name, value in vars(scaler).items():
+            np.testing.assert_array_equal(getattr(twin, name), value)
+        assert repr(twin) == repr(scaler)
+        scaler.fit(*draw(seed=1, weight=0.2))
+        np.testing.assert_array_equal(twin.apply(logits), before)
+        with pytest.raises(ValueError, match="must be fitted before"):
+            copies(make()).apply(logits)
+
+    def test_names_itself_in_a_line(self, make):
+        scaler = make()
+        assert repr(scaler).endswith("not fitted)")
+        text = repr(scaler.fit(*draw()))
+        assert text.startswith(make.__name__)
+        assert "not fitted" not in text
+        assert len(text) < 80
+
+    def test_weights_count_examples(self, make):
+        logits, labels = draw()
+        counts = np.random.default_rng(0).integers(0, 3, 60)
+        repeated = make().fit(
+            np.repeat(logits, counts, 0), np.repeat(labels, counts)
+        )
+        # An example of weight 0 may have any label and any logits.
+        labels = np.where(counts, labels, 99)
+        logits[counts == 0] = np.nan
+        for weights in (counts, counts[:, None], counts.astype("float16")):
+            weighted = make().fit(logits, labels, sample_weight=weights)
+            others = draw(seed=1)[0]
+            np.testing.assert_allclose(
+                weighted.apply(others), repeated.apply(others), atol=2e-3
+            )
+
+    def test_ignored_labels_are_left_out(self, make):
+        logits, labels = draw()
+        expected = make().fit(logits[:50], labels[:50]).apply(logits)
+        labels[50:] = -1
+        scaler = make().fit(logits, labels, ignore_label=-1)
+        np.testing.assert_allclose(scaler.apply(logits), expected, atol=1e-6)
+
+    def test_large_constants_cost_no_digits(self, make):
+        logits, labels = draw()
+        logits = np.float64(logits).round(3)
+        if make is not scaling.VectorScaling:
+            one = make().fit(logits, labels).apply(logits)
+            far = make().fit(logits + 2**24, labels).apply(logits + 2**24)
+            np.testing.assert_allclose(far, one, atol=1e-5)
+
+    def test_attaches_to_half_precision(self, make):
+        inputs = keras.Input((3,))
+        outputs = keras.layers.Softmax(dtype="float16")(inputs)
+        calibrated = (
+            make()
+            .fit(*draw())
+            .attach(keras.Model(inputs, outputs), from_logits=False)
+        )
+        assert calibrated.output.dtype == "float32"
+        logits = np.array([[0.0, -9.0, -60.0]], "float32")
+        probabilities = calibrated.predict(logits, verbose=0)
+        assert np.isfinite(probabilities).all()
+
     def test_refuses_to_be_used_unfitted(self, make):
         with pytest.raises(ValueError, match="must be fitted before"):
             make().apply(np.zeros((2, 3)))
@@ -445,9 +530,9 @@ class TestScaler:
         logits, labels = draw()
         scaler = make().fit(logits, labels)
         logits[[3, 7], 1] = value
-        with pytest.raises(ValueError, match="2 of 60 rows with NaN"):
+        with pytest.raises(ValueError, match="2 of 60 examples with NaN"):
             scaler.apply(logits)
-        with pytest.raises(ValueError, match="2 of 60 rows with NaN"):
+        with pytest.raises(ValueError, match="2 of 60 examples with NaN"):
             make().fit(logits, labels)
 
     def test_refuses_other_classes(self, make):
@@ -463,8 +548,31 @@ class TestScaler:
 
 
 class TestRefusals:
-    def fit(self, logits, labels):
-        scaling.TemperatureScaling().fit(logits, labels)
+    def fit(self, logits, labels, **options):
+        scaling.TemperatureScaling().fit(logits, labels, **options)
+
+    @pytest.mark.parametrize("label", [2**32 + 1, -(2**40), 1.5, 2**31])
+    def test_labels_that_no_integer_type_holds(self, label):
+        logits, labels = draw()
+        labels = labels.astype(type(label))
+        labels[5] = label
+        with pytest.raises(ValueError, match="1 of 60 labels"):
+            self.fit(logits, labels)
+
+    def test_negative_weights(self):
+        weights = np.linspace(-1, 1, 60)
+        with pytest.raises(ValueError, match="must be at least 0"):
+            self.fit(*draw(), sample_weight=weights)
+
+    def test_weights_of_other_examples(self):
+        with pytest.raises(ValueError, match="one number for each example"):
+            self.fit(*draw(), sample_weight=np.ones(59))
+
+    def test_nothing_to_fit_on(self):
+        with pytest.raises(ValueError, match="60 examples that are all"):
+            self.fit(*draw(), sample_weight=np.zeros(60))
+        with pytest.raises(ValueError, match="60 examples that are all"):
+            self.fit(draw()[0], np.full(60, -1), ignore_label=-1)
 
     @pytest.mark.parametrize("wrong", [-1, 3])
     def test_labels_out_of_range(self, wrong):
@@ -485,7 +593,7 @@ class TestRefusals:
 
     def test_fewer_labels(self):
         logits, labels = draw()
-        with pytest.raises(ValueError, match="a label for each row"):
+        with pytest.raises(ValueError, match="a label for each example"):
             self.fit(logits, labels[:-1])
 
     def test_targets_of_other_classes(self):

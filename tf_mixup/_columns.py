@@ -182,7 +182,7 @@ def _column(
     if not isinstance(column, list):
         return to_sliceable(column, name)
     if has_arrays(column) and (several or _are_inputs(column, size)):
-        return tuple(to_sliceable(item, name) for item in column)
+        return [to_sliceable(item, name) for item in column]
     return _stack(column, name)
 
 

@@ -141,7 +141,7 @@ class Examples:
                 of unknown length; if parts of a batch do not fit together; or
                 if an iterator is read a second time.
         """
-        bar = _progress_bar(self._known_length(), verbose)
+        bar = progress_bar(self._known_length(), verbose)
         count = 0
         batches = self._read() if self._kept is None else iter(self._kept)
         for number, batch in enumerate(batches):
@@ -618,8 +618,17 @@ def _take(batch: Batch, count: int) -> Batch:
 
 
 def _present(batch: Batch) -> tuple[Any, ...]:
-    """Returns the parts that there are."""
-    return tuple(part for part in batch if part is not None)
+    """Returns the parts that there are, as tf.data takes them."""
+    return tuple(_to_tuples(part) for part in batch if part is not None)
+
+
+def _to_tuples(part: Any) -> Any:
+    # Of a list tf.data would make one tensor.
+    if isinstance(part, Mapping):
+        return {key: _to_tuples(each) for key, each in part.items()}
+    if isinstance(part, (list, tuple)):
+        return tuple(map(_to_tuples, part))
+    return part
 
 
 def _merge(spec: Any, parts: Any, name: str) -> Any:
@@ -649,8 +658,13 @@ def _common(one: tf.TensorSpec, other: tf.TensorSpec) -> tf.TensorSpec:
     return one.most_specific_common_supertype([other])
 
 
-def _progress_bar(length: int | None, verbose: int | str) -> Any:
-    """Returns Keras' progress bar; None where nothing is shown."""
+def progress_bar(length: int | None, verbose: int | str) -> Any:
+    """Returns Keras' progress bar; None where nothing is shown.
+
+    Args:
+        length: Number of steps, if it is known.
+        verbose: 0 shows nothing; 1 or `"auto"` shows the bar.
+    """
     if verbose not in (1, 2, "auto"):
         return None
     return keras.utils.Progbar(length, verbose=1, unit_name="batch")

@@ -78,8 +78,8 @@ def predict(
     if isinstance(inputs, Examples):
         return predict_examples(model, inputs, verbose=verbose).outputs
     check_model(model)
-    outputs = _call_predict(model, inputs, batch_size, verbose)
-    return single_output(outputs)
+    options = {"batch_size": batch_size, "verbose": verbose}
+    return single_output(call_predict(model, inputs, **options))
 
 
 def predict_examples(
@@ -127,7 +127,8 @@ def predict_batches(
     """
     check_model(model)
     for batch, size in _join(examples.batches(verbose=verbose)):
-        outputs = _call_predict(model, batch.inputs, size, 0)
+        options = {"batch_size": size, "verbose": 0}
+        outputs = call_predict(model, batch.inputs, **options)
         outputs = single_output(outputs)
         for leaf in keras.tree.flatten(outputs):
             if np.shape(leaf)[:1] != (batch.size,):
@@ -267,11 +268,19 @@ def check_inputs(model: keras.Model, inputs: Any) -> None:
         )
 
 
-def _call_predict(
-    model: keras.Model, inputs: Any, batch_size: int, verbose: int | str
-) -> Any:
+def call_predict(model: keras.Model, inputs: Any, **options: Any) -> Any:
+    """Calls `model.predict`, with the options that it takes.
+
+    Args:
+        model: Any Keras model.
+        inputs: As `model.predict` takes them, or text as NumPy.
+        **options: Arguments of `keras.Model.predict`; an override without
+            one of them does not get it.
+
+    Returns:
+        outputs: NumPy arrays in the structure of the model's outputs.
+    """
     # Not `predict_on_batch`, which repeats a batch for each replica.
-    options: dict[str, Any] = {"batch_size": batch_size, "verbose": verbose}
     known = inspect.signature(model.predict).parameters
     if not any(each.kind is each.VAR_KEYWORD for each in known.values()):
         options = {key: options[key] for key in options if key in known}

@@ -1,6 +1,6 @@
 """Averages of predictions: over dropout masks, over models, over mixup.
 
-None of them trains anything. Letters: N rows, K classes.
+None of them trains anything. Shapes: N examples, K classes.
 """
 
 from collections.abc import Sequence
@@ -9,6 +9,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from tf_mixup import _columns
+from tf_mixup import _examples
+from tf_mixup import _model_calls
+from tf_mixup import _wrapped_model
 from tf_mixup import checks
 from tf_mixup import model_outputs
 from tf_mixup import output_layers
@@ -32,22 +36,25 @@ class MonteCarloDropout:
 
     Dropout is found where it is a layer of the model, or of a model within
     it. A layer that drops within itself, as `keras.layers.LSTM(dropout=0.5)`
-    does, is refused.
+    does, is refused. So is a model that overrides `call`, `predict_step` or
+    `predict`, as the dropout of its graph alone can be made active.
 
     Args:
-        model: Functional or sequential model with dropout layers.
+        model: Functional or sequential model with one output and dropout
+            layers.
         passes: Predictions to average, at least 1. What the masks' chance adds
             to the mean falls as one over its square root.
         seed: Integer that fixes the masks: the same seed, inputs and
             `batch_size` give the same probabilities, in each call anew.
-        batch_size: Rows to predict at once.
+        batch_size: Examples to predict at once.
         from_logits: Whether the model's outputs are logits. None finds it out
-            by their values: rows that are at least 0 and sum to 1 are
-            probabilities.
+            by the last layer, else by the values: examples that are at least 0
+            and sum to 1 are probabilities.
 
     Raises:
         ValueError: If the model has no dropout layer, or one out of reach; if
-            its inputs are not defined; or if a number is out of range.
+            its inputs are not defined; if it overrides how it predicts; or if
+            a number is out of range.
 
     References:
         Gal and Ghahramani. Dropout as a Bayesian Approximation: Representing
@@ -74,6 +81,8 @@ class MonteCarloDropout:
             "batch_size", batch_size, 1, remedy="Write 128"
         )
         self.from_logits = from_logits
+        _model_calls.check_model(model)
+        _check_plain(model)
         model_outputs.structured_inputs(model)
         self._active: list[_ActiveDropout] = []
         self._model = keras.models.clone_model(
@@ -87,12 +96,14 @@ class MonteCarloDropout:
                 " `DeepEnsemble`",
             )
 
-    def predict(self, inputs: Any) -> np.ndarray:
+    def predict(self, inputs: Any, *, verbose: int | str = 0) -> np.ndarray:
         """Returns the mean probabilities over all passes.
 
         Args:
-            inputs: Array of N rows, or a nest of them as the model takes it.
-                No dataset, which may be shuffled anew in each pass.
+            inputs: Array of N examples, a list of examples of one shape, or a
+                nested structure of arrays as the model takes it. No dataset,
+                which may be shuffled anew in each pass.
+            verbose: 0 shows nothing; 1 or `"auto"` shows a progress bar.
 
         Returns:
             probabilities: Float32 `(N, K)`; K is 2 for a sigmoid. Never below
@@ -112,6 +123,7 @@ class MonteCarloDropout:
             inputs,
             batch_size=self.batch_size,
             from_logits=self.from_logits,
+            verbose=verbose,
         )
 
     def _reuse(self, layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -130,10 +142,11 @@ class DeepEnsemble:
     become more so: calibrate the ensemble, not its members.
 
     Args:
-        models: At least one model; all with the same inputs and classes.
+        models: At least one model of one output; all with the same inputs and
+            classes. Each predicts as its own `predict` does.
         from_logits: Whether their outputs are logits. None finds it out for
-            each model by its values, see `MonteCarloDropout`.
-        batch_size: Rows to predict at once.
+            each model, see `MonteCarloDropout`.
+        batch_size: Examples to predict at once.
 
     Raises:
         ValueError: If there is no model, or they do not fit together.
@@ -165,7 +178,10 @@ class DeepEnsemble:
                 "no models",
                 "Train some, each with another seed",
             )
-        first, *others = [_describe(model) for model in self.models]
+        for model in self.models:
+            _model_calls.check_model(model)
+        found = [_describe(model) for model in self.models]
+        first, *others = [each for each in found if each] or [""]
         for other in others:
             if other != first:
                 raise checks.refusal(
@@ -175,11 +191,13 @@ class DeepEnsemble:
                     "Train all of them on the same data",
                 )
 
-    def predict(self, inputs: Any) -> np.ndarray:
+    def predict(self, inputs: Any, *, verbose: int | str = 0) -> np.ndarray:
         """Returns the mean probabilities over all models.
 
         Args:
-            inputs: Array of N rows, or a nest of them as the models take it.
+            inputs: Array of N examples, a list of examples of one shape, or a
+                nested structure of arrays as the models take it.
+            verbose: 0 shows nothing; 1 or `"auto"` shows a progress bar.
 
         Returns:
             probabilities: Float32 `(N, K)`; K is 2 for a sigmoid. Never below
@@ -194,26 +212,28 @@ class DeepEnsemble:
             inputs,
             batch_size=self.batch_size,
             from_logits=self.from_logits,
+            verbose=verbose,
         )
 
     def to_model(self) -> keras.Model:
         """Returns one model that predicts the mean probabilities.
 
         It shares its weights with the members, and is saved as one `.keras`
-        file that needs `import tf_mixup` to be loaded.
+        file that needs `import tf_mixup` to be loaded. If a member overrides
+        `call`, `predict_step` or `predict`, members are called as a whole, so
+        that each predicts as it does alone.
 
         Returns:
             ensemble: Model of the members' inputs, with output `(N, K)`.
 
         Raises:
-            ValueError: If `from_logits` is None: there are no values yet by
-                which to find it out.
+            ValueError: If it is not known whether a member's outputs are
+                logits: there are no values yet by which to find it out.
         """
-        if self.from_logits is None:
-            raise checks.refusal(
-                "Whether outputs are logits must be known to build a model",
-                "from_logits=None",
-                "Write `DeepEnsemble(models, from_logits=True)`, or False",
+        from_logits = [self._gives_logits(model) for model in self.models]
+        if not all(map(_model_calls.runs_plainly, self.models)):
+            return _wrapped_model.WrappedModel(
+                self.models, from_logits, name="ensemble"
             )
         inputs = model_outputs.structured_inputs(self.models[0])
         members = []
@@ -224,33 +244,49 @@ class DeepEnsemble:
                 model.outputs[0],
                 name=f"member_{number}",
             )
-            logits = output_layers.Logits(self.from_logits)(member(inputs))
+            logits = output_layers.Logits(from_logits[number])(member(inputs))
             members.append(keras.layers.Softmax(dtype="float32")(logits))
-        mean = keras.layers.Average(dtype="float32")(members)
+        # Keras averages no single layer.
+        mean = members[0]
+        if len(members) > 1:
+            mean = keras.layers.Average(dtype="float32")(members)
         return keras.Model(inputs, mean, name="ensemble")
+
+    def _gives_logits(self, model: keras.Model) -> bool:
+        if self.from_logits is not None:
+            return self.from_logits
+        found = model_outputs.last_layer_gives_logits(model)
+        if found is None:
+            raise checks.refusal(
+                "Whether outputs are logits must be known to build a model",
+                f"from_logits=None and a model named {model.name!r} whose last"
+                " layer does not tell",
+                "Write `DeepEnsemble(models, from_logits=True)`, or False",
+            )
+        return found
 
 
 class MixupRescaling:
     """Predicts at the inputs that mixup trained on, and takes the mix back.
 
-    A mixed input is on average the row pulled towards the mean of all inputs,
-    and its target likewise, both by `theta = E[max(lam, 1 - lam)]`. So the
+    A mixed input is on average the example pulled towards the mean of all
+    inputs, and so is its target, both by `theta = E[max(lam, 1 - lam)]`. So the
     model is asked at `theta * x + (1 - theta) * mean_inputs`, and its logits
     become `logits / theta + (1 - 1 / theta) * class_priors`.
 
     This assumes that `lam ~ Beta(alpha, alpha)` mixes inputs and labels alike,
-    and that of the two rows of a mix the nearer one, with weight
+    and that of the two examples of a mix the nearer one, with weight
     `max(lam, 1 - lam)`, is taken for its first. That is no restriction where
     partners are drawn at random.
 
     Args:
         alpha: As in training, at least 0; with 0 nothing changes.
-        mean_inputs: Mean of the training inputs, of one row's shape or one
-            that broadcasts to it, as `train.mean(axis=0)`.
+        mean_inputs: Mean of the training inputs, of one example's shape or
+            one that broadcasts to it, as `train.mean(axis=0)`.
         class_priors: `(K,)`, the share of each class in the training labels.
 
     Attributes:
-        theta: `1 - I(alpha + 1, alpha; 1/2)`, of the regularised incomplete
+        theta: `1 - I(alpha + 1, alpha; 1/2)`, of the regularized incomplete
             beta function; 3/4 for alpha 1.
 
     Raises:
@@ -296,8 +332,8 @@ class MixupRescaling:
 
         Args:
             model: Model with one input, of a float type.
-            inputs: Array of N rows.
-            batch_size: Rows to predict at once.
+            inputs: Array of N examples.
+            batch_size: Examples to predict at once.
             from_logits: Whether the model's outputs are logits, see
                 `MonteCarloDropout`. If not, their logarithms are rescaled.
 
@@ -310,9 +346,10 @@ class MixupRescaling:
         """
         import scipy.special
 
-        rows = self._pull(model, np.asarray(inputs))
-        outputs = model.predict(rows, batch_size=batch_size, verbose=0)
-        logits = model_outputs.to_logits(outputs, from_logits)
+        pulled = self._pull(model, np.asarray(inputs))
+        logits = _predict_logits(
+            model, pulled, batch_size=batch_size, from_logits=from_logits
+        )
         if logits.shape[1:] != self.class_priors.shape:
             raise checks.refusal(
                 "The model must have as many classes as `class_priors`",
@@ -326,7 +363,7 @@ class MixupRescaling:
         return scipy.special.softmax(rescaled, axis=-1).astype(np.float32)
 
     def _pull(self, model: keras.Model, inputs: np.ndarray) -> np.ndarray:
-        """Returns the rows pulled towards the mean, in float32."""
+        """Returns the examples pulled towards the mean, in float32."""
         structure = model_outputs.structured_inputs(model)
         if keras.tree.is_nested(structure) or "float" not in structure.dtype:
             raise checks.refusal(
@@ -340,8 +377,8 @@ class MixupRescaling:
             for size, whole in zip(mean[::-1], row[::-1], strict=False)
         ):
             raise checks.refusal(
-                "`mean_inputs` must have the shape of one row",
-                f"mean_inputs of shape {mean} for rows of shape {row}",
+                "`mean_inputs` must have the shape of one example",
+                f"mean_inputs of shape {mean} for examples of shape {row}",
                 "Write `train.mean(axis=0)`",
             )
         theta = np.float32(self.theta)
@@ -387,13 +424,45 @@ def _check_reach(layer: keras.layers.Layer) -> None:
         )
 
 
-def _describe(model: keras.Model) -> str:
-    """Returns what members of one ensemble have in common."""
+def _check_plain(model: keras.Model) -> None:
+    """Refuses a model of whose predictions the graph is only a part."""
+    override = _model_calls.override_in_the_way(model)
+    if override is not None:
+        raise checks.refusal(
+            "Dropout can be made active in a model that is its graph alone",
+            f"a model named {model.name!r} with the override `{override}`",
+            "Give the functional model inside, and prepare its inputs as the"
+            " override does",
+        )
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            _check_plain(layer)
+
+
+def _describe(model: keras.Model) -> str | None:
+    """Returns what members of one ensemble have in common, if it is known."""
+    if not _model_calls.runs_plainly(model):
+        return None
     structure = keras.tree.map_structure(
         lambda tensor: (tensor.shape[1:], tensor.dtype),
         model_outputs.structured_inputs(model),
     )
     return f"inputs {structure} and outputs {model.outputs[0].shape[1:]}"
+
+
+def _predict_logits(
+    model: keras.Model,
+    inputs: Any,
+    *,
+    batch_size: int,
+    from_logits: bool | None,
+) -> np.ndarray:
+    """Returns the logits that a model predicts, float32 `(N, K)`."""
+    outputs = _model_calls.check_one_output(
+        _model_calls.predict(model, inputs, batch_size=batch_size)
+    )
+    from_logits = model_outputs.are_logits(outputs, from_logits, model=model)
+    return output_layers.to_logits(outputs, from_logits)
 
 
 def _mean_probabilities(
@@ -402,23 +471,47 @@ def _mean_probabilities(
     *,
     batch_size: int,
     from_logits: bool | None,
+    verbose: int | str = 0,
 ) -> np.ndarray:
     """Returns the mean of what the models predict, float32 `(N, K)`."""
     import scipy.special
 
-    if not all(hasattr(x, "shape") for x in keras.tree.flatten(inputs)):
-        raise checks.refusal(
-            "Inputs must be arrays",
-            f"a {type(inputs).__name__}",
-            "Stack the rows of a dataset first: it may give them in another"
-            " order each time",
-        )
+    inputs = _read_inputs(inputs, models[0])
+    bar = _examples.progress_bar(len(models), verbose)
     total: Any = 0.0
-    for model in models:
-        outputs = model.predict(inputs, batch_size=batch_size, verbose=0)
-        logits = model_outputs.to_logits(outputs, from_logits)
+    for number, model in enumerate(models):
+        logits = _predict_logits(
+            model, inputs, batch_size=batch_size, from_logits=from_logits
+        )
+        if number and logits.shape != total.shape:
+            raise checks.refusal(
+                "Members of an ensemble must have the same classes",
+                f"{total.shape[1]} and {logits.shape[1]} classes",
+                "Train all of them on the same data",
+            )
         total = total + scipy.special.softmax(
             logits.astype(np.float64), axis=-1
         )
+        if bar is not None:
+            bar.update(number + 1)
     tiny = np.finfo(np.float32).tiny
     return np.maximum(total / len(models), tiny).astype(np.float32)
+
+
+def _read_inputs(inputs: Any, model: keras.Model) -> Any:
+    """Returns arrays of the examples; refuses what has an order of its own."""
+    nested = isinstance(inputs, (list, tuple, dict))
+    if not (nested or hasattr(inputs, "shape")):
+        raise checks.refusal(
+            "Inputs must be arrays",
+            f"a {type(inputs).__name__}",
+            "Stack the examples of a dataset first: it may give them in"
+            " another order each time",
+        )
+    several = _examples.takes_several(model)
+    inputs, _, _ = _columns.align(
+        inputs, None, None, name="inputs", several=several
+    )
+    return keras.tree.map_structure(
+        lambda leaf: _columns.to_numpy(leaf, "inputs"), inputs
+    )

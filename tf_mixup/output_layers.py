@@ -1,19 +1,54 @@
 """Layers after a model's last: from its outputs to probabilities.
 
-They are saved with the model, as numbers that training leaves alone. Letters:
-B rows, K classes.
+They are saved with the model, as numbers that training leaves alone. Shapes:
+B and N examples, K classes.
 """
 
+import warnings
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-# The logarithm of 0 is taken of these: the least normal float32, and for a
-# sigmoid, whose complement has been rounded, half a step below 1.
-_TINY = float(np.finfo(np.float32).tiny)
-_HALF_STEP = 2.0**-25
+from tf_mixup import checks
+
+# The logarithm of 0 is taken of these, by the type of the probabilities: the
+# least number above 0, and for a sigmoid, whose complement has been rounded,
+# half a step below 1.
+_FLOORS = {
+    "float16": (2.0**-24, 2.0**-12),
+    "bfloat16": (float(np.finfo(np.float32).tiny), 2.0**-9),
+    "float32": (float(np.finfo(np.float32).tiny), 2.0**-25),
+    "float64": (float(np.finfo(np.float64).tiny), 2.0**-54),
+}
+
+
+def to_logits(outputs: Any, from_logits: bool) -> np.ndarray:
+    """Returns predictions in memory as logits of all classes.
+
+    Args:
+        outputs: Float array `(N, K)`, or `(N,)` or `(N, 1)` of a sigmoid. Of
+            half precision it gives a warning: probabilities close to 0 or 1
+            are lost there.
+        from_logits: Whether they are logits already.
+
+    Returns:
+        logits: Float32 array `(N, K)`; K is 2 for a sigmoid.
+
+    Example:
+        >>> to_logits(np.array([[1.0, 3.0]]), True).tolist()
+        [[1.0, 3.0]]
+    """
+    outputs = ops.convert_to_tensor(outputs)
+    dtype = keras.backend.standardize_dtype(outputs.dtype)
+    if dtype in ("float16", "bfloat16"):
+        warnings.warn(
+            f"The model's outputs are {dtype}, which rounds probabilities"
+            " close to 0 or 1. Give its last layer `dtype='float32'`.",
+            stacklevel=3,
+        )
+    return ops.convert_to_numpy(Logits(from_logits)(outputs))
 
 
 @keras.saving.register_keras_serializable("tf_mixup")
@@ -21,7 +56,8 @@ class Logits(keras.layers.Layer):
     """Turns a model's outputs into logits of all classes, in float32.
 
     Logarithms of probabilities are logits: their softmax gives the same
-    probabilities back. Probabilities of 0 count as 1e-38.
+    probabilities back. A probability of 0 counts as the least that its type
+    holds: 1e-38 of float32, 6e-8 of float16.
 
     Args:
         from_logits: Whether the outputs are logits already.
@@ -33,8 +69,9 @@ class Logits(keras.layers.Layer):
     """
 
     def __init__(self, from_logits: bool, *, name: str | None = None) -> None:
-        # Half precision would round logits of 20 by a hundredth.
-        super().__init__(name=name, dtype="float32")
+        # Half precision would round logits of 20 by a hundredth. Without
+        # autocast, as the type of the outputs decides the floor.
+        super().__init__(name=name, dtype="float32", autocast=False)
         self.from_logits = from_logits
 
     def call(self, outputs: Any) -> Any:
@@ -46,18 +83,25 @@ class Logits(keras.layers.Layer):
         Returns:
             logits: Float32 tensor `(B, K)`; K is 2 for a sigmoid.
         """
-        if len(outputs.shape) == 2 and outputs.shape[-1] != 1:
-            columns = outputs
-        else:
-            column = ops.reshape(outputs, (-1, 1))
+        dtype = keras.backend.standardize_dtype(outputs.dtype)
+        tiny, half_step = _FLOORS.get(dtype, _FLOORS["float32"])
+        wide = "float64" if dtype == "float64" else "float32"
+        columns = ops.cast(outputs, wide)
+        if len(outputs.shape) == 1 or outputs.shape[-1] == 1:
+            column = ops.reshape(columns, (-1, 1))
             if self.from_logits:
                 other = ops.zeros_like(column)
             else:
-                other = ops.maximum(1 - column, _HALF_STEP)
+                other = ops.maximum(1 - column, half_step)
             columns = ops.concatenate([other, column], axis=-1)
-        if self.from_logits:
-            return columns
-        return ops.log(ops.maximum(columns, _TINY))
+        if not self.from_logits:
+            columns = ops.log(ops.maximum(columns, tiny))
+        return ops.cast(columns, "float32")
+
+    def compute_output_spec(self, outputs: Any) -> Any:
+        """Returns the specification of float32 logits `(B, K)`."""
+        shape = self.compute_output_shape(outputs.shape)
+        return keras.KerasTensor(shape, dtype="float32")
 
     def compute_output_shape(self, outputs_shape: Any) -> Any:
         """Returns `(B, K)`."""
@@ -91,6 +135,7 @@ class ScaledSoftmax(keras.layers.Layer):
 
     def call(self, logits: Any) -> Any:
         """Returns probabilities `(B, K)` of logits `(B, K)`."""
+        _check_classes(logits, self.num_classes)
         return ops.softmax(self.weight * logits + self.bias, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
@@ -101,7 +146,7 @@ class ScaledSoftmax(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("tf_mixup")
 class IsotonicSoftmax(keras.layers.Layer):
-    """Maps each class's softmax by its piecewise linear curve; normalises.
+    """Maps each class's softmax by its piecewise linear curve; normalizes.
 
     Args:
         num_classes: K, of logits `(B, K)`.
@@ -126,6 +171,7 @@ class IsotonicSoftmax(keras.layers.Layer):
 
     def call(self, logits: Any) -> Any:
         """Returns probabilities `(B, K)` of logits `(B, K)`."""
+        _check_classes(logits, self.num_classes)
         columns = ops.transpose(ops.softmax(logits, axis=-1))
         rows = ops.transpose(
             _interpolate(
@@ -147,6 +193,16 @@ class IsotonicSoftmax(keras.layers.Layer):
             "num_classes": self.num_classes,
             "num_thresholds": self.num_thresholds,
         }
+
+
+def _check_classes(logits: Any, num_classes: int) -> None:
+    """Refuses logits of other classes, which would be broadcast."""
+    if logits.shape[-1] != num_classes:
+        raise checks.refusal(
+            f"This scaler was fitted on {num_classes} classes",
+            f"{logits.shape[-1]} classes",
+            "Fit it on the model that it is used for",
+        )
 
 
 def _interpolate(columns: Any, thresholds: Any, values: Any) -> Any:

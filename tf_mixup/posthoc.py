@@ -1,21 +1,30 @@
-"""After training: calibrate on held-out rows, or average predictions.
+"""After training: calibrate on a validation set, or average predictions.
 
 `calibrate` fits a scaler on a model's predictions and returns the calibrated
-model. Rows that it is fitted on tell nothing of how calibrated it is:
+model. Examples that it is fitted on cannot show how calibrated it is:
 `check_disjoint` makes sure that the test set has none of them.
 
-Letters: N rows, K classes.
+A calibrated model is saved as any Keras model. Where it is loaded, write
+`import tf_mixup` before `keras.saving.load_model`; what `model.export` writes
+needs no import.
+
+Shapes: N examples, K classes.
 """
 
 import hashlib
+import warnings
 from collections.abc import Iterator
 from typing import Any
+from typing import NamedTuple
 
 import keras
 import numpy as np
 
+from tf_mixup import _examples
+from tf_mixup import _model_calls
 from tf_mixup import checks
 from tf_mixup import model_outputs
+from tf_mixup import output_layers
 from tf_mixup.averaging import DeepEnsemble as DeepEnsemble
 from tf_mixup.averaging import MixupRescaling as MixupRescaling
 from tf_mixup.averaging import MonteCarloDropout as MonteCarloDropout
@@ -23,6 +32,9 @@ from tf_mixup.scaling import IsotonicScaling as IsotonicScaling
 from tf_mixup.scaling import Scaler as Scaler
 from tf_mixup.scaling import TemperatureScaling as TemperatureScaling
 from tf_mixup.scaling import VectorScaling as VectorScaling
+
+# Of examples with a probability of exactly 0; some is the rule of large K.
+_MANY_ZEROS = 0.1
 
 
 def calibrate(
@@ -32,136 +44,222 @@ def calibrate(
     *,
     test: Any = None,
     from_logits: bool | None = None,
+    ignore_label: int | None = None,
     batch_size: int = 128,
+    verbose: int | str = 0,
 ) -> keras.Model:
     """Fits a scaler on a model's predictions and returns both as one model.
 
+    The scaler sees what `model.predict` says. If the model is plain and ends
+    with a softmax or a sigmoid, the logits before it are scaled: where the
+    softmax has saturated, its probabilities no longer hold them. A model that
+    overrides `call`, `predict_step` or `predict` is called as a whole, as are
+    KerasHub's tasks with their preprocessor: give such a task raw text or
+    images, in `calibration` and to the `predict` of what is returned.
+
     Args:
-        model: Functional or sequential model with one output: logits or
-            probabilities, `(N, K)`, or one sigmoid column.
+        model: Model with one output: logits or probabilities, `(N, K)`, or
+            one sigmoid column.
         scaler: A `TemperatureScaling`, `VectorScaling` or `IsotonicScaling`;
             it is fitted in place.
-        calibration: Held-out rows that did not train the model: arrays
-            `(inputs, labels)`, or a dataset of such batches.
-        test: Inputs of the test set, or the same with labels as a tuple, or a
-            dataset of batches of either. If given, it must share no row.
+        calibration: Validation set that did not train the model: arrays
+            `(inputs, labels)` or `(inputs, labels, sample_weight)`; a batched
+            `tf.data.Dataset`, `PyDataset`, generator or other iterable of such
+            batches, or of `{"image": ..., "label": ...}`.
+        test: Inputs of the test set, or the same with labels, in any of these
+            forms. If given, it must share no example.
         from_logits: Whether the model's outputs are logits. None finds it out
-            by their values: rows that are at least 0 and sum to 1 are
-            probabilities, whose logarithms are then scaled.
-        batch_size: Rows to predict at once.
+            by the last layer, else by the values.
+        ignore_label: Examples with this label are left out; None leaves none
+            out.
+        batch_size: Examples to predict at once, where they are arrays.
+        verbose: 0 shows nothing; 1 or `"auto"` shows a progress bar.
 
     Returns:
         calibrated: Model that shares its weights with `model` and predicts
             probabilities `(N, K)`; see `Scaler.attach`.
 
     Raises:
-        ValueError: If the sets share rows, or as `Scaler.fit` and
-            `Scaler.attach`.
+        ValueError: If the sets share examples, if the model has several
+            outputs or is none of Keras 3, or as `Scaler.fit`.
 
     Example:
         >>> labels = np.arange(60) % 3
         >>> noise = np.random.default_rng(0).normal(size=(60, 3))
-        >>> rows = (np.eye(3)[labels] + noise).astype("float32")
+        >>> inputs = (np.eye(3)[labels] + noise).astype("float32")
         >>> sure = keras.layers.Rescaling(9.0)
         >>> model = keras.Sequential([keras.Input((3,)), sure])
         >>> scaler = TemperatureScaling()
-        >>> calibrated = calibrate(model, scaler, (rows, labels))
+        >>> calibrated = calibrate(model, scaler, (inputs, labels))
         >>> scaler.temperature > 1, calibrated.output.shape
         (True, (None, 3))
     """
+    _model_calls.check_model(model)
+    examples = _examples.read(
+        calibration,
+        name="calibration",
+        labeled=True,
+        batch_size=batch_size,
+        model=model,
+    )
     if test is not None:
-        check_disjoint(calibration, test)
+        check_disjoint(examples, test)
+    name = f"{model.name}_calibrated"
+    model, from_logits = _cut(model, from_logits)
+    predicted = _model_calls.predict_examples(model, examples, verbose=verbose)
+    outputs = _model_calls.check_one_output(predicted.outputs)
+    # What is said to be logits is looked at by `fit`, which warns once.
+    looked_at = outputs[:1] if from_logits else outputs
+    from_logits = model_outputs.are_logits(looked_at, from_logits, model=model)
+    if not from_logits:
+        _warn_of_zeros(outputs)
+    scaler.fit(
+        output_layers.to_logits(outputs, from_logits),
+        _model_calls.single_output(predicted.labels),
+        sample_weight=predicted.weights,
+        ignore_label=ignore_label,
+    )
+    calibrated = scaler.attach(model, from_logits=from_logits)
+    calibrated.name = name
+    return calibrated
+
+
+def _cut(
+    model: keras.Model, from_logits: bool | None
+) -> tuple[keras.Model, bool | None]:
+    """Returns the model before its softmax, if it can be had."""
+    if from_logits is True or not _model_calls.runs_plainly(model):
+        return model, from_logits
     model_outputs.structured_inputs(model)
-    outputs, labels = [], []
-    for batch in _batches(calibration):
-        labelled = isinstance(batch, tuple) and len(batch) > 1
-        if not labelled or np.ndim(batch[1]) == 0:
-            raise checks.refusal(
-                "Rows for calibration come in batches, with their labels",
-                f"calibration={type(calibration).__name__} without",
-                "Write `(inputs, labels)`, or give a dataset of such batches",
-            )
-        # Not `predict_on_batch`, which repeats a batch for each replica.
-        outputs.append(
-            model.predict(batch[0], batch_size=batch_size, verbose=0)
+    before = model_outputs.before_softmax(model)
+    return (model, from_logits) if before is None else (before, True)
+
+
+def _warn_of_zeros(probabilities: np.ndarray) -> None:
+    share = float(np.mean(np.any(probabilities.reshape(-1, 1) == 0, axis=-1)))
+    if probabilities.ndim == 2:
+        share = float(np.mean(np.any(probabilities == 0, axis=-1)))
+    if share > _MANY_ZEROS:
+        warnings.warn(
+            f"{share:.0%} of the examples have a probability of exactly 0,"
+            " whose logit is lost. Let the model return logits, without its"
+            " last softmax, and calibrate these.",
+            stacklevel=3,
         )
-        labels.append(np.asarray(batch[1]))
-    if not outputs:
-        raise checks.refusal(
-            "There must be rows to calibrate on",
-            "calibration without rows",
-            "Hold some rows out of training",
-        )
-    stacked = np.concatenate(outputs)
-    from_logits = model_outputs.are_logits(stacked, from_logits)
-    logits = model_outputs.to_logits(stacked, from_logits)
-    scaler.fit(logits, np.concatenate(labels))
-    return scaler.attach(model, from_logits=from_logits)
 
 
 def check_disjoint(calibration: Any, test: Any) -> None:
-    """Refuses two sets of inputs that share a row.
+    """Refuses two sets of inputs that share an example.
 
-    Rows are the same if they are so byte for byte, and of the same type and
-    shape. It does not see a row that was scaled, cropped or flipped.
+    Examples are the same if their shapes and all their values are, of
+    whatever type: 3 of uint8 is 3.0. Where one set is of float32, the other is
+    rounded to it. It does not see an example that was scaled, cropped or
+    flipped.
 
     Args:
-        calibration: Inputs, an array or a nest of arrays with N rows; or a
+        calibration: Inputs, an array or a nested structure of arrays; or a
             tuple of inputs and labels, of which labels are left out; or a
-            dataset of batches of either.
-        test: Likewise.
+            dataset or other iterable of batches of either.
+        test: In any of these forms.
 
     Raises:
-        ValueError: If they share rows; the message says how many of `test`.
+        ValueError: If they share examples; the message says how many of
+            `test`.
 
     Example:
         >>> check_disjoint(np.eye(4)[:2], np.eye(4)[2:])
     """
-    known = set(_digests(calibration))
+    exact: set[bytes] = set()
+    rounded: set[bytes] = set()
+    wide = True
+    for example in _digests(calibration, "calibration"):
+        wide = wide and example.wide
+        exact.add(example.exact)
+        rounded.add(example.rounded)
     count = shared = 0
-    for digest in _digests(test):
+    for example in _digests(test, "test"):
         count += 1
-        shared += digest in known
+        if wide and example.wide:
+            shared += example.exact in exact
+        else:
+            shared += example.rounded in rounded
     if shared:
         raise checks.refusal(
-            "Rows for calibration and for the test must not be the same",
-            f"{shared} of {count} rows of `test` that are in `calibration`",
+            "Examples for calibration and for the test must not be the same",
+            f"{shared} of {count} examples of `test` that are in `calibration`",
             "Split the data once, before anything is fitted",
         )
 
 
-def _batches(data: Any) -> Iterator[Any]:
-    """Yields arrays as one batch, or the batches of a dataset."""
-    nest = isinstance(data, (tuple, list, dict))
-    if not nest and not hasattr(data, "shape"):
-        yield from data
-        return
-    if isinstance(data, tuple):
-        # Else a list of class ids would be taken for a nest of arrays.
-        data = (data[0], *(np.asarray(column) for column in data[1:]))
-    sizes = {len(leaf) for leaf in keras.tree.flatten(data)}
-    if len(sizes) != 1:
-        raise checks.refusal(
-            "Arrays must have the same number of rows",
-            f"{sorted(sizes)} rows",
-            "Give a tuple `(inputs, labels)` of the same rows",
-        )
-    yield data
+class _Digest(NamedTuple):
+    """Hashes of one example.
+
+    Attributes:
+        exact: Of its values.
+        rounded: Of its values in float32.
+        wide: Whether no value has been rounded to float32 or less.
+    """
+
+    exact: bytes
+    rounded: bytes
+    wide: bool
 
 
-def _digests(data: Any) -> Iterator[bytes]:
-    """Yields a hash of each row of inputs."""
-    for batch in _batches(data):
-        inputs = batch[0] if isinstance(batch, tuple) else batch
-        leaves = [np.asarray(leaf) for leaf in keras.tree.flatten(inputs)]
-        for row in zip(*leaves, strict=True):
-            digest = hashlib.blake2b(digest_size=16)
-            for leaf in map(np.asarray, row):
-                text = leaf.dtype.kind in "OSU"
-                kind = "text" if text else leaf.dtype.name
-                digest.update(f"{kind}{leaf.shape}".encode())
-                # The bytes of text are an address, or padded.
-                digest.update(
-                    repr(leaf.tolist()).encode() if text else leaf.tobytes()
-                )
-            yield digest.digest()
+def _digests(data: Any, name: str) -> Iterator[_Digest]:
+    """Yields the hashes of each example's inputs."""
+    examples = _examples.read(data, name=name)
+    for batch in examples.batches():
+        leaves = [
+            _Comparable(leaf) for leaf in keras.tree.flatten(batch.inputs)
+        ]
+        wide = all(leaf.wide for leaf in leaves)
+        for index in range(batch.size):
+            exact, rounded = (hashlib.blake2b(digest_size=16) for _ in range(2))
+            for leaf in leaves:
+                exact.update(leaf.digest(index))
+                rounded.update(leaf.digest(index, rounded=True))
+            yield _Digest(exact.digest(), rounded.digest(), wide)
+
+
+class _Comparable:
+    """A batch of arrays whose bytes are equal where its values are."""
+
+    def __init__(self, leaf: np.ndarray) -> None:
+        self._shape = str(leaf.shape[1:]).encode()
+        self._text = leaf.dtype.kind in "OSU"
+        self.wide = leaf.dtype.kind in "biuOSU" or leaf.dtype.itemsize > 4
+        self._exact = self._rounded = leaf
+        if self._text:
+            return
+        whole = leaf.dtype.kind in "iu" and leaf.dtype.itemsize == 8
+        if not (whole and np.abs(leaf.astype(np.float64)).max() > 2.0**53):
+            self._exact = leaf.astype(np.float64)
+        # Of zeros and of NaN there are several in bytes.
+        self._exact = _canonical(self._exact)
+        self._rounded = _canonical(leaf.astype(np.float32))
+
+    def digest(self, index: int, *, rounded: bool = False) -> bytes:
+        """Returns the bytes of one example.
+
+        Args:
+            index: Of the example in the batch.
+            rounded: Whether values are rounded to float32.
+        """
+        values = (self._rounded if rounded else self._exact)[index]
+        if not self._text:
+            return self._shape + values.tobytes()
+        # The bytes of text are an address, or padded.
+        texts = np.ravel(np.asarray(values)).tolist()
+        return self._shape + repr([_to_text(each) for each in texts]).encode()
+
+
+def _canonical(values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind != "f":
+        return values
+    return np.where(np.isnan(values), np.nan, values + 0.0).astype(values.dtype)
+
+
+def _to_text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode(errors="backslashreplace")
+    return str(value)

@@ -1,14 +1,14 @@
 """Scalers: a trained model's logits to calibrated probabilities.
 
-Each is fitted on held-out rows, which neither trained the model nor will test
-it: `fit(logits, labels)`. Then `apply(logits)` gives probabilities, and
+Each is fitted on a validation set, which neither trained the model nor will
+test it: `fit(logits, labels)`. Then `apply(logits)` gives probabilities, and
 `attach(model)` gives one Keras model that predicts them.
 
 `TemperatureScaling` has one number and keeps every prediction's class, so
 accuracy stays. `VectorScaling` has 2 K and `IsotonicScaling` as many as the
-rows call for; they fit better, need more rows, and may change the class.
+data call for; they fit better, need more examples, and may change the class.
 
-Letters: N rows, K classes.
+Shapes: N examples, K classes.
 
 References:
     Guo et al. On Calibration of Modern Neural Networks. ICML 2017.
@@ -17,6 +17,7 @@ References:
 
 import abc
 import warnings
+from collections.abc import Mapping
 from typing import Any
 from typing import Self
 
@@ -24,6 +25,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from tf_mixup import _model_calls
+from tf_mixup import _wrapped_model
+from tf_mixup import calibration
 from tf_mixup import checks
 from tf_mixup import model_outputs
 from tf_mixup import output_layers
@@ -38,19 +42,35 @@ class Scaler(abc.ABC):
 
     Logits are float arrays `(N, K)`, or `(N,)` or `(N, 1)` of a sigmoid, of
     which probabilities have two columns. Logarithms of probabilities are
-    logits.
+    logits. A scaler can be copied and pickled, and its configuration holds
+    what was fitted.
     """
 
+    # Arguments, and public attributes that `fit` sets.
+    _arguments: tuple[str, ...] = ()
+    _fitted: tuple[str, ...] = ()
+
     def __init__(self) -> None:
-        self._layer: keras.layers.Layer | None = None
         self._num_classes = 0
 
-    def fit(self, logits: Any, labels: Any) -> Self:
-        """Fits the scaler on held-out rows.
+    def fit(
+        self,
+        logits: Any,
+        labels: Any,
+        *,
+        sample_weight: Any = None,
+        ignore_label: int | None = None,
+    ) -> Self:
+        """Fits the scaler on a validation set.
 
         Args:
             logits: Float array `(N, K)`, or `(N,)` or `(N, 1)`.
-            labels: Class ids `(N,)` or `(N, 1)`, or targets `(N, K)`.
+            labels: Class ids `(N,)` or `(N, 1)`, or targets `(N, K)`. Targets
+                whose sums lie within 0.05 of 1 are divided by their sums.
+            sample_weight: Weights `(N,)` or `(N, 1)`, at least 0; 0 leaves an
+                example out. None weighs all the same.
+            ignore_label: Examples with this label are left out, as in Keras'
+                losses; None leaves none out.
 
         Returns:
             self: The scaler.
@@ -59,9 +79,9 @@ class Scaler(abc.ABC):
             ValueError: If logits are not finite, labels are out of range or
                 all of one class, or the shapes do not fit.
         """
-        logits, targets = _check_pair(logits, labels)
-        self._num_classes = logits.shape[1]
-        self._layer = self._fit(logits, targets)
+        columns = _check_examples(logits, labels, sample_weight, ignore_label)
+        self._fit(*columns)
+        self._num_classes = columns[0].shape[1]
         return self
 
     def apply(self, logits: Any) -> np.ndarray:
@@ -77,21 +97,26 @@ class Scaler(abc.ABC):
             ValueError: If the scaler is not fitted, logits are not finite, or
                 they have another number of classes.
         """
-        layer = self._fitted()
+        self._check_fitted()
         logits = _check_logits(logits)
         self._check_classes(logits.shape[1])
-        return self._apply(layer, logits)
+        return self._apply(logits)
 
     def attach(
         self, model: keras.Model, *, from_logits: bool = True
     ) -> keras.Model:
         """Returns a model that predicts calibrated probabilities.
 
-        It shares its weights with `model`, and is saved as one `.keras` file
-        that needs `import tf_mixup` to be loaded, and nothing else.
+        It shares its weights with `model`. It is saved as one `.keras` file
+        that needs `import tf_mixup` before `keras.saving.load_model`, and
+        nothing else; what `export` writes needs nothing at all.
+
+        A model that overrides `call` or `predict_step`, or prepares its
+        inputs in `predict` as KerasHub's tasks do, is called as a whole, so
+        that what it predicts is what is calibrated.
 
         Args:
-            model: Functional or sequential model with one output.
+            model: Model with one output.
             from_logits: Whether that output is logits. If not, its logarithm
                 is scaled.
 
@@ -101,36 +126,78 @@ class Scaler(abc.ABC):
 
         Raises:
             ValueError: If the scaler is not fitted, or the model has other
-                classes, several outputs or no defined inputs.
+                classes or several outputs.
         """
-        layer = self._fitted()
+        self._check_fitted()
+        _model_calls.check_model(model)
+        name = f"{model.name}_calibrated"
+        layer = self._make_layer()
+        if not _model_calls.runs_plainly(model):
+            return _wrapped_model.WrappedModel(
+                [model], [from_logits], layer, name=name
+            )
         inputs = model_outputs.structured_inputs(model)
         logits = output_layers.Logits(from_logits)(model.outputs[0])
         self._check_classes(logits.shape[1])
-        return keras.Model(
-            inputs, layer(logits), name=f"{model.name}_calibrated"
-        )
+        return keras.Model(inputs, layer(logits), name=name)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments and what was fitted, as JSON has it."""
+        config = {key: getattr(self, key) for key in self._arguments}
+        fitted = None
+        if self._num_classes:
+            fitted = {key: _to_json(getattr(self, key)) for key in self._fitted}
+            fitted["num_classes"] = self._num_classes
+        return {**config, "fitted": fitted}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Returns the scaler that `get_config` describes, fitted if it was.
+
+        Args:
+            config: What `get_config` returned.
+        """
+        arguments = dict(config)
+        fitted = arguments.pop("fitted", None)
+        scaler = cls(**arguments)
+        if fitted is not None:
+            scaler._num_classes = fitted["num_classes"]
+            for key in cls._fitted:
+                value = fitted[key]
+                array = np.array(value) if isinstance(value, list) else value
+                setattr(scaler, key, array)
+        return scaler
+
+    def __repr__(self) -> str:
+        parts = [f"{key}={getattr(self, key)!r}" for key in self._arguments]
+        parts.append(self._describe() if self._num_classes else "not fitted")
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+    def _describe(self) -> str:
+        """Returns in a few words what was fitted."""
+        return f"fitted on {self._num_classes} classes"
 
     @abc.abstractmethod
     def _fit(
-        self, logits: np.ndarray, targets: np.ndarray
-    ) -> keras.layers.Layer:
+        self, logits: np.ndarray, targets: np.ndarray, weights: np.ndarray
+    ) -> None:
+        """Sets what is fitted, of float64 columns; weights sum to 1."""
+
+    @abc.abstractmethod
+    def _apply(self, logits: np.ndarray) -> np.ndarray:
+        """Returns float32 probabilities of float64 logits, both `(N, K)`."""
+
+    @abc.abstractmethod
+    def _make_layer(self) -> keras.layers.Layer:
         """Returns the fitted layer, from logits to probabilities."""
 
-    def _apply(
-        self, layer: keras.layers.Layer, logits: np.ndarray
-    ) -> np.ndarray:
-        """Returns the probabilities that the layer gives."""
-        return ops.convert_to_numpy(layer(logits))
-
-    def _fitted(self) -> keras.layers.Layer:
-        if self._layer is None:
+    def _check_fitted(self) -> None:
+        if not self._num_classes:
             raise checks.refusal(
                 "A scaler must be fitted before it is used",
                 f"a {type(self).__name__} that is not",
-                "Call `fit(logits, labels)` on held-out rows first",
+                "Call `fit(logits, labels)` on a validation set first",
             )
-        return self._layer
 
     def _check_classes(self, num_classes: int) -> None:
         if num_classes != self._num_classes:
@@ -141,6 +208,7 @@ class Scaler(abc.ABC):
             )
 
 
+@keras.saving.register_keras_serializable("tf_mixup")
 class TemperatureScaling(Scaler):
     """Divides logits by one temperature, that of the least cross-entropy.
 
@@ -176,6 +244,9 @@ class TemperatureScaling(Scaler):
         equation 9.
     """
 
+    _arguments = ("bounds",)
+    _fitted = ("temperature", "at_bound")
+
     def __init__(self, bounds: tuple[float, float] = _BOUNDS) -> None:
         super().__init__()
         low, high = (float(bound) for bound in bounds)
@@ -190,9 +261,11 @@ class TemperatureScaling(Scaler):
         self.at_bound = False
 
     def _fit(
-        self, logits: np.ndarray, targets: np.ndarray
-    ) -> keras.layers.Layer:
-        self.temperature = _fit_temperature(logits, targets, self.bounds)
+        self, logits: np.ndarray, targets: np.ndarray, weights: np.ndarray
+    ) -> None:
+        self.temperature = _fit_temperature(
+            logits, targets, weights, self.bounds
+        )
         self.at_bound = self.temperature in self.bounds
         if self.at_bound:
             warnings.warn(
@@ -201,24 +274,34 @@ class TemperatureScaling(Scaler):
                 " they say nothing of the labels.",
                 stacklevel=3,
             )
-        weight = np.full(logits.shape[1], 1 / self.temperature)
+
+    def _apply(self, logits: np.ndarray) -> np.ndarray:
+        return _softmax(logits / self.temperature)
+
+    def _make_layer(self) -> keras.layers.Layer:
+        weight = np.full(self._num_classes, 1 / self.temperature)
         return _scaled_softmax(weight, np.zeros_like(weight))
 
+    def _describe(self) -> str:
+        return f"temperature={self.temperature:.4g}"
 
+
+@keras.saving.register_keras_serializable("tf_mixup")
 class VectorScaling(Scaler):
     """Gives each class a weight and a bias: `softmax(weight * logits + bias)`.
 
-    It starts at temperature scaling and minimises cross-entropy, plus a mild
+    It starts at temperature scaling and minimizes cross-entropy, plus a mild
     pull back to where it started. Accuracy may change, for better or worse,
-    and with few rows a class it fits their noise. Unlike the others it depends
-    on a constant added to all logits of a row, so logits and logarithms of
-    probabilities differ: fit it on what the model that it is for puts out.
+    and with few examples of a class it fits their noise. Unlike the others it
+    depends on a constant added to all logits of an example, so logits and
+    logarithms of probabilities differ: fit it on what the model that it is for
+    puts out.
 
     Args:
         l2: The pull, at least 0: half of it times the squared length of the
             biases and of the weights' change, for logits of variance 1, is
             added to the mean cross-entropy in nats. With 0 the optimum may
-            lie at infinity, as where a class has no rows.
+            lie at infinity, as where a class has no examples.
 
     Attributes:
         weight: `(K,)`; empty until it is fitted.
@@ -232,6 +315,9 @@ class VectorScaling(Scaler):
         section 4.2.
     """
 
+    _arguments = ("l2",)
+    _fitted = ("weight", "bias")
+
     def __init__(self, l2: float = 1e-4) -> None:
         super().__init__()
         self.l2 = checks.real_at_least(
@@ -241,58 +327,74 @@ class VectorScaling(Scaler):
         self.bias = np.empty(0)
 
     def _fit(
-        self, logits: np.ndarray, targets: np.ndarray
-    ) -> keras.layers.Layer:
+        self, logits: np.ndarray, targets: np.ndarray, weights: np.ndarray
+    ) -> None:
         import scipy.optimize
 
         # In units in which logits have variance 1, so that one pull fits all.
         unit = float(logits.std()) or 1.0
         logits = logits / unit
-        start = 1 / _fit_temperature(logits, targets, _BOUNDS)
+        start = 1 / _fit_temperature(logits, targets, weights, _BOUNDS)
         num_classes = logits.shape[1]
         result = scipy.optimize.minimize(
             _penalized_nll,
             np.repeat([start, 0.0], num_classes),
-            args=(logits, targets, start, self.l2),
+            args=(logits, targets, weights, start, self.l2),
             method="L-BFGS-B",
             jac=True,
             options={"maxiter": 10_000, "ftol": 1e-14, "gtol": 1e-8},
         )
         weight, self.bias = result.x.reshape(2, num_classes)
         self.weight = weight / unit
+
+    def _apply(self, logits: np.ndarray) -> np.ndarray:
+        return _softmax(self.weight * logits + self.bias)
+
+    def _make_layer(self) -> keras.layers.Layer:
         return _scaled_softmax(self.weight, self.bias)
 
 
+@keras.saving.register_keras_serializable("tf_mixup")
 class IsotonicScaling(Scaler):
-    """Maps each class's probability by an increasing function, and normalises.
+    """Maps each class's probability by an increasing function, and normalizes.
 
     One isotonic regression for each class against the rest, on the softmax of
-    the logits; then each row is divided by its sum. The functions are steps
-    with lines between them, as many as the rows call for: a good fit on
-    thousands of rows, an overfit on hundreds.
+    the logits; then the classes of an example are divided by their sum. The
+    functions are steps with lines between them, as many as the data call for:
+    a good fit on thousands of examples, an overfit on hundreds.
 
-    Accuracy may change: rows of different probabilities get the same, and ties
-    go to the first class. Probabilities of exactly 0 occur, so that the
-    cross-entropy can be infinite. A row whose classes all map to 0 gets the
-    uniform distribution.
+    Accuracy may change: examples of different probabilities get the same, and
+    ties go to the first class. Probabilities of exactly 0 occur, so that the
+    cross-entropy can be infinite. An example whose classes all map to 0 gets
+    the uniform distribution.
+
+    Attributes:
+        thresholds: `(K, L)`, the probabilities at which each function bends,
+            in order; a shorter one repeats its last. Empty until it is fitted.
+        values: `(K, L)`, of each function there; empty until it is fitted.
 
     References:
         Zadrozny and Elkan. Transforming Classifier Scores into Accurate
         Multiclass Probability Estimates. KDD 2002.
     """
 
+    _fitted = ("thresholds", "values")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.thresholds = np.empty((0, 0))
+        self.values = np.empty((0, 0))
+
     def _fit(
-        self, logits: np.ndarray, targets: np.ndarray
-    ) -> keras.layers.Layer:
+        self, logits: np.ndarray, targets: np.ndarray, weights: np.ndarray
+    ) -> None:
         from sklearn import isotonic
 
-        probabilities = ops.convert_to_numpy(
-            predictions.to_probabilities(logits)
-        )
+        probabilities = _float32_softmax(logits).astype(np.float64)
         curves = []
         for column, target in zip(probabilities.T, targets.T, strict=True):
             regression = isotonic.IsotonicRegression(y_min=0, y_max=1)
-            regression.fit(column.astype(np.float64), target)
+            regression.fit(column, target, sample_weight=weights)
             curves.append((regression.X_thresholds_, regression.y_thresholds_))
         length = max(2, *(len(inputs) for inputs, _ in curves))
         table = np.array(
@@ -301,23 +403,41 @@ class IsotonicScaling(Scaler):
                 for pair in curves
             ]
         )
-        layer = output_layers.IsotonicSoftmax(*table.shape[::2])
-        layer.set_weights([table[:, 0], table[:, 1]])
-        return layer
+        self.thresholds, self.values = table[:, 0], table[:, 1]
 
-    def _apply(
-        self, layer: keras.layers.Layer, logits: np.ndarray
-    ) -> np.ndarray:
+    def _apply(self, logits: np.ndarray) -> np.ndarray:
         # Outside of a compiled model NumPy is four times as fast.
-        columns = ops.convert_to_numpy(ops.softmax(logits))
-        columns = np.ascontiguousarray(columns.T)
-        curves = [np.float64(weight) for weight in layer.get_weights()]
-        for column, thresholds, values in zip(columns, *curves, strict=True):
+        columns = np.ascontiguousarray(_float32_softmax(logits).T)
+        for column, thresholds, values in zip(
+            columns, self.thresholds, self.values, strict=True
+        ):
             column[:] = np.interp(column, thresholds, values)
         total = columns.sum(axis=0, dtype=np.float64)
         columns[:, total == 0] = 1 / len(columns)
         columns /= np.where(total == 0, 1, total)
         return np.ascontiguousarray(columns.T)
+
+    def _make_layer(self) -> keras.layers.Layer:
+        layer = output_layers.IsotonicSoftmax(*self.thresholds.shape)
+        layer.set_weights([self.thresholds, self.values])
+        return layer
+
+
+def _to_json(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    import scipy.special
+
+    return scipy.special.softmax(logits, axis=-1).astype(np.float32)
+
+
+def _float32_softmax(logits: np.ndarray) -> np.ndarray:
+    """Returns what the layer of a model computes, to the last bit."""
+    # A constant changes nothing, and large ones would cost digits.
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return ops.convert_to_numpy(ops.softmax(shifted.astype(np.float32)))
 
 
 def _scaled_softmax(
@@ -329,7 +449,10 @@ def _scaled_softmax(
 
 
 def _fit_temperature(
-    logits: np.ndarray, targets: np.ndarray, bounds: tuple[float, float]
+    logits: np.ndarray,
+    targets: np.ndarray,
+    weights: np.ndarray,
+    bounds: tuple[float, float],
 ) -> float:
     import scipy.optimize
     import scipy.special
@@ -340,7 +463,7 @@ def _fit_temperature(
         """Returns the derivative of the mean cross-entropy by 1/T."""
         scaled = logits * np.exp(-log_temperature)
         excess = scipy.special.softmax(scaled, axis=-1) - targets
-        return float(np.sum(excess * logits) / len(logits))
+        return float(weights @ np.sum(excess * logits, axis=-1))
 
     low, high = np.log(bounds)
     if slope(high) >= 0:
@@ -354,6 +477,7 @@ def _penalized_nll(
     parameters: np.ndarray,
     logits: np.ndarray,
     targets: np.ndarray,
+    weights: np.ndarray,
     start: float,
     l2: float,
 ) -> tuple[float, np.ndarray]:
@@ -362,51 +486,78 @@ def _penalized_nll(
 
     weight, bias = np.split(parameters, 2)
     logs = scipy.special.log_softmax(weight * logits + bias, axis=-1)
-    nll = -np.sum(targets * logs) / len(logits)
-    excess = (np.exp(logs) - targets) / len(logits)
+    nll = -float(weights @ np.sum(targets * logs, axis=-1))
+    excess = weights[:, None] * (np.exp(logs) - targets)
     change = np.concatenate([weight - start, bias])
     gradient = np.concatenate([(excess * logits).sum(0), excess.sum(0)])
     return nll + l2 / 2 * change @ change, gradient + l2 * change
 
 
 def _check_logits(logits: Any) -> np.ndarray:
-    logits = model_outputs.to_logits(logits, from_logits=True)
-    wrong = int((~np.isfinite(logits)).any(axis=-1).sum())
+    """Returns finite logits of all classes, float64 `(N, K)`."""
+    model_outputs.are_logits(logits, True)
+    columns = np.asarray(logits, np.float64)
+    if columns.ndim == 1 or columns.shape[1] == 1:
+        columns = columns.reshape(-1, 1)
+        columns = np.hstack([np.zeros_like(columns), columns])
+    wrong = int((~np.isfinite(columns)).any(axis=-1).sum())
     if wrong:
         raise checks.refusal(
             "Logits must be finite",
-            f"{wrong} of {len(logits)} rows with NaN or infinite values",
+            f"{wrong} of {len(columns)} examples with NaN or infinite values",
             "Look for a diverged model; of a probability of 0 take no"
             " logarithm",
         )
-    return logits
+    return columns
 
 
-def _check_pair(logits: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Returns logits and targets, float64 `(N, K)`."""
-    shape = np.shape(logits)
-    logits = _check_logits(logits)
-    if np.shape(labels)[:1] != (len(logits),):
+def _check_examples(
+    logits: Any, labels: Any, sample_weight: Any, ignore_label: int | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns logits and targets `(N, K)`, and weights that sum to 1."""
+    shape, size = np.shape(logits), len(logits)
+    if np.shape(labels)[:1] != (size,):
         raise checks.refusal(
-            "There must be a label for each row of logits",
+            "There must be a label for each example",
             f"logits of shape {shape} and labels of shape {np.shape(labels)}",
-            "Give both from the same rows, in the same order",
+            "Give both from the same examples, in the same order",
         )
-    columns = shape[1] if len(shape) > 1 else 1
-    targets = predictions.to_targets(labels, columns)
+    weights = np.ones(size)
+    if sample_weight is not None:
+        given = calibration.read_weights(sample_weight, size)
+        weights = weights * ops.convert_to_numpy(given)
+    ignored = predictions.ignored(labels, ignore_label)
+    kept = weights > 0
+    if ignored is not None:
+        kept &= ~ops.convert_to_numpy(ignored)
+    if not kept.any():
+        raise checks.refusal(
+            "There must be examples to fit on",
+            f"{size} examples that are all ignored or of weight 0",
+            "Label some examples",
+        )
+    columns = _check_logits(np.asarray(logits)[kept])
+    targets = predictions.to_targets(
+        np.asarray(labels)[kept], shape[1] if len(shape) > 1 else 1
+    )
     targets = ops.convert_to_numpy(targets).astype(np.float64)
+    _check_targets(targets)
+    return columns, targets, weights[kept] / weights[kept].sum()
+
+
+def _check_targets(targets: np.ndarray) -> None:
     wrong = int(np.isnan(targets).any(axis=-1).sum())
     if wrong:
         raise checks.refusal(
-            f"Labels must be class ids from 0 to {logits.shape[1] - 1}, or"
+            f"Labels must be class ids from 0 to {targets.shape[1] - 1}, or"
             " targets that sum to 1",
             f"{wrong} of {len(targets)} labels that are not",
-            "Count classes from 0, and leave unlabelled rows out",
+            "Count classes from 0, leave unlabeled examples out with"
+            " `ignore_label=-1`, and divide counts by their sums",
         )
     if np.count_nonzero(targets.sum(axis=0)) < 2:
         raise checks.refusal(
             "Labels must be of at least two classes",
             f"{len(targets)} labels of class {int(targets[0].argmax())}",
-            "Draw the held-out rows at random from all classes",
+            "Draw the validation set at random from all classes",
         )
-    return logits.astype(np.float64), targets

@@ -1,0 +1,45 @@
+"""Tests of models called as a whole; `posthoc_test.py` has their numbers."""
+
+import keras
+import numpy as np
+import pytest
+
+from tests import reference
+from tf_mixup import _wrapped_model
+
+
+def build(**arguments):
+    """Returns a wrapper of a model whose outputs are its inputs."""
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Identity()])
+    return model, _wrapped_model.WrappedModel([model], **arguments)
+
+
+class TestWrappedModel:
+    @pytest.mark.parametrize("from_logits", [False, True])
+    def test_gives_probabilities(self, from_logits):
+        _, wrapped = build(from_logits=[from_logits])
+        rows = np.array([[0.25, 0.5, 0.25]], "float32")
+        expected = reference.softmax(rows) if from_logits else rows
+        np.testing.assert_allclose(wrapped(rows), expected, atol=1e-6)
+        np.testing.assert_allclose(
+            wrapped.predict(rows, verbose=0), expected, atol=1e-6
+        )
+
+    def test_shares_weights(self):
+        inner = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+        wrapped = _wrapped_model.WrappedModel([inner, inner], [True, True])
+        assert {each.path for each in wrapped.weights} == {
+            each.path for each in inner.weights
+        }
+
+    def test_refuses_several_outputs(self):
+        inputs = keras.Input((3,))
+        model = keras.Model(inputs, [inputs + 1, inputs + 2])
+        wrapped = _wrapped_model.WrappedModel([model], [True])
+        with pytest.raises(ValueError, match="must have one output"):
+            wrapped(np.zeros((2, 3)))
+
+    def test_config_rebuilds(self):
+        _, wrapped = build(from_logits=[True], name="whole")
+        twin = type(wrapped).from_config(wrapped.get_config())
+        assert twin.get_config() == wrapped.get_config()
