@@ -26,6 +26,8 @@ from tf_mixup import checks
 SUM_TOLERANCE = 0.02
 # Fewer examples of logits can look like probabilities by chance.
 _FEW_EXAMPLES = 4
+# In a batch the first examples tell as much as all.
+_LOOKED_AT = 64
 # Activations by name: those that give probabilities, and those that do not.
 _PROBABILITIES = ("softmax", "sigmoid")
 _LOGITS = ("linear", "log_softmax", "log_sigmoid")
@@ -94,12 +96,12 @@ def read(
         from_logits = True
     counted = 0.0
     if from_logits is None:
-        counted = evidence(values)
+        counted = evidence(values[:_LOOKED_AT])
         found = prior + counted
         from_logits = concrete(found >= 0 if ask else found > 0)
         if ask and count == 1 and not isinstance(from_logits, bool):
             raise _ask_about_column()
-    elif from_logits is True:
+    elif from_logits is True and _operation(outputs) is None:
         values = _refuse_distributions(values)
     columns = _to_columns(values, from_logits)
     return Columns(columns, from_logits, floor, counted)
@@ -406,7 +408,7 @@ def _all_distributions(values: Any) -> Any:
 
 def _refuse_distributions(logits: Any) -> Any:
     """Warns of logits that are all probabilities; compiled, gives NaN."""
-    mistaken = concrete(_all_distributions(logits[:64]))
+    mistaken = concrete(_all_distributions(logits[:_LOOKED_AT]))
     if mistaken is True:
         _warn("examples that are probabilities")
     return (

@@ -221,8 +221,6 @@ def bin_confidences(
     Raises:
         ValueError: If an option is out of range.
     """
-    checks.one_of("edges", edges, EDGES)
-    limits = bin_edges(num_bins)
     dtype = accumulator_dtype()
     confidence = _check_shares("confidence", confidence, "float32")
     correct = _check_shares("correct", correct, dtype)
@@ -237,6 +235,29 @@ def bin_confidences(
             ops.where(weight == 0, ops.zeros_like(column), column)
             for column in (confidence, correct)
         )
+    return sum_into_bins(
+        confidence, correct, weight, num_bins=num_bins, edges=edges
+    )
+
+
+def sum_into_bins(
+    confidence: Any, correct: Any, weight: Any, *, num_bins: int, edges: str
+) -> Bins:
+    """Does what `bin_confidences` does with columns that are checked.
+
+    Args:
+        confidence: Float32 tensor `(B,)` or `(B, K)`, in [0, 1] or NaN.
+        correct: Tensor like it, of the type of sums.
+        weight: Likewise, at least 0.
+        num_bins: Number of bins, at least 1.
+        edges: The closed side of bins, `"right"` or `"left"`.
+
+    Returns:
+        bins: `Bins` of shape `(M,)` or `(K, M)`.
+    """
+    checks.one_of("edges", edges, EDGES)
+    limits = bin_edges(num_bins)
+    dtype = accumulator_dtype()
     columns = (confidence, correct)
 
     def sum_rows(rows: slice) -> Bins:

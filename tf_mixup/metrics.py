@@ -137,12 +137,12 @@ class CalibrationBins(keras.metrics.Metric):
             ops.where(counted, column, 0.0)
             for column in (confidence, correct, scores.nll, scores.brier)
         )
-        bins = calibration.bin_confidences(
+        bins = calibration.sum_into_bins(
             confidence,
-            correct,
+            ops.cast(correct, self._sums),
+            weight,
             num_bins=self.num_bins * self._factor,
             edges=self.edges,
-            sample_weight=weight,
         )
         self._table.assign_add(ops.stack(bins))
         totals = (
@@ -239,11 +239,12 @@ class CalibrationBins(keras.metrics.Metric):
 
     def _add_excess(self, scores: Any, counted: Any, weight: Any) -> None:
         """Adds probability less target of each class."""
-        excess = scores.probabilities - scores.targets
-        excess = ops.where(counted[:, None], excess, 0.0)
-        excess = excess * ops.cast(weight, "float32")[:, None]
-        self.build(excess.shape[-1])
-        self._excess.assign_add(ops.cast(ops.sum(excess, axis=0), self._sums))
+        weight = ops.cast(weight, "float32")
+        probabilities = ops.where(counted[:, None], scores.probabilities, 0.0)
+        predicted = ops.matmul(weight[None, :], probabilities)[0]
+        self.build(predicted.shape[0])
+        excess = predicted - scores.sum_targets(weight)
+        self._excess.assign_add(ops.cast(excess, self._sums))
 
 
 def _weigh_by_mask(sample_weight: Any, mask: Any) -> Any:

@@ -284,6 +284,18 @@ class ExampleScores(Outputs):
         size = self.probabilities.shape[-1]
         return ops.one_hot(self._labels, size, dtype="float32")
 
+    def sum_targets(self, weight: Any) -> Any:
+        """Returns the mass of each class over the batch, `(K,)`.
+
+        Args:
+            weight: Float32 tensor `(B,)`, 0 where an example does not count.
+        """
+        size = self.probabilities.shape[-1]
+        if self._has_ids:
+            return ops.segment_sum(weight, self._labels, num_segments=size)
+        targets = ops.where(weight[:, None] == 0, 0.0, self._labels)
+        return ops.matmul(weight[None, :], targets)[0]
+
     @property
     def nll(self) -> Any:
         """The cross-entropy, in nats."""
