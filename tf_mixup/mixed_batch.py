@@ -67,10 +67,12 @@ class MixedBatchSummary(keras.callbacks.Callback):
         """Draws the first step of this epoch."""
         if (epoch + 1) % self.every:
             return
-        replay = self.mixup.replay(self._batch, epoch=epoch, step=0)
+        # Not Keras' number of the epoch: a second `fit` goes on.
+        seen = self.mixup.clock.epoch
+        replay = self.mixup.replay(self._batch, epoch=seen, step=0)
         steps = (self.params or {}).get("steps") or _STEPS
         drawn = self.mixup.coefficients(
-            self._batch, epoch=epoch, steps=min(steps, _STEPS)
+            self._batch, epoch=seen, steps=min(steps, _STEPS)
         )
         if self.mixup.points > 2:
             drawn = drawn[..., 0]

@@ -85,7 +85,7 @@ class Batch(NamedTuple):
     known: Any = ()
 
 
-class MixUp:
+class MixUp(clock_lib.Bound):
     """Mixes shuffled pairs of examples of each batch, inputs and targets.
 
     Use it on a batched dataset of `(x, y)` or `(x, y, sample_weight)` with
@@ -95,8 +95,14 @@ class MixUp:
     The same `seed`, epoch and step give the same plan (coefficients and
     partners), whatever the parallelism and after a resume; so also the same
     batch if the dataset gives the same examples then. The epoch comes from
-    `callbacks.MixingSchedule`. Without that callback each pass over the
-    dataset differs from the one before, and nothing more is promised.
+    `callbacks.MixingSchedule`. Without that callback each pass that starts is
+    the next epoch. In all loops no two passes mix alike; see `clock` for a
+    second `fit`, two datasets of one stage, and what a resume restores.
+
+    Mix after the tf.data service: its workers cannot see the epoch, and an
+    error says so when they read mixed data. Mix after `.cache()`, `.snapshot`
+    and `.save`, too, which would repeat the mixes of one pass forever;
+    `selftest.check_mixing` finds that.
 
     Put `.repeat()` anywhere and pass `steps_per_epoch` to `fit` if you like.
     The dataset must know its number of batches. `class_weight` belongs here
@@ -186,6 +192,8 @@ class MixUp:
         alpha: As given; a number as a float.
         seed: What fixes all draws, also where None was given.
         clock: Tells the epoch; give it to what draws beside this stage.
+        window: First epoch with mixing, and the first without it again or
+            None; see `restrict`.
 
     Raises:
         ValueError: If an argument is out of range, or float32 cannot hold it.
@@ -277,6 +285,7 @@ class MixUp:
         self.check_finite = check_finite
         self.num_parallel_calls = num_parallel_calls
         self.clock = clock_lib.Clock() if clock is None else clock
+        self.window: tuple[int, int | None] = (0, None)
         with tf.init_scope(), tf.device("/cpu:0"):
             # Mixing is on from the first of these epochs to before the second.
             self._window = tf.Variable([0, FOREVER], dtype=tf.int64)
@@ -313,19 +322,10 @@ class MixUp:
         arguments = ", ".join(f"{name}={given[name]!r}" for name in given)
         return f"{type(self).__name__}({arguments})"
 
-    def __deepcopy__(self, memo: dict) -> "MixUp":
-        """Returns the stage itself, which callbacks share with datasets."""
-        return self
-
-    def __copy__(self) -> "MixUp":
-        """Returns the stage itself."""
-        return self
-
     def __reduce__(self) -> tuple:
         """Pickles the arguments and the clock."""
         make = functools.partial(type(self), **self.get_config())
-        window = self._window.numpy().tolist()
-        return _restore, (make, self.clock, window)
+        return _restore, (make, self.clock, self.window)
 
     def __call__(self, dataset: Any) -> tf.data.Dataset:
         """Returns `dataset` with its batches mixed; for `Dataset.apply`.
@@ -347,11 +347,12 @@ class MixUp:
         """
         length = elements.check_dataset(dataset)
         self._check_inputs(dataset.element_spec[0])
-        positions = self.clock.positions(length)
-        pairs = tf.data.Dataset.zip(positions, dataset)
-        return self._map(pairs, self._mix_element).apply(
-            tf.data.experimental.assert_cardinality(length)
-        )
+
+        def mix(positions: tf.data.Dataset) -> tf.data.Dataset:
+            pairs = tf.data.Dataset.zip(positions, dataset)
+            return self._map(pairs, self._mix_element)
+
+        return self.clock.attach(length, mix, owner=self)
 
     def evaluation(self, dataset: Any) -> tf.data.Dataset:
         """Returns `dataset` in the format of training, without mixing.
@@ -447,6 +448,7 @@ class MixUp:
             end_epoch: First epoch without it again; None for never.
         """
         end = FOREVER if end_epoch is None else end_epoch
+        self.window = first_epoch, end_epoch
         self._window.assign([first_epoch, end])
 
     def _mix_element(self, position: Position, element: tuple) -> tuple:
@@ -680,6 +682,7 @@ class MixUp:
         )
 
     def _alpha_at(self, epoch: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        epoch = clock_lib.training_epoch(epoch)
         alpha = self.alpha
         if callable(alpha):
             # AutoGraph is for the user's function.
@@ -733,10 +736,12 @@ class MixUp:
         return tf.cast(shifted * tf.cast(1 / std, wide), inputs.dtype)
 
 
-def _restore(make: Any, clock: clock_lib.Clock, window: list[int]) -> MixUp:
+def _restore(
+    make: Any, clock: clock_lib.Clock, window: tuple[int, int | None]
+) -> MixUp:
     """Returns a stage that was pickled."""
     stage = make(clock=clock)
-    stage._window.assign(window)
+    stage.restrict(*window)
     return stage
 
 
