@@ -6,6 +6,7 @@ or `predict`, as KerasHub does to run a preprocessor. So tools predict through
 """
 
 import inspect
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from typing import Any
@@ -106,7 +107,11 @@ def predict_examples(
 
 
 def predict_batches(
-    model: keras.Model, examples: Examples, *, verbose: int | str = 0
+    model: keras.Model,
+    examples: Examples,
+    *,
+    check: Callable[[Any], None] | None = None,
+    verbose: int | str = 0,
 ) -> Iterator[tuple[Batch, Any]]:
     """Yields batches with what the model predicts for them.
 
@@ -115,6 +120,8 @@ def predict_batches(
     Args:
         model: Any Keras model.
         examples: To be read once.
+        check: Is given the inputs of a batch before the model is, and may
+            refuse them.
         verbose: 0 shows nothing; 1 or `"auto"` shows a progress bar.
 
     Yields:
@@ -127,6 +134,8 @@ def predict_batches(
     """
     check_model(model)
     for batch, size in _join(examples.batches(verbose=verbose)):
+        if check is not None:
+            check(batch.inputs)
         options = {"batch_size": size, "verbose": 0}
         outputs = call_predict(model, batch.inputs, **options)
         outputs = single_output(outputs)

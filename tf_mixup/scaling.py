@@ -17,6 +17,7 @@ References:
 
 import abc
 import warnings
+from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
 from typing import Self
@@ -34,7 +35,7 @@ from tf_mixup import output_layers
 from tf_mixup import predictions
 
 # Temperatures of trained networks lie between 0.3 and 10.
-_BOUNDS = (1e-2, 1e3)
+BOUNDS = (1e-2, 1e3)
 
 
 class Scaler(abc.ABC):
@@ -247,7 +248,7 @@ class TemperatureScaling(Scaler):
     _arguments = ("bounds",)
     _fitted = ("temperature", "at_bound")
 
-    def __init__(self, bounds: tuple[float, float] = _BOUNDS) -> None:
+    def __init__(self, bounds: tuple[float, float] = BOUNDS) -> None:
         super().__init__()
         low, high = (float(bound) for bound in bounds)
         if not 0 < low < high < np.inf:
@@ -334,7 +335,7 @@ class VectorScaling(Scaler):
         # In units in which logits have variance 1, so that one pull fits all.
         unit = float(logits.std()) or 1.0
         logits = logits / unit
-        start = 1 / _fit_temperature(logits, targets, weights, _BOUNDS)
+        start = 1 / _fit_temperature(logits, targets, weights, BOUNDS)
         num_classes = logits.shape[1]
         result = scipy.optimize.minimize(
             _penalized_nll,
@@ -454,23 +455,53 @@ def _fit_temperature(
     weights: np.ndarray,
     bounds: tuple[float, float],
 ) -> float:
+    def slope(temperature: float) -> float:
+        return float(weights @ temperature_slopes(logits, targets, temperature))
+
+    return find_temperature(slope, bounds)
+
+
+def find_temperature(
+    slope: Callable[[float], float], bounds: tuple[float, float] = BOUNDS
+) -> float:
+    """Returns the temperature of the least cross-entropy, within bounds.
+
+    Args:
+        slope: Function of the temperature that increases as it falls: the
+            weighted sum of `temperature_slopes`.
+        bounds: Least and greatest temperature.
+    """
     import scipy.optimize
+
+    low, high = bounds
+    if slope(high) >= 0:
+        return high
+    if slope(low) <= 0:
+        return low
+    root = scipy.optimize.brentq(
+        lambda place: slope(np.exp(place)), *np.log(bounds), xtol=1e-12
+    )
+    return float(np.exp(root))
+
+
+def temperature_slopes(
+    logits: np.ndarray, targets: np.ndarray, temperature: float
+) -> np.ndarray:
+    """Returns the derivative of each example's cross-entropy by 1/T.
+
+    Args:
+        logits: Float64 `(N, K)`.
+        targets: Distributions `(N, K)`.
+        temperature: T.
+
+    Returns:
+        slopes: Float64 `(N,)`.
+    """
     import scipy.special
 
     logits = logits - logits.max(axis=-1, keepdims=True)
-
-    def slope(log_temperature: float) -> float:
-        """Returns the derivative of the mean cross-entropy by 1/T."""
-        scaled = logits * np.exp(-log_temperature)
-        excess = scipy.special.softmax(scaled, axis=-1) - targets
-        return float(weights @ np.sum(excess * logits, axis=-1))
-
-    low, high = np.log(bounds)
-    if slope(high) >= 0:
-        return bounds[1]
-    if slope(low) <= 0:
-        return bounds[0]
-    return float(np.exp(scipy.optimize.brentq(slope, low, high, xtol=1e-12)))
+    excess = scipy.special.softmax(logits / temperature, axis=-1) - targets
+    return np.sum(excess * logits, axis=-1)
 
 
 def _penalized_nll(

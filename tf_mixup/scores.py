@@ -140,50 +140,61 @@ def adaptive_calibration_error(
     checks.integer_at_least(
         "num_bins", num_bins, 1, remedy="Write 15, as for equal-width bins"
     )
-    place = equal_confidences(confidence)
+    place = _equal_confidences(confidence)
     ones = np.ones(confidence.size)
-    return equal_mass_error(
+    return _equal_mass_error(
         _tabulate(place, confidence, correct, ones, int(place.max(initial=0))),
         num_bins,
     )
 
 
-def equal_confidences(confidence: np.ndarray) -> np.ndarray:
-    """Returns the place of each confidence among the distinct ones.
+def adaptive_interval(
+    confidence: Any,
+    correct: Any,
+    *,
+    num_bins: int = 15,
+    level: float = 0.95,
+    draws: int = 1000,
+    seed: int | None = None,
+) -> Interval:
+    """Returns the adaptive calibration error with its bootstrap interval.
 
     Args:
-        confidence: `(B,)`.
+        confidence: `(B,)` in [0, 1].
+        correct: `(B,)`, 0 or 1, or mass in [0, 1].
+        num_bins: Number of runs; no more than B are used.
+        level: Share of intervals that hold the truth, in [0, 1].
+        draws: How many samples are redrawn.
+        seed: Seed of the draws; None draws a fresh one.
 
     Returns:
-        place: Integers `(B,)` from 0, in increasing order of confidence.
+        interval: As `error_interval` gives it.
+
+    Raises:
+        ValueError: As `bootstrap_interval`.
     """
-    return np.unique(confidence, return_inverse=True)[1]
+    confidence, correct = _check_columns(confidence, correct)
+    _check_size(confidence)
+    place = _equal_confidences(confidence)
+    groups = int(place.max()) + 1
+    ones = np.ones(confidence.size)
 
+    def error(right: np.ndarray, weight: np.ndarray) -> float:
+        table = _tabulate(place, confidence, right, weight, groups)
+        return _equal_mass_error(table, num_bins)
 
-def equal_mass_error(table: np.ndarray, num_bins: int) -> float:
-    """Returns the adaptive ECE of sums over groups of equal confidence.
-
-    Args:
-        table: Sums `(3, G)` of counts (whole numbers), confidences and
-            correctness over groups in order of confidence.
-        num_bins: Number of runs that hold equally many examples.
-
-    Returns:
-        error: Number in [0, 1]; NaN without examples.
-    """
-    count, confidence, correct = table
-    size = int(count.sum())
-    if not size:
-        return math.nan
-    lengths = size // num_bins + (np.arange(num_bins) < size % num_bins)
-    ends = np.cumsum([0, *lengths])
-    # A group that a cut goes through is shared out in proportion.
-    gaps = np.interp(
-        ends,
-        np.cumsum([0, *count]),
-        np.cumsum([0, *(confidence - correct)]),
+    return error_interval(
+        adaptive_calibration_error(confidence, correct, num_bins=num_bins),
+        [
+            error(correct, weight)
+            for weight in redraw(confidence.size, draws=draws, seed=seed)
+        ],
+        [
+            error(each, ones)
+            for each in _draw_correct(confidence, draws=NULL_DRAWS, seed=seed)
+        ],
+        level=level,
     )
-    return float(np.abs(np.diff(gaps)).sum() / size)
 
 
 def bootstrap_interval(
@@ -431,13 +442,18 @@ def redraw(
 
 
 def class_sums(
-    labels: Any, probabilities: Any, *, sample_weight: Any = None
+    labels: Any,
+    probabilities: Any,
+    *,
+    from_logits: bool | None = None,
+    sample_weight: Any = None,
 ) -> ClassSums:
     """Sums probabilities and targets of each class, for `class_bias`.
 
     Args:
         labels: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`.
         probabilities: Float tensor `(B, K)`, or `(B,)` or `(B, 1)`.
+        from_logits: Whether they are logits instead; None finds out.
         sample_weight: Optional weights `(B,)` or `(B, 1)`, at least 0.
 
     Returns:
@@ -447,7 +463,9 @@ def class_sums(
     Raises:
         ValueError: If the shapes do not fit.
     """
-    targets, probabilities = predictions.pair(labels, probabilities)
+    targets, probabilities = predictions.pair(
+        labels, probabilities, from_logits=from_logits
+    )
     dtype = calibration.accumulator_dtype()
     weight = ops.ones_like(targets[:, 0], dtype=dtype)
     if sample_weight is not None:
@@ -553,18 +571,22 @@ def _read_column(name: str, column: Any) -> np.ndarray:
 
 def _place(confidence: np.ndarray, num_bins: int, edges: str) -> np.ndarray:
     """Returns the bin of each example, of which there must be one."""
-    if not confidence.size:
-        raise checks.refusal(
-            "There must be at least one example",
-            "0 examples",
-            "Give the scores of a data set that is not empty",
-        )
+    _check_size(confidence)
     checks.one_of("edges", edges, calibration.EDGES)
     inner = calibration.bin_edges(num_bins)[1:-1]
     # `digitize` means by `right` what `edges="right"` means.
     return np.digitize(
         confidence.astype("float32"), inner, right=edges == "right"
     )
+
+
+def _check_size(confidence: np.ndarray) -> None:
+    if not confidence.size:
+        raise checks.refusal(
+            "There must be at least one example",
+            "0 examples",
+            "Give the scores of a data set that is not empty",
+        )
 
 
 def _tabulate(
@@ -579,6 +601,28 @@ def _tabulate(
     return np.stack(
         [np.bincount(place, column, minlength=num_bins) for column in columns]
     )
+
+
+def _equal_confidences(confidence: np.ndarray) -> np.ndarray:
+    """Returns the place of each confidence among the distinct ones, sorted."""
+    return np.unique(confidence, return_inverse=True)[1]
+
+
+def _equal_mass_error(table: np.ndarray, num_bins: int) -> float:
+    """Returns the adaptive ECE of sums `(3, G)` over equal confidences."""
+    count, confidence, correct = table
+    size = int(count.sum())
+    if not size:
+        return math.nan
+    lengths = size // num_bins + (np.arange(num_bins) < size % num_bins)
+    ends = np.cumsum([0, *lengths])
+    # A group that a cut goes through is shared out in proportion.
+    gaps = np.interp(
+        ends,
+        np.cumsum([0, *count]),
+        np.cumsum([0, *(confidence - correct)]),
+    )
+    return float(np.abs(np.diff(gaps)).sum() / size)
 
 
 def _draw_correct(

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import PIL.Image
 import pytest
 import tensorflow as tf
 
@@ -76,7 +77,13 @@ class TestPreparation:
         ("options", "message"),
         [
             ({"scale": "0-255"}, "`scale` must be one of"),
-            ({"std": (0.5, 0.0)}, "`std` must be above 0"),
+            ({"std": (0.5, 0.0)}, "`std` must be a finite number above 0"),
+            ({"std": (np.nan,)}, "`std` must be a finite number above 0"),
+            ({"mean": np.nan}, "`mean` must be a finite number"),
+            ({"std": 1e-45}, "`std` must be a number that float32 can hold"),
+            ({"channels": 2}, "`channels` must be 1, 3 or None"),
+            ({"image_size": (0, 3)}, "`image_size` must be an integer, at lea"),
+            ({"image_size": (3,)}, "must be a height and a width"),
         ],
     )
     def test_refuses_options(self, options, message):
@@ -136,7 +143,7 @@ class TestParseName:
 class TestNpz:
     @pytest.mark.parametrize(
         ("inputs", "labels"),
-        [("x", "y"), ("image", "label"), ("inputs", "labels")],
+        [("x", "y"), ("image", "label"), ("test_images", "test_labels")],
     )
     def test_reads_arrays(self, tmp_path, inputs, labels):
         x, y = np.arange(10.0).reshape(5, 2), np.arange(5)
@@ -147,9 +154,29 @@ class TestNpz:
             np.testing.assert_array_equal(found, expected)
         assert source.about == "rows.npz"
         (only,) = stack(
-            report_data.load(path, Preparation(), labelled=False).dataset
+            report_data.load(path, Preparation(), labeled=False).dataset
         )
         np.testing.assert_array_equal(only, x)
+
+    def test_reads_the_test_set_of_medmnist(self, tmp_path):
+        # As in MedMNIST's own files: three splits, labels (N, 1).
+        arrays = {
+            f"{split}_{kind}": np.full((size, *shape), size, np.uint8)
+            for split, size in (("train", 5), ("val", 4), ("test", 3))
+            for kind, shape in (("images", (2, 2)), ("labels", (1,)))
+        }
+        np.savez(tmp_path / "pathmnist.npz", **arrays)
+        source = report_data.load(
+            str(tmp_path / "pathmnist.npz"), Preparation(channels=1)
+        )
+        x, y = stack(source.dataset)
+        assert x.shape == (3, 2, 2, 1)
+        np.testing.assert_array_equal(y, [[3]] * 3)
+
+    @pytest.mark.parametrize("name", ["max_rows", "batch_size", "seed"])
+    def test_refuses_negative_numbers(self, name):
+        with pytest.raises(ValueError, match=f"`{name}` must be an integer"):
+            report_data.load("rows.npz", Preparation(), **{name: -5})
 
     def test_draws_rows_by_chance(self, tmp_path):
         np.savez(tmp_path / "rows.npz", x=np.arange(100), y=np.arange(100))
@@ -163,7 +190,7 @@ class TestNpz:
             )
             x, y = stack(source.dataset)
             np.testing.assert_array_equal(x, y)
-            assert source.about == "rows.npz, at most 10 rows"
+            assert source.about == "rows.npz, at most 10 examples"
             return x.tolist()
 
         assert draw(0) == draw(0) != draw(1)
@@ -173,8 +200,8 @@ class TestNpz:
     def test_refuses_files(self, tmp_path):
         path = tmp_path / "rows.npz"
 
-        def load(labelled=True):
-            return report_data.load(str(path), Preparation(), labelled=labelled)
+        def load(labeled=True):
+            return report_data.load(str(path), Preparation(), labeled=labeled)
 
         with pytest.raises(FileNotFoundError, match="does not exist"):
             load()
@@ -187,7 +214,7 @@ class TestNpz:
         np.savez(path, x=np.zeros(3), z=np.zeros(3))
         with pytest.raises(ValueError, match=r"arrays \['x', 'z'\]"):
             load()
-        assert len(stack(load(labelled=False).dataset)[0]) == 3
+        assert len(stack(load(labeled=False).dataset)[0]) == 3
         np.savez(path, x=np.zeros(3), y=np.zeros(4))
         with pytest.raises(ValueError, match="as many labels"):
             load()
@@ -208,7 +235,7 @@ class TestFolder:
         source = report_data.load(
             f"folder:{folder.parent}",
             Preparation(image_size=(6, 8), channels=1, scale="0-1"),
-            labelled=False,
+            labeled=False,
             max_rows=4,
         )
         (x,) = stack(source.dataset)
@@ -216,11 +243,53 @@ class TestFolder:
         assert x.max() <= 1
         assert source.class_names is None
 
+    def test_leaves_out_what_is_no_image(self, folder):
+        (folder / ".ipynb_checkpoints").mkdir()
+        (folder / ".ipynb_checkpoints" / "0.png").write_bytes(b"no image")
+        (folder / "dark" / "._0.png").write_bytes(b"no image")
+        for name in ("a.tif", "b.tif", "README"):
+            (folder / "dark" / name).write_bytes(b"no image")
+        source = report_data.load(
+            f"folder:{folder}", Preparation(image_size=(3, 4))
+        )
+        assert source.class_names == ["bright", "dark"]
+        assert len(stack(source.dataset)[0]) == 6
+        assert source.about == (
+            "photos (3 files of other types were left out: 2 .tif,"
+            " 1 without suffix)"
+        )
+
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_reads_gif_and_names_of_any_language(self, folder, channels):
+        PIL.Image.fromarray(np.full((6, 8), 70, np.uint8)).save(
+            folder / "dark" / "käse.gif"
+        )
+        (folder / "dark").rename(folder / "dunkel-ß")
+        source = report_data.load(
+            f"folder:{folder}",
+            Preparation(image_size=(3, 4), channels=channels),
+        )
+        x, _ = stack(source.dataset)
+        assert source.class_names == ["bright", "dunkel-ß"]
+        assert x.shape == (7, 3, 4, channels)
+        assert 70 in np.rint(x)
+
+    @pytest.mark.parametrize("labeled", [True, False])
+    def test_names_a_damaged_image(self, folder, labeled):
+        (folder / "dark" / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
+        source = report_data.load(
+            f"folder:{folder}",
+            Preparation(image_size=(3, 4)),
+            labeled=labeled,
+        )
+        with pytest.raises(tf.errors.OpError, match=r"dark/bad\.png"):
+            stack(source.dataset)
+
     def test_refuses_folders(self, folder, tmp_path):
         sized = Preparation(image_size=(4, 4))
 
-        def load(path, preparation=sized, labelled=True):
-            report_data.load(f"folder:{path}", preparation, labelled=labelled)
+        def load(path, preparation=sized, labeled=True):
+            report_data.load(f"folder:{path}", preparation, labeled=labeled)
 
         with pytest.raises(FileNotFoundError, match="which is none"):
             load(tmp_path / "nowhere")
@@ -229,9 +298,9 @@ class TestFolder:
         with pytest.raises(ValueError, match=r"without folders.*PATH/CLASS"):
             load(folder / "dark")
         (tmp_path / "empty" / "dark").mkdir(parents=True)
-        for labelled in (True, False):
+        for labeled in (True, False):
             with pytest.raises(ValueError, match="must hold images"):
-                load(tmp_path / "empty", labelled=labelled)
+                load(tmp_path / "empty", labeled=labeled)
 
 
 class TestTfds:
@@ -253,7 +322,7 @@ class TestTfds:
         source = report_data.load(
             "tfds:fashion_mnist",
             Preparation(),
-            labelled=False,
+            labeled=False,
             data_dir=str(data_dir / "tfds"),
         )
         assert source.dataset.unbatch().reduce(0, lambda n, *_: n + 1) == 10_000

@@ -14,7 +14,7 @@ from tf_mixup.report import predictions as report_predictions
 def rows():
     generator = np.random.default_rng(0)
     logits = generator.normal(size=(60, 2)).astype(np.float32)
-    return report_predictions.standardise(logits, "logits", np.arange(60) % 2)
+    return report_predictions.standardize(logits, "logits", np.arange(60) % 2)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ class TestDraw:
         assert names == ["data", "noise"]
 
     def test_all_right_leaves_no_wrong_answers(self, rows, drawn):
-        right = report_predictions.standardise(
+        right = report_predictions.standardize(
             np.array([[2.0, 0.0], [0.0, 1.0]]), "logits", [0, 1]
         )
         (legend,) = draw(right, {})["confidence"].legends

@@ -17,7 +17,7 @@ def made(temperature=1.0, size=3000, num_classes=3):
     generator = np.random.default_rng(0)
     logits = 2 * generator.normal(size=(size, num_classes))
     gumbel = generator.gumbel(size=logits.shape)
-    return report_predictions.standardise(
+    return report_predictions.standardize(
         (logits / temperature).astype(np.float32),
         "logits",
         (logits + gumbel).argmax(-1),
@@ -26,18 +26,20 @@ def made(temperature=1.0, size=3000, num_classes=3):
 
 def in_calibration(rows, num_bins=15):
     convention = calibration.Convention(num_bins, "right", "")
-    options = {"draws": 2, "seed": 0}
+    options = {"draws": 100, "seed": 0}
     return list(
         report_findings.find_in_calibration(
             measures.measure_overall(rows, **options),
             measures.measure_errors(rows, convention, **options),
             report_temperature.measure(rows, seed=0),
+            measures.measure_class_bias(rows),
+            "abcd"[: rows.num_classes],
         )
     )
 
 
 def in_data(rows, *, num_nonfinite=0, accuracies=None, names=None):
-    names = names or "abc"[: rows.probabilities.shape[1]]
+    names = names or "abc"[: rows.num_classes]
     found = report_findings.find_in_data(
         measures.measure_classes(rows, names),
         num_nonfinite=num_nonfinite,
@@ -52,6 +54,8 @@ class TestCalibration:
         first, second = in_calibration(made())
         assert first.level == "good"
         assert "not above its null range" in first.text
+        assert "makes no difference beyond chance" in second.text
+        assert "ECE of these halves" in second.text
         assert second.text.startswith("Temperature 0.9") or (
             second.text.startswith("Temperature 1")
         )
@@ -73,27 +77,73 @@ class TestCalibration:
         confidence = np.repeat([0.9, 0.6], 500)
         right = np.concatenate([np.arange(500) % 2, np.ones(500)])
         probabilities = np.stack([confidence, 1 - confidence], axis=1)
-        rows = report_predictions.standardise(
+        rows = report_predictions.standardize(
             probabilities, "probabilities", 1 - right
         )
         first, _ = in_calibration(rows)
         assert first.text.startswith("Overconfident in some bins and under")
 
+    def test_a_signed_gap_is_not_good(self):
+        # 1,500 bits of evidence in one direction, spread over many bins.
+        rows = made(temperature=0.85)
+        overall = measures.measure_overall(rows, draws=100, seed=0)
+        convention = calibration.Convention(1000, "right", "")
+        errors = measures.measure_errors(rows, convention, draws=2, seed=0)
+        assert errors.values["ece"].estimate <= errors.null_ece.high
+        assert overall["signed_gap"].low > 0
+        first, *_ = report_findings.find_in_calibration(overall, errors, None)
+        assert first.level == "warning"
+        assert first.text.startswith("Overconfident by")
+        assert "excludes 0, though ECE" in first.text
+
+    def test_class_weights(self):
+        # The odds of a rare class times 9, as balanced weights make them.
+        generator = np.random.default_rng(0)
+        rare = np.clip(generator.beta(0.5, 4.5, 2000), 1e-3, 0.999)
+        shifted = 9 * rare / (9 * rare + 1 - rare)
+        rows = report_predictions.standardize(
+            np.stack([1 - shifted, shifted], axis=1),
+            "probabilities",
+            generator.random(2000) < rare,
+        )
+        found = in_calibration(rows)
+        assert all(each.level != "good" for each in found)
+        assert "b +" in found[0].text
+        assert "class weights or resampled classes" in found[0].text
+        assert "VectorScaling" in found[0].text
+        assert "does not change the bias of classes" in found[-1].text
+
+    @pytest.mark.slow
+    def test_calibrated_models_are_told_of_no_temperature(self):
+        told = 0
+        for seed in range(12):
+            generator = np.random.default_rng(seed)
+            logits = 2 * generator.normal(size=(1000, 5))
+            gumbel = generator.gumbel(size=logits.shape)
+            rows = report_predictions.standardize(
+                logits.astype(np.float32),
+                "logits",
+                (logits + gumbel).argmax(-1),
+            )
+            text = in_calibration(rows)[-1].text
+            told += "would help" in text
+        assert told <= 1
+
     def test_few_rows(self):
         texts = [each.text for each in in_calibration(made(size=200))]
-        assert any(text.startswith("Few rows: 13.3") for text in texts)
+        assert any(text.startswith("Few examples: 13.3") for text in texts)
         texts = [each.text for each in in_calibration(made(size=3000))]
-        assert not any(text.startswith("Few rows") for text in texts)
+        assert not any(text.startswith("Few examples") for text in texts)
 
     def test_all_right(self):
         labels = np.arange(400) % 2
         probabilities = np.where(labels[:, None] == [0, 1], 0.7, 0.3)
-        rows = report_predictions.standardise(
+        rows = report_predictions.standardize(
             probabilities, "probabilities", labels
         )
         texts = [each.text for each in in_calibration(rows)]
         assert texts[0].startswith("All predictions are right")
-        assert texts[-1].startswith("There is no best temperature")
+        assert texts[-1].startswith("No finite temperature is optimal")
 
     def test_no_temperature(self):
         texts = [each.text for each in in_calibration(made(size=30))]
@@ -106,33 +156,49 @@ class TestData:
 
     def test_nan(self):
         (text,) = in_data(made(), num_nonfinite=7)
-        assert text.startswith("7 of 3007 rows have NaN")
+        assert text.startswith("7 of 3007 examples have NaN")
+
+    def test_what_is_left_out_or_changed(self):
+        classes = measures.measure_classes(made(), "abc")
+        texts = [
+            each.text
+            for each in report_findings.find_in_data(
+                classes,
+                num_nonfinite=0,
+                accuracies={},
+                num_tried=0,
+                num_ignored=4,
+                num_normalized=9,
+            )
+        ]
+        assert texts[0].startswith("4 examples with the label that is ignored")
+        assert texts[1].startswith("9 targets did not sum to 1")
 
     def test_chance(self):
         rows = made()
-        moved = dataclasses.replace(rows, labels=np.roll(rows.labels, 1))
+        moved = dataclasses.replace(rows, targets=np.roll(rows.targets, 1))
         (text,) = in_data(moved)
         assert "that of guessing among 3 classes" in text
 
     def test_one_prediction_for_all(self):
         rows = made()
         logits = np.tile(np.float32([0, 3, 0]), (3000, 1))
-        stuck = report_predictions.standardise(logits, "logits", rows.labels)
-        assert "predicts one class, b, for every row" in in_data(stuck)[-1]
+        stuck = report_predictions.standardize(logits, "logits", rows.labels)
+        assert "predicts one class, b, for every example" in in_data(stuck)[-1]
 
     def test_imbalance_and_absence(self):
         rows = made()
         few = np.flatnonzero(rows.labels == 2)[:10]
         kept = np.concatenate([np.flatnonzero(rows.labels == 0), few])
         texts = in_data(rows.take(kept))
-        assert texts[0] == "1 of 3 classes have no rows: b."
+        assert texts[0] == "1 of 3 classes have no examples: b."
         assert "out of balance: a has" in texts[1]
         assert "c 10." in texts[1]
 
     def test_small_classes_differ_by_chance(self):
         labels = np.repeat([0, 1, 2], [18, 9, 3])
         logits = np.eye(3, dtype=np.float32)[labels]
-        rows = report_predictions.standardise(logits, "logits", labels)
+        rows = report_predictions.standardize(logits, "logits", labels)
         assert in_data(rows) == []
 
     def test_wrong_scale(self):
@@ -163,10 +229,10 @@ class TestDetection:
             0.8, self.detection(**changes)
         )
         (finding,) = found
-        assert "hardly knows noise from its data" in finding.text
+        assert "does not separate noise from the data" in finding.text
 
     def test_nan(self):
         (finding,) = report_findings.find_in_detection(
             0.8, self.detection(num_nonfinite=3)
         )
-        assert finding.text.startswith("3 rows of noise have NaN")
+        assert finding.text.startswith("3 examples of noise have NaN")

@@ -53,7 +53,7 @@ class Page(html.parser.HTMLParser):
 def numbers():
     generator = np.random.default_rng(0)
     logits = 3 * generator.normal(size=(200, 3)).astype(np.float32)
-    rows = report_predictions.standardise(
+    rows = report_predictions.standardize(
         logits, "logits", generator.integers(0, 3, 200)
     )
     conventions = {
@@ -79,6 +79,7 @@ def numbers():
             name: measures.measure_detection(rows.confidence, each)
             for name, each in outside.items()
         },
+        class_bias=measures.measure_class_bias(rows),
         temperature=report_temperature.measure(rows, seed=0),
         accuracies={"as given": 0.25},
         findings=[
@@ -132,9 +133,34 @@ class TestPage:
         assert f"T = {numbers.temperature.temperature:.4g}" in page.text
 
     def test_says_why_conventions_differ(self, numbers, page):
-        assert "With 100 bins there are 2 rows in a bin" in page.text
+        assert "With 100 bins there are 2 examples in a bin" in page.text
         null = numbers.conventions["paper"].null_ece.mean
         assert f"would show an ECE of {null:.1%}" in page.text
+
+    def test_large_counts_have_no_exponent(self, numbers):
+        conventions = {
+            name: dataclasses.replace(each, rows_per_bin=1000.0)
+            for name, each in numbers.conventions.items()
+        }
+        more = dataclasses.replace(numbers, conventions=conventions, rows=15000)
+        page = Page(html_page.render(more))
+        assert page.cells.count("1,000") >= len(conventions)
+        assert "15,000 examples of" in page.text
+        assert "e+03" not in page.text
+
+    def test_says_what_the_second_ece_is_of(self, numbers, page):
+        assert "ECE here is of half of the examples" in page.text
+        change = numbers.temperature.nll_change
+        assert f"{change.estimate:+.4f} nats" in page.text
+
+    def test_shows_the_class_bias(self, numbers, page):
+        largest = numbers.class_bias.largest
+        assert f"labels: {100 * largest:.1f} points" in page.text
+
+    def test_figures_suit_dark_pages(self, numbers):
+        style = html_page.render(numbers).split("</style>")[0]
+        assert "prefers-color-scheme: dark" in style
+        assert "filter: invert" in style
 
     def test_warnings_come_first(self, page):
         assert page.text.index("First") < page.text.index("Second")

@@ -60,9 +60,11 @@ class TestProgram:
         )
         assert done.returncode == 0, done.stderr
         assert "Report: out" in done.stderr
+        # Two sets and noise, each with a bar.
+        assert done.stdout.count("2/2") + done.stdout.count("1/1") >= 3
         numbers = json.loads((tmp_path / "out" / "report.json").read_text())
         assert (numbers["model"], numbers["rows"]) == ("model.keras", 200)
-        assert numbers["data"] == "rows.npz, at most 200 rows"
+        assert numbers["data"] == "rows.npz, at most 200 examples"
         assert numbers["preparation"].endswith("1 channels; x / 255")
         assert set(numbers["ood"]) == {NOISE, "flipped"}
         order = np.random.default_rng(0).choice(300, 200, replace=False)

@@ -10,6 +10,7 @@ from tf_mixup import ood
 from tf_mixup import scores
 from tf_mixup.report import measures
 from tf_mixup.report import predictions as report_predictions
+from tf_mixup.report import temperature as report_temperature
 
 
 def made(size=120, num_classes=3, seed=0):
@@ -18,7 +19,7 @@ def made(size=120, num_classes=3, seed=0):
     logits = 3 * generator.normal(size=(size, num_classes))
     labels = generator.integers(0, num_classes, size)
     labels[: size // 2] = logits[: size // 2].argmax(-1)
-    return report_predictions.standardise(
+    return report_predictions.standardize(
         logits.astype(np.float32), "logits", labels
     )
 
@@ -40,7 +41,7 @@ class TestOverall:
     def test_equals_slow_numpy(self):
         rows = made()
         values = measures.measure_overall(rows, draws=5, seed=0)
-        right = rows.probabilities.argmax(-1) == rows.labels
+        right = rows.predicted == rows.labels
         assert values["accuracy"].estimate == pytest.approx(right.mean())
         assert values["nll"].estimate == pytest.approx(
             np.mean(
@@ -128,17 +129,16 @@ class TestErrors:
             errors.values["classwise_ece"] for errors in (drawn, none)
         )
         assert after.estimate == pytest.approx(before.estimate, rel=1e-6)
+        assert before.low <= before.estimate <= before.high
         assert before.low < before.high
         assert np.isnan(after.low)
         assert np.isnan(after.high)
 
 
-class TestBootstrapRows:
-    def test_equals_drawing_the_rows_themselves(self):
+class TestBootstrapMean:
+    def test_equals_drawing_the_examples_themselves(self):
         column = np.random.default_rng(0).exponential(size=40)
-        interval = measures.bootstrap_rows(
-            lambda weight: weight @ column / 40, 40, draws=200, seed=3
-        )
+        interval = measures.bootstrap_mean(column, draws=200, seed=3)
         generator = np.random.default_rng(3)
         drawn = [
             column[generator.integers(0, 40, 40)].mean() for _ in range(200)
@@ -147,12 +147,92 @@ class TestBootstrapRows:
         assert interval[1:] == pytest.approx(np.quantile(drawn, [0.025, 0.975]))
 
 
+class TestClasswise:
+    def test_holds_zero_of_calibrated_models(self):
+        generator = np.random.default_rng(0)
+        logits = generator.normal(size=(400, 4)).astype(np.float32)
+        labels = (logits + generator.gumbel(size=logits.shape)).argmax(-1)
+        rows = report_predictions.standardize(logits, "logits", labels)
+        errors = measures.measure_errors(
+            rows, calibration.CONVENTIONS["guo"], draws=50, seed=0
+        )
+        for name in ("classwise_ece", "adaptive_ece", "ece"):
+            interval = errors.values[name]
+            assert interval.low == 0
+            assert interval.low <= interval.estimate <= interval.high
+
+    def test_excludes_zero_of_others(self):
+        errors = measures.measure_errors(
+            made(600), calibration.CONVENTIONS["guo"], draws=50, seed=0
+        )
+        assert errors.values["classwise_ece"].low > 0.02
+
+
+class TestSoftTargets:
+    @pytest.fixture
+    def rows(self):
+        generator = np.random.default_rng(0)
+        logits = generator.normal(size=(50, 3)).astype(np.float32)
+        targets = generator.dirichlet(np.ones(3), 50)
+        return report_predictions.standardize(logits, "logits", targets)
+
+    def test_equal_the_library(self, rows):
+        given = rows.targets, rows.probabilities
+        overall = measures.measure_overall(rows, draws=5, seed=0)
+        bins = calibration.bin_predictions(*given)
+        assert overall["accuracy"].estimate == pytest.approx(
+            float(calibration.accuracy(bins)), rel=1e-5
+        )
+        for name in ("nll", "brier"):
+            function = {
+                "nll": calibration.negative_log_likelihood,
+                "brier": calibration.brier_score,
+            }[name]
+            assert overall[name].estimate == pytest.approx(
+                np.mean(function(*given)), rel=1e-4
+            )
+        errors = measures.measure_errors(
+            rows, calibration.CONVENTIONS["guo"], draws=5, seed=0
+        )
+        table = calibration.class_bins(*given)
+        assert errors.values["classwise_ece"].estimate == pytest.approx(
+            float(calibration.classwise_calibration_error(table)), rel=1e-4
+        )
+        bias = measures.measure_class_bias(rows)
+        expected = (rows.probabilities - rows.targets).mean(0)
+        np.testing.assert_allclose(bias.bias, expected, atol=1e-6)
+
+
+class TestBlocks:
+    def test_change_nothing(self, monkeypatch):
+        convention = calibration.CONVENTIONS["guo"]
+        monkeypatch.setattr(measures, "_MOST_REDRAWN", 1)
+        found = []
+        for block in (2**20, 7):
+            monkeypatch.setattr(report_predictions, "_BLOCK", block)
+            rows = made()
+            errors = measures.measure_errors(rows, convention, draws=2, seed=0)
+            temperature = report_temperature.measure(rows, seed=0, draws=5)
+            found.append(
+                [
+                    errors.values["classwise_ece"].estimate,
+                    errors.values["ece"].estimate,
+                    measures.measure_class_bias(rows).largest,
+                    rows.nll.sum(),
+                    rows.brier.sum(),
+                    temperature.temperature,
+                    temperature.mean("nll_after"),
+                ]
+            )
+        np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
+
+
 class TestClasses:
     def test_by_hand(self):
         probabilities = np.array(
             [[0.9, 0.1, 0.0], [0.7, 0.3, 0.0], [0.4, 0.6, 0.0]]
         )
-        rows = report_predictions.standardise(
+        rows = report_predictions.standardize(
             probabilities, "probabilities", [0, 1, 1]
         )
         first, second, third = measures.measure_classes(rows, "abc")
@@ -197,6 +277,6 @@ class TestMainEce:
             rows.labels, rows.probabilities, num_bins=15, edges="right"
         )
         expected = calibration.expected_calibration_error(bins)
-        assert measures.main_ece(rows) == pytest.approx(
-            float(keras.ops.convert_to_numpy(expected))
-        )
+        assert measures.main_ece(
+            rows.confidence, rows.correct
+        ) == pytest.approx(float(keras.ops.convert_to_numpy(expected)))

@@ -12,6 +12,7 @@ from tf_mixup.report.measures import Detection
 from tf_mixup.report.measures import Errors
 from tf_mixup.report.temperature import Half
 from tf_mixup.report.temperature import Temperature
+from tf_mixup.scores import ClassBias
 from tf_mixup.scores import Interval
 from tf_mixup.scores import NullError
 
@@ -73,7 +74,13 @@ class TestToJson:
 
     def test_leaves_out_the_figures(self):
         assert "figures" not in json.loads(numbers().to_json())
-        assert "PNG" not in repr(numbers())
+        assert repr(numbers()) == "<Numbers on 'model.keras': 100 examples>"
+
+    def test_class_bias_is_an_object(self):
+        bias = ClassBias(0.2, 0.1, np.array([0.2, -0.2]), np.array([0.1, 0.1]))
+        found = json.loads(numbers(class_bias=bias).to_json())
+        assert found["class_bias"]["largest"] == 0.2
+        assert found["class_bias"]["bias"] == [0.2, -0.2]
 
     def test_without_a_temperature(self):
         found = json.loads(numbers(temperature=None).to_json())

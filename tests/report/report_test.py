@@ -1,6 +1,8 @@
 """`tf_mixup.report` end to end, on digits and on made models."""
 
 import json
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -11,6 +13,7 @@ from sklearn import datasets
 import tf_mixup
 from tf_mixup import calibration
 from tf_mixup import scores
+from tf_mixup.posthoc import TemperatureScaling
 from tf_mixup.report import NOISE
 
 
@@ -195,7 +198,124 @@ class TestFindings:
             made("linear", 2), (rows, np.arange(60) % 2), draws=5
         )
         assert (report.rows, report.num_nonfinite) == (59, 1)
-        assert "1 of 60 rows have NaN" in report.findings[0].text
+        assert "1 of 60 examples have NaN" in report.findings[0].text
+
+
+class TestTargets:
+    def test_shares_of_votes_are_measured_as_the_library_does(self):
+        generator = np.random.default_rng(0)
+        logits = generator.normal(size=(80, 10)).astype(np.float32)
+        votes = generator.multinomial(51, np.full(10, 0.1), 80)
+        shares = (votes / 51).round(2)
+        report = tf_mixup.report(made("softmax", 10), (logits, shares), draws=5)
+        bins = calibration.bin_predictions(shares, keras.ops.softmax(logits))
+        assert report.overall["accuracy"].estimate == pytest.approx(
+            float(calibration.accuracy(bins)), rel=1e-5
+        )
+        ece = float(calibration.expected_calibration_error(bins))
+        assert report.conventions["guo"].values["ece"].estimate == (
+            pytest.approx(ece, rel=1e-4)
+        )
+        off = np.abs(shares.sum(1) - 1) > 1e-3
+        assert report.num_normalized == off.sum() > 0
+        texts = [finding.text for finding in report.findings]
+        assert any("divided by their sums" in text for text in texts)
+        with pytest.raises(ValueError, match="Divide counts of votes"):
+            tf_mixup.report(made("softmax", 10), (logits, votes), draws=5)
+
+    def test_unlabeled_examples(self):
+        generator = np.random.default_rng(0)
+        x = generator.normal(size=(60, 3)).astype(np.float32)
+        y = np.arange(60) % 4 - 1
+        model = made("softmax", 3)
+        with pytest.raises(ValueError, match="`ignore_label=-1`"):
+            tf_mixup.report(model, (x, y), draws=5)
+        report = tf_mixup.report(model, (x, y), ignore_label=-1, draws=5)
+        expected = tf_mixup.report(model, (x[y >= 0], y[y >= 0]), draws=5)
+        assert (report.rows, report.num_ignored) == (45, 15)
+        assert report.overall == expected.overall
+
+    def test_several_labels_are_refused(self):
+        generator = np.random.default_rng(0)
+        x = generator.normal(size=(40, 3)).astype(np.float32)
+        several = (generator.random((40, 3)) > 0.5).astype(int)
+        with pytest.raises(ValueError, match="several labels"):
+            tf_mixup.report(made("softmax", 3), (x, several), draws=5)
+        with pytest.raises(ValueError, match="several labels"):
+            tf_mixup.report(made("sigmoid", 3), (x, several), draws=5)
+
+
+class TestForms:
+    @pytest.mark.parametrize("outputs", ["logits", "sigmoid_logits"])
+    def test_logits_of_a_softmax_are_refused(self, outputs):
+        columns = 3 if outputs == "logits" else 1
+        activation = "softmax" if columns == 3 else "sigmoid"
+        x = np.random.default_rng(0).normal(size=(60, columns))
+        with pytest.raises(ValueError, match=f"says, {outputs}.*last layer"):
+            tf_mixup.report(
+                made(activation, columns),
+                (x, np.arange(60) % 2),
+                outputs=outputs,
+            )
+
+    def test_a_saturated_softmax_has_the_temperature_of_its_logits(self):
+        generator = np.random.default_rng(0)
+        logits = generator.normal(size=(400, 3)).astype(np.float32)
+        labels = (logits + generator.gumbel(size=logits.shape)).argmax(-1)
+        report = tf_mixup.report(
+            made("softmax", 3), (60 * logits, labels), draws=5
+        )
+        expected = TemperatureScaling().fit(60 * logits, labels)
+        assert report.temperature.temperature == pytest.approx(
+            expected.temperature, rel=1e-4
+        )
+
+    def test_other_sets_may_have_any_names(self):
+        x = np.random.default_rng(0).normal(size=(60, 2))
+        sets = {1: x, "_hidden": x, "cost in $": x, "$": x}
+        report = tf_mixup.report(
+            made("softmax", 2), (x, np.arange(60) % 2), ood=sets, draws=5
+        )
+        assert list(report.ood) == ["1", "_hidden", "cost in $", "$"]
+        assert "cost in $" in report._repr_html_()
+        with pytest.raises(ValueError, match="must have different names"):
+            tf_mixup.report(
+                made("softmax", 2),
+                (x, np.arange(60) % 2),
+                ood={1: x, "1": x},
+            )
+
+    def test_has_a_short_repr(self, result):
+        assert repr(result).startswith("<Report on 'digits': 300 examples, ac")
+        assert len(repr(result)) < 100
+
+
+class TestMemory:
+    @pytest.mark.slow
+    def test_is_at_most_three_times_the_input_and_200_mb(self):
+        code = (
+            "import resource, numpy as np, keras, tf_mixup\n"
+            "x = np.random.default_rng(0).normal(size=(20000, 1000))\n"
+            "x = x.astype('float32')\n"
+            "y = np.arange(20000) % 1000\n"
+            "model = keras.Sequential([keras.Input((1000,)),"
+            " keras.layers.Softmax()])\n"
+            "small = {'draws': 2, 'noise': False}\n"
+            "tf_mixup.report(model, (x[:2000], y[:2000]), **small)\n"
+            "peak = lambda: resource.getrusage("
+            "resource.RUSAGE_SELF).ru_maxrss * 1024\n"
+            "before = peak()\n"
+            "tf_mixup.report(model, (x, y), **small)\n"
+            "print((peak() - before) / x.nbytes, peak() - before)\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        times, more = map(float, done.stdout.split())
+        assert more <= 3 * 80e6 + 200 * 2**20, times
 
 
 class TestPlaces:
@@ -244,7 +364,9 @@ class TestRefusals:
             tf_mixup.report(model, (x[y == 3], y[y == 3]))
 
     def test_empty_other_set(self, model, held_out):
-        with pytest.raises(ValueError, match="`none` must have rows"):
+        with pytest.raises(
+            ValueError, match="There must be examples in `none`"
+        ):
             tf_mixup.report(
                 model, held_out, ood={"none": held_out[0][:0]}, draws=5
             )
@@ -253,6 +375,29 @@ class TestRefusals:
         with pytest.raises(ValueError, match="Received: a function"):
             tf_mixup.report(lambda x: x, held_out)
 
-    def test_no_draws(self, model, held_out):
-        with pytest.raises(ValueError, match="`draws` must be an integer"):
-            tf_mixup.report(model, held_out, draws=1)
+    @pytest.mark.parametrize(
+        "option",
+        [
+            {"draws": 1},
+            {"max_rows": -5},
+            {"max_rows": 0},
+            {"batch_size": 0},
+            {"seed": -1},
+            {"seed": 0.5},
+        ],
+    )
+    def test_options(self, model, held_out, option):
+        (name,) = option
+        with pytest.raises(ValueError, match=f"`{name}` must be an integer"):
+            tf_mixup.report(model, held_out, **option)
+
+    def test_repeated_class_names(self, model, held_out):
+        with pytest.raises(ValueError, match="'a' more than once"):
+            tf_mixup.report(model, held_out, class_names=list("aacdefghij"))
+
+    @pytest.mark.parametrize("labels", [[1], [1, 1, 1]])
+    def test_tiny_sets_of_one_class(self, labels):
+        x = np.zeros((len(labels), 2), np.float32)
+        message = f"{len(labels)} examples, all of class 1"
+        with pytest.raises(ValueError, match=message):
+            tf_mixup.report(made("softmax", 2), (x, labels))

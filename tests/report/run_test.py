@@ -40,7 +40,7 @@ class TestRun:
         x, y = numbered(5)
         with_labels = tf.data.Dataset.from_tensor_slices((x, y)).batch(2)
         for data in (x, (x, y), with_labels, with_labels.map(lambda x, y: x)):
-            run = report_run.run(passing(), data, labelled=False)
+            run = report_run.run(passing(), data, labeled=False)
             np.testing.assert_array_equal(run.outputs, x)
             assert run.labels is None
 
@@ -54,7 +54,7 @@ class TestRun:
         data = tf.data.Dataset.from_tensor_slices(numbered(4)).batch(2)
         run = report_run.run(passing(), data.repeat(), max_rows=9)
         assert len(run.outputs) == 9
-        with pytest.raises(ValueError, match=r"repeats for ever.*max_rows"):
+        with pytest.raises(ValueError, match="must come to an end"):
             report_run.run(passing(), data.repeat())
 
     def test_counts_what_it_leaves_out(self):
@@ -98,14 +98,17 @@ class TestRun:
     @pytest.mark.parametrize(
         ("data", "message"),
         [
-            (numbered(0), "must have rows"),
-            (numbered(4)[0], "pairs .* inputs alone"),
-            ((*numbered(4), np.ones(4)), "3 items.*Drop sample weights"),
-            ((numbered(4)[0], np.zeros(3)), "arrays with as many rows"),
+            (numbered(0), "There must be examples in `data`"),
+            (numbered(4)[0], "must come with their labels"),
+            (
+                (*numbered(4), np.full(4, 0.5)),
+                "must be 0 or 1.*from 0.5 to 0.5",
+            ),
+            ((numbered(4)[0], np.zeros(3)), "of the same number of examples"),
             ((np.zeros((4, 3)), np.zeros(4)), r"shape \(2,\).*shape \(3,\)"),
             (
                 tf.data.Dataset.from_tensor_slices(numbered(4)),
-                r"one label for each row.*batch\(128\)",
+                r"must be of batches.*batch\(128\)",
             ),
         ],
     )
@@ -122,8 +125,66 @@ class TestRun:
     def test_refuses_several_outputs(self):
         inputs = keras.Input((2,))
         model = keras.Model(inputs, [inputs + 1, inputs + 2])
-        with pytest.raises(ValueError, match=r"one output. Received: 2"):
+        with pytest.raises(ValueError, match=r"one output.*outputs \[0, 1\]"):
             report_run.run(model, numbered(4))
+        run = report_run.run(model, numbered(4), output=1)
+        np.testing.assert_array_equal(run.outputs, numbered(4)[0] + 2)
+
+    def test_outputs_may_be_a_dictionary(self):
+        inputs = keras.Input((2,))
+        x, y = numbered(4)
+        one = keras.Model(inputs, {"a": inputs + 1})
+        np.testing.assert_array_equal(
+            report_run.run(one, (x, y)).outputs, x + 1
+        )
+        two = keras.Model(inputs, {"a": inputs + 1, "b": inputs + 2})
+        with pytest.raises(ValueError, match=r"outputs \['a', 'b'\]"):
+            report_run.run(two, (x, y))
+        run = report_run.run(two, (x, {"a": y, "b": 1 - y}), output="b")
+        np.testing.assert_array_equal(run.outputs, x + 2)
+        np.testing.assert_array_equal(run.labels, 1 - y)
+
+    def test_follows_an_overridden_step(self):
+        class Scaled(keras.Model):
+            def predict_step(self, data):
+                return super().predict_step(
+                    keras.tree.map_structure(lambda x: x / 255, data)
+                )
+
+        inputs = keras.Input((2,))
+        model = Scaled(inputs, keras.layers.Activation("linear")(inputs))
+        x, y = numbered(4)
+        run = report_run.run(model, (255 * x, y))
+        np.testing.assert_allclose(run.outputs, x, atol=1e-5)
+
+    def test_reads_raw_strings(self):
+        class Task(keras.Model):
+            def predict_step(self, data):
+                text = keras.tree.flatten(data)[0]
+                return self(tf.strings.length(text)[:, None])
+
+        inputs = keras.Input((1,), dtype="int32")
+        column = keras.ops.cast(inputs, "float32")
+        model = Task(inputs, keras.ops.concatenate([column, -column], -1))
+        text = np.array(["a", "bcd", "ef"])
+        run = report_run.run(model, (text, np.array([0, 1, 0])))
+        np.testing.assert_array_equal(run.outputs[:, 0], [1, 3, 2])
+        assert run.inputs is None
+
+    @pytest.mark.parametrize("shape", [(6,), (6, 1)])
+    def test_leaves_out_what_does_not_count(self, shape):
+        x, y = numbered(6)
+        y[1] = -1
+        weight = np.array([1, 1, 0, 1, 1, 1]).reshape(shape)
+        run = report_run.run(
+            passing(), (x, y, weight), ignore_label=-1, batch_size=4
+        )
+        np.testing.assert_array_equal(run.outputs, x[[0, 3, 4, 5]])
+        np.testing.assert_array_equal(run.labels, y[[0, 3, 4, 5]])
+        np.testing.assert_array_equal(run.inputs, x[[0, 3, 4, 5]])
+        assert (run.num_ignored, run.num_nonfinite) == (2, 0)
+        with pytest.raises(ValueError, match="must have examples that count"):
+            report_run.run(passing(), (x, y, 0 * weight))
 
     def test_refuses_outputs_of_another_rank(self):
         inputs = keras.Input((2,))
@@ -136,12 +197,14 @@ class TestRun:
         data = keras.utils.image_dataset_from_directory(
             tmp_path, labels=None, image_size=(2, 2), verbose=False
         )
-        with pytest.raises(ValueError, match="rows of `data` must be readable"):
-            report_run.run(passing(), data, labelled=False)
+        with pytest.raises(
+            ValueError, match="examples of `data` must be readable"
+        ):
+            report_run.run(passing(), data, labeled=False)
 
     def test_refuses_predictions_that_are_all_nan(self):
         x, y = numbered(4)
-        with pytest.raises(ValueError, match="in all 4 rows of `data`"):
+        with pytest.raises(ValueError, match="for all 4 examples of `data`"):
             report_run.run(passing(), (x * np.nan, y))
 
 
@@ -167,6 +230,14 @@ class TestTryScales:
         assert max(accuracies, key=accuracies.get) == best
         assert accuracies[best] == 1
         assert next(iter(accuracies)) == "as given"
+
+    def test_finds_the_scale_of_satellite_bands(self):
+        bands = np.array([[3000], [9000]], np.uint16)
+        accuracies = report_run.try_scales(
+            passing(1), bands, np.array([0, 1]), threshold=0.5
+        )
+        assert accuracies["x / 10000"] == 1
+        assert accuracies["x / 255"] == accuracies["as given"] == 0.5
 
     def test_bytes_are_read_as_numbers(self):
         pixels = np.array([[0], [255]], np.uint8)

@@ -1,6 +1,5 @@
 """A calibration report for any Keras classifier: `tf_mixup.report`."""
 
-import functools
 import html
 import os
 import pathlib
@@ -13,8 +12,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_mixup import _model_calls
 from tf_mixup import calibration
 from tf_mixup import checks
+from tf_mixup import model_outputs
 from tf_mixup import ood as ood_lib
 from tf_mixup.report import figures as report_figures
 from tf_mixup.report import findings as report_findings
@@ -27,6 +28,8 @@ from tf_mixup.report import temperature as report_temperature
 from tf_mixup.report.numbers import Numbers
 
 NOISE = "Gaussian noise"
+# Examples that show what the outputs of a model with a softmax are.
+_FEW = 1000
 
 
 class Report(Numbers):
@@ -59,8 +62,10 @@ def report(
     model: keras.Model | str | os.PathLike[str],
     dataset: Any,
     *,
-    ood: Mapping[str, Any] | None = None,
+    ood: Mapping[Any, Any] | None = None,
     outputs: str = "auto",
+    output: str | int | None = None,
+    ignore_label: int | None = None,
     class_names: Sequence[str] | None = None,
     noise: bool = True,
     max_rows: int | None = None,
@@ -70,45 +75,63 @@ def report(
     title: str | None = None,
     source: str = "a data set given in Python",
     preparation: str = "as given in Python",
+    verbose: int | str = 0,
 ) -> Report:
-    """Measures how well a classifier knows what it does not know.
+    """Measures how far a classifier's confidence can be trusted.
 
-    The model may be any Keras classifier with one output: softmax, logits or
-    one sigmoid, made with this library or not. The data should be held out:
-    of rows that it was trained on the report says nothing. The report
-    measures calibration under each of `calibration.CONVENTIONS`, class by
-    class, and after temperature scaling; compares confidence on other sets;
-    and says in words what is wrong and what to try.
+    The model may be any Keras classifier of one output, or one output of it:
+    softmax, logits or one sigmoid, made with this library or not. It predicts
+    as `model.predict` does. The data should be held out: of examples that it
+    was trained on the report says nothing. The report measures calibration
+    under each of `calibration.CONVENTIONS`, class by class, and after
+    temperature scaling; compares confidence on other sets; and says in words
+    what is wrong and what to try.
+
+    Besides the data it holds about the model's outputs, `(N, K)` in float32,
+    and works in blocks of examples.
 
     Args:
         model: The model, or the path of a `.keras` file, which is loaded in
             Keras' safe mode: nothing in it runs.
-        dataset: `tf.data.Dataset` of batches `(inputs, labels)`, or a tuple
-            of arrays. Inputs as the model takes them; labels are class ids
-            or one-hot.
-        ood: Other sets by name, which the model was not trained for: datasets
-            of batches, or arrays; labels are not looked at.
-        outputs: What the model says: `"probabilities"`, `"logits"`,
-            `"sigmoid"`, `"sigmoid_logits"`, or `"auto"`, which finds out.
+        dataset: `(inputs, labels)`, or batches of them: arrays, a
+            `tf.data.Dataset`, a `PyDataset`, generators and other iterables.
+            Inputs as the model takes them. Labels are class ids `(N,)` or
+            `(N, 1)`, or targets `(N, K)`: one-hot, or soft as shares of votes
+            are; then accuracy is the target's mass on the predicted class.
+            Sums within 0.05 of 1 are normalized. Weights must be 0 or 1;
+            examples of weight 0 are left out.
+        ood: Other sets by name, which the model was not trained for, in the
+            same forms; labels are not looked at.
+        outputs: What the model gives: `"probabilities"`, `"logits"`,
+            `"sigmoid"`, `"sigmoid_logits"`, or `"auto"`, which finds out from
+            the last layer or the values.
+        output: Name or place of the output to report on, where the model has
+            several; labels in a dictionary or list are chosen by it, too.
+        ignore_label: Class id of examples without a label, often -1; they are
+            left out.
         class_names: Names of the classes; numbers by default.
         noise: Whether images are compared with Gaussian noise of their mean
             and variance.
-        max_rows: Rows of each set to stop after; None for all.
-        batch_size: Rows of arrays to predict at once.
-        draws: Samples redrawn for each interval.
-        seed: Seed of intervals, noise and the split for the temperature.
+        max_rows: Examples of each set to stop after; None for all.
+        batch_size: Examples of arrays to predict at once.
+        draws: Samples redrawn for each interval, at least 2.
+        seed: Seed of intervals, noise and the split for the temperature, at
+            least 0.
         title: Name of the model in the report; its own, or its file's, by
             default.
-        source: What the report says of where the rows are from.
-        preparation: What it says was done to inputs before.
+        source: Where the examples are from, in words.
+        preparation: What was done to inputs before, in words.
+        verbose: 0 shows nothing; 1 or `"auto"` shows Keras' progress bar for
+            each set that is predicted.
 
     Returns:
         report: The numbers; `save(directory)` writes HTML and JSON.
 
     Raises:
         FileNotFoundError: If there is no such model.
-        ValueError: If the model cannot be loaded safely or is no classifier
-            of one output, or the data do not fit it.
+        ValueError: If the model cannot be loaded safely or is no classifier,
+            if it has several outputs and `output` names none, if the data do
+            not fit it, or if an option is out of range.
 
     Example:
         >>> softmax = keras.layers.Softmax()
@@ -118,32 +141,30 @@ def report(
         >>> result.outputs, result.rows, result.num_classes
         ('probabilities', 60, 2)
     """
-    checks.integer_at_least("draws", draws, 2, remedy="Draw 500 or more")
+    _check_options(outputs, max_rows, batch_size, draws, seed)
     model, name = _open(model)
-    run_over = functools.partial(
-        report_run.run, model, max_rows=max_rows, batch_size=batch_size
+    sets = _name_sets(ood)
+    subject = _Subject(
+        model,
+        output=output,
+        told=outputs,
+        max_rows=max_rows,
+        batch_size=batch_size,
+        verbose=verbose,
     )
-    run = run_over(dataset)
-    kind = report_predictions.recognise(run.outputs, outputs)
-    rows = report_predictions.standardise(run.outputs, kind, run.labels)
-    names = _name_classes(class_names, rows.probabilities.shape[1])
-    sets = {**(_noise(run, seed) if noise else {}), **(ood or {})}
+    run = subject.run(dataset, ignore_label=ignore_label)
+    rows = report_predictions.standardize(run.outputs, subject.form, run.labels)
+    names = _name_classes(class_names, rows.num_classes)
+    accuracies = subject.try_scales(run)
     runs = {
-        name: run_over(each, name=name, labelled=False)
-        for name, each in sets.items()
+        each: subject.run(data, name=each, labeled=False)
+        for each, data in {
+            **(_noise(run, seed) if noise else {}),
+            **sets,
+        }.items()
     }
-    outside = {
-        name: report_predictions.to_probabilities(each.outputs, kind).max(-1)
-        for name, each in runs.items()
-    }
-    overall = measures.measure_overall(rows, draws=draws, seed=seed)
-    conventions = {
-        name: measures.measure_errors(rows, convention, draws=draws, seed=seed)
-        for name, convention in calibration.CONVENTIONS.items()
-    }
-    classes = measures.measure_classes(rows, names)
-    temperature = report_temperature.measure(rows, seed=seed)
-    accuracies = _try_scales(model, run, kind, len(names), batch_size)
+    outside = {name: subject.confidence(each) for name, each in runs.items()}
+    measured = _measure(rows, names, draws=draws, seed=seed)
     detections = {
         name: measures.measure_detection(
             rows.confidence, outside[name], num_nonfinite=each.num_nonfinite
@@ -152,38 +173,182 @@ def report(
     }
     findings = [
         *report_findings.find_in_data(
-            classes,
+            measured["classes"],
             num_nonfinite=run.num_nonfinite,
+            num_ignored=run.num_ignored,
+            num_normalized=rows.num_normalized,
             accuracies=accuracies,
             num_tried=0 if run.inputs is None else len(run.inputs),
         ),
         *report_findings.find_in_calibration(
-            overall, conventions[measures.MAIN], temperature
+            measured["overall"],
+            measured["conventions"][measures.MAIN],
+            measured["temperature"],
+            measured["class_bias"],
+            names,
         ),
         *report_findings.find_in_detection(
-            overall["confidence"].estimate, detections
+            measured["overall"]["confidence"].estimate, detections
         ),
     ]
     return Report(
         model=title or name,
         data=source,
         preparation=preparation,
-        outputs=kind,
-        rows=len(rows.labels),
+        outputs=subject.kind,
+        rows=len(rows),
         num_nonfinite=run.num_nonfinite,
+        num_ignored=run.num_ignored,
+        num_normalized=rows.num_normalized,
         num_classes=len(names),
         draws=draws,
         seed=seed,
         versions={each.__name__: each.__version__ for each in (keras, tf, np)},
-        overall=overall,
-        conventions=conventions,
-        classes=classes,
         ood=detections,
-        temperature=temperature,
         accuracies=accuracies,
         findings=findings,
-        figures=report_figures.draw(rows, conventions, outside),
+        figures=report_figures.draw(rows, measured["conventions"], outside),
+        **measured,
     )
+
+
+class _Subject:
+    """The model under report: runs over sets, and knows what it gives.
+
+    Args:
+        model: Any Keras model.
+        output: Name or place of its output; None of a model of one.
+        told: What the caller says of its outputs.
+        max_rows: Examples of each set to stop after.
+        batch_size: Examples of arrays to predict at once.
+        verbose: As in `report`.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        *,
+        output: str | int | None,
+        told: str,
+        max_rows: int | None,
+        batch_size: int,
+        verbose: int | str,
+    ) -> None:
+        self._output, self._told, self._batch_size = output, told, batch_size
+        self._model = model
+        self._max_rows, self._verbose = max_rows, verbose
+        self._logits = None
+        if _model_calls.runs_plainly(model):
+            # Probabilities of a sure model are rounded, its logits are not.
+            self._logits = model_outputs.before_softmax(model)
+        self.kind = ""
+
+    def run(
+        self,
+        data: Any,
+        *,
+        name: str = "data",
+        labeled: bool = True,
+        ignore_label: int | None = None,
+    ) -> report_run.Run:
+        """Returns outputs for a set: logits, where the model has them."""
+        run = report_run.run(
+            self._logits or self._model,
+            data,
+            name=name,
+            labeled=labeled,
+            batch_size=self._batch_size,
+            output=self._output,
+            ignore_label=ignore_label,
+            max_rows=self._max_rows,
+            verbose=self._verbose,
+        )
+        self.kind = self.kind or self._recognize(run.outputs)
+        return run
+
+    def confidence(self, run: report_run.Run) -> np.ndarray:
+        """Returns the largest probability of each example, `(N,)`."""
+        return report_predictions.confidence(run.outputs, self.form)
+
+    def try_scales(self, run: report_run.Run) -> dict[str, float]:
+        """Returns accuracies on other scales; none if inputs are no numbers."""
+        if (
+            run.inputs is None
+            or run.input_labels is None
+            or not len(run.inputs)
+        ):
+            return {}
+        single = run.outputs.shape[1] == 1
+        targets = report_predictions.read_targets(
+            run.input_labels, max(run.outputs.shape[1], 2), single=single
+        ).values
+        return report_run.try_scales(
+            self._logits or self._model,
+            run.inputs,
+            targets if targets.ndim == 1 else targets.argmax(axis=-1),
+            threshold=0.0 if self.form.endswith("logits") else 0.5,
+            batch_size=self._batch_size,
+            output=self._output,
+        )
+
+    @property
+    def form(self) -> str:
+        """What the outputs of `run` are; logits also of a softmax model."""
+        if self._logits is None:
+            return self.kind
+        return {"probabilities": "logits", "sigmoid": "sigmoid_logits"}[
+            self.kind
+        ]
+
+    def _recognize(self, outputs: np.ndarray) -> str:
+        if self._logits is None:
+            return report_predictions.recognize(
+                outputs, self._told, model=self._model
+            )
+        few = outputs[:_FEW]
+        single = few.shape[1] == 1
+        return report_predictions.recognize(
+            report_predictions.to_probabilities(few, "logits")[
+                :, 1 if single else 0 :
+            ],
+            self._told,
+            model=self._model,
+        )
+
+
+def _check_options(
+    outputs: str, max_rows: int | None, batch_size: int, draws: int, seed: int
+) -> None:
+    checks.one_of("outputs", outputs, report_predictions.OUTPUTS)
+    if max_rows is not None:
+        checks.integer_at_least(
+            "max_rows", max_rows, 1, remedy="Write None to take all examples"
+        )
+    checks.integer_at_least("batch_size", batch_size, 1, remedy="Write 128")
+    checks.integer_at_least("draws", draws, 2, remedy="Draw 500 or more")
+    checks.integer_at_least("seed", seed, 0, remedy="Write 0")
+
+
+def _measure(
+    rows: report_predictions.Predictions,
+    names: Sequence[str],
+    *,
+    draws: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Returns all measures of the data, by the names that a report has."""
+    return {
+        "overall": measures.measure_overall(rows, draws=draws, seed=seed),
+        "conventions": {
+            name: measures.measure_errors(
+                rows, convention, draws=draws, seed=seed
+            )
+            for name, convention in calibration.CONVENTIONS.items()
+        },
+        "classes": measures.measure_classes(rows, names),
+        "class_bias": measures.measure_class_bias(rows),
+        "temperature": report_temperature.measure(rows, seed=seed, draws=draws),
+    }
 
 
 def _open(
@@ -192,12 +357,7 @@ def _open(
     """Returns the model and what the report calls it."""
     if isinstance(model, str | os.PathLike):
         return report_model.load(model), pathlib.Path(model).name
-    if not isinstance(model, keras.Model):
-        raise checks.refusal(
-            "`model` must be a Keras model or the path of a `.keras` file",
-            f"a {type(model).__name__}",
-            "Of other models, give predictions to `tf_mixup.calibration`",
-        )
+    _model_calls.check_model(model)
     return model, model.name
 
 
@@ -206,40 +366,39 @@ def _noise(run: report_run.Run, seed: int) -> dict[str, np.ndarray]:
     inputs = run.inputs
     if inputs is None or inputs.ndim != 4 or not len(inputs):
         return {}
-    if inputs.dtype.kind in "iu" and inputs.dtype != np.uint8:
-        inputs = inputs.astype(np.float32)
     return {NOISE: ood_lib.noise_like(inputs, seed=seed)}
 
 
-def _try_scales(
-    model: keras.Model,
-    run: report_run.Run,
-    kind: str,
-    num_classes: int,
-    batch_size: int,
-) -> dict[str, float]:
-    """Returns accuracies on other scales; none if inputs are no numbers."""
-    if run.inputs is None or run.input_labels is None or not len(run.inputs):
-        return {}
-    return report_run.try_scales(
-        model,
-        run.inputs,
-        report_predictions.class_ids(run.input_labels, num_classes),
-        threshold=0.5 if kind == "sigmoid" else 0.0,
-        batch_size=batch_size,
-    )
+def _name_sets(ood: Mapping[Any, Any] | None) -> dict[str, Any]:
+    """Returns other sets by names that are text, such as of the numbers 1."""
+    sets = {str(name): data for name, data in (ood or {}).items()}
+    if len(sets) < len(ood or {}) or NOISE in sets:
+        raise checks.refusal(
+            f"Other sets must have different names, and none {NOISE!r}",
+            f"names {list(ood or {})}",
+            "Rename one of them",
+        )
+    return sets
 
 
 def _name_classes(names: Sequence[str] | None, num_classes: int) -> list[str]:
     if names is None:
         return [str(number) for number in range(num_classes)]
-    if len(names) != num_classes:
+    found = [names] if isinstance(names, str) else [str(name) for name in names]
+    if len(found) != num_classes:
         raise checks.refusal(
             f"`class_names` must name the model's {num_classes} classes",
-            f"{len(names)} names",
+            f"{len(found)} names",
             "Give them in the order of the model's outputs",
         )
-    return [str(name) for name in names]
+    repeated = sorted({name for name in found if found.count(name) > 1})
+    if repeated:
+        raise checks.refusal(
+            "`class_names` must be different names",
+            f"{', '.join(map(repr, repeated[:3]))} more than once",
+            "Give each class a name of its own",
+        )
+    return found
 
 
 def _write(path: pathlib.Path, text: str) -> pathlib.Path:

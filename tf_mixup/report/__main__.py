@@ -51,7 +51,7 @@ def _define_flags() -> None:
     flags.DEFINE_string(
         "data",
         None,
-        "Held-out rows: tfds:NAME[:SPLIT], folder:PATH or a .npz file.",
+        "Held-out examples: tfds:NAME[:SPLIT], folder:PATH or a .npz file.",
         required=True,
     )
     flags.DEFINE_multi_string(
@@ -59,7 +59,7 @@ def _define_flags() -> None:
     )
     flags.DEFINE_string("output", "calibration_report", "Gets the files.")
     flags.DEFINE_enum(
-        "outputs", "auto", report_predictions.OUTPUTS, "What the model says."
+        "outputs", "auto", report_predictions.OUTPUTS, "What the model gives."
     )
     flags.DEFINE_enum(
         "scale",
@@ -77,10 +77,17 @@ def _define_flags() -> None:
         "imports", [], "Modules that register the model's own classes."
     )
     flags.DEFINE_bool("noise", True, "Compare images with Gaussian noise.")
-    flags.DEFINE_integer("max_rows", None, "Rows of each set at most.")
-    flags.DEFINE_integer("batch_size", 128, "Rows to predict at once.")
+    flags.DEFINE_integer("max_rows", None, "Examples of each set at most.")
+    flags.DEFINE_integer("batch_size", 128, "Examples to predict at once.")
     flags.DEFINE_integer("draws", 500, "Samples redrawn for an interval.")
     flags.DEFINE_integer("seed", 0, "Of all that is drawn.")
+    flags.DEFINE_string(
+        "output_name", None, "Output to report on, of a model of several."
+    )
+    flags.DEFINE_integer(
+        "ignore_label", None, "Class id of examples to leave out, often -1."
+    )
+    flags.DEFINE_bool("verbose", True, "Show progress bars.")
 
 
 def _write_report(values: Any) -> None:
@@ -91,44 +98,58 @@ def _write_report(values: Any) -> None:
     size = _numbers("image_size", values.image_size)
     preparation = report_data.prepare_for(
         model,
-        image_size=(int(size[0]), int(size[-1])) if size else None,
+        image_size=_image_size(size),
         scale=values.scale,
         mean=_numbers("mean", values.mean),
         std=_numbers("std", values.std),
     )
 
-    def load(spec: str, *, labelled: bool) -> report_data.Source:
+    def load(spec: str, *, labeled: bool) -> report_data.Source:
         return report_data.load(
             spec,
             preparation,
-            labelled=labelled,
+            labeled=labeled,
             data_dir=values.data_dir,
             max_rows=values.max_rows,
             batch_size=values.batch_size,
             seed=values.seed,
         )
 
-    data = load(values.data, labelled=True)
+    data = load(values.data, labeled=True)
     others = report_data.parse_names(values.ood)
     result = report(
         model,
         data.dataset,
         ood={
-            name: load(spec, labelled=False).dataset
+            name: load(spec, labeled=False).dataset
             for name, spec in others.items()
         },
         outputs=values.outputs,
         class_names=data.class_names,
         noise=values.noise,
+        output=values.output_name,
+        ignore_label=values.ignore_label,
         draws=values.draws,
         seed=values.seed,
         title=pathlib.Path(values.model).name,
         source=data.about,
         preparation=preparation.describe(),
+        verbose=1 if values.verbose else 0,
     )
     for finding in result.findings:
         logging.info("%s. %s", finding.level.capitalize(), finding.text)
     logging.info("Report: %s", result.save(values.output))
+
+
+def _image_size(sides: Sequence[float]) -> tuple[int, int] | None:
+    if not sides:
+        return None
+    # One number is both; what is not whole is refused as it is.
+    height, width = (
+        int(side) if side == int(side) else side
+        for side in (sides[0], sides[-1])
+    )
+    return height, width  # type: ignore[return-value]
 
 
 def _import(module: str) -> None:

@@ -1,28 +1,42 @@
 """Reads the data that a report's flags name, and prepares them for a model.
 
 Three forms: `tfds:NAME[:SPLIT]`, `folder:PATH` of images by class, and a
-`.npz` file of arrays. What is done to inputs is also said in words, for a
+`.npz` file of arrays. What is done to inputs is also described in words, for a
 report is worth little where they are not scaled as in training.
 """
 
 import dataclasses
+import os
 import pathlib
 import re
 import zipfile
+from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Sequence
+from typing import Any
 from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_mixup import _folders
+from tf_mixup import _tfds
 from tf_mixup import checks
 
 SCALES = ("none", "0-1", "-1-1")
 
-_INPUT_KEYS = ("image", "images", "inputs", "x", "x_test")
-_LABEL_KEYS = ("label", "labels", "y", "y_test")
-_COLOR_MODES = {1: "grayscale", 3: "rgb", 4: "rgba"}
+# Those of a test set come first. MedMNIST's files have `test_images`.
+_INPUT_KEYS = (
+    *("x_test", "test_images", "test_x", "x"),
+    *("image", "images", "inputs"),
+)
+_LABEL_KEYS = (
+    *("y_test", "test_labels", "test_y", "y"),
+    *("label", "labels", "targets"),
+)
+# Images of these types are decoded in color only.
+_COLOR_ONLY = (b"GIF8", b"RIFF")
 
 
 class Source(NamedTuple):
@@ -30,8 +44,9 @@ class Source(NamedTuple):
 
     Attributes:
         dataset: Batches of `(inputs, labels)`, or of inputs alone.
-        class_names: Names of the classes, if the data tell them.
-        about: Where the rows are from, in words.
+        class_names: Names of the classes, if the data have them.
+        about: Where the examples are from, in words, and how many files were
+            left out.
     """
 
     dataset: tf.data.Dataset
@@ -46,13 +61,16 @@ class Preparation:
     Attributes:
         image_size: Height and width that images are resized to; None leaves
             them as they are.
-        channels: 1 or 3: images of the other number are made grey, or their
-            grey is repeated; None leaves them as they are.
+        channels: 1 or 3: images of the other number are made gray, or their
+            gray is repeated; None leaves them as they are.
         scale: `"none"` leaves values as they are, `"0-1"` divides them by
             255, `"-1-1"` by 127.5 and then subtracts 1.
         mean: Subtracted after scaling, one number or one for each channel;
             empty for nothing.
-        std: Divided by after that, likewise.
+        std: Divided by after that, above 0, in the same form.
+
+    Raises:
+        ValueError: If an option is out of range.
     """
 
     image_size: tuple[int, int] | None = None
@@ -62,12 +80,22 @@ class Preparation:
     std: Sequence[float] = ()
 
     def __post_init__(self) -> None:
-        """Refuses values out of range."""
+        """Refuses values out of range; one number becomes a tuple."""
         checks.one_of("scale", self.scale, SCALES)
-        if any(value <= 0 for value in self.std):
+        for name in ("mean", "std"):
+            given = getattr(self, name)
+            if np.ndim(given) == 0:
+                given = (given,)
+            object.__setattr__(self, name, tuple(given))
+        checks.statistics(self.mean or None, self.std or None)
+        if self.channels not in (None, 1, 3):
             raise checks.refusal(
-                "`std` must be above 0", f"std={self.std}", "Leave it out"
+                "`channels` must be 1, 3 or None",
+                f"channels={self.channels!r}",
+                "Leave it out to keep those of the images",
             )
+        if self.image_size is not None:
+            _check_image_size(self.image_size)
 
     def describe(self) -> str:
         """Returns it in words."""
@@ -90,10 +118,10 @@ class Preparation:
         """Prepares one input.
 
         Args:
-            row: One row without a batch axis, of any type.
+            row: One example without a batch axis, of any type.
 
         Returns:
-            prepared: The row, float32 if a number in it changed.
+            prepared: The example, float32 if a number in it changed.
         """
         row = self._fit_image(row)
         if self.scale != "none":
@@ -103,12 +131,16 @@ class Preparation:
             checks.fits_channels(
                 tuple(self.mean), tuple(self.std), (None, *row.shape)
             )
+        rank = len(row.shape) + 1
         for values, operation in (
             (self.mean, tf.subtract),
             (self.std, tf.divide),
         ):
             if values:
-                row = operation(tf.cast(row, tf.float32), list(values))
+                shaped = checks.along_channels(tuple(values), rank)
+                row = operation(
+                    tf.cast(row, tf.float32), tf.cast(shaped, tf.float32)
+                )
         return row
 
     def _fit_image(self, row: tf.Tensor) -> tf.Tensor:
@@ -118,8 +150,9 @@ class Preparation:
             row = row[..., tf.newaxis]
         if row.shape.rank != 3:
             raise checks.refusal(
-                "The model takes images, so rows must be (H, W) or (H, W, C)",
-                f"rows of shape {row.shape}",
+                "The model takes images, so examples must be (H, W) or"
+                " (H, W, C)",
+                f"examples of shape {row.shape}",
                 "Give images",
             )
         if self.image_size and self.image_size != tuple(row.shape[:2]):
@@ -129,6 +162,18 @@ class Preparation:
         elif self.channels == 1 and row.shape[-1] == 3:
             row = tf.image.rgb_to_grayscale(row)
         return row
+
+
+def _check_image_size(size: tuple[int, int]) -> None:
+    sides = tuple(size) if isinstance(size, Sequence) else (size,)
+    if len(sides) != 2:
+        raise checks.refusal(
+            "`image_size` must be a height and a width",
+            f"image_size={size!r}",
+            "Write (224, 224)",
+        )
+    for side in sides:
+        checks.integer_at_least("image_size", side, 1, remedy="Write 224")
 
 
 def prepare_for(
@@ -155,7 +200,7 @@ def prepare_for(
         channels = shape[2] if shape[2] in (1, 3) else None
         if image_size is None and None not in shape[:2]:
             image_size = (shape[0], shape[1])
-    return Preparation(image_size, channels, scale, tuple(mean), tuple(std))
+    return Preparation(image_size, channels, scale, mean, std)
 
 
 def parse_name(spec: str) -> tuple[str, str]:
@@ -214,7 +259,7 @@ def load(
     spec: str,
     preparation: Preparation,
     *,
-    labelled: bool = True,
+    labeled: bool = True,
     data_dir: str | None = None,
     max_rows: int | None = None,
     batch_size: int = 128,
@@ -225,11 +270,11 @@ def load(
     Args:
         spec: `tfds:NAME[:SPLIT]`, `folder:PATH` or the path of a `.npz` file.
         preparation: What is done to each input.
-        labelled: Whether labels are needed; else they are left out.
+        labeled: Whether labels are needed; else they are left out.
         data_dir: Folder of TensorFlow Datasets; None is its own default.
-        max_rows: Rows at most: the first ones of TFDS, else drawn by chance;
-            None for all.
-        batch_size: Rows of a batch.
+        max_rows: Examples at most: the first ones of TFDS, else drawn by
+            chance; None for all.
+        batch_size: Examples of a batch.
         seed: Seed of what is drawn.
 
     Returns:
@@ -244,39 +289,89 @@ def load(
         >>> load("rows.npz", Preparation()).about
         'rows.npz'
     """
+    if max_rows is not None:
+        checks.integer_at_least(
+            "max_rows", max_rows, 1, remedy="Write None to take all examples"
+        )
+    checks.integer_at_least("batch_size", batch_size, 1, remedy="Write 128")
+    checks.integer_at_least("seed", seed, 0, remedy="Write 0")
     if spec.startswith("tfds:"):
-        rows, names = _read_tfds(spec, data_dir, labelled)
+        found = _read_tfds(spec, data_dir, labeled)
     elif spec.startswith("folder:"):
         folder = pathlib.Path(spec.removeprefix("folder:"))
-        size, channels = preparation.image_size, preparation.channels
-        rows, names = _read_folder(folder, size, channels, labelled, seed)
+        found = _read_folder(folder, preparation, labeled, seed)
     elif spec.endswith(".npz"):
-        arrays = _read_npz(pathlib.Path(spec), labelled)
-        rows, names = _draw(arrays, max_rows, seed), None
+        arrays = _read_npz(pathlib.Path(spec), labeled)
+        found = _Found(_draw(arrays, max_rows, seed))
     else:
         raise checks.refusal(
             "Data must be `tfds:NAME[:SPLIT]`, `folder:PATH` or a `.npz` file",
             spec,
             "Write arrays to a file with `np.savez(path, x=inputs, y=labels)`",
         )
-    rows = rows.take(-1 if max_rows is None else max_rows)
-    rows = rows.map(
+    examples = found.examples.take(-1 if max_rows is None else max_rows)
+    examples = examples.map(
         lambda x, *y: (preparation.apply(x), *y),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
-    shape = keras.tree.flatten(rows.element_spec)[0].shape
+    shape = keras.tree.flatten(examples.element_spec)[0].shape
     if not shape.is_fully_defined():
         raise checks.refusal(
             "Images must have one size, as the model takes any",
-            f"{spec} with rows of shape {shape}",
+            f"{spec} with examples of shape {shape}",
             "Say what to resize them to: `--image_size=224,224`",
         )
-    return Source(rows.batch(batch_size), names, _describe(spec, max_rows))
+    dataset = examples.batch(batch_size)
+    if found.find_damage is not None:
+        dataset = _naming_damage(dataset, found.find_damage)
+    about = _describe(spec, max_rows)
+    return Source(
+        dataset, found.class_names, " ".join([about, *found.left_out])
+    )
 
 
-def _read_tfds(
-    spec: str, data_dir: str | None, labelled: bool
-) -> tuple[tf.data.Dataset, list[str] | None]:
+class _Found(NamedTuple):
+    """What a reader found.
+
+    Attributes:
+        examples: One by one, as tuples.
+        class_names: Names of the classes, if the data have them.
+        left_out: Sentences on files that were left out.
+        find_damage: Names the first damaged file, if there is one.
+    """
+
+    examples: tf.data.Dataset
+    class_names: list[str] | None = None
+    left_out: tuple[str, ...] = ()
+    find_damage: Callable[[], str | None] | None = None
+
+
+def _naming_damage(
+    dataset: tf.data.Dataset, find_damage: Callable[[], str | None]
+) -> tf.data.Dataset:
+    """Returns a dataset whose errors name the damaged file."""
+
+    def batches() -> Iterator[Any]:
+        try:
+            yield from dataset
+        except tf.errors.OpError as error:
+            damage = find_damage()
+            if damage is None:
+                raise
+            raise checks.refusal(
+                "All files of the data must be whole",
+                damage,
+                "Delete it, or replace it by its original",
+            ) from error
+
+    named = tf.data.Dataset.from_generator(
+        batches, output_signature=dataset.element_spec
+    )
+    size = dataset.cardinality()
+    return named.apply(tf.data.experimental.assert_cardinality(size))
+
+
+def _read_tfds(spec: str, data_dir: str | None, labeled: bool) -> _Found:
     import tensorflow_datasets as tfds
 
     _, name, *rest = spec.split(":", 2)
@@ -296,67 +391,112 @@ def _read_tfds(
             " --data_dir=DIR`, or name another folder with --data_dir."
         )
     keys = builder.info.supervised_keys or ("image", "label")
-    columns = keys[: 2 if labelled else 1]
+    columns = keys[: 2 if labeled else 1]
     features = builder.info.features
     if not all(isinstance(key, str) and key in features for key in columns):
         raise checks.refusal(
-            f"The set must have inputs{' and labels' if labelled else ''}",
+            f"The set must have inputs{' and labels' if labeled else ''}",
             f"{name} with features {list(features)}",
             "Give a classification set, or write arrays to a `.npz` file",
         )
-    rows = builder.as_dataset(split=split, shuffle_files=False)
-    rows = rows.map(lambda row: tuple(row[key] for key in columns))
+    examples = builder.as_dataset(split=split, shuffle_files=False)
     label = dict(features).get(keys[1])
-    return rows, getattr(label, "names", None)
+    return _Found(
+        examples.map(lambda each: tuple(each[key] for key in columns)),
+        getattr(label, "names", None),
+        find_damage=lambda: _tfds.find_damage(builder, split),
+    )
 
 
 def _read_folder(
     folder: pathlib.Path,
-    image_size: tuple[int, int] | None,
-    channels: int | None,
-    labelled: bool,
+    preparation: Preparation,
+    labeled: bool,
     seed: int,
-) -> tuple[tf.data.Dataset, list[str] | None]:
-    """Reads images as Keras does, in an order drawn by chance."""
+) -> _Found:
+    """Reads images, resized as Keras does, in an order drawn by chance."""
     if not folder.is_dir():
         raise FileNotFoundError(
             f"There must be a folder of images. Received: {folder}, which is"
             " none. Give its path."
         )
-    if image_size is None:
+    if preparation.image_size is None:
         raise checks.refusal(
             "Images must have one size, as the model takes any",
             "image_size=None",
             "Say what to resize them to: `--image_size=224,224`",
         )
-    if labelled and not any(path.is_dir() for path in folder.iterdir()):
+    names = _folders.class_names(folder) if labeled else None
+    if labeled and not names:
         raise checks.refusal(
             "A folder of data must hold a folder of images for each class",
             f"{folder} without folders",
             "Arrange the images as PATH/CLASS/*.png",
         )
-    try:
-        rows = keras.utils.image_dataset_from_directory(
-            folder,
-            labels="inferred" if labelled else None,
-            color_mode=_COLOR_MODES[channels or 3],
-            image_size=image_size,
-            batch_size=None,
-            shuffle=True,
-            seed=seed,
-            verbose=False,
-        )
-    except ValueError as error:
+    if names is None:
+        paths, left_out = _folders.find_files(folder)
+        labels = np.zeros(len(paths), np.int32)
+    else:
+        paths, labels, left_out = _folders.find_labeled(folder, names)
+    if not paths:
         raise checks.refusal(
             "A folder of data must hold images",
-            f"{folder} ({error})",
-            "Give png, jpeg, gif or bmp files",
-        ) from error
-    names = getattr(rows, "class_names", None)
-    return rows if labelled else rows.map(lambda x: (x,)), names
+            f"{folder} without any",
+            "Give png, jpeg, gif, webp or bmp files",
+        )
+    order = np.random.default_rng(seed).permutation(len(paths))
+    columns = _folders.encode(paths)[order], labels[order]
+    examples = tf.data.Dataset.from_tensor_slices(columns)
+    return _Found(
+        examples.map(
+            lambda path, label: (
+                _read_image(path, preparation),
+                *([label] if labeled else []),
+            ),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        ),
+        None if names is None else [_folders.printable(each) for each in names],
+        (f"({_folders.describe_left_out(left_out).rstrip('.')})",)
+        if left_out
+        else (),
+        lambda: _find_damaged_image(paths),
+    )
 
 
-def _read_npz(path: pathlib.Path, labelled: bool) -> list[np.ndarray]:
+def _read_image(path: tf.Tensor, preparation: Preparation) -> tf.Tensor:
+    """Returns an image as float32 `(H, W, C)`, in the model's size."""
+    contents = tf.io.read_file(path)
+    channels = preparation.channels or 3
+    image = tf.io.decode_image(contents, channels=3, expand_animations=False)
+    if channels == 1:
+        in_color = tf.reduce_any(
+            tf.strings.substr(contents, 0, 4) == _COLOR_ONLY
+        )
+        image = tf.cond(
+            in_color,
+            lambda: tf.image.rgb_to_grayscale(image),
+            lambda: tf.io.decode_image(
+                contents, channels=1, expand_animations=False
+            ),
+        )
+    image.set_shape((None, None, channels))
+    return tf.image.resize(image, preparation.image_size)
+
+
+def _find_damaged_image(paths: Sequence[str]) -> str | None:
+    """Returns the first file that cannot be decoded, and why."""
+    for path in paths:
+        try:
+            tf.io.decode_image(
+                tf.io.read_file(os.fsencode(path)), expand_animations=False
+            )
+        except tf.errors.OpError as error:
+            reason = error.message.strip().splitlines()[0]
+            return f"{_folders.printable(path)!r} ({reason})"
+    return None
+
+
+def _read_npz(path: pathlib.Path, labeled: bool) -> list[np.ndarray]:
     """Returns inputs, and labels where they are wanted."""
     if not path.exists():
         raise FileNotFoundError(
@@ -365,7 +505,7 @@ def _read_npz(path: pathlib.Path, labelled: bool) -> list[np.ndarray]:
         )
     try:
         with np.load(path, allow_pickle=False) as file:
-            wanted = (_INPUT_KEYS, _LABEL_KEYS)[: 2 if labelled else 1]
+            wanted = (_INPUT_KEYS, _LABEL_KEYS)[: 2 if labeled else 1]
             keys = [next((k for k in each if k in file), "") for each in wanted]
             found, arrays = list(file), [file[key] for key in keys if key]
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
@@ -389,7 +529,7 @@ def _read_npz(path: pathlib.Path, labelled: bool) -> list[np.ndarray]:
 def _draw(
     arrays: list[np.ndarray], max_rows: int | None, seed: int
 ) -> tf.data.Dataset:
-    """Returns all rows, or some that are drawn by chance, in their order."""
+    """Returns all examples, or some drawn by chance, in their order."""
     size = len(arrays[0])
     if max_rows is not None and max_rows < size:
         rows = np.random.default_rng(seed).choice(size, max_rows, replace=False)
@@ -401,4 +541,5 @@ def _describe(spec: str, max_rows: int | None) -> str:
     """Returns the name of a set, not where it lies on this machine."""
     if not spec.startswith("tfds:"):
         spec = pathlib.Path(spec.removeprefix("folder:")).name
-    return spec if max_rows is None else f"{spec}, at most {max_rows} rows"
+    spec = _folders.printable(spec)
+    return spec if max_rows is None else f"{spec}, at most {max_rows} examples"

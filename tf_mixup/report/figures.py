@@ -36,7 +36,8 @@ def draw(
         f"{conventions[name].num_bins} bins": conventions[name].bins
         for name in _PANELS
     }
-    right = rows.correct == 1
+    # Of soft targets the class with the most mass counts.
+    right = rows.predicted == rows.labels
     answers = {
         "right answers": rows.confidence[right],
         "wrong answers": rows.confidence[~right],

@@ -11,12 +11,15 @@ from tf_mixup.report.measures import ClassErrors
 from tf_mixup.report.measures import Detection
 from tf_mixup.report.measures import Errors
 from tf_mixup.report.temperature import Temperature
+from tf_mixup.scores import ClassBias
 from tf_mixup.scores import Interval
 
-# Fewer rows in a bin, and its accuracy is off by 10 points and more.
+# Fewer examples in a bin, and its accuracy is off by 10 points and more.
 _FEW_ROWS = 20
 # How many times as frequent a class may be as another.
 _IMBALANCE = 5
+# Classes that a sentence names.
+_MOST_NAMES = 3
 
 
 class Finding(NamedTuple):
@@ -37,26 +40,44 @@ def find_in_data(
     num_nonfinite: int,
     accuracies: Mapping[str, float],
     num_tried: int,
+    num_ignored: int = 0,
+    num_normalized: int = 0,
 ) -> Iterator[Finding]:
     """Yields what is wrong with inputs, labels or outputs.
 
     Args:
         classes: The table of classes.
-        num_nonfinite: Rows left out because of NaN or infinite outputs.
+        num_nonfinite: Examples left out because of NaN or infinite outputs.
         accuracies: Of `report_run.try_scales`; empty if it was not run.
-        num_tried: Rows that it was run on.
+        num_tried: Examples that it was run on.
+        num_ignored: Examples left out because of their label or weight.
+        num_normalized: Targets that were divided by their sums.
     """
     labelled = np.array([each.labelled for each in classes])
     size = int(labelled.sum())
     if num_nonfinite:
         yield Finding(
             "warning",
-            f"{num_nonfinite} of {size + num_nonfinite} rows have NaN or"
+            f"{num_nonfinite} of {size + num_nonfinite} examples have NaN or"
             " infinite predictions and are left out of all numbers. Look for"
             " NaN in these inputs, and for half precision that overflows.",
         )
+    if num_ignored:
+        yield Finding(
+            "note",
+            f"{num_ignored} examples with the label that is ignored, or with a"
+            " weight of 0, are left out of all numbers.",
+        )
+    if num_normalized:
+        yield Finding(
+            "note",
+            f"{num_normalized} targets did not sum to 1, as rounded shares do"
+            " not. They were divided by their sums.",
+        )
     yield from _judge_scale(accuracies, num_tried)
-    right = float(np.nansum([each.recall * each.labelled for each in classes]))
+    right = float(
+        np.nansum([each.accuracy * each.predicted for each in classes])
+    )
     chance = 1 / len(classes)
     margin = 2 * np.sqrt(chance * (1 - chance) / size)
     if right / size <= chance + margin:
@@ -71,7 +92,7 @@ def find_in_data(
     if frequent:
         yield Finding(
             "warning",
-            f"The model predicts one class, {frequent[0]}, for every row.",
+            f"The model predicts one class, {frequent[0]}, for every example.",
         )
     yield from _judge_balance(classes, labelled)
 
@@ -80,6 +101,8 @@ def find_in_calibration(
     overall: Mapping[str, Interval],
     errors: Errors,
     temperature: Temperature | None,
+    class_bias: ClassBias | None = None,
+    names: Sequence[str] = (),
 ) -> Iterator[Finding]:
     """Yields which way the model errs, how sure that is, and what to try.
 
@@ -87,48 +110,34 @@ def find_in_calibration(
         overall: What no choice of bins changes.
         errors: Errors under the main convention.
         temperature: What temperature scaling would do.
+        class_bias: How much too often each class is expected.
+        names: Names of the classes.
     """
-    ece, null = errors.values["ece"].estimate, errors.null_ece
-    gap = overall["signed_gap"].estimate
+    null = errors.null_ece
     if overall["accuracy"].estimate == 1:
         yield Finding(
             "note",
             "All predictions are right, so any confidence below 1 counts as"
             " too low. Harder data would say more.",
         )
-    if ece <= null.high:
-        yield Finding(
-            "good",
-            f"ECE, {ece:.1%}, is not above its null range: a calibrated model"
-            f" shows up to {null.high:.1%} by chance on as few rows. Nothing"
-            " here speaks against the calibration of this model.",
-        )
-    elif abs(gap) < ece / 2:
-        yield Finding(
-            "warning",
-            f"Overconfident in some bins and underconfident in others: ECE is"
-            f" {ece:.1%} (by chance at most {null.high:.1%}), and signed gaps"
-            f" cancel to {100 * gap:+.1f} points. One temperature will not"
-            " mend that; look at the diagram and at the table of classes, and"
-            " try vector scaling.",
-        )
-    else:
-        yield _judge_gap(ece, null.high, gap)
+    biased = list(_judge_class_bias(class_bias, names))
+    yield from biased
+    yield _judge_error(errors, overall["signed_gap"], good=not biased)
     if errors.rows_per_bin < _FEW_ROWS:
         yield Finding(
             "warning",
-            f"Few rows: {errors.rows_per_bin:.3g} for each of"
+            f"Few examples: {errors.rows_per_bin:.3g} for each of"
             f" {errors.num_bins} bins. ECE is then mostly chance, about"
-            f" {null.mean:.1%} of it for a calibrated model. Take more rows,"
-            " or fewer bins.",
+            f" {null.mean:.1%} of it for a calibrated model. Take more"
+            " examples, or fewer bins.",
         )
-    yield _judge_temperature(temperature)
+    yield _judge_temperature(temperature, biased=bool(biased))
 
 
 def find_in_detection(
     confidence: float, detections: Mapping[str, Detection]
 ) -> Iterator[Finding]:
-    """Yields the sets that the model takes for its own data.
+    """Yields the sets of which the model is as sure as of its own data.
 
     Args:
         confidence: Mean confidence on the data.
@@ -138,16 +147,16 @@ def find_in_detection(
         if each.num_nonfinite:
             yield Finding(
                 "warning",
-                f"{each.num_nonfinite} rows of {name} have NaN or infinite"
+                f"{each.num_nonfinite} examples of {name} have NaN or infinite"
                 " predictions and are left out.",
             )
         if each.auroc < 0.6 or each.confidence >= confidence:
             yield Finding(
                 "warning",
-                f"The model hardly knows {name} from its data: mean confidence"
-                f" {each.confidence:.1%} there and {confidence:.1%} on the"
-                f" data, AUROC {each.auroc:.1%} (50% tells nothing). Mixup"
-                " often helps with noise, an ensemble with other images.",
+                f"Confidence does not separate {name} from the data: its mean"
+                f" is {each.confidence:.1%} there and {confidence:.1%} on the"
+                f" data, AUROC {each.auroc:.1%} (50% is chance). Mixup often"
+                " helps with noise, an ensemble with other images.",
             )
 
 
@@ -164,8 +173,8 @@ def _judge_scale(
             "warning",
             f"Inputs seem to have the wrong scale: with {best} in place of x"
             f" accuracy is {accuracies[best]:.1%}, as given it is"
-            f" {given:.1%} ({num_tried} rows tried). Scale them as in training"
-            " before you read on.",
+            f" {given:.1%} ({num_tried} examples tried). Scale them as in"
+            " training before you read on.",
         )
 
 
@@ -177,24 +186,90 @@ def _judge_balance(
         more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
         yield Finding(
             "note",
-            f"{len(absent)} of {len(classes)} classes have no rows:"
+            f"{len(absent)} of {len(classes)} classes have no examples:"
             f" {', '.join(absent[:5])}{more}.",
         )
     present = np.where(labelled > 0, labelled, labelled.max())
     most, least = int(labelled.argmax()), int(present.argmin())
-    # So few rows could be this many by chance.
+    # So few examples could be this many by chance.
     likely = present[least] + 2 * np.sqrt(present[least]) + 2
     if labelled[most] > _IMBALANCE * likely:
         yield Finding(
             "note",
             f"Classes are out of balance: {classes[most].name} has"
-            f" {labelled[most]} rows, {classes[least].name}"
+            f" {labelled[most]} examples, {classes[least].name}"
             f" {labelled[least]}. Accuracy and ECE are mostly those of the"
             " frequent classes; read the table of classes.",
         )
 
 
-def _judge_gap(ece: float, limit: float, gap: float) -> Finding:
+def _judge_class_bias(
+    class_bias: ClassBias | None, names: Sequence[str]
+) -> Iterator[Finding]:
+    if class_bias is None:
+        return
+    bias, limits = class_bias.bias, class_bias.limits
+    excess = np.abs(bias) - limits
+    worst = [k for k in np.argsort(-np.abs(bias)) if excess[k] > 0]
+    if not worst:
+        return
+    more = len(worst) - _MOST_NAMES
+    classes = ", ".join(
+        f"{names[k] if len(names) else k} {100 * bias[k]:+.1f} points (by"
+        f" chance {100 * limits[k]:.1f})"
+        for k in worst[:_MOST_NAMES]
+    )
+    yield Finding(
+        "warning",
+        "Mean probabilities of classes are not their shares of the labels:"
+        f" {classes}{f' and {more} more' if more > 0 else ''}. Training with"
+        " class weights or resampled classes does this, and data with other"
+        " shares than those of training. What to try: vector scaling"
+        " (tf_mixup.posthoc.VectorScaling), or training without the weights.",
+    )
+
+
+def _judge_error(errors: Errors, gap: Interval, *, good: bool) -> Finding:
+    """Returns what ECE and the signed gap say together."""
+    ece, limit = errors.values["ece"].estimate, errors.null_ece.high
+    certain = gap.low > 0 or gap.high < 0
+    if ece > limit and abs(gap.estimate) < ece / 2:
+        return Finding(
+            "warning",
+            f"Overconfident in some bins and underconfident in others: ECE is"
+            f" {ece:.1%} (by chance at most {limit:.1%}), and signed gaps"
+            f" cancel to {100 * gap.estimate:+.1f} points. One temperature"
+            " does not correct that; look at the diagram and at the table of"
+            " classes, and try vector scaling.",
+        )
+    if ece > limit:
+        return _judge_gap(
+            gap.estimate, f"ECE is {ece:.1%}, by chance at most {limit:.1%}"
+        )
+    within = (
+        f"ECE, {ece:.1%}, is not above its null range: a calibrated model"
+        f" shows up to {limit:.1%} by chance with as few examples"
+    )
+    if certain:
+        return _judge_gap(
+            gap.estimate,
+            f"the 95% interval of the signed gap, {100 * gap.low:+.1f} to"
+            f" {100 * gap.high:+.1f} points, excludes 0, though {within}",
+        )
+    if good:
+        return Finding(
+            "good",
+            f"{within}. Nothing here speaks against the calibration of this"
+            " model.",
+        )
+    return Finding(
+        "note",
+        f"{within}. But it is of the predicted class alone and does not see"
+        " the bias of classes.",
+    )
+
+
+def _judge_gap(gap: float, why: str) -> Finding:
     if gap > 0:
         word, cure = (
             "Overconfident",
@@ -210,31 +285,44 @@ def _judge_gap(ece: float, limit: float, gap: float) -> Finding:
         )
     return Finding(
         "warning",
-        f"{word} by {100 * abs(gap):.1f} points: ECE is {ece:.1%}, by chance"
-        f" at most {limit:.1%}. What to try: {cure}.",
+        f"{word} by {100 * abs(gap):.1f} points: {why}. What to try: {cure}.",
     )
 
 
-def _judge_temperature(temperature: Temperature | None) -> Finding:
+def _judge_temperature(
+    temperature: Temperature | None, *, biased: bool
+) -> Finding:
     if temperature is None:
         return Finding(
             "note",
-            "No temperature was tried: that takes 40 rows, and two classes in"
-            " each half of them.",
+            "No temperature was tried: that takes 40 examples, and two classes"
+            " in each half of them.",
         )
     if temperature.at_bound:
         return Finding(
             "note",
-            "There is no best temperature: either all predictions are right,"
-            " or they say nothing of the labels.",
+            "No finite temperature is optimal: either all predictions are"
+            " right, or they say nothing of the labels.",
         )
     before, after = (temperature.mean(f"nll_{w}") for w in ("before", "after"))
-    helps = after < before
+    verdict = "makes no difference beyond chance"
+    if temperature.helps:
+        verdict = "would help"
+    elif temperature.harms:
+        verdict = "would not help"
+    change = temperature.nll_change
+    interval = (
+        f" (95% interval of the change {change.low:+.4f} to {change.high:+.4f})"
+        if change
+        else ""
+    )
     return Finding(
         "note",
-        f"Temperature {temperature.temperature:.3g}"
-        f" {'would help' if helps else 'would not help'}: on rows that it was"
-        f" not fitted on, NLL goes from {before:.3f} to {after:.3f} nats and"
-        f" ECE from {temperature.mean('ece_before'):.1%} to"
-        f" {temperature.mean('ece_after'):.1%}.",
+        f"Temperature {temperature.temperature:.3g} {verdict}: on examples"
+        f" that it was not fitted on, NLL goes from {before:.3f} to"
+        f" {after:.3f} nats{interval}. ECE of these halves, in which chance"
+        " adds more to it than in all examples, goes from"
+        f" {temperature.mean('ece_before'):.1%} to"
+        f" {temperature.mean('ece_after'):.1%}."
+        + (" It does not change the bias of classes." if biased else ""),
     )

@@ -43,15 +43,20 @@ th, td { padding: .25rem .7rem; text-align: right; white-space: nowrap;
 th:first-child, td:first-child { text-align: left; }
 td small { display: block; opacity: .7; }
 .figures { display: flex; flex-wrap: wrap; gap: 1rem; }
-img { max-width: 100%; background: white; border-radius: .5rem; }
+img { max-width: 100%; background: white; border-radius: .5rem;
+  padding: .6rem; box-sizing: border-box; }
+@media (prefers-color-scheme: dark) {
+  /* White becomes nearly black, and colors keep their hue. */
+  img { filter: invert(.93) hue-rotate(180deg); }
+}
 """
 
 _TITLES = {
     "ece": "ECE",
     "oe": "OE",
     "mce": "MCE",
-    "overconfident_part": "over-confident part",
-    "underconfident_part": "under-confident part",
+    "overconfident_part": "overconfident part",
+    "underconfident_part": "underconfident part",
     "debiased_ece": "debiased ECE",
     "adaptive_ece": "adaptive ECE",
     "classwise_ece": "classwise ECE",
@@ -60,10 +65,10 @@ _TITLES = {
 _MEASURES = (
     "ECE: distance between confidence and accuracy, averaged over bins; it is"
     " the sum of the two parts below, where confidence is too high and too"
-    " low. OE weighs the over-confident part by confidence. MCE is the worst"
+    " low. OE weighs the overconfident part by confidence. MCE is the worst"
     " bin. Debiased ECE takes off an estimate of what chance adds. Adaptive"
-    " ECE has bins of equally many rows. Classwise ECE is of the probability"
-    " of every class, not of the predicted one only."
+    " ECE has bins of equally many examples. Classwise ECE is of the"
+    " probability of every class, not of the predicted one only."
 )
 
 _REFERENCES = (
@@ -94,7 +99,7 @@ def render(numbers: Numbers) -> str:
     """Returns the page.
 
     Args:
-        numbers: What the report says.
+        numbers: The content of the report.
 
     Returns:
         page: HTML with its style and figures in it, and no script.
@@ -106,10 +111,10 @@ def render(numbers: Numbers) -> str:
             "Confidence against accuracy",
             _figures(numbers, "reliability", "confidence"),
             _paragraph(
-                "Reliability: bars below the diagonal are over-confident; the"
-                " orange line is the gap, the lower panel how many rows stand"
-                " behind a bar. Histogram: both areas are 1, whatever the"
-                " number of answers."
+                "Reliability: bars below the diagonal are overconfident; the"
+                " orange line is the gap, the lower panel the number of"
+                " examples of each bar. Histogram: both areas are 1, whatever"
+                " the number of answers."
             ),
         ),
         _section("Calibration under each convention", *_conventions(numbers)),
@@ -140,7 +145,7 @@ def _head(numbers: Numbers) -> str:
         "ECE by chance": f"≤ {_share(main.null_ece.high)}",
         "NLL, nats": _number(overall["nll"].estimate),
         "Brier score": _number(overall["brier"].estimate),
-        "best temperature": f"{temperature.temperature:.3g}"
+        "best temperature": _rate(temperature.temperature)
         if temperature and not temperature.at_bound
         else _NOTHING,
     }
@@ -150,9 +155,10 @@ def _head(numbers: Numbers) -> str:
     )
     return (
         f"<h1>Calibration of {html.escape(numbers.model)}</h1>"
-        f'<p class="about">{numbers.rows} rows of'
-        f" {html.escape(numbers.data)}, {numbers.num_classes} classes. Rows"
-        " that the model was trained on would tell nothing.</p>"
+        f'<p class="about">{numbers.rows:,} examples of'
+        f" {html.escape(numbers.data)}, {numbers.num_classes:,} classes."
+        " Measures of examples that the model was trained on would be worth"
+        " nothing.</p>"
         f'<div class="cards">{tiles}</div>'
     )
 
@@ -173,8 +179,8 @@ def _conventions(numbers: Numbers) -> Iterable[str]:
         ["bins", *(str(each.num_bins) for each in conventions.values())],
         ["closed edge", *(each.edges for each in conventions.values())],
         [
-            "rows per bin",
-            *(f"{each.rows_per_bin:.3g}" for each in conventions.values()),
+            "examples per bin",
+            *(_rate(each.rows_per_bin) for each in conventions.values()),
         ],
     ]
     for name, title in _TITLES.items():
@@ -197,29 +203,29 @@ def _why_they_differ(numbers: Numbers) -> str:
     fine = max(numbers.conventions.values(), key=lambda each: each.num_bins)
     coarse = min(numbers.conventions.values(), key=lambda each: each.num_bins)
     return (
-        f"All columns are of the same {numbers.rows} predictions. They differ"
-        " in the number of bins and in which of two bins a confidence on an"
-        f" edge belongs to. With {fine.num_bins} bins there are"
-        f" {fine.rows_per_bin:.3g} rows in a bin, and chance alone moves the"
-        f" accuracy of so few: a calibrated model would show an ECE of"
-        f" {_share(fine.null_ece.mean)}. With {coarse.num_bins} it would show"
-        f" {_share(coarse.null_ece.mean)}, but gaps within a bin cancel."
+        f"All columns are of the same {numbers.rows:,} predictions. They"
+        " differ in the number of bins and in which of two bins a confidence"
+        f" on an edge belongs to. With {fine.num_bins} bins there are"
+        f" {_rate(fine.rows_per_bin)} examples in a bin, and chance alone"
+        " moves the accuracy of so few: a calibrated model would show an ECE"
+        f" of {_share(fine.null_ece.mean)}. With {coarse.num_bins} it would"
+        f" show {_share(coarse.null_ece.mean)}, but gaps within a bin cancel."
         " Compare an ECE with its own null, and only with numbers of the same"
-        " bins, edges and number of rows."
+        " bins, edges and number of examples."
     )
 
 
 def _temperature(numbers: Numbers) -> Iterable[str]:
     if numbers.temperature is None:
-        yield _paragraph("Not tried: there are too few rows to split.")
+        yield _paragraph("Not tried: there are too few examples to split.")
         return
     yield _table(
-        ["fitted on", "T", "rows", "NLL", "scaled", "ECE", "scaled"],
+        ["fitted on", "T", "examples", "NLL", "scaled", "ECE", "scaled"],
         [
             [
                 f"the {fitted} half, tested on the other",
-                f"{half.temperature:.3g}",
-                str(half.rows),
+                _rate(half.temperature),
+                f"{half.rows:,}",
                 _number(half.nll_before),
                 _number(half.nll_after),
                 _share(half.ece_before),
@@ -232,17 +238,28 @@ def _temperature(numbers: Numbers) -> Iterable[str]:
     )
     yield _paragraph(
         "Logits are divided by T. No prediction changes, only confidence:"
-        " above 1 it falls, below 1 it rises. Each T is tested on the rows"
-        " that it did not see. "
+        " above 1 it falls, below 1 it rises. Each T is tested on the half"
+        " that it was not fitted on. ECE here is of half of the examples, and"
+        " chance adds more to it than to the ECE of all of them. "
+        + _describe_change(numbers.temperature.nll_change)
         + (
-            "Of all rows none is the best: the likelihood rises up to a bound"
-            " of what is tried, so there is none to use."
+            "No finite temperature is optimal for all examples: the likelihood"
+            " rises up to a bound of what is tried, so there is none to use."
             if numbers.temperature.at_bound
-            else "The one to use is fitted on all rows, T ="
+            else "The one to use is fitted on all examples, T ="
             f" {numbers.temperature.temperature:.4g}."
             " tf_mixup.posthoc.TemperatureScaling fits it and attaches it to a"
             " model."
         )
+    )
+
+
+def _describe_change(change: Interval | None) -> str:
+    if change is None:
+        return ""
+    return (
+        f"The mean change of NLL is {change.estimate:+.4f} nats, with a 95%"
+        f" interval from {change.low:+.4f} to {change.high:+.4f}. "
     )
 
 
@@ -265,9 +282,9 @@ def _classes(numbers: Numbers) -> Iterable[str]:
         [
             [
                 html.escape(each.name),
-                str(each.labelled),
+                f"{each.labelled:,}",
                 _share(each.recall),
-                str(each.predicted),
+                f"{each.predicted:,}",
                 _share(each.accuracy),
                 _share(each.confidence),
                 _points(each.gap),
@@ -277,11 +294,20 @@ def _classes(numbers: Numbers) -> Iterable[str]:
         ],
     )
     yield _paragraph(
-        "From predictions on, a line is of the rows of which this class is"
-        " predicted: of a calibrated model, accuracy is confidence there. Of"
-        " rows with one label it need not be. ECE of few rows is mostly"
-        " chance."
+        "From predictions on, a line is of the examples of which this class"
+        " is predicted: of a calibrated model, accuracy is confidence there."
+        " Of examples with one label it need not be. ECE of few examples is"
+        " mostly chance."
     )
+    if numbers.class_bias:
+        yield _paragraph(
+            "Class bias, the largest distance of a class's mean probability"
+            " from its share of the labels:"
+            f" {_points(numbers.class_bias.largest).lstrip('+')} points; by"
+            f" chance at most {_points(numbers.class_bias.chance).lstrip('+')}."
+            " Class weights and resampled classes make it large; ECE does not"
+            " see it."
+        )
 
 
 def _other_data(numbers: Numbers) -> Iterable[str]:
@@ -290,13 +316,21 @@ def _other_data(numbers: Numbers) -> Iterable[str]:
         return
     inside = numbers.overall["confidence"].estimate
     yield _table(
-        ["set", "rows", "confidence", "AUROC", "AUPR in", "AUPR out", "FPR95"],
         [
-            ["data", str(numbers.rows), _share(inside), *[_NOTHING] * 4],
+            "set",
+            "examples",
+            "confidence",
+            "AUROC",
+            "AUPR in",
+            "AUPR out",
+            "FPR95",
+        ],
+        [
+            ["data", f"{numbers.rows:,}", _share(inside), *[_NOTHING] * 4],
             *(
                 [
                     html.escape(name),
-                    str(each.rows),
+                    f"{each.rows:,}",
                     _share(each.confidence),
                     _share(each.auroc),
                     _share(each.aupr_in),
@@ -309,8 +343,8 @@ def _other_data(numbers: Numbers) -> Iterable[str]:
     )
     yield _figures(numbers, "ood", "roc")
     yield _paragraph(
-        "The score is confidence. AUROC: the chance that a row of the data has"
-        " more of it than a row of the other set; 50% tells nothing. AUPR:"
+        "The score is confidence. AUROC: the chance that an example of the"
+        " data has more of it than one of the other set; 50% is chance. AUPR:"
         " average precision at finding the data (in) and the other set (out);"
         " it depends on the sizes of the sets. FPR95: share of the other set"
         " that passes where 95% of the data do; 0% is best."
@@ -322,21 +356,26 @@ def _method(numbers: Numbers) -> Iterable[str]:
     items = [
         f"Outputs of the model: {numbers.outputs}.",
         f"Preparation of inputs: {numbers.preparation}.",
-        f"Rows left out because of NaN or infinity: {numbers.num_nonfinite}.",
-        f"In small print, 95% bootstrap intervals of {numbers.draws} samples"
-        " of rows. Those of calibration errors lie too high near calibration,"
-        " as redrawn rows repeat: trust the null range there. Classwise ECE"
-        " of more than a million probabilities has none: it would take"
-        " minutes.",
+        "Examples left out because of NaN or infinity:"
+        f" {numbers.num_nonfinite:,}; because of their label or weight:"
+        f" {numbers.num_ignored:,}.",
+        f"In small print, 95% bootstrap intervals of {numbers.draws:,} samples"
+        " of examples. Those of calibration errors, which chance makes larger,"
+        " are reflected at the lower end and start at 0 where the error is"
+        " within its null range. Classwise ECE of more than a million"
+        " probabilities has none: it would take minutes.",
         "Null range: 200 draws of labels from the model's own confidences;"
-        " its mean, and where 95% of them lie.",
+        " its mean, and where 95% of them lie. For soft targets it is an upper"
+        " bound, as they vary less than labels.",
         f"Seed of all draws: {numbers.seed}. Versions: {versions}.",
     ]
     if numbers.accuracies:
         tried = "; ".join(
             f"{k}: {_share(v)}" for k, v in numbers.accuracies.items()
         )
-        items.append(f"Accuracy of some rows on other scales of x: {tried}.")
+        items.append(
+            f"Accuracy of some examples on other scales of x: {tried}."
+        )
     yield "".join(f"<li>{html.escape(item)}</li>" for item in items).join(
         ("<ul>", "</ul>")
     )
@@ -397,6 +436,11 @@ def _share(value: float) -> str:
 
 def _points(value: float) -> str:
     return _NOTHING if math.isnan(value) else f"{100 * value:+.1f}"
+
+
+def _rate(value: float) -> str:
+    """Returns a positive number, without an exponent."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _number(value: float) -> str:

@@ -1,11 +1,13 @@
 """The numbers of a report: each is one call of the library, named here.
 
-Letters: N rows, K classes, M bins. Shares are fractions in [0, 1].
+Shapes: N examples, K classes, M bins. Shares are fractions in [0, 1].
 """
 
 import dataclasses
 import functools
+import operator
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +17,6 @@ import numpy as np
 
 from tf_mixup import calibration
 from tf_mixup import ood
-from tf_mixup import predictions
 from tf_mixup import scores
 from tf_mixup.report.predictions import Predictions
 from tf_mixup.scores import Interval
@@ -36,7 +37,8 @@ ERRORS: Mapping[str, Callable[[calibration.Bins], Any]] = {
     "underconfident_part": calibration.underconfident_part,
     "debiased_ece": calibration.debiased_calibration_error,
 }
-# Of N * K: above it, redrawing all probabilities takes minutes.
+# Of N * K: above it, redrawing all probabilities takes minutes and more memory
+# than the rest of a report.
 _MOST_REDRAWN = 2**20
 
 
@@ -48,7 +50,7 @@ class Errors:
         num_bins: Number of bins of equal width, M.
         edges: Which side of a bin is closed.
         note: Who counts so.
-        rows_per_bin: N / M.
+        rows_per_bin: Examples per bin, N / M.
         values: `ERRORS`, `adaptive_ece` and `classwise_ece`, with bootstrap
             intervals; the ends are NaN where none was drawn.
         null_ece: The ECE that a calibrated model would show.
@@ -70,13 +72,14 @@ class ClassErrors:
 
     Attributes:
         name: The class.
-        labelled: Rows with this label.
-        recall: Share of these that are predicted so; NaN without rows.
-        predicted: Rows of which this class is predicted. All below is of
-            these: a calibrated model's gap is 0 there, whereas over rows of
-            one label it need not be.
-        accuracy: Share of them whose label it is; NaN without rows.
-        confidence: Their mean confidence; NaN without rows.
+        labelled: Examples whose label, or largest share of a soft target,
+            this is.
+        recall: Share of these that are predicted so; NaN without examples.
+        predicted: Examples of which this class is predicted. All below is of
+            these: a calibrated model's gap is 0 there, whereas over examples
+            of one label it need not be.
+        accuracy: Share of them whose label it is; NaN without examples.
+        confidence: Their mean confidence; NaN without examples.
         gap: Confidence minus accuracy.
         ece: Their ECE, under the convention `MAIN`.
     """
@@ -93,11 +96,11 @@ class ClassErrors:
 
 @dataclasses.dataclass(frozen=True)
 class Detection:
-    """How well confidence tells the data from another set.
+    """How well confidence separates the data from another set.
 
     Attributes:
-        rows: Rows of the other set.
-        num_nonfinite: Rows left out because of NaN or infinite outputs.
+        rows: Examples of the other set.
+        num_nonfinite: Examples left out because of NaN or infinite outputs.
         confidence: Mean confidence on it.
         auroc: `ood.auroc`.
         aupr_in: `ood.aupr_in`.
@@ -127,28 +130,17 @@ def measure_overall(
     Returns:
         values: `OVERALL`, and the means of `nll` and `brier`.
     """
-    values = {
-        name: scores.bootstrap_interval(
-            rows.confidence,
-            rows.correct,
-            measure=measure,
-            draws=draws,
-            seed=seed,
-        )
-        for name, measure in OVERALL.items()
-    }
-    columns = {
-        "nll": rows.nll,
-        "brier": predictions.brier_score(rows.labels, rows.probabilities),
-    }
-    for name, column in columns.items():
-        column = keras.ops.convert_to_numpy(column).astype(np.float64)
-        values[name] = bootstrap_rows(
-            _weighted_mean(column),
-            len(column),
-            draws=draws,
-            seed=seed,
-        )
+    intervals = scores.bootstrap_intervals(
+        rows.confidence,
+        rows.correct,
+        measures=list(OVERALL.values()),
+        draws=draws,
+        seed=seed,
+    )
+    values = dict(zip(OVERALL, intervals, strict=True))
+    for name in ("nll", "brier"):
+        column = getattr(rows, name)
+        values[name] = bootstrap_mean(column, draws=draws, seed=seed)
     return values
 
 
@@ -171,33 +163,36 @@ def measure_errors(
         errors: All errors, and the yardstick.
     """
     num_bins, edges, note = convention
-    values = {
-        name: scores.bootstrap_interval(
-            rows.confidence,
-            rows.correct,
-            measure=measure,
-            num_bins=num_bins,
-            edges=edges,
-            draws=draws,
-            seed=seed,
-        )
-        for name, measure in ERRORS.items()
-    }
-    redraw = functools.partial(
-        bootstrap_rows, size=len(rows.labels), draws=draws, seed=seed
+    options: dict[str, Any] = {"num_bins": num_bins, "edges": edges}
+    intervals = scores.bootstrap_intervals(
+        rows.confidence,
+        rows.correct,
+        measures=list(ERRORS.values()),
+        draws=draws,
+        seed=seed,
+        **options,
     )
-    values["adaptive_ece"] = redraw(_adaptive(rows, num_bins))
-    values["classwise_ece"] = _classwise(rows, num_bins, edges, redraw)
+    values = dict(zip(ERRORS, intervals, strict=True))
+    values["adaptive_ece"] = scores.adaptive_interval(
+        rows.confidence,
+        rows.correct,
+        num_bins=num_bins,
+        draws=draws,
+        seed=seed,
+    )
+    values["classwise_ece"] = _Classwise(rows, num_bins, edges).interval(
+        draws=draws, seed=seed
+    )
     return Errors(
         num_bins=num_bins,
         edges=edges,
         note=note,
-        rows_per_bin=len(rows.labels) / num_bins,
+        rows_per_bin=len(rows) / num_bins,
         values=values,
         null_ece=scores.null_calibration_error(
-            rows.confidence, num_bins=num_bins, edges=edges, seed=seed
+            rows.confidence, seed=seed, **options
         ),
-        bins=_table(rows, num_bins=num_bins, edges=edges),
+        bins=_table(rows.confidence, rows.correct, **options),
     )
 
 
@@ -213,22 +208,40 @@ def measure_classes(
     Returns:
         classes: One for each class, in order.
     """
-    predicted = rows.probabilities.argmax(axis=-1)
     return [
-        _measure_class(rows, name, rows.labels == k, predicted == k)
+        _measure_class(rows, name, rows.labels == k, rows.predicted == k)
         for k, name in enumerate(names)
     ]
+
+
+def measure_class_bias(rows: Predictions) -> scores.ClassBias:
+    """Measures how much too often each class is expected.
+
+    Args:
+        rows: Predictions and labels.
+    """
+    return scores.class_bias(
+        functools.reduce(
+            operator.add,
+            (
+                scores.class_sums(
+                    rows.targets[at], probabilities, from_logits=False
+                )
+                for at, probabilities in rows.probability_blocks()
+            ),
+        )
+    )
 
 
 def measure_detection(
     inside: np.ndarray, outside: np.ndarray, *, num_nonfinite: int = 0
 ) -> Detection:
-    """Measures how well confidence tells a set from the data.
+    """Measures how well confidence separates a set from the data.
 
     Args:
         inside: Confidences on the data, `(N,)`.
         outside: Confidences on the other set, `(M,)`.
-        num_nonfinite: Rows of the other set that were left out.
+        num_nonfinite: Examples of the other set that were left out.
 
     Returns:
         detection: The measures of `tf_mixup.ood`.
@@ -244,114 +257,128 @@ def measure_detection(
     )
 
 
-def main_ece(rows: Predictions) -> float:
+def main_ece(confidence: np.ndarray, correct: np.ndarray) -> float:
     """Returns the ECE under the convention `MAIN`.
 
     Args:
-        rows: Predictions and labels.
+        confidence: `(N,)`.
+        correct: `(N,)`.
     """
     convention = calibration.CONVENTIONS[MAIN]
-    bins = _table(rows, num_bins=convention.num_bins, edges=convention.edges)
+    bins = _table(
+        confidence,
+        correct,
+        num_bins=convention.num_bins,
+        edges=convention.edges,
+    )
     return float(calibration.expected_calibration_error(bins))
 
 
-def bootstrap_rows(
-    measure: Callable[[np.ndarray], float],
-    size: int,
-    *,
-    draws: int,
-    seed: int,
-    level: float = 0.95,
+def bootstrap_mean(
+    column: np.ndarray, *, draws: int, seed: int, level: float = 0.95
 ) -> Interval:
-    """Returns a measure with a bootstrap percentile interval.
+    """Returns a mean over examples with a bootstrap percentile interval.
 
     Args:
-        measure: Function of how often each row was drawn, int `(N,)`.
-        size: Number of rows, N.
+        column: One number for each example, `(N,)`.
         draws: How many samples are redrawn.
         seed: Seed of the draws.
         level: Share of redrawn values inside of the interval.
 
     Returns:
-        interval: The measure of the rows themselves, and the two ends.
+        interval: The mean of the examples themselves, and the two ends.
     """
-    generator = np.random.default_rng(seed)
+    column = np.asarray(column, np.float64)
+    size = len(column)
     values = [
-        measure(np.bincount(generator.integers(0, size, size), minlength=size))
-        for _ in range(draws)
+        weight @ column / size
+        for weight in scores.redraw(size, draws=draws, seed=seed)
     ]
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    estimate = measure(np.ones(size, np.int64))
-    return Interval(float(estimate), float(low), float(high))
+    return Interval(float(column.mean()), float(low), float(high))
 
 
-def _table(rows: Predictions, **convention: Any) -> calibration.Bins:
-    bins = calibration.bin_confidences(
-        rows.confidence, rows.correct, **convention
-    )
+def _table(
+    confidence: np.ndarray, correct: np.ndarray, **convention: Any
+) -> calibration.Bins:
+    bins = calibration.bin_confidences(confidence, correct, **convention)
     return calibration.Bins(*map(keras.ops.convert_to_numpy, bins))
 
 
-def _weighted_mean(column: np.ndarray) -> Callable[[np.ndarray], float]:
-    return lambda weight: float(weight @ column / len(column))
+class _Classwise:
+    """The classwise ECE, from the cells of each probability of each class."""
 
+    def __init__(self, rows: Predictions, num_bins: int, edges: str) -> None:
+        self._rows, self._right = rows, edges == "right"
+        self._inner = calibration.bin_edges(num_bins)[1:-1]
+        self._num_bins = num_bins
 
-def _adaptive(
-    rows: Predictions, num_bins: int
-) -> Callable[[np.ndarray], float]:
-    def measure(weight: np.ndarray) -> float:
-        drawn = np.repeat(np.arange(len(weight)), weight)
-        return scores.adaptive_calibration_error(
-            rows.confidence[drawn], rows.correct[drawn], num_bins=num_bins
+    def interval(self, *, draws: int, seed: int) -> Interval:
+        """Returns it; ends only where they take seconds."""
+        rows = self._rows
+        if len(rows) * rows.num_classes > _MOST_REDRAWN:
+            sums: Any = sum(
+                self._sum(self._find_cells(p), p - rows.distributions(at))
+                for at, p in rows.probability_blocks()
+            )
+            return Interval(self._error(sums), np.nan, np.nan)
+        probabilities = rows.probabilities
+        cell = self._find_cells(probabilities)
+        gap = probabilities - rows.distributions(slice(None))
+        redrawn = [
+            self._error(self._sum(cell, gap * weight[:, np.newaxis]))
+            for weight in scores.redraw(len(rows), draws=draws, seed=seed)
+        ]
+        return scores.error_interval(
+            self._error(self._sum(cell, gap)),
+            redrawn,
+            list(self._draw_null(cell, probabilities, seed)),
         )
 
-    return measure
+    def _find_cells(self, probabilities: np.ndarray) -> np.ndarray:
+        """Returns the number of bin and class of each probability."""
+        # `digitize` means by `right` what `edges="right"` means.
+        place = np.digitize(probabilities, self._inner, right=self._right)
+        return place + self._num_bins * np.arange(self._rows.num_classes)
 
+    def _sum(self, cell: np.ndarray, gap: np.ndarray) -> np.ndarray:
+        cells = self._num_bins * self._rows.num_classes
+        return np.bincount(cell.ravel(), gap.ravel(), minlength=cells)
 
-def _classwise(
-    rows: Predictions,
-    num_bins: int,
-    edges: str,
-    redraw: Callable[[Callable[[np.ndarray], float]], Interval],
-) -> Interval:
-    """Returns the classwise ECE; intervals only where they take seconds."""
-    size, num_classes = rows.probabilities.shape
-    if size * num_classes > _MOST_REDRAWN:
-        bins = calibration.class_bins(
-            rows.labels, rows.probabilities, num_bins=num_bins, edges=edges
-        )
-        estimate = float(calibration.classwise_calibration_error(bins))
-        return Interval(estimate, np.nan, np.nan)
-    inner = calibration.bin_edges(num_bins)[1:-1]
-    # `digitize` means by `right` what `edges="right"` means.
-    place = np.digitize(rows.probabilities, inner, right=edges == "right")
-    cell = (place + num_bins * np.arange(num_classes)).ravel()
-    gap = rows.probabilities.astype(np.float64)
-    gap[np.arange(size), rows.labels] -= 1
+    def _error(self, sums: np.ndarray) -> float:
+        size = len(self._rows) * self._rows.num_classes
+        return float(np.abs(sums).sum() / size)
 
-    def measure(weight: np.ndarray) -> float:
-        drawn = (gap * weight[:, np.newaxis]).ravel()
-        sums = np.bincount(cell, drawn, minlength=num_bins * num_classes)
-        return float(np.abs(sums).sum() / (size * num_classes))
-
-    return redraw(measure)
+    def _draw_null(
+        self, cell: np.ndarray, probabilities: np.ndarray, seed: int
+    ) -> Iterator[float]:
+        """Yields errors of labels that are drawn from the probabilities."""
+        generator = np.random.default_rng(seed)
+        expected = self._sum(cell, probabilities)
+        limits = probabilities.cumsum(axis=1)[:, :-1]
+        example = np.arange(len(cell))
+        for _ in range(scores.NULL_DRAWS):
+            place = generator.random((len(cell), 1))
+            drawn = cell[example, (place > limits).sum(axis=1)]
+            hits = np.bincount(drawn, minlength=expected.size)
+            yield self._error(expected - hits)
 
 
 def _measure_class(
     rows: Predictions, name: str, labelled: np.ndarray, predicted: np.ndarray
 ) -> ClassErrors:
-    right = int(np.sum(labelled & predicted))
     count = int(predicted.sum())
-    own = rows.take(predicted)
-    accuracy = right / count if count else np.nan
-    mean = float(own.confidence.mean(dtype=np.float64)) if count else np.nan
+    confidence, correct = rows.confidence[predicted], rows.correct[predicted]
+    accuracy = float(correct.mean(dtype=np.float64)) if count else np.nan
+    mean = float(confidence.mean(dtype=np.float64)) if count else np.nan
+    hits = int(np.sum(labelled & predicted))
     return ClassErrors(
         name=name,
         labelled=int(labelled.sum()),
-        recall=right / int(labelled.sum()) if labelled.any() else np.nan,
+        recall=hits / int(labelled.sum()) if labelled.any() else np.nan,
         predicted=count,
         accuracy=accuracy,
         confidence=mean,
         gap=mean - accuracy,
-        ece=main_ece(own) if count else np.nan,
+        ece=main_ece(confidence, correct) if count else np.nan,
     )

@@ -8,26 +8,31 @@ from typing import Any
 
 import numpy as np
 
+from tf_mixup.report import measures
 from tf_mixup.report.findings import Finding
 from tf_mixup.report.measures import ClassErrors
 from tf_mixup.report.measures import Detection
 from tf_mixup.report.measures import Errors
 from tf_mixup.report.temperature import Temperature
+from tf_mixup.scores import ClassBias
 from tf_mixup.scores import Interval
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class Numbers:
-    """What a report says; `to_json` gives all of it but the figures.
+    """The content of a report; `to_json` gives all of it but the figures.
 
     Attributes:
         model: Name of the model.
-        data: Where the rows are from.
+        data: Where the examples are from.
         preparation: What was done to inputs before the model saw them.
         outputs: What the model's outputs are, one of
             `report_predictions.KINDS`.
-        rows: Rows that all numbers are of, N.
-        num_nonfinite: Rows left out because of NaN or infinite outputs.
+        rows: Examples that all numbers are of, N.
+        num_nonfinite: Examples left out because of NaN or infinite outputs.
+        num_ignored: Examples left out because of the label that is ignored,
+            or a weight of 0.
+        num_normalized: Soft targets that were divided by their sums.
         num_classes: Classes, K; 2 for a sigmoid.
         draws: Samples redrawn for an interval.
         seed: Seed of all that was drawn.
@@ -36,7 +41,9 @@ class Numbers:
             signed_gap, nll (nats) and brier.
         conventions: Calibration errors by name of the convention.
         classes: The table of classes.
-        ood: How well confidence tells the data from other sets, by name.
+        class_bias: How much too often each class is expected; None if it was
+            not measured.
+        ood: How well confidence separates the data from other sets, by name.
         temperature: What temperature scaling would do; None if it was not
             tried.
         accuracies: Accuracy on other scales of inputs; empty if none was
@@ -62,7 +69,26 @@ class Numbers:
     temperature: Temperature | None
     accuracies: dict[str, float]
     findings: list[Finding]
-    figures: dict[str, bytes] = dataclasses.field(repr=False)
+    figures: dict[str, bytes]
+    num_ignored: int = 0
+    num_normalized: int = 0
+    class_bias: ClassBias | None = None
+
+    def __repr__(self) -> str:
+        """Returns the report in one line."""
+        shares = {
+            name: interval.estimate
+            for name, interval in self.overall.items()
+            if name in ("accuracy", "confidence")
+        }
+        if measures.MAIN in self.conventions:
+            main = self.conventions[measures.MAIN].values
+            shares |= {"ECE": main["ece"].estimate} if "ece" in main else {}
+        parts = [f"{name} {share:.1%}" for name, share in shares.items()]
+        return (
+            f"<{type(self).__name__} on {self.model!r}:"
+            f" {', '.join([f'{self.rows} examples', *parts])}>"
+        )
 
     def to_json(self) -> str:
         """Returns all numbers as JSON; what is NaN is null."""

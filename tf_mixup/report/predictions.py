@@ -1,11 +1,16 @@
 """A classifier's predictions in one form, whatever its outputs are.
 
-Letters: N rows, K classes.
+Only the outputs themselves are held as `(N, K)`; what is made of them comes in
+blocks of examples, or as one number for each example.
+
+Shapes: N examples, K classes.
 """
 
 import dataclasses
 import functools
+from collections.abc import Iterator
 from typing import Any
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -13,151 +18,259 @@ import numpy as np
 from tf_mixup import _output_kind
 from tf_mixup import checks
 from tf_mixup import model_outputs
+from tf_mixup import output_layers
 from tf_mixup import predictions
 
 KINDS = ("probabilities", "logits", "sigmoid", "sigmoid_logits")
 OUTPUTS = ("auto", *KINDS)
 
+# Numbers of a block, 8 MB as float64.
+_BLOCK = 2**20
+# Sums of targets further from 1 than this are no rounding of float32.
+_ROUNDING = 1e-3
+
+
+class Targets(NamedTuple):
+    """Labels in one form.
+
+    Attributes:
+        values: Class ids, int64 `(N,)`; or distributions, float32 `(N, K)`.
+        num_normalized: Distributions whose sums were within 0.05 of 1, and
+            which were divided by them.
+    """
+
+    values: np.ndarray
+    num_normalized: int = 0
+
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
-    """Predictions in one form, and labels.
+    """Outputs beside labels.
 
     Attributes:
-        labels: Class ids, int64 `(N,)`.
-        logits: Float32 `(N, K)`; K is 2 for one sigmoid.
-        probabilities: Float32 `(N, K)`.
-        from_logits: Whether the model gave logits, so that the likelihood
-            needs no floor.
+        targets: Class ids, int64 `(N,)`; or distributions, float32 `(N, K)`.
+        outputs: Float32 `(N, K)`, or `(N, 1)` of a sigmoid.
+        from_logits: Whether outputs are logits.
+        num_normalized: As in `Targets`.
     """
 
-    labels: np.ndarray
-    logits: np.ndarray
-    probabilities: np.ndarray
+    targets: np.ndarray
+    outputs: np.ndarray
     from_logits: bool
+    num_normalized: int = 0
+
+    def __len__(self) -> int:
+        """Returns the number of examples, N."""
+        return len(self.outputs)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, K; 2 of a sigmoid."""
+        return max(self.outputs.shape[1], 2)
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether targets are class ids."""
+        return self.targets.ndim == 1
 
     @functools.cached_property
+    def labels(self) -> np.ndarray:
+        """The class with the most mass of each example, int64 `(N,)`."""
+        return self.targets if self.has_ids else self.targets.argmax(axis=-1)
+
+    @property
     def confidence(self) -> np.ndarray:
-        """The largest probability of each row, `(N,)`."""
-        return self._top_label[0]
+        """The largest probability of each example, `(N,)`."""
+        return self._columns["confidence"]
 
-    @functools.cached_property
+    @property
     def correct(self) -> np.ndarray:
-        """1 where the predicted class is the label, else 0, `(N,)`."""
-        return self._top_label[1]
+        """The target's mass on the predicted class, `(N,)`; 0 or 1 of ids."""
+        return self._columns["correct"]
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """The predicted class of each example, `(N,)`."""
+        return self._columns["predicted"]
 
     @property
     def nll(self) -> np.ndarray:
-        """Negative log-likelihood of each row in nats, `(N,)`."""
-        values = predictions.negative_log_likelihood(
-            self.labels,
-            self.logits if self.from_logits else self.probabilities,
-            from_logits=self.from_logits,
-        )
-        return keras.ops.convert_to_numpy(values)
+        """Negative log-likelihood of each example in nats, `(N,)`."""
+        return self._columns["nll"]
 
-    def take(self, rows: np.ndarray) -> "Predictions":
-        """Returns some of the rows."""
+    @property
+    def brier(self) -> np.ndarray:
+        """Brier score of each example, `(N,)`."""
+        return self._columns["brier"]
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """All probabilities, float32 `(N, K)`; for few examples."""
+        return np.concatenate([p for _, p in self.probability_blocks()])
+
+    def blocks(self) -> Iterator[slice]:
+        """Yields the places of blocks of examples."""
+        step = max(1, _BLOCK // self.num_classes)
+        for start in range(0, len(self), step):
+            yield slice(start, start + step)
+
+    def probability_blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yields the places of blocks, and their probabilities `(B, K)`."""
+        for at in self.blocks():
+            kind = "logits" if self.from_logits else "probabilities"
+            yield at, to_probabilities(self.outputs[at], kind)
+
+    def logits(self, at: slice | np.ndarray) -> np.ndarray:
+        """Returns logits of some examples, float32 `(B, K)`."""
+        layer = output_layers.Logits(self.from_logits)
+        return keras.ops.convert_to_numpy(layer(self.outputs[at]))
+
+    def distributions(self, at: slice | np.ndarray) -> np.ndarray:
+        """Returns targets of some examples as float32 `(B, K)`."""
+        if not self.has_ids:
+            return self.targets[at]
+        ids = self.targets[at]
+        return (ids[:, None] == np.arange(self.num_classes)).astype(np.float32)
+
+    def take(self, examples: np.ndarray) -> "Predictions":
+        """Returns some of the examples."""
         return dataclasses.replace(
             self,
-            labels=self.labels[rows],
-            logits=self.logits[rows],
-            probabilities=self.probabilities[rows],
+            targets=self.targets[examples],
+            outputs=self.outputs[examples],
         )
 
-    def divide(self, temperature: float) -> "Predictions":
-        """Returns what temperature scaling makes of them."""
-        logits = self.logits / np.float32(temperature)
-        probabilities = predictions.to_probabilities(logits)
-        return dataclasses.replace(
-            self,
-            logits=logits,
-            probabilities=keras.ops.convert_to_numpy(probabilities),
+    def scaled(
+        self, examples: np.ndarray, temperature: float
+    ) -> dict[str, np.ndarray]:
+        """Returns columns of some examples after temperature scaling.
+
+        Args:
+            examples: Their numbers.
+            temperature: What logits are divided by.
+
+        Returns:
+            columns: `confidence`, `correct`, `predicted`, `nll` and `brier`,
+                `(B,)` each.
+        """
+        step = max(1, _BLOCK // self.num_classes)
+        places = (
+            examples[start : start + step]
+            for start in range(0, len(examples), step)
+        )
+        return _join(
+            _measure(
+                self.targets[at],
+                self.logits(at) / np.float32(temperature),
+                from_logits=True,
+            )
+            for at in places
         )
 
     @functools.cached_property
-    def _top_label(self) -> list[np.ndarray]:
-        columns = predictions.top_label(self.labels, self.probabilities)
-        return [keras.ops.convert_to_numpy(column) for column in columns]
+    def _columns(self) -> dict[str, np.ndarray]:
+        return _join(
+            _measure(
+                self.targets[at],
+                self.outputs[at],
+                from_logits=self.from_logits,
+            )
+            for at in self.blocks()
+        )
 
 
-def recognise(outputs: np.ndarray, told: str = "auto") -> str:
+def recognize(
+    outputs: np.ndarray,
+    told: str = "auto",
+    *,
+    model: keras.Model | None = None,
+) -> str:
     """Finds out what a model's outputs are.
 
     Args:
         outputs: Finite outputs `(N, K)`.
         told: One of `OUTPUTS`; what is not `"auto"` is checked only.
+        model: What predicted them; its last layer decides.
 
     Returns:
-        kind: One of `KINDS`. `"auto"` takes one column in [0, 1] for a
-            sigmoid and another for its logit; rows that are at least 0 and
-            sum to 1 for probabilities and others for logits.
+        kind: One of `KINDS`. Where neither the last layer nor `told` says it,
+            one column within [0, 1] is taken for a sigmoid.
 
     Raises:
-        ValueError: If `told` cannot be, or if several columns in [0, 1] do
-            not sum to 1.
+        ValueError: If `told` is not what the last layer or the values say; or
+            as `model_outputs.are_logits`.
 
     Example:
-        >>> recognise(np.array([[0.25, 0.75]])), recognise(np.array([[0.3]]))
+        >>> recognize(np.array([[0.25, 0.75]])), recognize(np.array([[0.3]]))
         ('probabilities', 'sigmoid')
     """
     checks.one_of("outputs", told, OUTPUTS)
-    unit = bool(np.all((outputs >= 0) & (outputs <= 1 + 1e-6)))
-    if outputs.shape[1] == 1:
-        possible = ["sigmoid_logits"] if not unit else ["sigmoid"]
-        possible += ["sigmoid_logits"]
-    else:
-        totals = outputs.sum(axis=-1)
-        sums = bool(np.all(np.abs(totals - 1) <= _output_kind.SUM_TOLERANCE))
-        if unit and not sums and told == "auto":
-            raise checks.refusal(
-                "Probabilities of a row must sum to 1",
-                f"{outputs.shape[1]} columns in [0, 1] whose sums go from"
-                f" {totals.min():.3g} to {totals.max():.3g}",
-                "A model of several labels at once has no confidence in one"
-                " class; if these are logits, say so with outputs='logits'",
-            )
-        possible = ["probabilities"] if unit and sums else ["logits"]
-        possible += ["logits"]
-    if told not in ("auto", *possible):
+    single = outputs.shape[1] == 1
+    names = KINDS[2:] if single else KINDS[:2]
+    layer = model_outputs.last_layer_gives_logits(model) if model else None
+    outside = bool(
+        np.any(
+            (outputs < -_output_kind.SUM_TOLERANCE)
+            | (outputs > 1 + _output_kind.SUM_TOLERANCE)
+        )
+    )
+    if told == "auto":
+        if single and layer is None:
+            return names[outside]
+        return names[model_outputs.are_logits(outputs, model=model)]
+    found = names[outside if layer is None else layer]
+    says = told.endswith("logits")
+    wrong = layer is not None and says != layer
+    if told not in names or wrong or (outside and not says):
         raise checks.refusal(
             f"The model's outputs must be what `outputs` says, {told}",
             f"{outputs.shape[1]} columns from {outputs.min():.3g} to"
-            f" {outputs.max():.3g}",
-            f"Write outputs='auto', which finds {possible[0]}",
+            f" {outputs.max():.3g}"
+            + (f", from a last layer that gives {found}" if wrong else ""),
+            f"Write outputs='auto', which finds {found}",
         )
-    return possible[0] if told == "auto" else told
+    model_outputs.are_logits(outputs, says, model=model)
+    return told
 
 
-def standardise(outputs: np.ndarray, kind: str, labels: Any) -> Predictions:
+def standardize(outputs: np.ndarray, kind: str, labels: Any) -> Predictions:
     """Brings outputs and labels into one form.
 
     Args:
         outputs: Finite outputs `(N, K)`, K at least 1.
         kind: One of `KINDS`.
-        labels: Class ids `(N,)` or `(N, 1)`, or one-hot targets `(N, K)`.
+        labels: Class ids `(N,)` or `(N, 1)`, or targets `(N, K)`; of one
+            sigmoid also the mass of class 1.
 
     Returns:
-        predictions: With two columns of a sigmoid. Logits of probabilities
-            are their logarithms, as in `posthoc.calibrate`.
+        predictions: Outputs and targets. Logits of probabilities are their
+            logarithms, as in `posthoc.calibrate`.
 
     Raises:
-        ValueError: If labels are soft, out of range or of one class only.
+        ValueError: If labels are no distributions, out of range or of one
+            class only.
     """
-    probabilities = to_probabilities(outputs, kind)
-    ids = class_ids(np.asarray(labels), probabilities.shape[1])
-    if np.unique(ids).size < 2:
+    outputs = np.asarray(outputs, np.float32)
+    single = outputs.shape[1] == 1
+    targets, num_normalized = read_targets(
+        np.asarray(labels), max(outputs.shape[1], 2), single=single
+    )
+    classes = (
+        np.unique(targets)
+        if targets.ndim == 1
+        else np.flatnonzero(targets.any(axis=0))
+    )
+    if classes.size < 2:
         raise checks.refusal(
             "Data must hold at least two classes",
-            f"{ids.size} rows that are all of class {ids[0]}",
-            "Shuffle data that are sorted by class, or take more rows",
+            f"{len(targets)} examples, all of class {classes[0]}",
+            "Shuffle data that are sorted by class, or take more examples",
         )
-    from_logits = kind.endswith("logits")
     return Predictions(
-        labels=ids,
-        logits=model_outputs.to_logits(outputs, from_logits),
-        probabilities=probabilities,
-        from_logits=from_logits,
+        targets=targets,
+        outputs=outputs,
+        from_logits=kind.endswith("logits"),
+        num_normalized=num_normalized,
     )
 
 
@@ -171,53 +284,128 @@ def to_probabilities(outputs: np.ndarray, kind: str) -> np.ndarray:
     Returns:
         probabilities: Float32 `(N, K)`; K is 2 for a sigmoid.
     """
-    outputs = outputs.astype(np.float32)
-    if kind.endswith("logits"):
-        probabilities = predictions.to_probabilities(outputs)
-        return keras.ops.convert_to_numpy(probabilities)
-    if kind == "sigmoid":
-        return np.hstack([1 - outputs, outputs])
-    return outputs
+    columns = predictions.Outputs(outputs, from_logits=kind.endswith("logits"))
+    return keras.ops.convert_to_numpy(columns.probabilities)
 
 
-def class_ids(labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """Returns labels as class ids.
+def confidence(outputs: np.ndarray, kind: str) -> np.ndarray:
+    """Returns the largest probability of each example, a block at a time.
 
     Args:
-        labels: Class ids `(N,)` or `(N, 1)`, or one-hot targets `(N, K)`.
-        num_classes: K.
+        outputs: Finite outputs `(N, K)`.
+        kind: One of `KINDS`.
 
     Returns:
-        ids: Int64 `(N,)`.
+        confidence: Float32 `(N,)`.
+    """
+    step = max(1, _BLOCK // outputs.shape[1])
+    return np.concatenate(
+        [
+            keras.ops.convert_to_numpy(
+                predictions.confidence(
+                    outputs[start : start + step],
+                    from_logits=kind.endswith("logits"),
+                )
+            )
+            for start in range(0, len(outputs), step)
+        ]
+    )
+
+
+def read_targets(
+    labels: np.ndarray, num_classes: int, *, single: bool = False
+) -> Targets:
+    """Returns labels as class ids, or as distributions if they are soft.
+
+    Args:
+        labels: Class ids `(N,)` or `(N, 1)`, or targets `(N, K)`.
+        num_classes: K.
+        single: Whether the model has one column, a sigmoid: then fractions
+            `(N,)` or `(N, 1)` are the mass of class 1.
+
+    Returns:
+        targets: Ids of labels that are one-hot.
 
     Raises:
-        ValueError: If labels are soft or out of range.
+        ValueError: If labels have another shape, are no distributions, or are
+            ids out of range.
     """
-    if labels.ndim == 2 and labels.shape[1] == num_classes:
-        one_hot = np.isin(labels, (0, 1)).all() and (labels.sum(1) == 1).all()
-        if not one_hot:
-            raise checks.refusal(
-                "Labels must be class ids or one-hot",
-                "rows of targets with several classes in them",
-                "Report on data that are neither mixed nor smoothed",
-            )
-        labels = labels.argmax(axis=-1)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    if labels.ndim != 1 or labels.dtype.kind not in "biuf":
+    matrix = labels.ndim == 2 and labels.shape[1] == num_classes
+    # Types such as bfloat16 are none of NumPy's own.
+    if not (matrix or labels.ndim == 1) or labels.dtype.kind not in "biufV":
         raise checks.refusal(
-            f"Labels must be class ids (N,) or one-hot (N, {num_classes})",
+            f"Labels must be class ids (N,), or targets (N, {num_classes}), one"
+            " column for each class of the model",
             f"labels of shape {labels.shape} and type {labels.dtype}",
-            "Give one number for each row; a model with one output column"
-            " has two classes, 0 and 1",
+            "Give one class id for each example; a model with one output"
+            " column has two classes, 0 and 1",
         )
-    if not np.all((labels == np.rint(labels)) & (labels >= 0)) or np.any(
-        labels >= num_classes
-    ):
+    if matrix:
+        return _read_distributions(labels)
+    if single and labels.dtype.kind in "fV":
+        mass = labels.astype(np.float32)
+        if np.any(mass != np.rint(mass)) and np.all((mass >= 0) & (mass <= 1)):
+            return Targets(np.stack([1 - mass, mass], axis=1))
+    return Targets(_read_ids(labels, num_classes))
+
+
+def _read_ids(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    if labels.dtype.kind == "V":
+        labels = labels.astype(np.float32)
+    whole = np.all(labels == np.rint(labels)) if labels.size else True
+    if not whole or np.any((labels < 0) | (labels >= num_classes)):
         raise checks.refusal(
             f"Labels must be whole numbers from 0 to {num_classes - 1}, as the"
-            f" model tells {num_classes} classes apart",
+            f" model has {num_classes} classes",
             f"labels from {labels.min()} to {labels.max()}",
-            "Number the classes from 0 in the order of the model's outputs",
+            "Leave out examples without a label by `ignore_label=-1`"
+            if np.all(labels[labels < 0] == -1) and np.any(labels < 0)
+            else "Number the classes from 0 in the order of the model's"
+            " outputs",
         )
     return labels.astype(np.int64)
+
+
+def _read_distributions(labels: np.ndarray) -> Targets:
+    labels = labels.astype(np.float32)
+    totals = labels.sum(axis=-1)
+    off = np.abs(totals - 1)
+    valid = (labels >= 0).all(axis=-1) & (off <= predictions.TARGET_TOLERANCE)
+    if not valid.all():
+        raise checks.refusal(
+            "Targets must be at least 0 and sum to 1 over the classes",
+            f"{np.sum(~valid)} of {len(labels)} examples with sums from"
+            f" {totals.min():.3g} to {totals.max():.3g} and values from"
+            f" {labels.min():.3g}",
+            "Divide counts of votes by their sums; with several labels for an"
+            " example, report on one label at a time",
+        )
+    if np.isin(labels, (0, 1)).all():
+        return Targets(labels.argmax(axis=-1))
+    normalized = labels / totals[:, np.newaxis]
+    return Targets(normalized, int(np.sum(off > _ROUNDING)))
+
+
+def _measure(
+    targets: np.ndarray, outputs: np.ndarray, *, from_logits: bool
+) -> dict[str, np.ndarray]:
+    """Returns one number for each example, by name."""
+    scores = predictions.ExampleScores(
+        targets, outputs, from_logits=from_logits
+    )
+    probabilities = keras.ops.convert_to_numpy(scores.probabilities)
+    columns = {
+        name: keras.ops.convert_to_numpy(getattr(scores, name))
+        for name in ("confidence", "correct", "nll", "brier")
+    }
+    return {**columns, "predicted": probabilities.argmax(axis=-1)}
+
+
+def _join(parts: Iterator[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    blocks = list(parts)
+    return {
+        name: np.concatenate([block[name] for block in blocks])
+        for name in blocks[0]
+    }

@@ -1,24 +1,24 @@
-"""Runs a model over a data set once.
+"""Runs a model over a data set, whatever form the data have.
 
-Outputs and labels are kept, and as many inputs as it takes to try other
-scales on and to draw noise like.
-
-Letters: B rows of a batch, N rows, K classes.
+Shapes: N examples, K columns of outputs, S examples of a sample.
 """
 
 import dataclasses
-import math
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
+from tf_mixup import _examples
+from tf_mixup import _model_calls
 from tf_mixup import checks
+from tf_mixup import predictions
 
 # Inputs kept where there are enough; for a moment twice as many.
 _SAMPLE_ROWS = 500
+# Of integers that no byte holds: satellite bands and 16-bit images.
+_WIDE_SCALES = (1000, 10_000, 65_535)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,9 +26,11 @@ class Run:
     """A model's raw outputs for a data set.
 
     Attributes:
-        outputs: Float32 `(N, K)` or `(N, 1)`; finite rows only.
-        labels: Labels of these rows as given; None where there are none.
-        num_nonfinite: Rows left out because of NaN or infinite outputs.
+        outputs: Float32 `(N, K)` or `(N, 1)`; finite examples only.
+        labels: Labels of these examples as given; None where there are none.
+        num_nonfinite: Examples left out because of NaN or infinite outputs.
+        num_ignored: Examples left out because of the label that is ignored,
+            or a weight of 0.
         inputs: Finite inputs evenly spaced over the set, `(S, ...)`; None
             where an input is more than one array of numbers.
         input_labels: Labels of these, as given; None where there are none.
@@ -37,6 +39,7 @@ class Run:
     outputs: np.ndarray
     labels: np.ndarray | None
     num_nonfinite: int
+    num_ignored: int
     inputs: np.ndarray | None
     input_labels: np.ndarray | None
 
@@ -46,58 +49,62 @@ def run(
     data: Any,
     *,
     name: str = "data",
-    labelled: bool = True,
+    labeled: bool = True,
     max_rows: int | None = None,
     batch_size: int = 128,
+    output: str | int | None = None,
+    ignore_label: int | None = None,
+    verbose: int | str = 0,
 ) -> Run:
     """Runs a model over a data set once.
 
     Args:
-        model: A model of one output.
-        data: Dataset of batches `(x, y)`, or a tuple of arrays; without
-            labels also batches of `x`, or an array.
+        model: Any Keras model.
+        data: In any form that `_examples.read` takes.
         name: What messages call the data set.
-        labelled: Whether labels are needed; else they are not looked at.
-        max_rows: Rows to stop after; None for all.
-        batch_size: Rows at a time, of arrays.
+        labeled: Whether labels are needed; else they are not looked at.
+        max_rows: Examples to stop after; None for all.
+        batch_size: Examples at a time, of arrays.
+        output: Name or place of the output to take; None of a model of one.
+        ignore_label: Class id of examples to leave out.
+        verbose: 0 shows nothing; 1 or `"auto"` shows a progress bar.
 
     Returns:
-        run: What the model said.
+        run: What the model predicts.
 
     Raises:
         ValueError: If the data are empty or endless or do not fit the model,
             or if all predictions are NaN or infinite.
     """
-    outputs: list[np.ndarray] = []
-    labels: list[np.ndarray] = []
-    sample = _Sample()
-    for x, y in _batches(data, name, labelled, max_rows, batch_size):
-        if not outputs:
-            _check_inputs(model, x, name)
-        outputs.append(_predict(model, x))
-        if y is not None:
-            labels.append(y)
-        sample.add(x, y)
-    if not outputs:
-        raise checks.refusal(
-            f"The set `{name}` must have rows", "0 rows", "Give another set"
-        )
-    rows = np.concatenate(outputs)
-    finite = np.isfinite(rows).all(axis=-1)
-    if not finite.any():
-        raise checks.refusal(
-            "A model must predict finite numbers",
-            f"NaN or infinity in all {len(rows)} rows of `{name}`",
-            "Look for training that diverged, and for inputs that are NaN or"
-            " not scaled as in training",
-        )
-    return Run(
-        outputs=rows[finite],
-        labels=np.concatenate(labels)[finite] if labels else None,
-        num_nonfinite=int(np.sum(~finite)),
-        inputs=sample.inputs,
-        input_labels=sample.labels,
+    examples = _examples.read(
+        data,
+        name=name,
+        labeled=labeled,
+        batch_size=batch_size,
+        max_rows=max_rows,
+        model=model,
     )
+    parts = _Parts()
+    for batch, outputs in _model_calls.predict_batches(
+        model,
+        examples,
+        check=lambda inputs: _check_inputs(model, inputs, name),
+        verbose=verbose,
+    ):
+        labels = _choose_labels(batch.labels, output)
+        parts.add(
+            _to_columns(_choose_output(outputs, output)),
+            labels,
+            batch.inputs,
+            _find_counted(
+                labels,
+                batch.weights,
+                batch.size,
+                ignore_label=ignore_label,
+                name=name,
+            ),
+        )
+    return parts.join(name)
 
 
 def try_scales(
@@ -107,16 +114,18 @@ def try_scales(
     *,
     threshold: float = 0.5,
     batch_size: int = 128,
+    output: str | int | None = None,
 ) -> dict[str, float]:
     """Returns the accuracy that a model would have on other scales of inputs.
 
     Args:
-        model: A model of one output.
+        model: Any Keras model.
         inputs: Numbers `(S, ...)`.
         labels: Class ids `(S,)`.
-        threshold: Above it a single output column says class 1: 1/2 of a
+        threshold: Above it a single output column means class 1: 1/2 of a
             sigmoid, 0 of its logit.
-        batch_size: Rows at a time.
+        batch_size: Examples at a time.
+        output: Name or place of the output to take; None of a model of one.
 
     Returns:
         accuracies: By what was done to the inputs; first `"as given"`.
@@ -125,16 +134,12 @@ def try_scales(
     wide = inputs.astype(np.float32)
     for name, factor, offset in (("as given", 1, 0), *_other_scales(wide)):
         scaled = inputs if factor == 1 else wide * factor + offset
-        outputs = np.concatenate(
-            [
-                _predict(model, scaled[at])
-                for at in _slices(len(scaled), batch_size)
-            ]
-        )
+        outputs = _model_calls.predict(model, scaled, batch_size=batch_size)
+        columns = _to_columns(_choose_output(outputs, output))
         predicted = (
-            outputs[:, 0] > threshold
-            if outputs.shape[1] == 1
-            else outputs.argmax(axis=-1)
+            columns[:, 0] > threshold
+            if columns.shape[1] == 1
+            else columns.argmax(axis=-1)
         )
         accuracies[name] = float(np.mean(predicted == labels))
     return accuracies
@@ -146,130 +151,165 @@ def _other_scales(inputs: np.ndarray) -> list[tuple[str, float, float]]:
     if low < 0:
         return [("(x + 1) / 2", 1 / 2, 1 / 2), ("127.5 (x + 1)", 127.5, 127.5)]
     if high > 2:
-        return [("x / 255", 1 / 255, 0), ("x / 127.5 - 1", 1 / 127.5, -1)]
+        wide = [(f"x / {top}", 1 / top, 0) for top in _WIDE_SCALES]
+        return [
+            ("x / 255", 1 / 255, 0),
+            ("x / 127.5 - 1", 1 / 127.5, -1),
+            *(wide if high > 255 else []),
+        ]
     return [("255 x", 255, 0), ("2 x - 1", 2, -1)]
 
 
-def _slices(size: int, step: int) -> list[slice]:
-    return [slice(start, start + step) for start in range(0, size, step)]
+class _Parts:
+    """Collects batches; what is left out is never held."""
+
+    def __init__(self) -> None:
+        self._outputs: list[np.ndarray] = []
+        self._labels: list[np.ndarray] = []
+        self._sample = _Sample()
+        self._num_counted = self._num_seen = 0
+
+    def add(
+        self,
+        outputs: np.ndarray,
+        labels: np.ndarray | None,
+        inputs: Any,
+        counted: np.ndarray,
+    ) -> None:
+        """Adds the examples of a batch that count and are finite."""
+        kept = counted & np.isfinite(outputs).all(axis=-1)
+        self._num_seen += len(kept)
+        self._num_counted += int(counted.sum())
+        self._outputs.append(outputs if kept.all() else outputs[kept])
+        if labels is not None:
+            self._labels.append(labels[kept])
+        self._sample.add(inputs, labels, counted)
+
+    def join(self, name: str) -> Run:
+        """Returns all batches as one."""
+        if not self._num_counted:
+            raise checks.refusal(
+                f"The set `{name}` must have examples that count",
+                f"{self._num_seen} examples, each with a weight of 0 or the"
+                " label that is ignored",
+                "Give another set, or other weights",
+            )
+        size = sum(map(len, self._outputs))
+        if not size:
+            raise checks.refusal(
+                "A model must predict finite numbers",
+                f"NaN or infinity for all {self._num_counted} examples of"
+                f" `{name}`",
+                "Look for training that diverged, and for inputs that are NaN"
+                " or not scaled as in training",
+            )
+        # Part by part, so that no more than one copy is held.
+        outputs = np.empty((size, self._outputs[0].shape[1]), np.float32)
+        start = size
+        while self._outputs:
+            part = self._outputs.pop()
+            start -= len(part)
+            outputs[start : start + len(part)] = part
+        return Run(
+            outputs=outputs,
+            labels=np.concatenate(self._labels) if self._labels else None,
+            num_nonfinite=self._num_counted - size,
+            num_ignored=self._num_seen - self._num_counted,
+            inputs=self._sample.inputs,
+            input_labels=self._sample.labels,
+        )
 
 
 class _Sample:
-    """Keeps rows that are evenly spaced over a set of unknown size."""
+    """Keeps examples that are evenly spaced over a set of unknown size."""
 
     def __init__(self) -> None:
         self.inputs: np.ndarray | None = None
         self.labels: np.ndarray | None = None
         self._seen, self._stride = 0, 1
 
-    def add(self, inputs: Any, labels: np.ndarray | None) -> None:
+    def add(
+        self, inputs: Any, labels: np.ndarray | None, counted: np.ndarray
+    ) -> None:
         """Keeps its share of a batch."""
         if not isinstance(inputs, np.ndarray) or inputs.dtype.kind not in "iuf":
             return
-        rows = slice(-self._seen % self._stride, None, self._stride)
+        places = slice(-self._seen % self._stride, None, self._stride)
         self._seen += len(inputs)
-        inputs = inputs[rows]
+        inputs = inputs[places]
         finite = np.isfinite(inputs).reshape(len(inputs), -1).all(axis=-1)
+        finite &= counted[places]
         self.inputs = _append(self.inputs, inputs[finite])
         if labels is not None:
-            self.labels = _append(self.labels, labels[rows][finite])
+            self.labels = _append(self.labels, labels[places][finite])
         while len(self.inputs) >= 2 * _SAMPLE_ROWS:
             self._stride *= 2
             self.inputs = self.inputs[::2]
             self.labels = None if self.labels is None else self.labels[::2]
 
 
-def _append(rows: np.ndarray | None, more: np.ndarray) -> np.ndarray:
-    return more if rows is None else np.concatenate([rows, more])
+def _append(examples: np.ndarray | None, more: np.ndarray) -> np.ndarray:
+    return more if examples is None else np.concatenate([examples, more])
 
 
-def _batches(
-    data: Any, name: str, labelled: bool, max_rows: int | None, batch_size: int
-) -> Iterator[tuple[Any, np.ndarray | None]]:
-    """Yields inputs and labels, at most `max_rows` rows in all."""
-    left = math.inf if max_rows is None else max_rows
-    for element in _elements(data, name, batch_size, endless=left < math.inf):
-        x, y = _split(element, name, labelled)
-        first = keras.tree.flatten(x)[0]
-        if y is not None and (y.ndim == 0 or len(y) != len(first)):
+def _find_counted(
+    labels: np.ndarray | None,
+    weights: np.ndarray | None,
+    size: int,
+    *,
+    ignore_label: int | None,
+    name: str,
+) -> np.ndarray:
+    """Returns which examples count, bool `(B,)`."""
+    counted = np.ones(size, bool)
+    if weights is not None:
+        flat = np.asarray(weights, np.float64).reshape(size, -1)
+        if flat.shape[1] != 1 or not np.isin(flat, (0, 1)).all():
             raise checks.refusal(
-                f"Batches of `{name}` must have one label for each row",
-                f"inputs of shape {tuple(first.shape)} and labels of shape"
-                f" {y.shape}",
-                "Batch the dataset: `dataset.batch(128)`",
+                f"Weights of `{name}` must be 0 or 1, one for each example, as"
+                " a report counts each example once",
+                f"weights of shape {np.shape(weights)} from {flat.min():g} to"
+                f" {flat.max():g}",
+                "Drop them with `dataset.map(lambda x, y, w: (x, y))`",
             )
-        size = int(min(len(first), left))
-        x = keras.tree.map_structure(lambda rows, n=size: rows[:n], x)
-        yield x, None if y is None else y[:size]
-        left -= size
-        if left <= 0:
-            return
+        counted &= flat[:, 0] == 1
+    if labels is not None:
+        ignored = predictions.ignored(labels, ignore_label)
+        if ignored is not None:
+            counted &= ~keras.ops.convert_to_numpy(ignored)
+    return counted
 
 
-def _elements(
-    data: Any, name: str, batch_size: int, *, endless: bool
-) -> Iterator[Any]:
-    if isinstance(data, tf.data.Dataset):
-        if data.cardinality() == tf.data.INFINITE_CARDINALITY and not endless:
-            raise checks.refusal(
-                f"The set `{name}` must have an end",
-                "a dataset that repeats for ever",
-                "Give `max_rows`, or leave out `repeat()`",
-            )
-        try:
-            yield from data
-        except tf.errors.OpError as error:
-            # What the model raises does not pass through here.
-            raise checks.refusal(
-                f"All rows of `{name}` must be readable",
-                error.message.strip().splitlines()[0].rstrip("."),
-                "Look for damaged files and for what the dataset's own"
-                " functions do",
-            ) from error
-        return
-    if isinstance(data, tuple) and len(data) == 2:
-        data = (data[0], np.asarray(data[1]))
-    shapes = [np.shape(leaf) for leaf in keras.tree.flatten(data)]
-    sizes = {shape[:1] for shape in shapes}
-    if len(sizes) != 1 or () in sizes:
+def _choose_output(outputs: Any, output: str | int | None) -> Any:
+    """Returns the output that is asked for, of a model of several."""
+    if not keras.tree.is_nested(outputs):
+        return outputs
+    names = (
+        list(outputs)
+        if isinstance(outputs, Mapping)
+        else (list(range(len(outputs))))
+    )
+    if output not in names:
         raise checks.refusal(
-            f"The set `{name}` must be a batched `tf.data.Dataset`, or arrays"
-            " with as many rows",
-            f"{type(data).__name__} of shapes {shapes[:3]}",
-            "Give `(inputs, labels)`",
+            "A report is on one output of the model, which `output` names",
+            f"output={output!r} of a model with outputs {names}",
+            f"Write `output={names[0]!r}`, and give labels of that output",
         )
-    for at in _slices(shapes[0][0], batch_size):
-        yield keras.tree.map_structure(
-            lambda rows, at=at: np.asarray(rows[at]), data
-        )
+    return _choose_output(outputs[output], None)
 
 
-def _split(
-    element: Any, name: str, labelled: bool
-) -> tuple[Any, np.ndarray | None]:
-    """Returns inputs as NumPy, and labels where they are wanted."""
-    pair = isinstance(element, tuple) and len(element) == 2
-    if (labelled and not pair) or (
-        isinstance(element, tuple) and len(element) > 2
-    ):
-        raise checks.refusal(
-            f"The set `{name}` must be of pairs (inputs, labels)",
-            f"{len(element)} items"
-            if isinstance(element, tuple)
-            else "inputs alone",
-            "Drop sample weights with `dataset.map(lambda x, y, w: (x, y))`",
-        )
-    x = element[0] if isinstance(element, tuple) else element
-    x = keras.tree.map_structure(np.asarray, x)
-    return x, np.asarray(element[1]) if labelled else None
+def _choose_labels(labels: Any, output: str | int | None) -> Any:
+    """Returns the labels of the output that is asked for."""
+    labels = _model_calls.single_output(labels)
+    return labels if labels is None else _choose_output(labels, output)
 
 
-def _check_inputs(model: keras.Model, x: Any, name: str) -> None:
+def _check_inputs(model: keras.Model, inputs: Any, name: str) -> None:
     """Refuses inputs that the model was not made for."""
-    wanted = getattr(model, "inputs", None)  # Subclasses may not know.
-    given = keras.tree.flatten(x)
-    if not wanted:
+    if not _model_calls.runs_plainly(model):
+        # Its own steps, such as a preprocessor, make other inputs of these.
         return
+    wanted, given = model.inputs, keras.tree.flatten(inputs)
     if len(wanted) != len(given):
         raise checks.refusal(
             f"The set `{name}` must have the model's {len(wanted)} inputs",
@@ -298,31 +338,16 @@ def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
     )
 
 
-def _predict(model: keras.Model, x: Any) -> np.ndarray:
-    """Returns a model's outputs for a batch as float32 `(B, K)`."""
-    # Of a model that was built under a strategy each replica predicts the
-    # whole batch, and Keras gives one after the other.
-    outputs = _check_outputs(model.predict_on_batch(x))
-    return outputs[: len(keras.tree.flatten(x)[0])]
-
-
-def _check_outputs(outputs: Any) -> np.ndarray:
+def _to_columns(outputs: Any) -> np.ndarray:
     """Returns a batch of outputs as float32 `(B, K)`."""
-    leaves = keras.tree.flatten(outputs)
-    if len(leaves) != 1:
+    columns = np.asarray(outputs, np.float32)
+    if columns.ndim == 1:
+        columns = columns[:, np.newaxis]
+    if columns.ndim != 2:
         raise checks.refusal(
-            "The model must have one output",
-            f"{len(leaves)} outputs",
-            "Report on a part: `keras.Model(model.inputs, model.outputs[0])`",
-        )
-    rows = np.asarray(leaves[0], np.float32)
-    if rows.ndim == 1:
-        rows = rows[:, np.newaxis]
-    if rows.ndim != 2:
-        raise checks.refusal(
-            "The model must say one distribution over classes for each row,"
-            " outputs (N, K) or (N, 1)",
-            f"outputs of shape {rows.shape}",
+            "The model must predict one distribution over classes for each"
+            " example, outputs (N, K) or (N, 1)",
+            f"outputs of shape {columns.shape}",
             "Segmentation, sequences and detection have no such report",
         )
-    return rows
+    return columns

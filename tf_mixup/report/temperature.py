@@ -1,28 +1,29 @@
-"""What temperature scaling would do to a model, on rows that it did not see.
+"""What temperature scaling would do, on examples that it was not fitted on.
 
-Letters: N rows.
+Shapes: N examples.
 """
 
 import dataclasses
-import warnings
+from typing import Any
 
 import numpy as np
 
-from tf_mixup import posthoc
+from tf_mixup import scaling
 from tf_mixup.report import measures
 from tf_mixup.report.predictions import Predictions
+from tf_mixup.scores import Interval
 
-# Below it a half says nothing of a temperature.
+# With fewer, a half says nothing of a temperature.
 _LEAST_ROWS = 40
 
 
 @dataclasses.dataclass(frozen=True)
 class Half:
-    """A temperature from one half of the rows, and what it does to the other.
+    """A temperature from one half of the examples, tested on the other.
 
     Attributes:
         temperature: Fitted on one half.
-        rows: Rows of the other half; all below is of these.
+        rows: Examples of the other half; all below is of these.
         nll_before: Negative log-likelihood as it is, in nats.
         nll_after: The same of the scaled predictions.
         ece_before: ECE under the convention `measures.MAIN` as it is.
@@ -42,15 +43,29 @@ class Temperature:
     """What temperature scaling would do.
 
     Attributes:
-        temperature: Fitted on all rows: the one to use unless `at_bound`.
+        temperature: Fitted on all examples: the one to use unless `at_bound`.
         at_bound: Whether there is no best temperature, as where all
             predictions are right; then `temperature` is the nearest bound.
         halves: Both directions of one random split.
+        nll_change: Mean change of the negative log-likelihood of all
+            examples, each scaled by the temperature of the half that it is
+            not in, with a paired bootstrap interval; None if it is unknown.
     """
 
     temperature: float
     at_bound: bool
     halves: tuple[Half, Half]
+    nll_change: Interval | None = None
+
+    @property
+    def helps(self) -> bool:
+        """Whether the likelihood rises by more than chance explains."""
+        return self.nll_change is not None and self.nll_change.high < 0
+
+    @property
+    def harms(self) -> bool:
+        """Whether the likelihood falls by more than chance explains."""
+        return self.nll_change is not None and self.nll_change.low > 0
 
     def mean(self, name: str) -> float:
         """Returns the mean of a field of `Half` over both directions.
@@ -61,49 +76,80 @@ class Temperature:
         return float(np.mean([getattr(half, name) for half in self.halves]))
 
 
-def measure(rows: Predictions, *, seed: int) -> Temperature | None:
-    """Fits temperatures, and measures them on rows that they did not see.
+def measure(
+    rows: Predictions, *, seed: int, draws: int = 500
+) -> Temperature | None:
+    """Fits temperatures, and tests them on examples they were not fitted on.
 
     Args:
         rows: Predictions and labels.
-        seed: Seed of the split.
+        seed: Seed of the split and of the draws.
+        draws: Samples redrawn for the interval.
 
     Returns:
-        temperature: What it would do; None if there are below 40 rows, or if
-            a half holds one class only.
+        temperature: What it would do; None if there are below 40 examples, or
+            if a half holds one class only.
     """
-    order = np.random.default_rng(seed).permutation(len(rows.labels))
+    order = np.random.default_rng(seed).permutation(len(rows))
     halves = np.sort(order[::2]), np.sort(order[1::2])
     classes = [np.unique(rows.labels[half]).size for half in halves]
     if len(order) < _LEAST_ROWS or min(classes) < 2:
         return None
-    with warnings.catch_warnings():
-        # `at_bound` says it, and the report says it in words.
-        warnings.filterwarnings("ignore", "The temperature is at a bound")
-        fits = [
-            posthoc.TemperatureScaling().fit(
-                rows.logits[part], rows.labels[part]
-            )
-            for part in (slice(None), *halves)
-        ]
-    both, first, second = fits
+    both = _fit(rows, np.arange(len(rows)))
+    tested, changes = [], []
+    for fitted, other in (halves, halves[::-1]):
+        half, change = _test(rows, other, _fit(rows, fitted))
+        tested.append(half)
+        changes.append(change)
     return Temperature(
-        temperature=float(both.temperature),
-        at_bound=bool(both.at_bound),
-        halves=(
-            _apply_temperature(rows.take(halves[1]), first.temperature),
-            _apply_temperature(rows.take(halves[0]), second.temperature),
+        temperature=both,
+        at_bound=both in scaling.BOUNDS,
+        halves=(tested[0], tested[1]),
+        nll_change=measures.bootstrap_mean(
+            np.concatenate(changes), draws=draws, seed=seed
         ),
     )
 
 
-def _apply_temperature(rows: Predictions, temperature: float) -> Half:
-    scaled = rows.divide(temperature)
-    return Half(
+def _fit(rows: Predictions, examples: np.ndarray) -> float:
+    """Returns what `TemperatureScaling` finds, a block at a time."""
+
+    def slope(temperature: float) -> float:
+        return sum(
+            float(
+                np.sum(
+                    scaling.temperature_slopes(
+                        rows.logits(at).astype(np.float64),
+                        rows.distributions(at),
+                        temperature,
+                    )
+                )
+            )
+            for at in (examples[block] for block in rows.blocks())
+        )
+
+    return scaling.find_temperature(slope)
+
+
+def _test(
+    rows: Predictions, examples: np.ndarray, temperature: float
+) -> tuple[Half, np.ndarray]:
+    """Returns a temperature's effect, and each example's change of NLL."""
+    scaled = rows.scaled(examples, temperature)
+    before = {
+        name: getattr(rows, name)[examples]
+        for name in ("confidence", "correct", "nll")
+    }
+
+    def ece(columns: dict[str, Any]) -> float:
+        return measures.main_ece(columns["confidence"], columns["correct"])
+
+    half = Half(
         temperature=temperature,
-        rows=len(rows.labels),
-        nll_before=float(rows.nll.mean(dtype=np.float64)),
-        nll_after=float(scaled.nll.mean(dtype=np.float64)),
-        ece_before=measures.main_ece(rows),
-        ece_after=measures.main_ece(scaled),
+        rows=len(examples),
+        nll_before=float(before["nll"].mean(dtype=np.float64)),
+        nll_after=float(scaled["nll"].mean(dtype=np.float64)),
+        ece_before=ece(before),
+        ece_after=ece(scaled),
     )
+    return half, scaled["nll"].astype(np.float64) - before["nll"]
