@@ -71,6 +71,33 @@ def make_text_model(mask_zero=False):
     )
 
 
+@keras.saving.register_keras_serializable("tests")
+class Attend(keras.layers.Layer):
+    """Adds up the steps that a mask keeps."""
+
+    def call(self, inputs, padding_mask=None):
+        mask = keras.ops.cast(padding_mask, "float32")
+        return keras.ops.sum(inputs * mask[..., None], axis=1)
+
+
+def make_task():
+    """Returns a classifier of text around a backbone, as KerasHub has it."""
+    inputs = {
+        "ids": keras.Input((6,), dtype="int32", name="ids"),
+        "padding_mask": keras.Input((6,), dtype="int32", name="padding_mask"),
+    }
+    hidden = keras.layers.Embedding(9, 4, name="token_embedding")(inputs["ids"])
+    hidden = keras.layers.LayerNormalization(name="norm")(hidden)
+    hidden = Attend(name="attend")(hidden, padding_mask=inputs["padding_mask"])
+    backbone = keras.Model(inputs, {"pooled": hidden}, name="backbone")
+    outer = {
+        name: keras.Input((6,), dtype="int32", name=name) for name in inputs
+    }
+    pooled = keras.layers.Dense(3, name="pooled")(backbone(outer)["pooled"])
+    logits = keras.layers.Dense(CLASSES, name="head")(pooled)
+    return keras.Model(outer, {"logits": logits})
+
+
 def mix(rows, lam, shift, layer=None, *, training=True, place=None):
     layer = layers.Mix() if layer is None else layer
     plan = np.array(lam, "float32"), np.array(shift, "int32")
@@ -354,6 +381,57 @@ class TestMixableLayers:
         model = keras.Model(inputs, keras.layers.Flatten()(vectors))
         assert layers.mixable_layers(model) == ["vectors"]
 
+    def test_layers_of_a_model_inside(self):
+        found = layers.mixable_layers(make_task())
+        assert found == [
+            "backbone/token_embedding",
+            "backbone/norm",
+            "backbone",
+            "pooled",
+        ]
+
+    def test_models_inside_models_inside(self):
+        inner = keras.Sequential(
+            [
+                keras.Input((3,)),
+                keras.layers.Dense(3, name="a"),
+                keras.layers.Dense(3, name="b"),
+            ],
+            name="inner",
+        )
+        middle = keras.Sequential([keras.Input((3,)), inner], name="middle")
+        model = keras.Sequential(
+            [keras.Input((3,)), middle, keras.layers.Dense(2)]
+        )
+        found = layers.mixable_layers(model)
+        assert found == ["middle/inner/a", "middle"]
+        layers.training_twin(model, at=found)
+
+    def test_models_inside_with_a_call_of_their_own(self):
+        class Own(keras.Model):
+            def call(self, inputs, training=None, mask=None):
+                return super().call(inputs / 255)
+
+        inputs = keras.Input((3,))
+        hidden = keras.layers.Dense(3, name="a")(inputs)
+        own = Own(inputs, keras.layers.Dense(3)(hidden), name="own")
+        model = keras.Sequential(
+            [keras.Input((3,)), own, keras.layers.Dense(2)]
+        )
+        assert layers.mixable_layers(model) == ["own"]
+
+    def test_a_model_inside_that_is_called_twice(self):
+        inner = keras.Sequential(
+            [
+                keras.Input((3,)),
+                keras.layers.Dense(3, name="a"),
+                keras.layers.Dense(3),
+            ]
+        )
+        inputs = keras.Input((3,))
+        model = keras.Model(inputs, inner(inner(inputs)))
+        assert layers.mixable_layers(model) == []
+
     def test_leaves_the_model_as_it_is(self):
         model = make_residual_model()
         output = model.get_layer("stage").output
@@ -369,6 +447,47 @@ class TestMixableLayers:
 
 
 class TestHiddenMixing:
+    @pytest.mark.parametrize("name", ["token_embedding", "norm"])
+    def test_mixes_inside_a_model_inside(self, name, tmp_path):
+        model = make_task()
+        twin = layers.training_twin(model, at=f"backbone/{name}")
+        inputs = {
+            "ids": np.random.default_rng(0).integers(0, 9, (4, 6)),
+            "padding_mask": np.ones((4, 6), "int32"),
+        }
+        lam = np.full(4, 0.4, "float32")
+        partner = np.array([2, 3, 0, 1])
+        plan = {"lam": lam, "shift": (partner - np.arange(4)).astype("int32")}
+        batch = {"inputs": inputs, **plan}
+        backbone = model.get_layer("backbone")
+        below = keras.Model(backbone.input, backbone.get_layer(name).output)
+        hidden = np.array(below(inputs))
+        hidden = 0.4 * hidden + 0.6 * hidden[partner]
+        if name == "token_embedding":
+            hidden = backbone.get_layer("norm")(hidden)
+        pooled = backbone.get_layer("attend")(
+            hidden, padding_mask=inputs["padding_mask"]
+        )
+        expected = model.get_layer("head")(model.get_layer("pooled")(pooled))
+        mixed = twin(batch, training=True)
+        np.testing.assert_allclose(mixed["logits"], expected, atol=1e-6)
+        np.testing.assert_allclose(
+            twin(batch)["logits"], model(inputs)["logits"], atol=1e-6
+        )
+        assert {each.path for each in twin.trainable_weights} == {
+            each.path for each in model.trainable_weights
+        }
+        twin.save(tmp_path / "twin.keras")
+        loaded = keras.models.load_model(tmp_path / "twin.keras")
+        np.testing.assert_allclose(
+            loaded(batch, training=True)["logits"], expected, atol=1e-6
+        )
+
+    def test_names_the_places_inside_a_model(self):
+        match = "Choose among .*'backbone/token_embedding', 'backbone/norm'"
+        with pytest.raises(ValueError, match=match):
+            layers.training_twin(make_task(), at="token_embedding")
+
     def test_mixes_the_output_of_the_layer(self):
         model = make_residual_model()
         twin = layers.training_twin(model, at="stage", mean=10.0, std=3.0)
@@ -498,6 +617,19 @@ class TestHiddenMixing:
         with pytest.raises(ValueError, match=match):
             layers.training_twin(make_text_model(), at=at)
 
+    def test_rejects_mixing_of_ids_in_a_model_inside(self):
+        match = "Integer ids.*'backbone/token_embedding'"
+        with pytest.raises(ValueError, match=match):
+            layers.training_twin(make_task())
+        inner = keras.Sequential(
+            [keras.Input((6,)), keras.layers.Embedding(9, 4, name="words")],
+            name="inner",
+        )
+        layers_above = [keras.layers.Flatten(), keras.layers.Dense(2)]
+        model = keras.Sequential([keras.Input((6,)), inner, *layers_above])
+        with pytest.raises(ValueError, match=r"Integer ids.*\['inner'"):
+            layers.training_twin(model)
+
     def test_rejects_rows_with_a_mask(self):
         with pytest.raises(ValueError, match=r"\(a mask is one\).*Take 'sent"):
             layers.training_twin(make_text_model(mask_zero=True), at="words")
@@ -505,3 +637,57 @@ class TestHiddenMixing:
     def test_rejects_points_below_two(self):
         with pytest.raises(ValueError, match="points=1"):
             layers.training_twin(make_model(), points=1)
+
+
+def override(name):
+    """Returns a model that overrides one method, and changes nothing."""
+
+    def method(self, *args, **kwargs):
+        return getattr(keras.Model, name)(self, *args, **kwargs)
+
+    if name == "call":
+
+        def method(self, inputs, training=None, mask=None):
+            return super(kind, self).call(inputs / 255)
+
+    kind = type("Own", (keras.Model,), {name: method})
+    inputs = keras.Input((4,))
+    hidden = keras.layers.Dense(3, name="hidden")(inputs)
+    return kind(inputs, keras.layers.Dense(3)(hidden))
+
+
+class TestOverrides:
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "train_step",
+            "test_step",
+            "predict_step",
+            "compute_loss",
+            "compute_metrics",
+            "fit",
+            "predict",
+        ],
+    )
+    def test_that_a_twin_would_lose(self, name):
+        with pytest.raises(ValueError, match=rf"`Own\.{name}`.*placement="):
+            layers.training_twin(override(name))
+
+    def test_of_call(self):
+        model = override("call")
+        with pytest.raises(ValueError, match=r"`Own\.call`"):
+            layers.training_twin(model, at="hidden")
+        x = np.full((2, 4), 255.0, "float32")
+        plan = {"lam": np.ones(2, "float32"), "shift": np.zeros(2, "int32")}
+        twin = layers.training_twin(model)
+        np.testing.assert_allclose(
+            twin({"inputs": x, **plan}), model(x), atol=1e-6
+        )
+
+    def test_of_a_preprocessor(self):
+        model = override("fit")
+        model.preprocessor = keras.layers.Rescaling(1 / 255)
+        with pytest.raises(ValueError, match=r"model\.preprocessor = None"):
+            layers.training_twin(model)
+        model.preprocessor = None
+        layers.training_twin(model)

@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 from typing import NamedTuple
 
@@ -27,6 +28,8 @@ _PREDICTING = (
     "call",
     "__call__",
 )
+# Methods that KerasHub overrides to run a preprocessor.
+_PREPARING = ("fit", "predict")
 _TRAINING = (
     "fit",
     "train_step",
@@ -221,7 +224,7 @@ def runs_plainly(model: keras.Model) -> bool:
 
 
 def override_in_the_way(
-    model: keras.Model, *, training: bool = False
+    model: keras.Model, *, training: bool = False, kept: Sequence[str] = ()
 ) -> str | None:
     """Names the override that a rebuilt graph would lose.
 
@@ -229,17 +232,21 @@ def override_in_the_way(
         model: Any Keras model.
         training: Whether overrides of training count as well, such as
             `train_step` and `compute_loss`.
+        kept: Methods that are not lost.
 
     Returns:
         override: Class and method, as `"Scaled.predict_step"`; None if there
             is none.
     """
     names = _PREDICTING + (_TRAINING if training else ())
+    if getattr(model, "preprocessor", model) is None:
+        # What KerasHub overrides to prepare inputs then does nothing.
+        kept = (*kept, *_PREPARING)
     for name in names:
-        if name in vars(model):
-            return f"{type(model).__name__}.{name}"
-        owner = next(each for each in type(model).__mro__ if name in vars(each))
-        if owner.__module__.split(".")[0] != "keras":
+        if name not in kept and overrides(model, name):
+            owner = type(model)
+            if name not in vars(model):
+                owner = _owner(model, name)
             return f"{owner.__name__}.{name}"
     return None
 
@@ -251,8 +258,13 @@ def overrides(model: keras.Model, name: str) -> bool:
         model: Any Keras model.
         name: Of the method.
     """
-    owner = next(each for each in type(model).__mro__ if name in vars(each))
-    return name in vars(model) or owner.__module__.split(".")[0] != "keras"
+    own = _owner(model, name).__module__.split(".")[0] != "keras"
+    return own or name in vars(model)
+
+
+def _owner(model: keras.Model, name: str) -> type:
+    """Returns the class that defines a method of a model."""
+    return next(each for each in type(model).__mro__ if name in vars(each))
 
 
 def check_inputs(model: keras.Model, inputs: Any) -> None:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
+from tf_mixup import _model_calls
 from tf_mixup import checks
 
 # Stands for the inputs of a model among the names of its layers.
@@ -189,7 +190,8 @@ def training_twin(
         mean: Subtracted from the inputs after mixing; see `Mix`.
         std: Divides the inputs after mixing; see `Mix`.
         at: Where rows are mixed: `"input"`, or the name of a layer whose
-            output is mixed, one of `mixable_layers(model)`. For text name the
+            output is mixed, one of `mixable_layers(model)`; a layer of a model
+            inside it is `"backbone/token_embedding"`. For text name the
             embedding. Several names are places, one of which is drawn for
             each batch: `MixUp(..., places=len(at))`. Defaults to the inputs.
         points: Rows in a mixture, as in `MixUp`. Defaults to 2.
@@ -201,8 +203,9 @@ def training_twin(
             Keras model.
 
     Raises:
-        ValueError: If the inputs of `model` are not defined, or rows cannot
-            be mixed at one of the names.
+        ValueError: If the inputs of `model` are not defined; if examples
+            cannot be mixed at one of the names; or if the twin would lose what
+            `model` overrides, as `train_step` or a preprocessor in `fit`.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
@@ -214,8 +217,10 @@ def training_twin(
         Verma et al. Manifold Mixup. ICML 2019.
         https://arxiv.org/abs/1806.05236
     """
+    _model_calls.check_model(model)
     structure, ends = _structures(model)
     names = _check_names(model, at)
+    _check_overrides(model, inputs_alone=names == [INPUT])
     inputs = _inputs_like(structure)
     plan = _plan_inputs(points, len(names))
     places = {
@@ -244,8 +249,28 @@ def training_twin(
     )
 
 
+def _check_overrides(model: keras.Model, *, inputs_alone: bool) -> None:
+    """Refuses a model whose twin would train on other numbers."""
+    # Where the inputs alone are mixed the twin calls the model as a whole.
+    kept = ("call", "__call__") if inputs_alone else ()
+    override = _model_calls.override_in_the_way(model, training=True, kept=kept)
+    if override is None:
+        return
+    remedy = "Mix in the pipeline, with `placement='host'`, and train `model`"
+    if hasattr(model, "preprocessor"):
+        remedy = (
+            "Prepare the batches with `model.preprocessor` before they are"
+            " mixed, and set `model.preprocessor = None`"
+        )
+    raise checks.refusal(
+        "A twin has the layers of the model, and none of its methods",
+        f"a model with the override `{override}`",
+        remedy,
+    )
+
+
 def takes_plan(structure: Any) -> bool:
-    """Tells whether inputs, or their specs, have a twin's `lam` and `shift`."""
+    """Returns whether inputs, or their specs, have `lam` and `shift`."""
     return isinstance(structure, Mapping) and {"lam", "shift"} <= set(structure)
 
 
@@ -254,7 +279,10 @@ def mixable_layers(model: keras.Model) -> list[str]:
 
     These are the layers that all paths from the inputs to the outputs cross,
     once, and that give one tensor of floats: not those in a branch, nor the
-    outputs. A model inside the model counts as one layer.
+    outputs. Layers of a functional model inside the model are named by their
+    path, as `"backbone/token_embedding"`. An input that layers take as a mask
+    by a keyword, as `padding_mask=mask`, is no path: the stage says how masks
+    are combined.
 
     Args:
         model: Functional or sequential model with defined inputs.
@@ -285,12 +313,16 @@ def mixable_layers(model: keras.Model) -> list[str]:
         open_tensors = {
             each for each in open_tensors | results if readers[each]
         }
+        crossed = open_tensors <= results and times[call.layer.name] == 1
+        if crossed and _is_nested(call.layer):
+            inside = mixable_layers(call.layer)
+            names += [f"{call.layer.name}/{name}" for name in inside]
         if (
-            open_tensors == results - ends
+            crossed
+            and open_tensors == results - ends
             and len(results) == 1
             and _is_float(call.outputs[0])
             and isinstance(call.layer, keras.layers.Layer)
-            and times[call.layer.name] == 1
         ):
             names.append(call.layer.name)
     return names
@@ -308,14 +340,39 @@ def _trace(model: keras.Model) -> tuple[list[_Call], list[Any], list[Any]]:
     """Returns a model's calls in their order, its inputs and its outputs."""
     _structures(model)
     calls = []
+    masks: set[int] = set()
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         outputs = layer(*args, **kwargs)
         calls.append(_Call(layer, _tensors((args, kwargs)), _tensors(outputs)))
+        given = [kwargs[key] for key in kwargs if "mask" in key]
+        masks.update(id(tensor) for tensor in _tensors(given))
         return outputs
 
     again = _call_again(keras.Model(model.inputs, model.outputs), call)
+    masks &= {id(tensor) for tensor in again.inputs}
+    calls = [
+        each._replace(inputs=[x for x in each.inputs if id(x) not in masks])
+        for each in calls
+    ]
     return calls, again.inputs, again.outputs
+
+
+def _is_nested(layer: Any) -> bool:
+    """Tells whether a layer is a model whose own layers can be reached."""
+    return isinstance(layer, keras.Model) and _model_calls.runs_plainly(layer)
+
+
+def _names_in_order(model: keras.Model) -> list[str]:
+    """Returns the names of all layers; those inside a model precede it."""
+    names = []
+    for call in _trace(model)[0]:
+        name = call.layer.name
+        if _is_nested(call.layer):
+            inside = _names_in_order(call.layer)
+            names += [f"{name}/{each}" for each in inside]
+        names.append(name)
+    return names
 
 
 def _call_again(
@@ -367,7 +424,16 @@ def _mix_inside(
     """
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        outputs = layer(*args, **kwargs)
+        start = f"{layer.name}/"
+        inside = {
+            name.removeprefix(start): options
+            for name, options in places.items()
+            if name.startswith(start)
+        }
+        if inside:
+            outputs = _call_mixing(layer, args[0], plan, inside)
+        else:
+            outputs = layer(*args, **kwargs)
         if layer.name not in places:
             return outputs
         return _mix(outputs, plan, **places[layer.name])
@@ -375,6 +441,33 @@ def _mix_inside(
     passed = list(plan.values())
     through = keras.Model([*model.inputs, *passed], [*model.outputs, *passed])
     return _call_again(through, call, [*inputs, *passed])
+
+
+def _call_mixing(
+    model: keras.Model,
+    inputs: Any,
+    plan: dict[str, Any],
+    places: dict[str, dict[str, int]],
+) -> Any:
+    """Calls a model inside the model, with `Mix` after some of its layers."""
+    structure, ends = _structures(model)
+    try:
+        keras.tree.assert_same_structure(inputs, structure)
+    except (TypeError, ValueError) as error:
+        raise checks.refusal(
+            "A model inside the model must be called with its own inputs",
+            f"{model.name!r} with inputs of another structure",
+            f"Mix after it, as `at={model.name!r}`",
+        ) from error
+    fresh = [
+        keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype)
+        for tensor in [*model.inputs, *plan.values()]
+    ]
+    count = len(model.inputs)
+    inner_plan = dict(zip(plan, fresh[count:], strict=True))
+    inner = _mix_inside(model, fresh[:count], inner_plan, places)
+    results = inner([*keras.tree.flatten(inputs), *plan.values()])
+    return keras.tree.pack_sequence_as(ends, results[: len(model.outputs)])
 
 
 def _mix(tensor: Any, plan: dict[str, Any], **options: Any) -> Any:
@@ -425,7 +518,8 @@ def _check_names(
         )
     if INPUT in names and _takes_tokens(model):
         raise checks.refusal(
-            "Tokens are no numbers that could be mixed; their embeddings are",
+            "Integer ids and tokens are no numbers that could be mixed; their"
+            " embeddings are",
             f"at={at!r} with a model of tokens",
             f"Write one of {mixable_layers(model)!r} as `at`",
         )
@@ -438,7 +532,13 @@ def _check_names(
 
 
 def _takes_tokens(model: keras.Model) -> bool:
-    """Tells whether an input is text, or goes straight into an embedding."""
+    """Returns whether an input is text or ids, or goes into an embedding."""
+    ids = any(x.dtype in ("string", "int32", "int64") for x in model.inputs)
+    return ids or _embeds_inputs(model)
+
+
+def _embeds_inputs(model: keras.Model) -> bool:
+    """Returns whether an embedding reads an input, also inside a model."""
     read = [
         tensor
         for layer in model.layers
@@ -446,15 +546,16 @@ def _takes_tokens(model: keras.Model) -> bool:
         for tensor in keras.tree.flatten(layer.input)
     ]
     return any(
-        tensor.dtype == "string" or any(tensor is each for each in read)
-        for tensor in model.inputs
+        tensor is each for tensor in model.inputs for each in read
+    ) or any(
+        _is_nested(layer) and _embeds_inputs(layer) for layer in model.layers
     )
 
 
 def _refuse_layer(
     model: keras.Model, name: str, valid: list[str]
 ) -> ValueError:
-    order = [call.layer.name for call in _trace(model)[0]]
+    order = _names_in_order(model)
     if name not in order:
         choices = ", ".join(repr(each) for each in (INPUT, *valid))
         return checks.refusal(
