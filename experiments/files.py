@@ -81,7 +81,8 @@ def write_text(path: pathlib.Path, text: str) -> None:
     """Writes a text file atomically, as UTF-8."""
 
     def write(partial: pathlib.Path) -> None:
-        partial.write_text(text, encoding="utf-8")
+        # A name of a file need not be text.
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
     write_atomically(path, write)
 

@@ -12,6 +12,7 @@ reports.
 """
 
 import math
+import os
 import pathlib
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ from experiments import comparison
 from experiments import entry
 from experiments import files
 from experiments import records
+from tf_mixup import _folders
 from tf_mixup import checks
 from tf_mixup import plots
 
@@ -340,9 +342,11 @@ def main() -> None:
         files.write_text(pathlib.Path(_OUTPUT.value), markdown)
     for table in tables if _FIGURES.value else ():
         name = "-".join(str(value) for value in table.title.values())
-        path = workdir / f"alpha-{name.replace('/', '_')}.png"
+        # File systems take 255 bytes; a data set's folder may have more.
+        ending = os.fsdecode(os.fsencode(name.replace("/", "_"))[-200:])
+        path = workdir / f"alpha-{ending}.png"
         plots.save_figure(alpha_figure.draw(table), path)
-        logging.info("Drew %s", path)
+        logging.info("Drew %s", _folders.printable(path))
 
 
 if __name__ == "__main__":

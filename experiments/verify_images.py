@@ -7,7 +7,7 @@ Command:
 
 The manifest has a line of JSON for each bad file: its split, its name and
 what is wrong with it; no line if all are whole. Training replaces bad images
-and evaluation leaves them out, so this is to find and mend them. How long one
+and evaluation leaves them out, so this is to find and repair them. How long one
 CPU core takes for an image is told by
 `python -m experiments.benchmark --what=imagenet`.
 """

@@ -1,6 +1,6 @@
 """Pad-and-crop with flips, on whole uint8 batches.
 
-Letters: B rows, H and W sides, C channels.
+Shapes: B rows, H and W sides, C channels.
 """
 
 import tensorflow as tf

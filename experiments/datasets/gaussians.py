@@ -2,7 +2,7 @@
 
 Class 0 is `N(0, I)`, class 1 is `N(mu * 1, I)`, in 300 dimensions and equally
 often. The sum of a row's features decides all: the log-odds of class 1 are
-`mu * sum(x) - D * mu**2 / 2`. Letters: N rows, D dimensions.
+`mu * sum(x) - D * mu**2 / 2`. Shapes: N rows, D dimensions.
 """
 
 from typing import Any

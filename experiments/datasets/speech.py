@@ -1,6 +1,6 @@
 """Spoken words as waveforms of one second, read from wav files or TFDS.
 
-Letters: N rows, T samples, C channels.
+Shapes: N rows, T samples, C channels.
 """
 
 import io

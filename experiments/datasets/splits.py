@@ -1,6 +1,6 @@
 """Arrays of labelled rows, their split by a seed, and label corruption.
 
-Letters: N rows, H and W sides, C channels, K classes.
+Shapes: N rows, H and W sides, C channels, K classes.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """Photographs that do not fit into memory: decoded as they are needed.
 
 Order and augmentation are a function of (seed, epoch, step), so a resumed run
-goes on with the very batches that it would have seen. Letters: N rows, B rows
+goes on with the very batches that it would have seen. Shapes: N rows, B rows
 in a batch, S side of the square images.
 """
 
@@ -115,7 +115,7 @@ class Replaced:
                 " rows may be no whole images",
                 f"{len(self.rows)} that are not, such as {some}",
                 "List all with `python -m experiments.verify_images`, then"
-                " mend or delete them",
+                " replace or delete them",
             )
 
 

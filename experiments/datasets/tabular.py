@@ -2,7 +2,7 @@
 
 The mixup paper tells neither its splits nor its scaling. Here each seed draws
 a split of its own, and all that is fitted is fitted on its training rows.
-Letters: N rows, D features, K classes.
+Shapes: N rows, D features, K classes.
 """
 
 import gzip

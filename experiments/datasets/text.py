@@ -1,6 +1,6 @@
 """Sentences as rows of word ids, read from the sets' own files or TFDS.
 
-Letters: N rows, L words in a padded row.
+Shapes: N rows, L words in a padded row.
 """
 
 import gzip

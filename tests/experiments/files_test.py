@@ -115,3 +115,9 @@ class TestNpz:
         message = r"a\.npz must be a whole \.npz file\. Received: .*\. Delete"
         with pytest.raises(ValueError, match=message):
             files.read_npz(path)
+
+
+def test_text_may_name_any_file(tmp_path):
+    path = tmp_path / "table.md"
+    files.write_text(path, "Größe \udcff")
+    assert path.read_text("utf-8") == "Größe \\udcff"
