@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tf_mixup import elements
+from tf_mixup import pipeline
 
 ROWS, CLASSES = 22, 5
 
@@ -42,17 +43,6 @@ class TestCheckDataset:
         with pytest.raises(ValueError, match="from_generator"):
             elements.check_dataset(x for x in [])
 
-    def test_py_datasets(self):
-        class Rows(keras.utils.PyDataset):
-            def __len__(self):
-                return 1
-
-            def __getitem__(self, index):
-                return make_rows()
-
-        with pytest.raises(ValueError, match="from_generator"):
-            elements.check_dataset(Rows())
-
     def test_unbatched_data(self):
         with pytest.raises(ValueError, match=r"\.batch\(128\)"):
             elements.check_dataset(make_batches().unbatch())
@@ -83,6 +73,63 @@ class TestCheckDataset:
             elements.check_dataset(batches)
 
     def test_dictionary_elements(self):
-        batches = make_batches().map(lambda x, y: {"image": x, "label": y})
+        batches = make_batches().map(lambda x, y: {"image": x, "other": y})
         with pytest.raises(ValueError, match="Map them first"):
             elements.check_dataset(batches)
+
+
+class Numbers(keras.utils.PyDataset):
+    """Batches of 4, 4 and 2 numbers, each its own label; counts passes."""
+
+    def __init__(self, parts=2):
+        super().__init__()
+        self.ended, self._parts = 0, parts
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        numbers = np.arange(4 * index, min(4 * index + 4, 10))
+        return (numbers[:, None] * 1.0, numbers, numbers)[: self._parts]
+
+    def on_epoch_end(self):
+        self.ended += 1
+
+
+class TestReadBatches:
+    def test_dictionary_elements(self):
+        batches = make_batches().map(
+            lambda x, y: {"image": x, "label": y, "file_name": y}
+        )
+        dataset, length = elements.read_batches(batches)
+        assert length == 3
+        for found, expected in zip(dataset, make_batches(), strict=True):
+            for part, same in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(part, same)
+        _, length = elements.read_batches(batches.repeat())
+        assert length == tf.data.INFINITE_CARDINALITY
+
+    @pytest.mark.parametrize("parts", [2, 3])
+    def test_py_datasets(self, parts):
+        numbers = Numbers(parts)
+        dataset, length = elements.read_batches(numbers)
+        assert length == 3
+        for count in (1, 2):
+            for index, batch in enumerate(dataset):
+                for part, same in zip(batch, numbers[index], strict=True):
+                    np.testing.assert_array_equal(part, same)
+            assert numbers.ended == count
+
+    def test_py_datasets_without_labels(self):
+        with pytest.raises(ValueError, match="come with their labels"):
+            elements.read_batches(Numbers(1))
+
+    def test_py_datasets_are_mixed(self):
+        stage = pipeline.MixUp(
+            1.0, num_classes=10, seed=0, per="sample", self_pairs=False
+        )
+        for mixed in (stage(Numbers()), stage.evaluation(Numbers())):
+            assert int(mixed.cardinality()) == 3
+            for x, y in mixed:
+                numbers = y.numpy() @ np.arange(10)
+                np.testing.assert_allclose(x[:, 0], numbers, rtol=1e-5)

@@ -1,12 +1,39 @@
 """What a dataset must yield to be mixed: batches of inputs and labels."""
 
+from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tf_mixup import _columns
+from tf_mixup import _examples
 from tf_mixup import _run_time
 from tf_mixup import checks
+
+
+def read_batches(data: Any) -> tuple[tf.data.Dataset, int]:
+    """Returns the batches of a data set, and their number.
+
+    Args:
+        data: `tf.data.Dataset` of batches `(x, y)`, `(x, y, sample_weight)` or
+            of dictionaries with a key of labels, such as `{"image": x,
+            "label": y}`, that knows their number; or a
+            `keras.utils.PyDataset`.
+
+    Returns:
+        dataset: Of `(x, y)` or `(x, y, sample_weight)`.
+        length: Number of batches, or `tf.data.INFINITE_CARDINALITY`.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    if isinstance(data, keras.utils.PyDataset):
+        data = _from_py_dataset(data)
+    elif isinstance(data, tf.data.Dataset):
+        data = _split_keys(data)
+    return data, check_dataset(data)
 
 
 def check_dataset(dataset: Any) -> int:
@@ -27,15 +54,13 @@ def check_dataset(dataset: Any) -> int:
             "Write `tf.data.Dataset.from_tensor_slices((x, y)).shuffle(len(x))"
             ".batch(128).apply(mixup)` for arrays"
         )
-        if isinstance(dataset, keras.utils.PyDataset) or hasattr(
-            dataset, "__next__"
-        ):
+        if hasattr(dataset, "__next__"):
             remedy = (
                 "Wrap it with `tf.data.Dataset.from_generator` and"
                 " `.apply(tf.data.experimental.assert_cardinality(n))`"
             )
         raise checks.refusal(
-            "MixUp takes a batched tf.data.Dataset",
+            "MixUp takes a batched tf.data.Dataset, or a PyDataset",
             f"a {type(dataset).__name__}",
             remedy,
         )
@@ -50,6 +75,50 @@ def check_dataset(dataset: Any) -> int:
             " `.apply(mixup)`",
         )
     return length
+
+
+class _Passes:
+    """The batches of a PyDataset, which learns of the end of each pass."""
+
+    def __init__(self, data: Any) -> None:
+        self._data = data
+
+    def __len__(self) -> int:
+        return self._data.num_batches
+
+    def __iter__(self) -> Iterator[Any]:
+        for index in range(len(self)):
+            yield self._data[index]
+        self._data.on_epoch_end()
+
+
+def _from_py_dataset(data: Any) -> tf.data.Dataset:
+    # Read once to have it checked: that it has an end, and batches.
+    first = next(_examples.read(data, name="dataset", labeled=True).batches())
+    examples = _examples.read(_Passes(data), name="dataset", labeled=True)
+    spec = tf.nest.map_structure(
+        lambda part: tf.TensorSpec((None, *part.shape[1:]), part.dtype),
+        _present(first),
+    )
+    return tf.data.Dataset.from_generator(
+        lambda: map(_present, examples.batches()), output_signature=spec
+    ).apply(tf.data.experimental.assert_cardinality(data.num_batches))
+
+
+def _split_keys(data: tf.data.Dataset) -> tf.data.Dataset:
+    """Returns (x, y) of elements such as `{"image": x, "label": y}`."""
+    spec = data.element_spec
+    if not isinstance(spec, Mapping) or _columns.split(spec)[1] is None:
+        return data
+
+    def choose(element: Mapping) -> tuple:
+        return _present(_columns.split(element))
+
+    return data.map(tf.autograph.experimental.do_not_convert(choose))
+
+
+def _present(parts: tuple) -> tuple:
+    return tuple(part for part in parts if part is not None)
 
 
 def _check_element(spec: Any) -> None:

@@ -88,9 +88,11 @@ class Batch(NamedTuple):
 class MixUp(clock_lib.Bound):
     """Mixes shuffled pairs of examples of each batch, inputs and targets.
 
-    Use it on a batched dataset of `(x, y)` or `(x, y, sample_weight)` with
+    Use it on a batched dataset of `(x, y)` or `(x, y, sample_weight)`, or of
+    dictionaries such as `{"image": x, "label": y}`, with
     `dataset.apply(mixup)`, and `dataset.apply(mixup.evaluation)` where the
-    same format is wanted without mixing.
+    same format is wanted without mixing. On a `keras.utils.PyDataset` write
+    `mixup(dataset)` and `mixup.evaluation(dataset)`.
 
     The same `seed`, epoch and step give the same plan (coefficients and
     partners), whatever the parallelism and after a resume; so also the same
@@ -331,7 +333,9 @@ class MixUp(clock_lib.Bound):
         """Returns `dataset` with its batches mixed; for `Dataset.apply`.
 
         Args:
-            dataset: Batches of `(x, y)` or `(x, y, sample_weight)`.
+            dataset: Batches of `(x, y)` or `(x, y, sample_weight)`, or of
+                dictionaries such as `{"image": x, "label": y}`; or a
+                `keras.utils.PyDataset`.
 
         Returns:
             mixed: Batches of the same structure and number (with
@@ -345,7 +349,7 @@ class MixUp(clock_lib.Bound):
             ValueError: If `dataset` is not what `Args` says, its targets are
                 ambiguous, or an input needs a rule.
         """
-        length = elements.check_dataset(dataset)
+        dataset, length = elements.read_batches(dataset)
         self._check_inputs(dataset.element_spec[0])
 
         def mix(positions: tf.data.Dataset) -> tf.data.Dataset:
@@ -358,7 +362,7 @@ class MixUp(clock_lib.Bound):
         """Returns `dataset` in the format of training, without mixing.
 
         Args:
-            dataset: Batches of `(x, y)` or `(x, y, sample_weight)`.
+            dataset: As `__call__` takes it.
 
         Returns:
             unmixed: The same batches with float32 targets, and inputs cast
@@ -368,7 +372,7 @@ class MixUp(clock_lib.Bound):
         Raises:
             ValueError: As `__call__` does.
         """
-        elements.check_dataset(dataset)
+        dataset, _ = elements.read_batches(dataset)
         self._check_inputs(dataset.element_spec[0], mixes=False)
         return self._map(dataset, self._leave_element)
 
