@@ -94,17 +94,19 @@ def noise_of(monitor, kind="gaussian"):
 
 
 def two_outputs(only=None, compiled=True):
-    """Returns a model of a softmax, a sigmoid and a regression."""
+    """Returns a model of a softmax, a sigmoid, logits and a regression."""
     keras.utils.set_random_seed(0)
     inputs = keras.Input((4,))
     outputs = {
         "a": keras.layers.Dense(K, "softmax")(inputs),
         "b": keras.layers.Dense(1, "sigmoid")(inputs),
+        "l": keras.layers.Dense(K)(inputs),
         "r": keras.layers.Dense(1)(inputs),
     }
     losses = {
         "a": "sparse_categorical_crossentropy",
         "b": "binary_crossentropy",
+        "l": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         "r": "mse",
     }
     if only is not None:
@@ -612,7 +614,7 @@ class TestWhatTheModelSays:
     def test_several_outputs_have_their_names(self, tmp_path):
         model = two_outputs()
         x, y = examples(41, seed=1)
-        labels = {"a": y, "b": y % 2, "r": x[:, 0]}
+        labels = {"a": y, "b": y % 2, "l": y, "r": x[:, 0]}
         read = monitors.CalibrationMonitor(log_dir=tmp_path)
         own = monitors.CalibrationMonitor((x, labels))
         detect = monitors.OODMonitor(
@@ -626,7 +628,7 @@ class TestWhatTheModelSays:
             verbose=0,
         ).history
         found = model.predict(x, verbose=0)
-        for name in "ab":
+        for name in "abl":
             metric = metrics.CalibrationBins()
             metric.update_state(labels[name], found[name])
             for key, value in metric.results().items():
@@ -647,12 +649,12 @@ class TestWhatTheModelSays:
     def test_outputs_are_asked_for(self):
         model = two_outputs(compiled=False)
         x, y = examples(41)
-        labels = {"a": y, "b": y % 2, "r": x[:, 0]}
+        labels = {"a": y, "b": y % 2, "l": y, "r": x[:, 0]}
         for monitor, message in (
             (monitors.OODMonitor({}, reference=x), "Write e.g. `output='a'`"),
             (
                 monitors.OODMonitor({}, reference=x, output="c"),
-                r"\['c'\] for a model of \['a', 'b', 'r'\]",
+                r"\['c'\] for a model of \['a', 'b', 'l', 'r'\]",
             ),
             (
                 monitors.CalibrationMonitor((x, labels), outputs=["c"]),
@@ -666,6 +668,7 @@ class TestWhatTheModelSays:
         one = monitors.CalibrationMonitor((x, labels), outputs="b", name="t")
         model.fit(x, labels, callbacks=[own, one], verbose=0)
         assert {"val_a_ece", "val_b_ece"} <= set(own.values)
+        assert "val_l_ece" not in own.values
         assert all(name.startswith("t_b_") for name in one.values)
 
     @pytest.mark.parametrize("on_epoch", [False, True])
@@ -737,6 +740,11 @@ class TestCopies:
         detect = copy.deepcopy(monitors.OODMonitor({"a": data}, reference=x))
         history = fit(make_model(), monitor, detect, epochs=1)
         assert {"val_ece", "a_auroc"} <= set(history)
+        for each in (monitor, detect):
+            with pytest.raises(
+                ValueError, match=r"a tf\.data\.Dataset.*\. Give arrays; `copy"
+            ):
+                pickle.dumps(each)
 
     def test_have_a_short_repr(self):
         x, y = examples(4)

@@ -148,7 +148,7 @@ class TestWrite:
     def test_mixed_batch_refuses_partners_of_another(self, tmp_path, partner):
         images = np.zeros((2, 3, 3))
         with pytest.raises(
-            ValueError, match=r"`partner` must name.*for 2 rows\. Give the plan"
+            ValueError, match=r"`partner` must name.*for 2 examples\. Give the"
         ):
             written(
                 tmp_path,

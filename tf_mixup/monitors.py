@@ -311,14 +311,18 @@ class CalibrationMonitor(Monitor):
         return f"<CalibrationMonitor {self.name!r} of {of}, every={self.every}>"
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        """Prepares the pass over `data`, if there is any."""
+        """Refuses what cannot be measured."""
         super().on_train_begin(logs)
         # The model may have been compiled anew since the last `fit`.
         self._metrics, self._pass = {}, None
-        if self._data is None:
-            return
-        model_outputs.check_single_label(self.model)
-        examples = self._data.read(labeled=True, model=self.model)
+        if self._data is not None:
+            model_outputs.check_single_label(self.model)
+            examples = self._data.read(labeled=True, model=self.model)
+            _choose(_name_outputs(self.model, examples), self._outputs)
+
+    def _prepare(self, examples: _examples.Examples) -> None:
+        """Makes metrics, and the pass that updates them."""
+        # Keras makes compiled metrics in the first step.
         heads = self._find_heads(examples)
         with _scope(self.model):
             self._metrics = {
@@ -330,6 +334,8 @@ class CalibrationMonitor(Monitor):
 
     def measure(self, validated: bool) -> dict[str, float]:
         """Returns the calibration of the validation set."""
+        if self._data is not None and self._pass is None:
+            self._prepare(self._data.read(labeled=True))
         if self._pass is not None:
             for metric in (*self._metrics.values(), self._broken):
                 metric.reset_state()
@@ -658,6 +664,16 @@ class _Source:
             "max_rows": max_rows,
         }
         self._examples: _examples.Examples | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Returns what is pickled: the data as they were given."""
+        if isinstance(self._data, tf.data.Dataset):
+            raise checks.refusal(
+                "A monitor is pickled with its data",
+                f"{self._name} of a tf.data.Dataset, which cannot be",
+                "Give arrays; `copy.deepcopy` shares a dataset",
+            )
+        return {**vars(self), "_examples": None}
 
     def read(
         self, *, labeled: bool, model: keras.Model | None = None

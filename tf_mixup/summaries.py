@@ -31,11 +31,11 @@ _BUCKETS = 30
 # What TensorBoard says of a figure, in Markdown.
 _BINS_FIGURES = {
     "reliability_diagram": "Accuracy by bins of confidence; bars that end below"
-    " the diagonal are overconfident. Below it, how many rows a bin has: one of"
-    " few lies off by chance.",
+    " the diagonal are overconfident. Below it, how many examples a bin has:"
+    " one of few lies off by chance.",
     "confidence_histogram": "How sure the model is of its predictions.",
     "accuracy_confidence_density": "Accuracy and mean confidence of bins,"
-    " weighted by their rows. Below the diagonal is overconfident, above it"
+    " weighted by their examples. Below the diagonal is overconfident, above it"
     " underconfident.",
 }
 
@@ -81,7 +81,7 @@ def write_bins(bins: Any, *, step: int, name: str = "calibration") -> None:
     figures = {
         "reliability_diagram": plots.reliability_diagram(bins),
         "confidence_histogram": plots.confidence_histogram(
-            {"rows": bins}, num_bins=np.size(bins[0])
+            {"examples": bins}, num_bins=np.size(bins[0])
         ),
         "accuracy_confidence_density": plots.accuracy_confidence_density(bins),
     }
@@ -163,15 +163,15 @@ def write_confidences(
             f"{name}/{key}_confidences",
             values,
             step=step,
-            description=f"How sure the model is of rows of `{key}`.",
+            description=f"How sure the model is of examples of `{key}`.",
         )
     write_figure(
         f"{name}/confidence_histogram",
         plots.confidence_histogram(sets),
         step=step,
-        description="How sure the model is of the rows of each set. The less"
-        " they overlap with `reference`, the better confidence tells them"
-        " from it.",
+        description="How sure the model is of each set's examples. The less"
+        " they overlap with `reference`, the better confidence separates"
+        " them from it.",
     )
 
 
@@ -192,21 +192,21 @@ def write_mixed_batch(
     Args:
         sources: Images before mixing, `(B, H, W)` or `(B, H, W, C)`; given
             partners may follow.
-        mixed: The mixed images, likewise.
+        mixed: The mixed images, of the same shape.
         lam: Share of the source in each, `(B,)` or a scalar; with P > 2 points
             `(B, P)`, the source's first.
-        partner: Integers `(B,)`: the row that each was mixed with; with P > 2
-            points `(B, P - 1)`, which are shown as one image, averaged as
+        partner: Integers `(B,)`: the example that each was mixed with; with P >
+            2 points `(B, P - 1)`, which are shown as one image, averaged as
             they were mixed.
         step: Position on TensorBoard's axis, e.g. the epoch.
         targets: Mixed targets `(B, K)`. Defaults to nothing.
         drawn: Shares of the histogram, of any shape: those of many batches
-            tell more where a batch has one coefficient. Defaults to `lam`.
-        max_rows: Rows to draw at most. Defaults to 6.
+            say more where a batch has one coefficient. Defaults to `lam`.
+        max_rows: Examples to draw at most. Defaults to 6.
         name: What the tags begin with. Defaults to `"mixup"`.
 
     Raises:
-        ValueError: If `partner` does not name rows of `sources`, or the
+        ValueError: If `partner` does not name examples of `sources`, or the
             batches are not images.
 
     Example:
@@ -223,8 +223,8 @@ def write_mixed_batch(
     named = partner.shape == fitting and partner.dtype.kind in "iu"
     if not named or np.any((partner < 0) | (partner >= len(sources))):
         raise checks.refusal(
-            "`partner` must name a row of `sources` for each row",
-            f"partner={partner.tolist()} for {rows} rows",
+            "`partner` must name an example of `sources` for each example",
+            f"partner={partner.tolist()} for {rows} examples",
             "Give the plan that this very batch was mixed by",
         )
     sources, partners = sources[:rows], sources[partner]
@@ -244,15 +244,15 @@ def write_mixed_batch(
         f"{name}/mixed_batch",
         figure,
         step=step,
-        description="Each line is a row of the batch, its partner, and what"
-        " the network is given. Above it: their shares, and of the target each"
-        " class with its share.",
+        description="Each line is an example of the batch, its partner, and"
+        " what the network is given. Above it: their shares, and of the target"
+        " each class with its share.",
     )
     _write_shares(
         f"{name}/lam",
         lam if drawn is None else drawn,
         step=step,
-        description="The share of a row in its mixture, the rest is its"
+        description="The share of an example in its mixture, the rest is its"
         " partner's; 1 is no mixing.",
     )
 
