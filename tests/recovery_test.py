@@ -66,8 +66,16 @@ class TestRecoverPlan:
         x = np.arange(4.0)[:, None]
         z = np.array([[0.0], [np.nan], [2.0], [np.inf]])
         plan = recovery.recover_plan((x, np.eye(4)), (z, np.eye(4)))
-        assert plan.num_nonfinite == 2
+        np.testing.assert_array_equal(plan.finite, [1, 0, 1, 0])
+        assert plan.num_nonfinite_before == 0
         np.testing.assert_array_equal(plan.lam, [1.0, 1.0])
+
+    def test_counts_examples_that_were_broken_before(self):
+        x = np.array([[0.0], [np.nan], [2.0]])
+        z = np.array([[np.nan], [np.nan], [2.0]])
+        plan = recovery.recover_plan((x, np.eye(3)), (z, np.eye(3)))
+        assert plan.num_nonfinite_before == 1
+        np.testing.assert_array_equal(plan.finite, [0, 0, 1])
 
     def test_a_broken_mixed_row_can_be_a_partner(self):
         x, z = np.array([[0.0], [4.0]]), np.array([[np.nan], [3.0]])
@@ -82,6 +90,17 @@ class TestRecoverPlan:
         t = 0.75 * np.eye(3) + 0.25 * np.eye(3)[::-1]
         plan = recovery.recover_plan((x, np.eye(3)), (z, t))
         np.testing.assert_allclose(plan.lam, [0.75, 1.0, 0.75], atol=1e-6)
+
+
+class TestFingerprint:
+    def test_equal_where_inputs_and_targets_are(self):
+        x = {"a": np.array([[0.0], [0.0], [1.0]]), "b": np.zeros((3, 2, 2))}
+        y = np.array([[1, 0], [1, 0], [1, 0]])
+        one, same, other = recovery.fingerprint((x, y, np.arange(3)))
+        assert one == same != other
+        y = np.array([[1, 0], [0, 1], [1, 0]])
+        one, another, _ = recovery.fingerprint((x, y))
+        assert one == same != another
 
 
 class TestRefusals:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tf_mixup import cutmix
 from tf_mixup import pipeline
 from tf_mixup import selftest
 
@@ -48,7 +49,11 @@ def as_dataset(*parts):
 
 def check(x, y, z, t, *, alpha, **options):
     return selftest.check_mixing(
-        as_dataset(x, y), as_dataset(z, t), alpha=alpha, **options
+        as_dataset(x, y),
+        as_dataset(z, t),
+        alpha=alpha,
+        compare_passes=False,
+        **options,
     )
 
 
@@ -121,28 +126,25 @@ class TestRightStages:
         ],
     )
     @pytest.mark.parametrize(
-        ("choice", "self_share"),
+        "choice",
         [
-            ({}, 0),
-            ({"partner": "same_class"}, 7 / 18),
-            ({"partner": "different_class"}, 0),
-            ({"self_pairs": False}, 0),
-            ({"groups": 6}, 6 / 18),
+            {},
+            {"partner": "same_class"},
+            {"partner": "different_class"},
+            {"self_pairs": False},
+            {"groups": 6},
+            {"class_weight": [1, 2, 1, 1, 1, 1, 1]},
         ],
     )
-    def test_our_own(self, options, choice, self_share):
-        rows = np.random.default_rng(0).integers(0, 256, (1600, 4, 4, 1))
-        labels = np.arange(1600) % 7
-        train = as_dataset(rows.astype("uint8"), labels).batch(18)
+    def test_our_own(self, options, choice):
+        images = np.random.default_rng(0).integers(0, 256, (1600, 4, 4, 1))
+        train = as_dataset(images.astype("uint8"), np.arange(1600) % 7)
+        train = train.shuffle(1600).batch(18)
         mixup = pipeline.MixUp(num_classes=7, seed=1, **options, **choice)
-        report = selftest.check_mixing(
-            train.apply(mixup.evaluation),
-            train.apply(mixup),
-            self_share=self_share,
-            **options,
-        )
-        # 88 full batches and one of 16 rows.
+        report = selftest.check_mixing(stage=mixup, dataset=train)
+        # 88 full batches and one of 16 examples.
         assert (report.num_batches, report.num_rows) == (89, 1600)
+        assert report.repeated_examples == 0
 
 
 class TestFaults:
@@ -226,6 +228,17 @@ class TestFaults:
         names = failed_names(x, y, z, mix(y, *plan), alpha=0.4)
         assert names == {"nonfinite_rows"}
 
+    def test_gaps_that_spread_to_partners(self):
+        x, y = draw_batches()
+        lam, partner = draw_plan(beta(0.4))
+        x[3, 5, 0] = np.nan
+        z = mix(x, lam, partner)
+        spread = int(np.isnan(z).any(-1).sum())
+        assert spread == 2
+        with pytest.raises(ValueError, match="nonfinite_rows=2") as caught:
+            check(x, y, z, mix(y, lam, partner), alpha=0.4)
+        assert "Before mixing 1 examples are not" in str(caught.value)
+
     @pytest.mark.parametrize("per", ["batch", "sample"])
     def test_alpha_of_zero_that_mixes(self, per):
         # keras.layers.MixUp(alpha=0) mixes half and half.
@@ -254,12 +267,18 @@ class TestFaults:
         stage = x, y, mix(x, *plan), mix(y, *plan)
         assert "p_value" in failed_names(*stage, alpha=0.4, per="sample")
 
-    def test_datasets_in_other_orders(self):
+    @pytest.mark.parametrize("reshuffled", [True, False])
+    def test_datasets_in_other_orders(self, reshuffled):
         x, y = draw_batches()
+        if reshuffled:
+            y = np.eye(2)[y.argmax(-1) % 2]
         plan = draw_plan(beta(0.4))
         z, t = mix(x, *plan), mix(y, *plan)
-        names = failed_names(x, y, z[::-1], t[::-1], alpha=0.4)
-        assert "largest_residual" in names
+        before, after = as_dataset(x, y), as_dataset(z[::-1], t[::-1])
+        if reshuffled:
+            before = before.shuffle(NUM_BATCHES)
+        with pytest.raises(ValueError, match="nothing can be compared"):
+            selftest.check_mixing(before, after, alpha=0.4)
 
     def test_all_are_listed_with_number_and_remedy(self):
         x, y = draw_batches()
@@ -273,6 +292,140 @@ class TestFaults:
             "- Inputs and targets must be finite. Received: nonfinite_rows=1."
         )
         assert lines[1].endswith("Draw once, and use it for both.")
+
+
+class TestStageAndDataset:
+    """The form that reads the data once."""
+
+    def train(self, count=320):
+        x = np.random.default_rng(0).normal(size=(count, 5))
+        return x.astype("float32"), np.arange(count) % 3
+
+    def mixup(self, alpha=0.4, **options):
+        return pipeline.MixUp(alpha, num_classes=3, seed=0, **options)
+
+    def test_data_that_are_shuffled_and_augmented_at_random(self):
+        train = as_dataset(*self.train()).shuffle(320)
+        train = train.map(lambda x, y: (x + tf.random.normal([5]), y))
+        report = selftest.check_mixing(
+            stage=self.mixup(), dataset=train.batch(8)
+        )
+        assert report.num_batches == 40
+        with pytest.raises(ValueError, match="nothing can be compared"):
+            selftest.check_mixing(
+                train.batch(8).apply(self.mixup().evaluation),
+                train.batch(8).apply(self.mixup()),
+                alpha=0.4,
+            )
+
+    @pytest.mark.parametrize("form", ["arrays", "endless", "dictionary"])
+    def test_forms_of_data(self, form):
+        train = as_dataset(*self.train()).batch(16)
+        dataset = {
+            "arrays": self.train(),
+            "endless": train.repeat(),
+            "dictionary": train.map(lambda x, y: {"image": x, "label": y}),
+        }[form]
+        report = selftest.check_mixing(
+            stage=self.mixup(), dataset=dataset, batches=3
+        )
+        assert report.num_batches == 3
+
+    @pytest.mark.parametrize(
+        "later", [lambda d: d.cache(), lambda d: d.cache().unbatch().batch(7)]
+    )
+    def test_cache_after_mixing(self, later):
+        mixup = self.mixup()
+        train = as_dataset(*self.train()).batch(7, drop_remainder=True)
+        message = "the same mixes in both passes"
+        with pytest.raises(ValueError, match=message) as caught:
+            selftest.check_mixing(
+                train.apply(mixup.evaluation),
+                later(train.apply(mixup)),
+                alpha=0.4,
+            )
+        assert "wrong in 1 ways" in str(caught.value)
+        with pytest.raises(ValueError, match=message):
+            selftest.check_mixing(
+                stage=lambda data: later(data.apply(mixup)),
+                dataset=train.apply(mixup.evaluation),
+                alpha=0.4,
+            )
+
+    def test_stage_with_the_same_draws_in_each_pass(self):
+        def stage(data):
+            def blend(step, element):
+                seed = tf.stack([step, step])
+                lam = tf.random.stateless_uniform([], seed)
+                shift = tf.random.stateless_uniform(
+                    [], seed + 7, 1, 15, tf.int64
+                )
+                return tuple(
+                    lam * part + (1 - lam) * tf.roll(part, shift, axis=0)
+                    for part in element
+                )
+
+            return data.enumerate().map(blend)
+
+        x, labels = self.train(1600)
+        y = np.eye(3, dtype="float32")[labels]
+        with pytest.raises(ValueError, match="both passes"):
+            selftest.check_mixing(
+                stage=stage, dataset=as_dataset(x, y).batch(16), alpha=1.0
+            )
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"points": 3}, "points=3"),
+            ({"keep_clean": True}, "keep_clean=True"),
+            ({"placement": "model"}, "placement='model'"),
+            ({"target": "nearest"}, "target='nearest'"),
+            ({"partner": "given"}, "partner='given'"),
+        ],
+    )
+    def test_stages_of_other_mixtures(self, options, message):
+        with pytest.raises(ValueError, match=f"Received: {message}"):
+            selftest.check_mixing(
+                stage=self.mixup(**options), dataset=self.train()
+            )
+
+    def test_cutmix(self):
+        images = np.zeros((8, 4, 4, 1)), np.arange(8) % 3
+        with pytest.raises(ValueError, match="Received: CutMix"):
+            selftest.check_mixing(
+                stage=cutmix.CutMix(num_classes=3), dataset=images
+            )
+
+    def test_alpha_that_is_a_function(self):
+        stage = self.mixup(lambda epoch, step: tf.constant(0.4))
+        with pytest.raises(ValueError, match=r"Write `alpha=0\.2`"):
+            selftest.check_mixing(stage=stage, dataset=self.train())
+        selftest.check_mixing(stage=stage, dataset=self.train(), alpha=0.4)
+
+    @pytest.mark.parametrize(
+        ("form", "received"),
+        [
+            ((), "none of them"),
+            (("mixed",), "mixed"),
+            (("stage",), "stage"),
+            (("unmixed", "mixed", "stage"), "unmixed, mixed, stage"),
+        ],
+    )
+    def test_neither_form(self, form, received):
+        given = dict.fromkeys(form, lambda data: data)
+        with pytest.raises(ValueError, match=f"Received: {received}. Write"):
+            selftest.check_mixing(**given, alpha=0.4)
+
+    def test_no_stage(self):
+        with pytest.raises(ValueError, match="a float as `stage`"):
+            selftest.check_mixing(stage=0.2, dataset=self.train(), alpha=0.2)
+
+    def test_report_is_short(self):
+        x, y = draw_batches()
+        found = repr(check(x, y, x, y, alpha=0))
+        assert found.startswith("MixingReport(num_batches=100, num_rows=1600,")
+        assert len(found) < 80
 
 
 class TestKerasLayer:

@@ -288,15 +288,25 @@ class _Line:
                 self._joined, self._again = 0, 0
                 self._start = self._end = -1
             steps = period.steps or self._length
-            if period.announced is None:
-                place = self._next_pass(period) * steps
-            else:
-                place = self._announced_place(period, steps)
+            place = self._place(period, steps)
             self._stop = place + self._length
             if steps == self._length:
                 self._stop = (place // steps + 1) * steps
-            number = _number(period.series, self._again, self._lane)
+            number = _number(period.series, self._again, self._lane or 0)
             return np.array([place, steps, self._stop, number], np.int64)
+
+    def _place(self, period: _Period, steps: int) -> int:
+        """Returns where the pass starts, in batches from epoch 0."""
+        if period.announced is None:
+            return self._next_pass(period) * steps
+        if self._lane is None:
+            self._lane = period.take_lane(self._owner)
+        epoch, step = period.announced
+        place = max(epoch * steps + step, self._end)
+        seen = place == self._start and period.announced == self._announced
+        self._again = self._again + 1 if seen else 0
+        self._start, self._announced = place, period.announced
+        return place
 
     def _next_pass(self, period: _Period) -> int:
         """Joins a pass that others started, or starts the next one."""
@@ -306,17 +316,6 @@ class _Line:
         self._joined = period.num_passes
         self._lane = period.take_lane(self._owner)
         return period.first + self._joined - 1
-
-    def _announced_place(self, period: _Period, steps: int) -> int:
-        """Returns where the pass starts, in batches from epoch 0."""
-        if self._lane is None:
-            self._lane = period.take_lane(self._owner)
-        epoch, step = period.announced
-        place = max(epoch * steps + step, self._end)
-        seen = place == self._start and period.announced == self._announced
-        self._again = self._again + 1 if seen else 0
-        self._start, self._announced = place, period.announced
-        return place
 
 
 def training_epoch(epoch: Any) -> Any:

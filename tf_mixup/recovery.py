@@ -1,11 +1,12 @@
 """Recovers mixing plans from what a stage did to batches.
 
-Who was mixed with whom, and how much, is found by least squares: row `z_i` of
-a mixed batch lies on the line between `x_i` and the row it was mixed with.
+Who was mixed with whom, and how much, is found by least squares: example `z_i`
+of a mixed batch lies on the line between `x_i` and the one it was mixed with.
 
-Letters: B rows, D features, K columns of targets.
+Shapes: B examples, D features, K columns of targets.
 """
 
+import hashlib
 import math
 from typing import Any
 from typing import NamedTuple
@@ -22,18 +23,18 @@ TARGET_SHARE = 1e-4
 
 
 class Plan(NamedTuple):
-    """What was recovered from a batch; arrays are `(B,)`, finite rows only.
+    """What was recovered from a batch; arrays are of finite examples only.
 
     Attributes:
-        lam: Share of the row itself in its mixed input, in `[0, 1]`.
-        partner: The other row; any row where `lam` is 1.
+        lam: Share of the example itself in its mixed input, in `[0, 1]`.
+        partner: The other example; any where `lam` is 1.
         residual: Largest distance of a feature from what these two give, as
             a share of the range of the inputs.
         target_residual: The same of the targets and of their sum.
         difference: Between `lam` and the share in the target; 0 where the
             targets of both rows are equal and any share gives them.
-        twins: Share of pairs of rows with equal inputs, each row's pair with
-            itself included.
+        twins: Share of pairs of examples with equal inputs, each example's
+            pair with itself included.
         num_nonfinite: Rows left out because of NaN or infinity.
     """
 
@@ -43,13 +44,15 @@ class Plan(NamedTuple):
     target_residual: np.ndarray
     difference: np.ndarray
     twins: float
-    num_nonfinite: int
+    distance: np.ndarray
+    finite: np.ndarray
+    num_nonfinite_before: int
 
 
 def recover_plan(before: Any, after: Any) -> Plan:
-    """Finds for each row of `after` the two rows of `before` it is made of.
+    """Finds for each example of `after` the two of `before` it is made of.
 
-    A row with a twin in the batch cannot be told from it; targets decide.
+    Between examples of equal inputs the targets decide.
     Takes time B * B, and memory for some float32 copies of the batch.
 
     Args:
@@ -66,7 +69,7 @@ def recover_plan(before: Any, after: Any) -> Plan:
     x, y, z, t = _comparable(before, after)
     sound = np.isfinite(x).all(axis=1) & np.isfinite(y).all(axis=1)
     finite = sound & np.isfinite(z).all(axis=1) & np.isfinite(t).all(axis=1)
-    # Broken rows keep their place, so that partners keep their numbers.
+    # Broken ones keep their place, so that partners keep their numbers.
     x, y = (_without(~sound, part) for part in (x, y))
     z, t = (_without(~finite, part) for part in (z, t))
     lam, partner, twins = _search(_project(x), _project(z), y, t, sound)
@@ -81,7 +84,7 @@ def recover_plan(before: Any, after: Any) -> Plan:
     target_residual = np.maximum(
         np.abs(target_error).max(axis=1), np.abs(target_error.sum(axis=1))
     )
-    # Between rows of the same target any coefficient gives that target.
+    # Between examples of the same target any coefficient gives that target.
     telling = np.square(target_away).sum(axis=1) > 0
     difference = np.where(telling, np.abs(lam - target_lam), 0)
     return Plan(
@@ -91,8 +94,30 @@ def recover_plan(before: Any, after: Any) -> Plan:
         target_residual=target_residual[finite],
         difference=difference[finite],
         twins=twins,
-        num_nonfinite=int((~finite).sum()),
+        distance=_distance(y, t, sound)[finite],
+        finite=finite,
+        num_nonfinite_before=int((~sound).sum()),
     )
+
+
+def fingerprint(element: Any) -> list[bytes]:
+    """Returns what distinguishes each example of a batch from all others.
+
+    Args:
+        element: `(x, y)` or `(x, y, weight)`, each any structure.
+
+    Returns:
+        digests: B digests; equal where inputs and targets are, bit by bit.
+    """
+    leaves = [np.asarray(leaf) for leaf in tree.flatten(tuple(element)[:2])]
+    rows = zip(*leaves, strict=True)
+    return [
+        hashlib.blake2b(
+            b"".join(np.ascontiguousarray(part).tobytes() for part in row),
+            digest_size=16,
+        ).digest()
+        for row in rows
+    ]
 
 
 def _without(broken: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -107,6 +132,8 @@ def _comparable(before: Any, after: Any) -> list[np.ndarray]:
             f"a batch without its twin in `{'unmixed' if after else 'mixed'}`",
             "Make both from the same batched dataset",
         )
+    # Weights are not compared: class weights add them.
+    before, after = (tuple(element)[:2] for element in (before, after))
     shapes = [_shapes(element) for element in (before, after)]
     if _names(before) != _names(after):
         raise checks.refusal(
@@ -175,7 +202,7 @@ def _search(
     t: np.ndarray,
     sound: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Returns each row's best coefficient and partner, and share of twins."""
+    """Returns each one's best coefficient and partner, and share of twins."""
     square, linear, constant = _quadratic(x, z)
     twin = square <= 1e-12 * max(square.max(), 1e-12)
     lam = np.clip(linear / np.where(twin, 1, square), 0, 1)
@@ -189,6 +216,15 @@ def _search(
     twins = twin[sound][:, sound]
     share = float(twins.mean()) if twins.size else 1.0
     return lam[np.arange(len(lam)), partner], partner, share
+
+
+def _distance(y: np.ndarray, t: np.ndarray, sound: np.ndarray) -> np.ndarray:
+    """Returns each target's distance from the best mixture of its own."""
+    square, linear, constant = _quadratic(y, t)
+    lam = np.clip(linear / np.where(square > 0, square, 1), 0, 1)
+    cost = _root(square * lam**2 - 2 * linear * lam + constant)
+    cost[:, ~sound] = np.inf
+    return cost.min(axis=1)
 
 
 def _quadratic(
