@@ -234,6 +234,16 @@ class TestCalibrate:
         with pytest.raises(ValueError, match="divide counts by their sums"):
             posthoc.calibrate(build(), two, (inputs, 51 * targets))
 
+    def test_refuses_sigmoids_of_several_labels(self):
+        with pytest.raises(ValueError, match="3 sigmoids"):
+            posthoc.calibrate(
+                build(1.0, "sigmoid"), posthoc.TemperatureScaling(), draw()
+            )
+
+    def test_refuses_what_is_no_scaler(self):
+        with pytest.raises(ValueError, match=r"`TemperatureScaling\(\)`"):
+            posthoc.calibrate(build(), posthoc.TemperatureScaling, draw())
+
     def test_shows_progress(self, capsys):
         batches = to_dataset(*draw())
         scaler = posthoc.TemperatureScaling()

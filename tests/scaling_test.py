@@ -564,6 +564,16 @@ class TestRefusals:
         with pytest.raises(ValueError, match="must be at least 0"):
             self.fit(*draw(), sample_weight=weights)
 
+    def test_weights_that_are_not_finite(self):
+        weights = np.where(np.arange(60) == 3, np.nan, 1.0)
+        with pytest.raises(ValueError, match="1 weights of 60"):
+            self.fit(*draw(), sample_weight=weights)
+
+    @pytest.mark.parametrize("logits", [3.0, [[1.0, 2.0], [3.0]]])
+    def test_logits_of_no_shape(self, logits):
+        with pytest.raises(ValueError, match="Logits must have shape"):
+            self.fit(logits, [0, 1])
+
     def test_weights_of_other_examples(self):
         with pytest.raises(ValueError, match="one number for each example"):
             self.fit(*draw(), sample_weight=np.ones(59))

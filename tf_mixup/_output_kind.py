@@ -271,7 +271,9 @@ def before_softmax(model: keras.Model) -> keras.Model | None:
         logits: Model of the same inputs and the same layers, whose outputs
             are logits. None if the model does not end so.
     """
-    if _last_activation(model) not in _PROBABILITIES:
+    activation = _last_activation(model)
+    several = activation == "sigmoid" and model.outputs[0].shape[-1] != 1
+    if activation not in _PROBABILITIES or several:
         return None
     layer = _last_tensor(model)._keras_history.operation
     if isinstance(layer, (keras.Model, *_PASSING)) or _is_named(

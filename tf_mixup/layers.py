@@ -3,7 +3,7 @@
 On an accelerator the batch then travels as it is stored (uint8: a quarter of
 the bytes) and XLA fuses the mixing into the training step. Inside a model not
 only inputs can be mixed, but also embeddings of tokens and hidden features.
-Letters: B rows, P points.
+Shapes: B examples, P points.
 """
 
 from collections import Counter
@@ -25,16 +25,16 @@ INPUT = "input"
 
 @keras.saving.register_keras_serializable("tf_mixup")
 class Mix(keras.layers.Layer):
-    """Mixes each row with its partners in training; passes rows otherwise.
+    """Mixes each example with its partners in training, and else passes it on.
 
-    Computes `lam * row + (1 - lam) * partner's row` in float32 (with more
-    than two points the sum over the row and all its partners), then
+    Computes `lam * example + (1 - lam) * partner` in float32 (with more than
+    two points the sum over the example and all its partners), then
     `(mixed - mean) / std`. Outside of training only the second.
 
     Under a strategy each replica sees a slice of the batch, so a partner is
     given by its distance, and `pipeline.MixUp(groups=replicas)` keeps it
     within the slice. A partner outside of the slice gives NaN, so that the
-    loss shows it, rather than a wrong row.
+    loss shows it, rather than a wrong example.
 
     Args:
         mean: Subtracted after mixing, a number or one for each channel.
@@ -47,8 +47,9 @@ class Mix(keras.layers.Layer):
 
     Raises:
         ValueError: If `std` is not above 0 or `place` not below `places`; when
-            called, if there are more or fewer numbers than channels, or rows
-            that are to be mixed carry a mask or tell no place of several.
+            called, if there are more or fewer numbers than channels, or
+            examples that are to be mixed carry a mask or name no place of
+            several.
 
     Example:
         >>> rows = np.array([[0.0], [8.0]], "float32")
@@ -93,19 +94,19 @@ class Mix(keras.layers.Layer):
         training: bool = False,
         mask: Any = None,
     ) -> Any:
-        """Returns the mixed rows in training, else the rows.
+        """Returns the mixed examples in training, else the examples.
 
         Args:
-            inputs: Tensor of any type and rank with B rows.
+            inputs: Tensor of any type and rank with B examples.
             lam: Coefficients in `[0, 1]`, float `(B,)`; with more than two
-                points `(B, P)`, the row's own first.
-            shift: Rows from each row to its partner, integer `(B,)`, so that
-                `row + shift` lies in `[0, B - 1]`; with more than two points
-                `(B, P - 1)`.
+                points `(B, P)`, the example's own first.
+            shift: Distance of each example to its partner, integer `(B,)`, so
+                that `index + shift` lies in `[0, B - 1]`; with more than two
+                points `(B, P - 1)`.
             place: Number of the layer that mixes, integer `(B,)`; needed with
                 several places. An unknown number gives NaN.
             training: Whether to mix.
-            mask: Refused with `lam`: two rows of different lengths have no
+            mask: Refused with `lam`: two examples of different lengths have no
                 common mask.
 
         Returns:
@@ -113,14 +114,14 @@ class Mix(keras.layers.Layer):
         """
         if mask is not None and lam is not None:
             raise checks.refusal(
-                "Rows with a mask cannot be mixed",
-                f"a mask for rows of shape {tuple(inputs.shape)}",
+                "Examples with a mask cannot be mixed",
+                f"a mask for examples of shape {tuple(inputs.shape)}",
                 "Mix after the layer that pools over the mask, or embed with"
                 " `mask_zero=False`",
             )
         if self.places > 1 and lam is not None and place is None:
             raise checks.refusal(
-                "Of several places a batch must tell in which it is mixed",
+                "Of several places a batch must name the one it is mixed in",
                 f"no `place` with places={self.places}",
                 "Give what `MixUp(..., places=...)` sends as `place`",
             )
@@ -179,7 +180,7 @@ def training_twin(
     at: str | Sequence[str] | None = None,
     points: int = 2,
 ) -> keras.Model:
-    """Returns a model that mixes its rows and shares `model`'s weights.
+    """Returns a model that mixes its examples and shares `model`'s weights.
 
     Train the twin on batches of `MixUp(..., placement="model")`, and evaluate
     it on `dataset.apply(mixup.evaluation)`; predict, save and serve with
@@ -189,12 +190,12 @@ def training_twin(
         model: Functional or sequential model with defined inputs.
         mean: Subtracted from the inputs after mixing; see `Mix`.
         std: Divides the inputs after mixing; see `Mix`.
-        at: Where rows are mixed: `"input"`, or the name of a layer whose
+        at: Where examples are mixed: `"input"`, or the name of a layer whose
             output is mixed, one of `mixable_layers(model)`; a layer of a model
             inside it is `"backbone/token_embedding"`. For text name the
             embedding. Several names are places, one of which is drawn for
             each batch: `MixUp(..., places=len(at))`. Defaults to the inputs.
-        points: Rows in a mixture, as in `MixUp`. Defaults to 2.
+        points: Examples in a mixture, as in `MixUp`. Defaults to 2.
 
     Returns:
         twin: Model of `{"inputs": ..., "lam": (B,), "shift": (B,)}`, with
@@ -508,7 +509,7 @@ def _plan_inputs(points: int, places: int) -> dict[str, Any]:
 def _check_names(
     model: keras.Model, at: str | Sequence[str] | None
 ) -> list[str]:
-    """Returns the names of the places that rows are mixed in."""
+    """Returns the names of the places that examples are mixed in."""
     names = [INPUT] if at is None else [at] if isinstance(at, str) else list(at)
     if not names or len(set(names)) < len(names):
         raise checks.refusal(
@@ -569,9 +570,9 @@ def _refuse_layer(
     after = [each for each in valid if order.index(each) > place]
     nearest = [*before[-1:], *after[:1]]
     return checks.refusal(
-        "Where rows are mixed all paths (a mask is one) must cross one layer,"
-        " before the outputs, that is called once and gives one tensor of"
-        " floats",
+        "Where examples are mixed all paths (a mask is one) must cross one"
+        " layer, before the outputs, that is called once and gives one tensor"
+        " of floats",
         f"at={name!r}",
         f"Take {' or '.join(repr(each) for each in nearest)}",
     )

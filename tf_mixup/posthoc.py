@@ -95,6 +95,12 @@ def calibrate(
         (True, (None, 3))
     """
     _model_calls.check_model(model)
+    if not isinstance(scaler, Scaler):
+        raise checks.refusal(
+            "`scaler` must be a scaler",
+            f"scaler={scaler!r}",
+            "Write `TemperatureScaling()`",
+        )
     examples = _examples.read(
         calibration,
         name="calibration",
@@ -136,9 +142,8 @@ def _cut(
 
 
 def _warn_of_zeros(probabilities: np.ndarray) -> None:
-    share = float(np.mean(np.any(probabilities.reshape(-1, 1) == 0, axis=-1)))
-    if probabilities.ndim == 2:
-        share = float(np.mean(np.any(probabilities == 0, axis=-1)))
+    columns = probabilities.reshape(len(probabilities), -1)
+    share = float(np.mean(np.any(columns == 0, axis=-1)))
     if share > _MANY_ZEROS:
         warnings.warn(
             f"{share:.0%} of the examples have a probability of exactly 0,"

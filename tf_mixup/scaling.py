@@ -546,7 +546,8 @@ def _check_examples(
     logits: Any, labels: Any, sample_weight: Any, ignore_label: int | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns logits and targets `(N, K)`, and weights that sum to 1."""
-    shape, size = np.shape(logits), len(logits)
+    shape = _shape_of(logits)
+    size = shape[0]
     if np.shape(labels)[:1] != (size,):
         raise checks.refusal(
             "There must be a label for each example",
@@ -557,6 +558,12 @@ def _check_examples(
     if sample_weight is not None:
         given = calibration.read_weights(sample_weight, size)
         weights = weights * ops.convert_to_numpy(given)
+    if not np.isfinite(weights).all():
+        raise checks.refusal(
+            "`sample_weight` must be finite",
+            f"{np.sum(~np.isfinite(weights))} weights of {size} that are not",
+            "Write 0 to leave an example out",
+        )
     ignored = predictions.ignored(labels, ignore_label)
     kept = weights > 0
     if ignored is not None:
@@ -574,6 +581,21 @@ def _check_examples(
     targets = ops.convert_to_numpy(targets).astype(np.float64)
     _check_targets(targets)
     return columns, targets, weights[kept] / weights[kept].sum()
+
+
+def _shape_of(logits: Any) -> tuple[int, ...]:
+    try:
+        shape = np.shape(logits)
+    except ValueError:
+        # Lists of several lengths.
+        shape = ()
+    if not shape:
+        raise checks.refusal(
+            "Logits must have shape (N, K), or (N,) or (N, 1) of a sigmoid",
+            f"a {type(logits).__name__} of no such shape",
+            "Give one list of logits for each example",
+        )
+    return shape
 
 
 def _check_targets(targets: np.ndarray) -> None:
