@@ -316,7 +316,7 @@ class TestTfds:
         assert x.dtype == np.uint8
         assert len(source.class_names) == 10
         assert y.shape == (5,)
-        assert source.about == "tfds:fashion_mnist:test, at most 5 rows"
+        assert source.about == "tfds:fashion_mnist:test, at most 5 examples"
 
     def test_split_is_test_unless_said(self, data_dir):
         source = report_data.load(

@@ -54,7 +54,7 @@ class TestCalibration:
         first, second = in_calibration(made())
         assert first.level == "good"
         assert "not above its null range" in first.text
-        assert "makes no difference beyond chance" in second.text
+        assert "shows no difference beyond chance" in second.text
         assert "ECE of these halves" in second.text
         assert second.text.startswith("Temperature 0.9") or (
             second.text.startswith("Temperature 1")

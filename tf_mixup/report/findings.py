@@ -305,7 +305,7 @@ def _judge_temperature(
             " right, or they say nothing of the labels.",
         )
     before, after = (temperature.mean(f"nll_{w}") for w in ("before", "after"))
-    verdict = "makes no difference beyond chance"
+    verdict = "shows no difference beyond chance"
     if temperature.helps:
         verdict = "would help"
     elif temperature.harms:
