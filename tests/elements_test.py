@@ -78,6 +78,48 @@ class TestCheckDataset:
             elements.check_dataset(batches)
 
 
+class TestCountBatches:
+    @staticmethod
+    def count(length, repeat):
+        batches = make_batches().apply(
+            tf.data.experimental.assert_cardinality(length)
+        )
+        counted = elements.count_batches(batches, length)
+        return list(counted.repeat(repeat))
+
+    def test_right_number(self):
+        found = self.count(3, 2)
+        for batch, same in zip(found, [*make_batches()] * 2, strict=True):
+            np.testing.assert_array_equal(batch[1], same[1])
+
+    @pytest.mark.parametrize(
+        ("length", "repeat", "received"),
+        [
+            (4, 1, r"a dataset that ended after 3 of 4 batches"),
+            (9, 2, r"a dataset that ended after 3 of 9 batches"),
+            (2, 2, r"at least 3 of 2 batches"),
+        ],
+    )
+    def test_wrong_number(self, length, repeat, received):
+        with pytest.raises(
+            tf.errors.InvalidArgumentError,
+            match=rf"`assert_cardinality\(n\)` must .*Received: {received}\.",
+        ):
+            self.count(length, repeat)
+
+    @pytest.mark.parametrize(
+        ("length", "received"),
+        [(4, "ended after 3 of 4 batches"), (2, "at least 3 of 2 batches")],
+    )
+    def test_stage_checks_it(self, length, received):
+        batches = make_batches().apply(
+            tf.data.experimental.assert_cardinality(length)
+        )
+        stage = pipeline.MixUp(1.0, num_classes=CLASSES)
+        with pytest.raises(tf.errors.InvalidArgumentError, match=received):
+            list(batches.apply(stage))
+
+
 class Numbers(keras.utils.PyDataset):
     """Batches of 4, 4 and 2 numbers, each its own label; counts passes."""
 

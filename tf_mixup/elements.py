@@ -121,6 +121,68 @@ def _present(parts: tuple) -> tuple:
     return tuple(part for part in parts if part is not None)
 
 
+def count_batches(dataset: tf.data.Dataset, length: int) -> tf.data.Dataset:
+    """Returns a dataset that checks the number it was asserted to have.
+
+    TensorFlow's own error does not say where the number was given.
+
+    Args:
+        dataset: Of batches.
+        length: Number of batches, or `tf.data.INFINITE_CARDINALITY`.
+
+    Returns:
+        dataset: The same batches; an error is raised where there are fewer,
+            or where a batch is read beyond them. Unchanged if the last step
+            is not `assert_cardinality`, or tensors are not dense.
+    """
+    # There is no public way to it; without it TensorFlow's error is shown.
+    batches = getattr(dataset, "_input_dataset", None)
+    asserted = type(dataset).__name__ == "_AssertCardinalityDataset"
+    dense = all(
+        isinstance(spec, tf.TensorSpec)
+        for spec in tf.nest.flatten(dataset.element_spec)
+    )
+    if not (asserted and dense) or batches is None or length < 0:
+        return dataset
+    plain = tf.autograph.experimental.do_not_convert
+
+    def check(number: tf.Tensor, marked: tuple) -> tf.Tensor:
+        is_batch = marked[0]
+        return _run_time.require(
+            is_batch,
+            tf.where(is_batch, number < length, number == length),
+            "`assert_cardinality(n)` must give the number of batches",
+            lambda: tf.strings.join(
+                [
+                    tf.where(
+                        is_batch, "at least ", "a dataset that ended after "
+                    ),
+                    tf.strings.as_string(number + tf.cast(is_batch, tf.int64)),
+                    f" of {length} batches",
+                ]
+            ),
+            "Count them, with `drop_remainder` as in training",
+        )
+
+    end = tf.data.Dataset.from_tensors(False).map(
+        plain(
+            lambda mark: (
+                mark,
+                tf.nest.map_structure(_make_empty, dataset.element_spec),
+            )
+        )
+    )
+    marked = batches.map(plain(lambda *batch: (True, batch)))
+    numbered = marked.concatenate(end).enumerate().take_while(plain(check))
+    return numbered.map(plain(lambda _, marked: marked[1])).apply(
+        tf.data.experimental.assert_cardinality(length)
+    )
+
+
+def _make_empty(spec: tf.TensorSpec) -> tf.Tensor:
+    return tf.zeros([size or 0 for size in spec.shape], spec.dtype)
+
+
 def _check_element(spec: Any) -> None:
     if not isinstance(spec, tuple) or len(spec) not in (2, 3):
         raise checks.refusal(

@@ -351,10 +351,15 @@ class MixUp(clock_lib.Bound):
         """
         dataset, length = elements.read_batches(dataset)
         self._check_inputs(dataset.element_spec[0])
+        dataset = elements.count_batches(dataset, length)
 
         def mix(positions: tf.data.Dataset) -> tf.data.Dataset:
-            pairs = tf.data.Dataset.zip(positions, dataset)
-            return self._map(pairs, self._mix_element)
+            # Batches first: their end is read, and so is one too many.
+            pairs = tf.data.Dataset.zip(dataset, positions)
+            return self._map(
+                pairs,
+                lambda element, place: self._mix_element(place, element),
+            )
 
         return self.clock.attach(length, mix, owner=self)
 
