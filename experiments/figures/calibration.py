@@ -143,7 +143,7 @@ def draw_reliability(
     count = methods_lib.count_seeds(method.lines for method in methods)
     return plots.reliability_diagram(
         {method.name: method.test_bins(15) for method in methods},
-        title=f"{title}: test set, 15 bins, rows of {count}",
+        title=f"{title}: test set, 15 bins, examples of {count}",
     )
 
 
@@ -163,7 +163,7 @@ def draw_scatter(
     return plots.accuracy_confidence_scatter(
         {method.name: method.test_bins(100) for method in methods},
         styles=styles,
-        title=f"{title}\ntest set, 100 bins, rows of {count}",
+        title=f"{title}\ntest set, 100 bins, examples of {count}",
     )
 
 
@@ -184,7 +184,7 @@ def draw_density(
             }
             for name, epochs in tables.items()
         },
-        title=f"{title}: validation set, 100 bins, rows of {count}",
+        title=f"{title}: validation set, 100 bins, examples of {count}",
     )
 
 
