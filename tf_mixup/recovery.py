@@ -32,10 +32,14 @@ class Plan(NamedTuple):
             a share of the range of the inputs.
         target_residual: The same of the targets and of their sum.
         difference: Between `lam` and the share in the target; 0 where the
-            targets of both rows are equal and any share gives them.
+            targets of both are equal and any share gives them.
         twins: Share of pairs of examples with equal inputs, each example's
             pair with itself included.
-        num_nonfinite: Rows left out because of NaN or infinity.
+        distance: Of the target from all mixtures of the own target and one
+            other of the batch, whatever the inputs are made of.
+        finite: `(B,)`, false for examples left out because of NaN or infinity
+            in the mixed batch.
+        num_nonfinite_before: Examples with NaN or infinity before mixing.
     """
 
     lam: np.ndarray

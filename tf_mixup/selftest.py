@@ -27,6 +27,8 @@ from tf_mixup import recovery
 
 # False alarms: a correct stage fails a statistical check this often.
 SIGNIFICANCE = 1e-3
+# The same for counts of unmixed examples, whose law is an approximation.
+COUNT_SIGNIFICANCE = 1e-4
 # Of mixed examples, chance and rounding repeat fewer in a second pass.
 MOST_REPEATED = 0.05
 # Where more inputs, and more targets, than this are made of none in their
@@ -516,7 +518,7 @@ def _unmixed_in_order(plans: Sequence[recovery.Plan], law: _Law) -> bool:
     fewest = stats.binom.cdf(unmixed, count, alone)
     # Within small classes self-pairs vary more than independent draws.
     most = stats.poisson.sf(unmixed - 1, alone * count + (1 - alone) * paired)
-    return bool(min(fewest, most) >= SIGNIFICANCE)
+    return bool(min(fewest, most) >= COUNT_SIGNIFICANCE)
 
 
 def _repeated_plans(plans: Sequence[recovery.Plan], law: _Law) -> int:
