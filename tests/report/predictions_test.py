@@ -49,6 +49,12 @@ class TestRecognise:
         with pytest.raises(ValueError, match=rf"{told}\. .*finds {finds}"):
             report_predictions.recognize(outputs, told)
 
+    def test_refuses_many_distributions_as_logits(self):
+        outputs = np.tile(SOFTMAX, (4, 1))
+        message = r"says, logits\. .*finds probabilities"
+        with pytest.raises(ValueError, match=message):
+            report_predictions.recognize(outputs, "logits")
+
     def test_refuses_several_sigmoids(self):
         outputs = np.array([[0.9, 0.9], [0.1, 0.2]])
         with pytest.raises(ValueError, match="must sum to 1 in each example"):

@@ -26,6 +26,8 @@ OUTPUTS = ("auto", *KINDS)
 
 # Numbers of a block, 8 MB as float64.
 _BLOCK = 2**20
+# Fewer examples of logits can look like probabilities by chance.
+_FEW = 4
 # Sums of targets further from 1 than this are no rounding of float32.
 _ROUNDING = 1e-3
 
@@ -221,7 +223,11 @@ def recognize(
     found = names[outside if layer is None else layer]
     says = told.endswith("logits")
     wrong = layer is not None and says != layer
-    if told not in names or wrong or (outside and not says):
+    if says and _are_all_distributions(outputs):
+        found, contradicted = names[0], True
+    else:
+        contradicted = told not in names or wrong or (outside and not says)
+    if contradicted:
         raise checks.refusal(
             f"The model's outputs must be what `outputs` says, {told}",
             f"{outputs.shape[1]} columns from {outputs.min():.3g} to"
@@ -231,6 +237,14 @@ def recognize(
         )
     model_outputs.are_logits(outputs, says, model=model)
     return told
+
+
+def _are_all_distributions(outputs: np.ndarray) -> bool:
+    """Returns whether more than a few examples sum to 1, as no logits do."""
+    if outputs.shape[1] == 1 or len(outputs) < _FEW:
+        return False
+    sums = _output_kind.are_distributions(np.asarray(outputs, np.float32))
+    return bool(keras.ops.convert_to_numpy(sums).all())
 
 
 def standardize(outputs: np.ndarray, kind: str, labels: Any) -> Predictions:
