@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from tests import _figure_text_test
+from tests import figure_text_test
 from tf_mixup import ood
 from tf_mixup import plots
 
@@ -49,7 +49,7 @@ class TestNames:
     @pytest.mark.filterwarnings("error:constrained_layout")
     @pytest.mark.filterwarnings("ignore:Glyph")
     def test_any_name_is_drawn(self):
-        names = _figure_text_test.ODD_NAMES
+        names = figure_text_test.ODD_NAMES
         panels = ["$a$", r"$\frac$", "\udcff", 3, 900 * "x"]
         title = "".join(map(str, names[:16]))
         for figure in figures_named(names, panels, title).values():

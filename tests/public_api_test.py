@@ -22,6 +22,9 @@ MODULES = sorted(
 def public_members():
     """Yields (name, object) of all that a module of the library defines."""
     for name in MODULES:
+        # What is private changes without notice.
+        if name.startswith("_"):
+            continue
         module = importlib.import_module(f"tf_mixup.{name}")
         for member, value in vars(module).items():
             own = getattr(value, "__module__", None) == module.__name__
