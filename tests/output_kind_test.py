@@ -15,7 +15,14 @@ class TestAreLogits:
         assert not model_outputs.are_logits([[0.5, 0.5], [1.0, 0.0]])
 
     @pytest.mark.parametrize(
-        "rows", [[[1.5, -0.5]], [[0.5, 1.6]], [[0.5, 0.5], [-0.5, 0.6]]]
+        "rows",
+        [
+            [[1.5, -0.5]],
+            [[0.5, 1.6]],
+            [[0.5, 0.5], [-0.5, 0.6]],
+            # Of a model before training.
+            [[0.002, -0.003], [0.001, 0.004]],
+        ],
     )
     def test_others_are_logits(self, rows):
         assert model_outputs.are_logits(rows)
@@ -48,7 +55,9 @@ class TestAreLogits:
         with pytest.warns(UserWarning, match="`from_logits=True` was given"):
             assert model_outputs.are_logits(values, from_logits=True)
 
-    @pytest.mark.parametrize("column", [[-0.5, 0.5], [[1.5], [0.5]]])
+    @pytest.mark.parametrize(
+        "column", [[-0.5, 0.5], [[1.5], [0.5]], [0.01, -0.01]]
+    )
     def test_column_beyond_one_is_logits(self, column):
         assert model_outputs.are_logits(column)
 

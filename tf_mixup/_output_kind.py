@@ -24,6 +24,8 @@ from tf_mixup import checks
 # Half precision rounds each of K probabilities; logits miss by far more. Also
 # how far one value may lie outside of [0, 1], as a sum of probabilities does.
 SUM_TOLERANCE = 0.02
+# No rounding makes a probability less than this, as small logits are.
+_NEGATIVE = -0.001
 # Fewer examples of logits can look like probabilities by chance.
 _FEW_EXAMPLES = 4
 # In a batch the first examples tell as much as all.
@@ -152,8 +154,12 @@ def evidence(values: Any) -> Any:
     single = count_columns(values) == 1
     rows = ops.reshape(values, (-1, 1)) if single else values
     finite = ops.all(ops.isfinite(rows), axis=-1)
-    outside = ops.any(
-        ops.logical_or(rows < -SUM_TOLERANCE, rows > 1 + SUM_TOLERANCE), axis=-1
+    valid = ops.zeros_like(finite) if single else are_distributions(rows)
+    outside = ops.logical_or(
+        ops.any(rows > 1 + SUM_TOLERANCE, axis=-1),
+        ops.logical_and(
+            ops.logical_not(valid), ops.any(rows < _NEGATIVE, axis=-1)
+        ),
     )
     outside = _count(ops.logical_and(finite, outside))
     if single:
@@ -161,7 +167,7 @@ def evidence(values: Any) -> Any:
         # by chance.
         inside = _count(finite) - outside
         return ops.where(outside > 0, outside, -inside)
-    return outside - _count(are_distributions(rows))
+    return outside - _count(valid)
 
 
 def are_distributions(values: Any) -> Any:
@@ -446,7 +452,7 @@ def _find_in_values(values: np.ndarray) -> bool:
     if columns == 1 and found <= 0:
         raise _ask_about_column()
     low, high = examples.min(), examples.max()
-    if found == 0 and (low < -SUM_TOLERANCE or high > 1 + SUM_TOLERANCE):
+    if found == 0 and (low < _NEGATIVE or high > 1 + SUM_TOLERANCE):
         return True
     if found == 0 or (found < 0 and _count_wrong(examples)):
         raise checks.refusal(
