@@ -98,6 +98,20 @@ def make_task():
     return keras.Model(outer, {"logits": logits})
 
 
+def make_segments_model():
+    """Returns a model of tokens whose segments go around the embedding."""
+    names = ("ids", "segment_ids", "padding_mask", "kind")
+    inputs = {
+        name: keras.Input((3,), dtype="int32", name=name) for name in names
+    }
+    words = keras.layers.Embedding(9, 4, name="words")(inputs["ids"])
+    segments = keras.layers.Embedding(2, 4)(inputs["segment_ids"])
+    kinds = keras.layers.Embedding(3, 4)(inputs["kind"])
+    hidden = keras.layers.Add(name="sum")([words, segments, kinds])
+    hidden = Attend(name="attend")(hidden, padding_mask=inputs["padding_mask"])
+    return keras.Model(inputs, keras.layers.Dense(CLASSES, name="head")(hidden))
+
+
 def mix(rows, lam, shift, layer=None, *, training=True, place=None):
     layer = layers.Mix() if layer is None else layer
     plan = np.array(lam, "float32"), np.array(shift, "int32")
@@ -253,6 +267,27 @@ class TestMix:
         rows = np.ones((2, 4, 4, 1), "float32")
         with pytest.raises(ValueError, match="one for each channel"):
             layers.Mix(**scale)(rows)
+
+
+class TestUnite:
+    @pytest.mark.parametrize("dtype", ["bool", "int32", "float32"])
+    def test_by_hand(self, dtype):
+        masks = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype)
+        # The share of the second's partner is 0, of the third it is all.
+        plan = np.float32([0.5, 1.0, 0.0]), np.array([1, 1, -2])
+        united = layers.Unite()(masks, *plan, training=True)
+        assert keras.backend.standardize_dtype(united.dtype) == dtype
+        expected = np.array([[1, 1, 0], [0, 1, 0], [1, 0, 0]], dtype)
+        np.testing.assert_array_equal(united, expected)
+        np.testing.assert_array_equal(layers.Unite()(masks, *plan), masks)
+
+    def test_three_points(self):
+        masks = np.eye(3, dtype="int32")
+        lam = np.float32([[0.5, 0.5, 0], [0, 0.5, 0.5], [0, 0, 1]])
+        shift = np.array([[1, 2], [1, -1], [-1, -2]])
+        united = layers.Unite()(masks, lam, shift, training=True)
+        expected = [[1, 1, 0], [1, 0, 1], [1, 0, 0]]
+        np.testing.assert_array_equal(united, expected)
 
 
 class TestTrainingTwin:
@@ -483,6 +518,77 @@ class TestHiddenMixing:
             loaded(batch, training=True)["logits"], expected, atol=1e-6
         )
 
+    def test_inputs_that_are_not_mixed(self, tmp_path):
+        model = make_segments_model()
+        rules = {"kind": "keep"}
+        found = layers.mixable_layers(model, inputs=rules)
+        assert found == ["words", "sum", "attend"]
+        twin = layers.training_twin(model, at="words", inputs=rules)
+        generator = np.random.default_rng(0)
+        inputs = {
+            name: generator.integers(0, high, (4, 3))
+            for name, high in {"ids": 9, "segment_ids": 2, "kind": 3}.items()
+        }
+        masks = np.array([[1, 1, 1], [1, 0, 0], [1, 1, 0], [1, 0, 0]])
+        lam = np.array([0.4, 0.4, 0.4, 1.0], "float32")
+        partner = np.array([1, 0, 3, 2])
+        shift = (partner - np.arange(4)).astype("int32")
+        inputs["padding_mask"] = masks
+        batch = {"inputs": inputs, "lam": lam, "shift": shift}
+        share = lam[:, None, None]
+        total = 0
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.Embedding):
+                part = np.array(layer(inputs[layer.input.name]))
+                if layer.name == "words":
+                    part = share * part + (1 - share) * part[partner]
+                total = total + part
+        # The last example is not mixed and keeps its own mask.
+        union = np.array([[1, 1, 1], [1, 1, 1], [1, 1, 0], [1, 0, 0]])
+        attend = model.get_layer("attend")
+        expected = model.get_layer("head")(attend(total, padding_mask=union))
+        np.testing.assert_allclose(
+            twin(batch, training=True), expected, atol=1e-5
+        )
+        np.testing.assert_allclose(twin(batch), model(inputs), atol=1e-6)
+        twin.save(tmp_path / "twin.keras")
+        loaded = keras.models.load_model(tmp_path / "twin.keras")
+        np.testing.assert_allclose(
+            loaded(batch, training=True), expected, atol=1e-5
+        )
+
+    @pytest.mark.parametrize(
+        ("inputs", "match"),
+        [
+            (None, "at='words'.*name in `inputs` what goes around it"),
+            ("keep", r"must be a dictionary.*inputs=\{"),
+            ({"kind": "mix"}, "'mix'"),
+            ({"kinds": "keep"}, "'kinds'"),
+            (dict.fromkeys(("ids", "kind"), "keep"), "At least one input"),
+        ],
+    )
+    def test_rejects_rules(self, inputs, match):
+        with pytest.raises(ValueError, match=match):
+            layers.training_twin(
+                make_segments_model(), at="words", inputs=inputs
+            )
+
+    def test_mixes_images_beside_ids_that_are_kept(self):
+        image = keras.Input((2,), name="image")
+        place = keras.Input((), dtype="int32", name="place")
+        places = keras.layers.Embedding(3, 2)(place)
+        outputs = keras.layers.Add()([image, places])
+        model = keras.Model({"image": image, "place": place}, outputs)
+        with pytest.raises(ValueError, match=r'inputs=\{name: "keep"\}'):
+            layers.training_twin(model)
+        twin = layers.training_twin(model, inputs={"place": "keep"})
+        inputs = {"image": np.eye(2, dtype="float32"), "place": np.arange(2)}
+        plan = {"lam": np.full(2, 0.5, "float32"), "shift": np.array([1, -1])}
+        found = twin({"inputs": inputs, **plan}, training=True)
+        half = np.full((2, 2), 0.5, "float32")
+        expected = model({"image": half, "place": np.arange(2)})
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
     def test_names_the_places_inside_a_model(self):
         match = "Choose among .*'backbone/token_embedding', 'backbone/norm'"
         with pytest.raises(ValueError, match=match):
@@ -691,3 +797,15 @@ class TestOverrides:
             layers.training_twin(model)
         model.preprocessor = None
         layers.training_twin(model)
+
+    def test_of_a_preprocessor_of_text(self):
+        class Task(keras.Model):
+            def fit(self, x, **options):
+                return super().fit(self.preprocessor(x), **options)
+
+        inner = make_text_model()
+        ids = keras.Input((6,), dtype="int32")
+        model = Task(ids, inner(ids))
+        model.preprocessor = keras.layers.TextVectorization()
+        # Text is not mistaken for the ids that the twin takes.
+        layers.training_twin(model, at=f"{inner.name}/words")

@@ -29,7 +29,7 @@ _PREDICTING = (
     "__call__",
 )
 # Methods that KerasHub overrides to run a preprocessor.
-_PREPARING = ("fit", "predict")
+PREPARING = ("fit", "predict", "__call__")
 _TRAINING = (
     "fit",
     "train_step",
@@ -241,7 +241,7 @@ def override_in_the_way(
     names = _PREDICTING + (_TRAINING if training else ())
     if getattr(model, "preprocessor", model) is None:
         # What KerasHub overrides to prepare inputs then does nothing.
-        kept = (*kept, *_PREPARING)
+        kept = (*kept, *PREPARING)
     for name in names:
         if name not in kept and overrides(model, name):
             owner = type(model)

@@ -21,6 +21,10 @@ from tf_mixup import checks
 
 # Stands for the inputs of a model among the names of its layers.
 INPUT = "input"
+# What is done with inputs that go around the layer that mixes.
+_RULES = ("keep", "union")
+# Segments of a text, as KerasHub and Hugging Face name them.
+_SEGMENTS = ("segment_ids", "token_type_ids")
 
 
 @keras.saving.register_keras_serializable("tf_mixup")
@@ -140,13 +144,7 @@ class Mix(keras.layers.Layer):
         return ops.cast(rows, self.compute_dtype)
 
     def _mix(self, rows: Any, lam: Any, shift: Any, place: Any) -> Any:
-        size = ops.shape(rows)[0]
-        lam, shift = ops.cast(lam, "float32"), ops.cast(shift, "int32")
-        if len(shift.shape) == 1:
-            lam, shift = ops.stack([lam, 1 - lam], axis=1), shift[:, None]
-        partner = ops.arange(size, dtype="int32")[:, None] + shift
-        known = ops.all((partner >= 0) & (partner < size), axis=1)
-        partner = ops.clip(partner, 0, size - 1)
+        lam, partner, known = _read_plan(lam, shift, ops.shape(rows)[0])
         own = lam[:, 0]
         if place is not None:
             own = ops.where(place == self.place, own, 1.0)
@@ -167,6 +165,89 @@ class Mix(keras.layers.Layer):
         return config | {name: getattr(self, name) for name in names}
 
 
+@keras.saving.register_keras_serializable("tf_mixup")
+class Unite(keras.layers.Layer):
+    """Unites the mask of each example with its partners' in training.
+
+    The elementwise maximum over the examples of a mixture whose share is
+    above 0: of a mask the positions that any of them has. Outside of training
+    the mask passes as it is.
+
+    Args:
+        name: Name of the layer.
+        dtype: Type, or policy; what is returned has the type of the mask.
+
+    Example:
+        >>> mask = np.array([[1, 0], [1, 1]])
+        >>> lam, shift = np.array([0.75, 1.0]), np.array([1, -1])
+        >>> np.array(Unite()(mask, lam, shift, training=True)).tolist()
+        [[1, 1], [1, 1]]
+    """
+
+    def __init__(self, *, name: str | None = None, dtype: Any = None) -> None:
+        super().__init__(name=name, dtype=dtype, autocast=False)
+
+    def call(
+        self, inputs: Any, lam: Any, shift: Any, training: bool = False
+    ) -> Any:
+        """Returns the united masks in training, else the masks.
+
+        Args:
+            inputs: Masks `(B, ...)`, booleans or numbers of at least 0.
+            lam: As `Mix.call` takes it.
+            shift: As `Mix.call` takes it.
+            training: Whether to unite.
+
+        Returns:
+            united: Tensor like `inputs`, of its type.
+        """
+        if not training:
+            return inputs
+        dtype = keras.backend.standardize_dtype(inputs.dtype)
+        masks = ops.cast(inputs, "int32") if dtype == "bool" else inputs
+        lam, partner, _ = _read_plan(lam, shift, ops.shape(inputs)[0])
+        united = ops.where(_spread(lam[:, 0] > 0, masks), masks, 0)
+        for k in range(partner.shape[1]):
+            other = ops.take(masks, partner[:, k], axis=0)
+            other = ops.where(_spread(lam[:, k + 1] > 0, masks), other, 0)
+            united = ops.maximum(united, other)
+        return ops.cast(united, dtype)
+
+    def compute_output_spec(
+        self, inputs: Any, lam: Any, shift: Any, training: bool = False
+    ) -> Any:
+        """Returns the specification of the result, that of `inputs`."""
+        return keras.KerasTensor(inputs.shape, inputs.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that rebuild this layer."""
+        config = super().get_config()
+        # There is nothing to train, and `__init__` does not take it.
+        del config["trainable"]
+        return config
+
+
+def _read_plan(lam: Any, shift: Any, size: Any) -> tuple[Any, Any, Any]:
+    """Returns coefficients, partners and which examples have them all.
+
+    Args:
+        lam: `(B,)`, or `(B, P)` with the example's own first.
+        shift: `(B,)` or `(B, P - 1)`.
+        size: Examples in the batch, B.
+
+    Returns:
+        lam: Float32 `(B, P)`.
+        partner: Int32 `(B, P - 1)`, each within the batch.
+        known: Whether all partners were within it, `(B,)`.
+    """
+    lam, shift = ops.cast(lam, "float32"), ops.cast(shift, "int32")
+    if len(shift.shape) == 1:
+        lam, shift = ops.stack([lam, 1 - lam], axis=1), shift[:, None]
+    partner = ops.arange(size, dtype="int32")[:, None] + shift
+    known = ops.all((partner >= 0) & (partner < size), axis=1)
+    return lam, ops.clip(partner, 0, size - 1), known
+
+
 def _spread(values: Any, rows: Any) -> Any:
     """Shapes `(B,)` as `(B, 1, ..., 1)` to go with `rows`."""
     return ops.reshape(values, (-1,) + (1,) * (len(rows.shape) - 1))
@@ -179,6 +260,7 @@ def training_twin(
     std: Sequence[float] | float | None = None,
     at: str | Sequence[str] | None = None,
     points: int = 2,
+    inputs: Mapping[str, str] | None = None,
 ) -> keras.Model:
     """Returns a model that mixes its examples and shares `model`'s weights.
 
@@ -196,6 +278,11 @@ def training_twin(
             embedding. Several names are places, one of which is drawn for
             each batch: `MixUp(..., places=len(at))`. Defaults to the inputs.
         points: Examples in a mixture, as in `MixUp`. Defaults to 2.
+        inputs: Inputs that are not mixed, and may go around the layer `at`, by
+            name: `"keep"` for the example's own values, `"union"` for masks
+            that show what any example of the mixture has. By default inputs
+            named `mask` or `..._mask` are united, and `segment_ids` and
+            `token_type_ids` are kept.
 
     Returns:
         twin: Model of `{"inputs": ..., "lam": (B,), "shift": (B,)}`, with
@@ -220,9 +307,10 @@ def training_twin(
     """
     _model_calls.check_model(model)
     structure, ends = _structures(model)
-    names = _check_names(model, at)
+    _check_rules(structure, inputs)
+    names = _check_names(model, at, inputs)
     _check_overrides(model, inputs_alone=names == [INPUT])
-    inputs = _inputs_like(structure)
+    given = _inputs_like(structure)
     plan = _plan_inputs(points, len(names))
     places = {
         name: {"place": number, "places": len(names)}
@@ -230,30 +318,39 @@ def training_twin(
     }
     at_inputs = places.pop(INPUT, None)
 
-    def feed(tensor: Any) -> Any:
+    def feed(tensor: Any, rule: str | None) -> Any:
+        if rule == "keep":
+            return tensor
+        if rule == "union":
+            return Unite()(tensor, plan["lam"], plan["shift"])
         if at_inputs is not None:
             return _mix(tensor, plan, mean=mean, std=std, **at_inputs)
         scaled = mean is not None or std is not None
         return _mix(tensor, {}, mean=mean, std=std) if scaled else tensor
 
-    fed = keras.tree.map_structure(feed, inputs)
+    flat = keras.tree.flatten(given)
+    rules = _find_rules(structure, inputs)
+    fed = [feed(*pair) for pair in zip(flat, rules, strict=True)]
     if not places:
-        outputs = model(fed)
+        outputs = model(keras.tree.pack_sequence_as(given, fed))
     else:
-        inner = _mix_inside(model, keras.tree.flatten(inputs), plan, places)
-        results = inner([*keras.tree.flatten(fed), *plan.values()])
+        inner = _mix_inside(model, flat, plan, places)
+        results = inner([*fed, *plan.values()])
         outputs = keras.tree.pack_sequence_as(
             ends, results[: len(model.outputs)]
         )
     return keras.Model(
-        {"inputs": inputs, **plan}, outputs, name=f"{model.name}_mixing"
+        {"inputs": given, **plan}, outputs, name=f"{model.name}_mixing"
     )
 
 
 def _check_overrides(model: keras.Model, *, inputs_alone: bool) -> None:
     """Refuses a model whose twin would train on other numbers."""
     # Where the inputs alone are mixed the twin calls the model as a whole.
-    kept = ("call", "__call__") if inputs_alone else ()
+    kept: tuple[str, ...] = ("call", "__call__") if inputs_alone else ()
+    if _takes_ids(model) and getattr(model, "preprocessor", None) is not None:
+        # Text is not mistaken for the ids that the twin takes.
+        kept += _model_calls.PREPARING
     override = _model_calls.override_in_the_way(model, training=True, kept=kept)
     if override is None:
         return
@@ -275,18 +372,21 @@ def takes_plan(structure: Any) -> bool:
     return isinstance(structure, Mapping) and {"lam", "shift"} <= set(structure)
 
 
-def mixable_layers(model: keras.Model) -> list[str]:
+def mixable_layers(
+    model: keras.Model, *, inputs: Mapping[str, str] | None = None
+) -> list[str]:
     """Returns the names of the layers whose outputs can be mixed, in order.
 
     These are the layers that all paths from the inputs to the outputs cross,
     once, and that give one tensor of floats: not those in a branch, nor the
     outputs. Layers of a functional model inside the model are named by their
-    path, as `"backbone/token_embedding"`. An input that layers take as a mask
-    by a keyword, as `padding_mask=mask`, is no path: the stage says how masks
-    are combined.
+    path, as `"backbone/token_embedding"`. No paths are inputs that are not
+    mixed, and those that layers take as a mask by a keyword, as
+    `padding_mask=mask`.
 
     Args:
         model: Functional or sequential model with defined inputs.
+        inputs: Inputs that are not mixed, as in `training_twin`.
 
     Returns:
         names: For `training_twin(model, at=...)`.
@@ -299,24 +399,34 @@ def mixable_layers(model: keras.Model) -> list[str]:
         >>> mixable_layers(keras.Sequential([keras.Input((2,)), *layers]))
         ['a', 'b']
     """
-    calls, inputs, outputs = _trace(model)
+    _check_rules(_structures(model)[0], inputs)
+    return _find_mixable(model, inputs)
+
+
+def _find_mixable(
+    model: keras.Model, inputs: Mapping[str, str] | None
+) -> list[str]:
+    calls, starts, outputs = _trace(model)
+    aside = _find_aside(
+        calls, starts, _find_rules(_structures(model)[0], inputs)
+    )
     # A tensor is open as long as somebody will still read it; all paths cross
     # a layer after which its output alone is open.
     readers = Counter(id(tensor) for call in calls for tensor in call.inputs)
     readers.update(id(tensor) for tensor in outputs)
     times = Counter(call.layer.name for call in calls)
     ends = {id(tensor) for tensor in outputs}
-    open_tensors = {id(tensor) for tensor in inputs}
+    open_tensors = {id(tensor) for tensor in starts} - aside
     names = []
     for call in calls:
         readers.subtract(id(tensor) for tensor in call.inputs)
-        results = {id(tensor) for tensor in call.outputs}
+        results = {id(tensor) for tensor in call.outputs} - aside
         open_tensors = {
             each for each in open_tensors | results if readers[each]
         }
         crossed = open_tensors <= results and times[call.layer.name] == 1
         if crossed and _is_nested(call.layer):
-            inside = mixable_layers(call.layer)
+            inside = _find_mixable(call.layer, inputs)
             names += [f"{call.layer.name}/{name}" for name in inside]
         if (
             crossed
@@ -327,6 +437,64 @@ def mixable_layers(model: keras.Model) -> list[str]:
         ):
             names.append(call.layer.name)
     return names
+
+
+def _find_aside(
+    calls: list["_Call"], inputs: list[Any], rules: list[str | None]
+) -> set[int]:
+    """Returns tensors that are made only of inputs that are not mixed."""
+    aside = {
+        id(tensor)
+        for tensor, rule in zip(inputs, rules, strict=True)
+        if rule is not None
+    }
+    for call in calls:
+        if call.inputs and all(id(tensor) in aside for tensor in call.inputs):
+            aside.update(id(tensor) for tensor in call.outputs)
+    return aside
+
+
+def _find_rules(
+    structure: Any, inputs: Mapping[str, str] | None
+) -> list[str | None]:
+    """Returns the rule of each input that is not mixed; None for the others."""
+    given = inputs or {}
+    rules = []
+    for path, leaf in keras.tree.flatten_with_path(structure):
+        keys = ("/".join(map(str, path)), leaf.name)
+        rule = next((given[key] for key in keys if key in given), None)
+        rules.append(rule or _usual_rule(str(path[-1]) if path else leaf.name))
+    return rules
+
+
+def _usual_rule(name: str) -> str | None:
+    if name == "mask" or name.endswith("_mask"):
+        return "union"
+    return "keep" if name in _SEGMENTS else None
+
+
+def _check_rules(structure: Any, inputs: Mapping[str, str] | None) -> None:
+    """Refuses rules that are unknown or belong to no input, or to all."""
+    if inputs is not None and not isinstance(inputs, Mapping):
+        raise checks.refusal(
+            "`inputs` must be a dictionary of names and rules",
+            f"inputs={inputs!r}",
+            'Write it as `inputs={"padding_mask": "union"}`',
+        )
+    known = {
+        name
+        for path, leaf in keras.tree.flatten_with_path(structure)
+        for name in ("/".join(map(str, path)), leaf.name)
+    }
+    for name, rule in (inputs or {}).items():
+        checks.one_of(f"inputs[{name!r}]", rule, _RULES)
+        checks.one_of("the name of an input", name, sorted(known - {""}))
+    if None not in _find_rules(structure, inputs):
+        raise checks.refusal(
+            "At least one input must be mixed",
+            f"rules for all of {sorted(known - {''})}",
+            "Leave the rule of one of them out",
+        )
 
 
 class _Call(NamedTuple):
@@ -507,7 +675,9 @@ def _plan_inputs(points: int, places: int) -> dict[str, Any]:
 
 
 def _check_names(
-    model: keras.Model, at: str | Sequence[str] | None
+    model: keras.Model,
+    at: str | Sequence[str] | None,
+    inputs: Mapping[str, str] | None,
 ) -> list[str]:
     """Returns the names of the places that examples are mixed in."""
     names = [INPUT] if at is None else [at] if isinstance(at, str) else list(at)
@@ -517,44 +687,59 @@ def _check_names(
             f"at={at!r}",
             "Leave it out to mix the inputs",
         )
-    if INPUT in names and _takes_tokens(model):
+    valid = _find_mixable(model, inputs)
+    if INPUT in names and _takes_tokens(model, inputs):
         raise checks.refusal(
             "Integer ids and tokens are no numbers that could be mixed; their"
             " embeddings are",
             f"at={at!r} with a model of tokens",
-            f"Write one of {mixable_layers(model)!r} as `at`",
+            f"Write one of {valid!r} as `at`; for an input that is not to be"
+            ' mixed, `inputs={name: "keep"}`',
         )
     hidden = [name for name in names if name != INPUT]
-    valid = mixable_layers(model) if hidden else []
     for name in hidden:
         if name not in valid:
-            raise _refuse_layer(model, name, valid)
+            raise _refuse_layer(model, name, valid, inputs)
     return names
 
 
-def _takes_tokens(model: keras.Model) -> bool:
-    """Returns whether an input is text or ids, or goes into an embedding."""
-    ids = any(x.dtype in ("string", "int32", "int64") for x in model.inputs)
-    return ids or _embeds_inputs(model)
+def _takes_ids(model: keras.Model) -> bool:
+    """Returns whether inputs are integers, and none is text."""
+    types = {tensor.dtype for tensor in model.inputs}
+    return "string" not in types and bool(types & {"int32", "int64"})
 
 
-def _embeds_inputs(model: keras.Model) -> bool:
-    """Returns whether an embedding reads an input, also inside a model."""
+def _takes_tokens(model: keras.Model, inputs: Mapping[str, str] | None) -> bool:
+    """Returns whether text or ids, or what an embedding reads, are mixed."""
+    rules = _find_rules(_structures(model)[0], inputs)
+    mixed = [
+        tensor
+        for tensor, rule in zip(model.inputs, rules, strict=True)
+        if rule is None
+    ]
+    ids = any(each.dtype in ("string", "int32", "int64") for each in mixed)
+    return ids or _embeds(model, mixed)
+
+
+def _embeds(model: keras.Model, inputs: list[Any]) -> bool:
+    """Returns whether an embedding reads inputs, also inside a model."""
     read = [
         tensor
         for layer in model.layers
         if isinstance(layer, keras.layers.Embedding)
         for tensor in keras.tree.flatten(layer.input)
     ]
-    return any(
-        tensor is each for tensor in model.inputs for each in read
-    ) or any(
-        _is_nested(layer) and _embeds_inputs(layer) for layer in model.layers
+    return any(tensor is each for tensor in inputs for each in read) or any(
+        _is_nested(layer) and _embeds(layer, layer.inputs)
+        for layer in model.layers
     )
 
 
 def _refuse_layer(
-    model: keras.Model, name: str, valid: list[str]
+    model: keras.Model,
+    name: str,
+    valid: list[str],
+    inputs: Mapping[str, str] | None,
 ) -> ValueError:
     order = _names_in_order(model)
     if name not in order:
@@ -565,14 +750,17 @@ def _refuse_layer(
             f"Choose among {choices}",
         )
     place = order.index(name)
-    start = [] if _takes_tokens(model) else [INPUT]
+    start = [] if _takes_tokens(model, inputs) else [INPUT]
     before = [each for each in valid if order.index(each) < place] or start
     after = [each for each in valid if order.index(each) > place]
     nearest = [*before[-1:], *after[:1]]
+    take = " or ".join(repr(each) for each in nearest)
     return checks.refusal(
         "Where examples are mixed all paths (a mask is one) must cross one"
         " layer, before the outputs, that is called once and gives one tensor"
         " of floats",
         f"at={name!r}",
-        f"Take {' or '.join(repr(each) for each in nearest)}",
+        (f"Take {take}, or name" if nearest else "Name")
+        + " in `inputs` what goes around it and is not mixed, as"
+        ' `inputs={"mask": "union"}`',
     )
