@@ -65,7 +65,7 @@ def make_model(num_outputs, activation):
     return keras.Model(inputs, outputs)
 
 
-@pytest.mark.parametrize("label_mode", ["int", "categorical"])
+@pytest.mark.parametrize("label_mode", ["int", "categorical", "binary"])
 def test_image_classification_from_scratch(tmp_path, label_mode):
     keras.utils.set_random_seed(0)
     shapes = SHAPES[:2] if label_mode == "binary" else SHAPES

@@ -56,7 +56,7 @@ def make_model(num_tokens, num_outputs, activation):
     return keras.Model(inputs, outputs(x))
 
 
-@pytest.mark.parametrize("activation", ["softmax"])
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
 def test_text_classification_from_scratch(tmp_path, activation):
     keras.utils.set_random_seed(0)
     binary = activation == "sigmoid"
@@ -106,7 +106,7 @@ def test_text_classification_from_scratch(tmp_path, activation):
     history = twin.fit(
         train.apply(mixup),
         validation_data=validation.apply(mixup.evaluation),
-        epochs=2,
+        epochs=5,
         callbacks=agreement.monitors(
             mixup,
             {"backwards": backwards},
