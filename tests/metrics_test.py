@@ -9,6 +9,7 @@ from tests import backends
 from tests import reference
 from tf_mixup import calibration
 from tf_mixup import metrics
+from tf_mixup import scores
 
 METRICS = [
     metrics.CalibrationBins,
@@ -162,6 +163,19 @@ class TestResults:
         metric.reset_state()
         assert np.isnan(metric.results()["ece"])
         assert stream(metric, *draw(100)).results() == before
+
+    def test_class_bias_is_that_of_the_report(self):
+        labels, probabilities = draw(500, 4)
+        weight = np.random.default_rng(1).integers(0, 3, 500)
+        for targets in (labels, np.eye(4)[labels]):
+            metric = metrics.CalibrationBins()
+            metric.update_state(targets, probabilities, weight)
+            sums = scores.class_sums(
+                targets, probabilities, sample_weight=weight
+            )
+            assert metric.results()["class_bias"] == pytest.approx(
+                scores.class_bias(sums).largest, rel=1e-5
+            )
 
 
 class TestInputs:
