@@ -14,6 +14,8 @@ keras_hub = pytest.importorskip(
     "keras_hub", reason="needs the extra `ecosystem`"
 )
 
+pytestmark = pytest.mark.slow
+
 SHAPES = image_example_test.SHAPES
 SENTENCE = 8
 

@@ -11,6 +11,8 @@ keras_tuner = pytest.importorskip(
     "keras_tuner", reason="needs the extra `ecosystem`"
 )
 
+pytestmark = pytest.mark.slow
+
 EPOCHS = 2
 ALPHAS = [0.3, 2.0]
 LABELS = np.arange(64) % 3

@@ -18,6 +18,8 @@ mlflow_keras = pytest.importorskip(
     "mlflow.keras", reason="needs the extra `ecosystem`"
 )
 
+pytestmark = pytest.mark.slow
+
 EPOCHS = 3
 
 

@@ -24,11 +24,13 @@ OTHERS = "the a one of and to was in on for film plot<br />scene"
 
 
 def write(folder, kind, number, *, seed):
-    """Writes reviews of twelve words, few of which say the class."""
+    """Writes reviews of twelve words; one in five is of any class."""
     generator = np.random.default_rng(seed)
     (folder / kind).mkdir(parents=True)
     for index in range(number):
-        words = (WORDS[kind] + " " + OTHERS).split()
+        any_kind = generator.choice(sorted(WORDS))
+        shown = any_kind if generator.random() < 0.2 else kind
+        words = (WORDS[shown] + " " + OTHERS).split()
         review = " ".join(generator.choice(words, LENGTH)) + "."
         (folder / kind / f"{index}.txt").write_text(review)
 
