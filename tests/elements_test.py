@@ -175,3 +175,9 @@ class TestReadBatches:
             for x, y in mixed:
                 numbers = y.numpy() @ np.arange(10)
                 np.testing.assert_allclose(x[:, 0], numbers, rtol=1e-5)
+
+    def test_application_inside_of_a_dataset_function(self):
+        stage = pipeline.MixUp(1.0, num_classes=10)
+        batches = make_batches()
+        with pytest.raises(ValueError, match="outside of what TensorFlow"):
+            tf.data.Dataset.range(2).flat_map(lambda _: batches.apply(stage))

@@ -152,3 +152,14 @@ class TestBeforeSoftmax:
 
     def test_of_a_model_of_logits_there_is_none(self):
         assert model_outputs.before_softmax(head(None)) is None
+
+    def test_quantized(self):
+        model = keras.Sequential(
+            [keras.Input((4,)), keras.layers.Dense(3, "softmax")]
+        )
+        model.quantize("int8")
+        rows = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+        logits = model_outputs.before_softmax(model).predict(rows, verbose=0)
+        np.testing.assert_allclose(
+            reference.softmax(logits), model.predict(rows, verbose=0), atol=1e-6
+        )

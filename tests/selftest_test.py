@@ -352,6 +352,40 @@ class TestStageAndDataset:
                 alpha=0.4,
             )
 
+    @pytest.mark.parametrize("batches", [20, 10])
+    def test_cache_after_mixing_of_more_batches(self, batches):
+        # A cache keeps nothing of a pass that is not read to its end.
+        train = as_dataset(*self.train()).batch(16)
+        mixup = self.mixup()
+        with pytest.raises(ValueError, match="there are the same mixes"):
+            selftest.check_mixing(
+                train.apply(mixup.evaluation),
+                train.apply(mixup).cache(),
+                alpha=0.4,
+                batches=batches,
+            )
+
+    @pytest.mark.parametrize("size", [2, 3])
+    @pytest.mark.parametrize("per", ["batch", "sample"])
+    def test_small_batches(self, size, per):
+        # Often all examples are their own partners.
+        data = as_dataset(*self.train()).batch(size, drop_remainder=True)
+        selftest.check_mixing(stage=self.mixup(1.0, per=per), dataset=data)
+
+    def test_equal_inputs_of_other_labels(self):
+        x = np.random.default_rng(0).integers(3, size=(800, 3))
+        data = x.astype("float32"), np.arange(800) % 3
+        report = selftest.check_mixing(
+            stage=self.mixup(1.0), dataset=as_dataset(*data).batch(8)
+        )
+        assert report.largest_target_residual < 0.01
+
+    def test_batches_of_one_example(self):
+        with pytest.raises(ValueError, match="Received: batches of one"):
+            selftest.check_mixing(
+                stage=self.mixup(), dataset=as_dataset(*self.train()).batch(1)
+            )
+
     def test_stage_with_the_same_draws_in_each_pass(self):
         def stage(data):
             def blend(step, element):

@@ -39,6 +39,24 @@ class TestWrappedModel:
         with pytest.raises(ValueError, match="must have one output"):
             wrapped(np.zeros((2, 3)))
 
+    @pytest.mark.parametrize("name", ["predict", "make_predict_function"])
+    def test_predicts_as_what_replaces_predict(self, name):
+        model, wrapped = build(from_logits=[True])
+        model.predict(np.zeros((1, 3)), verbose=0)
+        if name == "predict":
+            own = model.predict
+            model.predict = lambda x, **options: 2 * own(x, verbose=0)
+        else:
+            step = model.predict_function
+            model.make_predict_function = lambda: None
+            model.predict_function = lambda batches: 2 * step(batches)
+        rows = np.array([[1.0, 2.0, 4.0]], "float32")
+        np.testing.assert_allclose(
+            wrapped.predict(rows), reference.softmax(2 * rows), atol=1e-6
+        )
+        with pytest.raises(ValueError, match=f"override `Sequential.{name}`"):
+            wrapped.evaluate(rows, rows)
+
     def test_config_rebuilds(self):
         _, wrapped = build(from_logits=[True], name="whole")
         twin = type(wrapped).from_config(wrapped.get_config())

@@ -308,7 +308,8 @@ class BeforeActivation(keras.layers.Layer):
     def __init__(
         self, layer: keras.layers.Layer, *, name: str | None = None
     ) -> None:
-        super().__init__(name=name, dtype=layer.dtype_policy)
+        # The policy of a quantized layer asks for a call that this has not.
+        super().__init__(name=name, dtype=layer.compute_dtype)
         self.layer = layer
 
     def call(self, inputs: Any) -> Any:

@@ -96,8 +96,8 @@ class WrappedModel(keras.Model):
             **kwargs: As in `keras.Model.evaluate`.
 
         Raises:
-            ValueError: If a model overrides `predict`: Keras would evaluate
-                inputs that are not prepared.
+            ValueError: If a model overrides `predict` or
+                `make_predict_function`: Keras would evaluate other outputs.
         """
         prepares = self._prepares()
         if prepares:
@@ -139,14 +139,16 @@ class WrappedModel(keras.Model):
         return cls(**config)
 
     def _prepares(self) -> str | None:
-        """Returns the first override of `predict`, or None."""
+        """Returns the first override of `predict` as a whole, or None."""
         for model in self.models:
             if isinstance(model, WrappedModel):
                 inner = model._prepares()
                 if inner:
                     return inner
-            elif _model_calls.overrides(model, "predict"):
-                return f"{type(model).__name__}.predict"
+                continue
+            for name in ("predict", "make_predict_function"):
+                if _model_calls.overrides(model, name):
+                    return f"{type(model).__name__}.{name}"
         return None
 
     def _mean(self, outputs: list[Any]) -> Any:

@@ -65,7 +65,15 @@ def check_dataset(dataset: Any) -> int:
             remedy,
         )
     _check_element(dataset.element_spec)
-    length = int(dataset.cardinality())
+    length = tf.get_static_value(dataset.cardinality())
+    if length is None:
+        raise checks.refusal(
+            "A stage is applied outside of what TensorFlow compiles",
+            "a dataset within a `tf.function`, or a function of `map`,"
+            " `flat_map` or `interleave`",
+            "Apply it before, and use the mixed dataset there",
+        )
+    length = int(length)
     if length == tf.data.UNKNOWN_CARDINALITY:
         raise checks.refusal(
             "The dataset must know its number of batches: without it Keras"

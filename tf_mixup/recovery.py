@@ -88,8 +88,11 @@ def recover_plan(before: Any, after: Any) -> Plan:
     target_residual = np.maximum(
         np.abs(target_error).max(axis=1), np.abs(target_error.sum(axis=1))
     )
-    # Between examples of the same target any coefficient gives that target.
-    telling = np.square(target_away).sum(axis=1) > 0
+    # Between examples of the same target any coefficient gives that target,
+    # and between those of the same inputs theirs cannot be seen.
+    telling = (np.square(target_away).sum(axis=1) > 0) & (
+        np.square(away).sum(axis=1) > 0
+    )
     difference = np.where(telling, np.abs(lam - target_lam), 0)
     return Plan(
         lam=lam[finite],
@@ -213,7 +216,10 @@ def _search(
     lam = np.where(twin, 1, lam)
     cost = _root(square * lam**2 - 2 * linear * lam + constant)
     square, linear, constant = _quadratic(y, t)
-    target_cost = _root(square * lam**2 - 2 * linear * lam + constant)
+    # Equal inputs leave any coefficient to the targets.
+    free = np.clip(linear / np.where(square > 0, square, 1), 0, 1)
+    shown = np.where(twin, free, lam)
+    target_cost = _root(square * shown**2 - 2 * linear * shown + constant)
     cost = cost + TARGET_SHARE * target_cost
     cost[:, ~sound] = np.inf
     partner = cost.argmin(axis=1)

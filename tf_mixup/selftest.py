@@ -12,6 +12,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 from typing import NamedTuple
@@ -29,6 +30,8 @@ from tf_mixup import recovery
 SIGNIFICANCE = 1e-3
 # The same for counts of unmixed examples, whose law is an approximation.
 COUNT_SIGNIFICANCE = 1e-4
+# Batches after which the first pass is left though it has not ended.
+MOST_READ = 10_000
 # Of mixed examples, chance and rounding repeat fewer in a second pass.
 MOST_REPEATED = 0.05
 # Where more inputs, and more targets, than this are made of none in their
@@ -144,8 +147,9 @@ def check_mixing(
             batch, and K'/B if they stay within one of the K' classes in it.
             Defaults to that of `stage`, or 0.
         batches: Number of batches to look at, at most.
-        compare_passes: Whether to read the mixed data a second time. Write
-            False for batches that were recorded.
+        compare_passes: Whether to read the mixed data a second time, after
+            the first pass was read to its end. Write False for batches that
+            were recorded.
         tolerance: Largest error allowed to inputs (as a share of their range),
             targets and coefficients; coefficients closer than this to 0 or 1
             count as these. The default has room for uint8 outputs.
@@ -188,13 +192,16 @@ def check_mixing(
         before, after = _apply(stage, dataset, batches)
         found = _properties(stage, before, found)
     law = _law(folded=folded, tolerance=tolerance, **found)
-    plans, seen = _compare(before, after, batches, law)
-    again = itertools.islice(after if compare_passes else (), batches)
-    repeated = sum(
-        digest in seen
-        for element in again
-        for digest in recovery.fingerprint(element)
-    )
+    first = iter(after)
+    plans, seen = _compare(before, first, batches, law)
+    repeated = 0
+    if compare_passes:
+        _read_to_the_end(after, first)
+        repeated = sum(
+            digest in seen
+            for element in itertools.islice(after, batches)
+            for digest in recovery.fingerprint(element)
+        )
     report = _measure(plans, law, repeated)
     failures = _failures(report, plans, law, len(seen))
     if failures:
@@ -391,6 +398,12 @@ def _compare(
             "two empty datasets",
             "Check the files and filters they are made of",
         )
+    if all(plan.twins == 1 for plan in plans):
+        raise checks.refusal(
+            "A batch must have different examples, so that mixing can be seen",
+            "batches of one example, or of equal ones",
+            "Write `.batch(128)` before the stage",
+        )
     if _are_of_other_batches(plans, unmixed, first, law):
         raise checks.refusal(
             "The examples come in another order after mixing than before, or"
@@ -401,6 +414,15 @@ def _compare(
             " `reshuffle_each_iteration=False`",
         )
     return plans, seen
+
+
+def _read_to_the_end(mixed: Iterable, rest: Iterator) -> None:
+    """Ends a pass, without which a cache keeps nothing of it."""
+    endless = isinstance(mixed, tf.data.Dataset) and (
+        mixed.cardinality() == tf.data.INFINITE_CARDINALITY
+    )
+    for _ in itertools.islice(rest, 0 if endless else MOST_READ):
+        pass
 
 
 def _are_of_other_batches(
@@ -464,61 +486,59 @@ def _largest(parts: Iterable[np.ndarray]) -> float:
 def _coefficient_p_value(plans: Sequence[recovery.Plan], law: _Law) -> float:
     """Tests the coefficients of batches, or of examples, against the law.
 
-    An example that is its own partner looks like one with `lam` of 1. So a
-    batch goes by its other examples, and examples are tested given that they
-    are mixed; how many are not is another check. Coefficients too near to 0 or
-    1 to be read are spread out there as the law has it, so they count, but as
-    one heap.
+    An example that is its own partner looks like one with `lam` of 1. So
+    coefficients are tested given that something is mixed; how often nothing
+    is, is another check. Coefficients too near to 0 to be read are spread out
+    there as the law has it, so they count, but as one heap.
     """
     from scipy import stats
 
     low, high = law.cdf(np.array([law.tolerance, 1 - law.tolerance]))
-    if law.per == "sample":
-        lam = np.concatenate([_mixed_lam(plan, law) for plan in plans])
-        top = high
-    else:
-        lam = np.array(
-            [_batch_lam(plan, law) for plan in plans if plan.twins < 1]
-        )
-        top = 1.0
+    mixed = [_mixed_lam(plan, law) for plan in plans]
+    if law.per == "batch":
+        mixed = [np.median(lam, keepdims=True) for lam in mixed if lam.size]
+    lam = np.concatenate([np.empty(0), *mixed])
     if not lam.size:
         return 1.0
     generator = np.random.default_rng(0)
     level = law.cdf(lam)
     heap = lam < law.tolerance
     level[heap] = generator.uniform(0, low, heap.sum())
-    heap = lam >= 1 - law.tolerance
-    level[heap] = generator.uniform(high, 1, heap.sum())
-    if top == 0:
+    if high == 0:
         return 0.0
-    return float(stats.kstest(level / top, "uniform").pvalue)
-
-
-def _batch_lam(plan: recovery.Plan, law: _Law) -> float:
-    mixed = _mixed_lam(plan, law)
-    return float(np.median(mixed)) if mixed.size else 1.0
+    return float(stats.kstest(level / high, "uniform").pvalue)
 
 
 def _unmixed_in_order(plans: Sequence[recovery.Plan], law: _Law) -> bool:
     """Returns whether draws and self-pairs explain how many are unmixed."""
     from scipy import stats
 
-    alone = 0.0
-    if law.per == "sample" or law.alpha == 0:
-        alone = 1 - float(law.cdf(np.array([1 - law.tolerance]))[0])
-    else:
+    alone = 1 - float(law.cdf(np.array([1 - law.tolerance]))[0])
+    if law.per == "batch" and law.alpha > 0:
+        # All examples of a small batch may be their own partners.
+        paired = sum(_self_pairs(plan, law) for plan in plans)
+        still = sum(not _mixed_lam(plan, law).size for plan in plans)
+        chance = alone + (1 - alone) * paired / len(plans)
+        fewest = stats.binom.cdf(still, len(plans), alone)
+        most = stats.binom.sf(still - 1, len(plans), chance)
+        if min(fewest, most) < COUNT_SIGNIFICANCE:
+            return False
+        alone = 0.0
         plans = [plan for plan in plans if _mixed_lam(plan, law).size]
     count = sum(plan.lam.size for plan in plans)
     if not count:
         return True
     unmixed = count - sum(_mixed_lam(plan, law).size for plan in plans)
-    paired = sum(
-        plan.lam.size * max(plan.twins, law.self_share) for plan in plans
-    )
+    paired = sum(plan.lam.size * _self_pairs(plan, law) for plan in plans)
     fewest = stats.binom.cdf(unmixed, count, alone)
     # Within small classes self-pairs vary more than independent draws.
     most = stats.poisson.sf(unmixed - 1, alone * count + (1 - alone) * paired)
     return bool(min(fewest, most) >= COUNT_SIGNIFICANCE)
+
+
+def _self_pairs(plan: recovery.Plan, law: _Law) -> float:
+    """Returns how often an example's partner has its own inputs, at most."""
+    return max(plan.twins, law.self_share)
 
 
 def _repeated_plans(plans: Sequence[recovery.Plan], law: _Law) -> int:
