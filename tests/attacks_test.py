@@ -306,3 +306,30 @@ class TestRefusals:
         monkeypatch.setattr(keras.config, "backend", lambda: "jax")
         with pytest.raises(ValueError, match="the Keras backend 'jax'"):
             attacks.fgsm(linear(), INPUTS, LABELS, 1.0)
+
+
+class TestForms:
+    @pytest.mark.parametrize(
+        ("changed", "message"),
+        [
+            ({"low": np.zeros(2)}, "`low` must be a finite number"),
+            ({"low": np.nan}, "`low` must be a finite number"),
+            ({"high": np.inf}, "`high` must be a finite number"),
+            ({"inputs": np.zeros((0, 2))}, "at least one example"),
+            ({"inputs": np.array([["1", "2"]])}, "Inputs must be real"),
+            (
+                {"inputs": np.ma.masked_array([[1, 2.0]], [[0, 1]])},
+                "no masked entries",
+            ),
+            (
+                {"labels": np.ma.masked_array([1], mask=[1])},
+                "Labels must have no masked entries",
+            ),
+        ],
+    )
+    def test_refuses(self, changed, message):
+        layer = keras.layers.Dense(2)
+        model = keras.Sequential([keras.Input((2,)), layer])
+        given = {"inputs": [[9.0, 5.0]], "labels": [0]} | changed
+        with pytest.raises(ValueError, match=message):
+            attacks.fgsm(model, epsilon=1.0, **given)

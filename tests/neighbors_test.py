@@ -179,3 +179,65 @@ class TestChooseNeighbors:
             own = labels[20 * number : 20 * number + 20]
             np.testing.assert_array_equal(np.argmax(y, 1), own)
             assert np.abs(x - 100 * own[:, None]).max() < 10
+
+
+class TestPrecision:
+    """Distances keep the digits of the numbers, whatever their size."""
+
+    @pytest.mark.parametrize("columns", [1, 20])
+    @pytest.mark.parametrize(
+        ("numbers", "expected"),
+        [
+            ([0, 1e200, 3e200, 2.9e200], [1, 0, 3, 2]),
+            ([0, 1e-200, 3e-200, 2.9e-200], [1, 0, 3, 2]),
+            ([-1.7e308, 1.7e308, 1.5e308, -1e308], [3, 2, 1, 0]),
+            ([0, 1e9, 1e9 + 1, 1e9 + 1.5, 3], [4, 2, 3, 2, 0]),
+            ([0, 1, 3, 1e12], [1, 0, 1, 2]),
+        ],
+    )
+    def test_nearest(self, numbers, expected, columns):
+        examples = np.outer(numbers, np.ones(columns))
+        found = neighbors.nearest_neighbors(examples, k=1)
+        assert found[:, 0].tolist() == expected
+
+    @pytest.mark.parametrize("columns", [2, 20])
+    def test_of_equal_examples_none_is_its_own(self, columns):
+        found = neighbors.nearest_neighbors(np.ones((5, columns)), k=2)
+        for index, pair in enumerate(found):
+            assert len({index, *pair}) == 3
+
+
+class TestForms:
+    @pytest.mark.parametrize(
+        ("rows", "message"),
+        [
+            ([[1.0], [np.nan], [2.0]], "finite.*in 1 of 3 examples"),
+            (np.array([[1j], [5j], [2j]]), "real numbers"),
+            (np.array([["1"], ["5"], ["2"]]), "real numbers"),
+            (
+                np.ma.masked_array([[1.0], [9.0], [2.0]], [[0], [1], [0]]),
+                "no masked entries",
+            ),
+            (np.zeros((3, 0)), "numbers to compare"),
+            (np.zeros((0, 3)), "numbers to compare"),
+        ],
+    )
+    def test_refuses(self, rows, message):
+        with pytest.raises(ValueError, match=message):
+            neighbors.nearest_neighbors(rows, k=1)
+
+    @pytest.mark.parametrize("rows", [[4], [-1], [2**32]])
+    def test_refuses_numbers_of_no_example(self, rows):
+        table = np.array([[1], [0], [3], [2]], np.int32)
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match="must be the numbers of"
+        ):
+            neighbors.choose_neighbors(
+                table, np.array(rows, np.int64), seed=[0, 0]
+            )
+
+    def test_refuses_a_column_of_neighbors_and_one_seed(self):
+        with pytest.raises(ValueError, match=r"must have shape \(N, k\)"):
+            neighbors.choose_neighbors([1, 0], [0], seed=[0, 0])
+        with pytest.raises(ValueError, match="`seed` two integers"):
+            neighbors.choose_neighbors([[1], [0]], [0], seed=1)

@@ -61,10 +61,22 @@ class TestConfidence:
         np.testing.assert_allclose(confidence, [expected], rtol=1e-6)
 
     @pytest.mark.parametrize(
-        "outputs", [[[5.0, 0.0]], [[-1.0, 2.0]], [[np.nan, 1.0]], [1.5]]
+        ("outputs", "from_logits"),
+        [
+            ([[5.0, 0.0]], False),
+            ([[-1.0, 2.0]], False),
+            ([1.5], False),
+            ([[np.nan, 1.0]], None),
+            ([[0.2, 0.2]], None),
+        ],
     )
-    def test_what_is_no_distribution_gives_nan(self, outputs):
-        assert np.isnan(np.array(ood.confidence(np.array(outputs)))).all()
+    def test_what_is_no_distribution_gives_nan(self, outputs, from_logits):
+        found = ood.confidence(np.array(outputs), from_logits=from_logits)
+        assert np.isnan(np.array(found)).all()
+
+    def test_logarithms_of_certain_predictions_are_logits(self):
+        outputs = np.array([[-np.inf, 0.0], [0.0, -np.inf]])
+        np.testing.assert_array_equal(ood.confidence(outputs), [1, 1])
 
     def test_refuses_other_ranks(self):
         with pytest.raises(
@@ -336,3 +348,57 @@ class TestNoise:
             ood.uniform_noise((2,), 0, 1, num_rows=1, seed=-1)
         with pytest.raises(ValueError, match="Received: dtype=complex64"):
             ood.uniform_noise((2,), 0, 1, num_rows=1, seed=0, dtype="complex64")
+
+
+class TestForms:
+    """Numbers only, and all of float64."""
+
+    @pytest.mark.parametrize(
+        "scores",
+        [
+            np.ma.masked_array([0.9, 0.6], mask=[1, 0]),
+            np.array([0.9 + 0j, 0.6]),
+            np.array(["0.9", "0.6"]),
+            np.array([9, 6], "M8[s]"),
+        ],
+    )
+    @pytest.mark.parametrize(
+        "measure", [ood.auroc, ood.aupr_in, ood.aupr_out, ood.fpr_at_95_tpr]
+    )
+    def test_measures_refuse(self, measure, scores):
+        with pytest.raises(ValueError, match="`in_scores` must"):
+            measure(scores, [0.7])
+
+    def test_refuses_scores_beyond_float64(self):
+        with pytest.raises(ValueError, match="numbers that float64 holds"):
+            ood.auroc(np.array([2**53 + 1]), np.array([2**53]))
+
+    def test_refuses_masked_inputs(self):
+        inputs = np.ma.masked_array([[1.0, 2.0], [3.0, 1e6]], [[0, 0], [0, 1]])
+        with pytest.raises(ValueError, match="no masked entries"):
+            ood.noise_like(inputs)
+
+    @pytest.mark.parametrize("unit", [1e-200, 1e300])
+    def test_noise_of_the_largest_and_smallest_numbers(self, unit):
+        inputs = unit * np.tile([[1.0], [-1.0]], (200, 1))
+        noise = ood.noise_like(inputs) / unit
+        assert 0.8 < noise.std() < 1.2
+
+    @pytest.mark.parametrize(
+        ("moments", "message"),
+        [
+            ((0, -1), "`std` must be finite, at least 0"),
+            ((0, np.nan), "`std` must be finite"),
+            ((np.inf, 1), "`mean` must be finite"),
+            (([0, 1, 2], 1), "`mean` must be a number, or an array"),
+            ((np.zeros((5, 2)), 1), "`mean` must be a number, or an array"),
+        ],
+    )
+    @pytest.mark.parametrize("draw", [ood.gaussian_noise, ood.uniform_noise])
+    def test_refuses_moments(self, draw, moments, message):
+        with pytest.raises(ValueError, match=message):
+            draw((2,), *moments, num_rows=5, seed=0)
+
+    def test_refuses_unknown_dtype(self):
+        with pytest.raises(ValueError, match="drawn for a float"):
+            ood.gaussian_noise((2,), 0, 1, num_rows=1, seed=0, dtype="floaty")

@@ -574,3 +574,81 @@ class TestCheckDisjoint:
         endless = to_dataset(draw()[0]).repeat()
         with pytest.raises(ValueError, match="`test` must come to an end"):
             posthoc.check_disjoint(draw()[0], endless)
+
+
+class TestSameExamples:
+    """What is one example in two sets, and what is not."""
+
+    A = np.random.default_rng(0).normal(size=(6, 3)).astype("float32")
+
+    @pytest.mark.parametrize(
+        ("calibration", "test"),
+        [
+            (A, A[:2].astype("float16")),
+            (A, tf.cast(A[:2], tf.bfloat16)),
+            (A.astype("float16"), A[:1].astype("float64")),
+            (np.array([[1, 2]], object), np.array([[1.0, 2.0]])),
+            (np.array([[1 + 1j]]), np.array([[1 + 1j]], "complex64")),
+            (np.array([["2020-01-01"]], "M8[s]"),) * 2,
+            (A[::-1], np.asfortranarray(A)[:1]),
+        ],
+    )
+    def test_refuses(self, calibration, test):
+        with pytest.raises(ValueError, match="must not be the same"):
+            posthoc.check_disjoint(calibration, test)
+
+    @pytest.mark.parametrize(
+        ("calibration", "test"),
+        [
+            (A, (A + 1).astype("float16")),
+            (np.array([[1 + 1j]]), np.array([[1 + 2j]])),
+            (np.array([[2**53 + 1]]), np.array([[2**53]])),
+            (
+                np.array([["2020-01-01"]], "M8[s]"),
+                np.array([["2020-01-02"]], "M8[s]"),
+            ),
+        ],
+    )
+    def test_passes(self, calibration, test):
+        posthoc.check_disjoint(calibration, test)
+
+    def test_refuses_masked_examples(self):
+        masked = np.ma.masked_array(self.A, mask=self.A > 1)
+        with pytest.raises(ValueError, match="no masked entries"):
+            posthoc.check_disjoint(masked, self.A + 9)
+
+
+class TestOneColumn:
+    def test_soft_labels(self):
+        head = keras.layers.Dense(1, "sigmoid")
+        model = keras.Sequential([keras.Input((3,)), head])
+        x, mass = TestSameExamples.A, np.array([0.1, 0.9, 0.2, 0.8, 0.4, 1])
+        logits = x @ model.get_weights()[0]
+        scaler = posthoc.TemperatureScaling().fit(logits, mass)
+        found = posthoc.TemperatureScaling()
+        posthoc.calibrate(model, found, (x, mass[:, None]))
+        assert found.temperature == pytest.approx(scaler.temperature, rel=1e-4)
+
+    def test_refuses_a_softmax(self):
+        head = keras.layers.Dense(1, "softmax")
+        model = keras.Sequential([keras.Input((3,)), head])
+        data = TestSameExamples.A, np.arange(6) % 2
+        with pytest.raises(ValueError, match="at least 2 columns"):
+            posthoc.calibrate(model, posthoc.TemperatureScaling(), data)
+
+    def test_refuses_logits_of_a_softmax_without_values(self):
+        head = keras.layers.Dense(2, "softmax")
+        model = keras.Sequential([keras.Input((3,)), head])
+        scaler = posthoc.TemperatureScaling()
+        scaler.fit([[3.0, 0.0], [3.0, 0.0], [3.0, 0.0]], [0, 0, 1])
+        message = "what the model's last layer gives"
+        with pytest.raises(ValueError, match=message):
+            scaler.attach(model, from_logits=True)
+        with pytest.raises(ValueError, match=message):
+            posthoc.DeepEnsemble([model], from_logits=True).to_model()
+        inputs = np.array([[1.0, 2.0, 3.0]])
+        np.testing.assert_allclose(
+            scaler.attach(model).predict(inputs, verbose=0),
+            scaler.apply(np.log(model.predict(inputs, verbose=0))),
+            rtol=1e-4,
+        )

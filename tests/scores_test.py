@@ -337,7 +337,7 @@ class TestRefusals:
             ([1.5], [1], "`confidence` must lie in .* Received: confidence fr"),
             ([np.nan], [1], "`confidence` must lie in .* Received: confidence"),
             ([0.5], [2], "`correct` must lie in .* Received: correct from 2"),
-            (["high"], [1], "`confidence` must be a column of numbers.*list"),
+            (["high"], [1], "`confidence` must be real numbers.*top_label"),
         ],
     )
     def test_columns(self, confidence, correct, message):
@@ -385,3 +385,32 @@ class TestRefusals:
 def _options(name):
     convention = calibration.CONVENTIONS[name]
     return {"num_bins": convention.num_bins, "edges": convention.edges}
+
+
+class TestClassSumsForms:
+    LABELS = np.array([0, 1, 1])
+    PROBABILITIES = np.array([[0.9, 0.1], [0.3, 0.7], [0.6, 0.4]])
+
+    def bias(self, labels, probabilities, **options):
+        sums = scores.class_sums(labels, probabilities, **options)
+        return scores.class_bias(sums).largest
+
+    def test_weight_of_zero_and_ignored_labels_leave_out(self):
+        expected = self.bias(self.LABELS[:2], self.PROBABILITIES[:2])
+        outputs = np.vstack([self.PROBABILITIES[:2], [[np.nan, 0.5]]])
+        labels = np.array([0, 1, 99])
+        weight = np.array([[1], [1], [0]])
+        found = self.bias(labels, outputs, sample_weight=weight)
+        assert found == pytest.approx(expected)
+        found = self.bias(labels, outputs, ignore_label=99)
+        assert found == pytest.approx(expected)
+
+    def test_takes_steps(self):
+        expected = self.bias(self.LABELS, self.PROBABILITIES)
+        found = self.bias(self.LABELS[None], self.PROBABILITIES[None])
+        assert found == pytest.approx(expected)
+
+    @pytest.mark.parametrize("weight", [[1, -1, 1], [1, 1]])
+    def test_refuses_weights(self, weight):
+        with pytest.raises(ValueError, match="`sample_weight` must be"):
+            self.bias(self.LABELS, self.PROBABILITIES, sample_weight=weight)

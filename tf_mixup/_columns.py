@@ -12,8 +12,8 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
+from tf_mixup import _numbers
 from tf_mixup import checks
 
 _SPLIT = r"(?:(?:train|training|val|valid|validation|test)_)?{}"
@@ -223,7 +223,7 @@ def to_sliceable(leaf: Any, name: str) -> Any:
         array: With `shape`; what is in a file stays there.
 
     Raises:
-        ValueError: If it is a ragged or sparse tensor.
+        ValueError: If it is ragged, sparse or partly masked.
     """
     if hasattr(leaf, "to_numpy") or not hasattr(leaf, "shape"):
         return to_numpy(leaf, name)
@@ -252,22 +252,10 @@ def to_numpy(leaf: Any, name: str) -> np.ndarray:
 
 
 def check_dense(leaf: Any, name: str) -> None:
-    """Refuses a ragged or sparse array, or such a specification.
+    """Refuses a ragged, sparse or masked array, or such a specification.
 
     Args:
         leaf: Array, tensor or `tf.TypeSpec`.
         name: What messages call the data set.
     """
-    remedy = ""
-    if isinstance(leaf, (tf.RaggedTensor, tf.RaggedTensorSpec)):
-        remedy = "Pad it with `tensor.to_tensor()`"
-    elif isinstance(leaf, (tf.SparseTensor, tf.SparseTensorSpec)):
-        remedy = "Write `tf.sparse.to_dense(tensor)`"
-    elif hasattr(leaf, "toarray"):
-        remedy = "Write `matrix.toarray()`"
-    if remedy:
-        raise checks.refusal(
-            f"Arrays of `{name}` must be dense",
-            f"a {type(leaf).__name__}",
-            remedy,
-        )
+    _numbers.check_dense(leaf, f"Arrays of `{name}`")

@@ -19,6 +19,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tf_mixup import _numbers
 from tf_mixup import checks
 
 # Half precision rounds each of K probabilities; logits miss by far more. Also
@@ -85,6 +86,7 @@ def read(
         ValueError: If outputs have another rank, are sigmoids of several
             labels, or have to be asked about.
     """
+    from_logits = check_from_logits(from_logits)
     outputs = to_tensor(outputs)
     count = count_columns(outputs)
     logits = _behind_activation(outputs, count)
@@ -109,10 +111,31 @@ def read(
     return Columns(columns, from_logits, floor, counted)
 
 
+def check_from_logits(from_logits: Any) -> bool | None:
+    """Returns what a caller says of outputs, if it is an answer.
+
+    Args:
+        from_logits: True, False or None.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    if from_logits is None:
+        return None
+    truth = isinstance(from_logits, bool | np.bool_ | int)
+    if not truth or from_logits not in (0, 1):
+        raise checks.refusal(
+            "`from_logits` must be True, False or None",
+            f"from_logits={from_logits!r}",
+            "Leave it out to have it found out",
+        )
+    return bool(from_logits)
+
+
 def to_tensor(outputs: Any) -> Any:
     """Returns outputs `(B, K)`, `(B,)` or `(B, 1)` as a tensor."""
-    outputs = ops.convert_to_tensor(outputs)
-    if len(outputs.shape) not in (1, 2):
+    outputs = ops.convert_to_tensor(_numbers.read(outputs, "Predictions"))
+    if len(outputs.shape) not in (1, 2) or count_columns(outputs) == 0:
         raise checks.refusal(
             "Predictions must have shape (B, K), (B,) or (B, 1)",
             f"predictions of shape {tuple(outputs.shape)}",
@@ -153,7 +176,8 @@ def evidence(values: Any) -> Any:
     """
     single = count_columns(values) == 1
     rows = ops.reshape(values, (-1, 1)) if single else values
-    finite = ops.all(ops.isfinite(rows), axis=-1)
+    # A logit of -inf is that of a masked class, and tells as much as others.
+    finite = ops.all(rows < float("inf"), axis=-1)
     valid = ops.zeros_like(finite) if single else are_distributions(rows)
     outside = ops.logical_or(
         ops.any(rows > 1 + SUM_TOLERANCE, axis=-1),
@@ -177,6 +201,28 @@ def are_distributions(values: Any) -> Any:
         ops.all(values >= -SUM_TOLERANCE, axis=-1),
         ops.abs(total - 1) <= SUM_TOLERANCE,
     )
+
+
+def refuse_logits(probabilities: Any) -> Any:
+    """Returns probabilities; others are refused, or NaN when compiled.
+
+    Args:
+        probabilities: Float32 tensor, in [0, 1] within .02.
+
+    Raises:
+        ValueError: If a value lies outside, as logits do.
+    """
+    outside = ops.logical_or(
+        probabilities < -SUM_TOLERANCE, probabilities > 1 + SUM_TOLERANCE
+    )
+    if concrete(ops.any(outside)) is True:
+        raise checks.refusal(
+            "Probabilities must lie in [0, 1]",
+            f"values from {float(ops.min(probabilities)):g} to"
+            f" {float(ops.max(probabilities)):g}",
+            "Write `from_logits=True` if they are logits",
+        )
+    return ops.where(outside, ops.cast(float("nan"), "float32"), probabilities)
 
 
 def are_logits(
@@ -206,18 +252,12 @@ def are_logits(
         >>> are_logits([[0.5, 0.5]]), are_logits([[0.5, -0.5]])
         (False, True)
     """
+    from_logits = check_from_logits(from_logits)
     values = check_outputs(outputs)
     layer = None if model is None else last_layer_gives_logits(model)
     if model is not None and _last_activation(model) == "sigmoid":
         _refuse_several_labels(values.shape[-1] if values.ndim > 1 else 1)
-    if None not in (layer, from_logits) and layer != from_logits:
-        raise checks.refusal(
-            "`from_logits` must say what the model's last layer gives",
-            f"from_logits={from_logits} with a last layer that gives"
-            f" {'logits' if layer else 'probabilities'}",
-            f"Write `from_logits={layer}`, or leave it out",
-        )
-    told = layer if from_logits is None else from_logits
+    told = _agree(layer, from_logits)
     if told is None:
         return _find_in_values(values)
     _compare_with_values(values, told)
@@ -226,7 +266,7 @@ def are_logits(
 
 def check_outputs(outputs: Any) -> np.ndarray:
     """Returns outputs `(N, K)`, `(N,)` or `(N, 1)` as a float array."""
-    array = np.asarray(outputs)
+    array = _numbers.to_numpy(outputs, "Outputs")
     # Types such as bfloat16 are none of NumPy's own floats.
     array = array.astype(
         np.float64 if array.dtype == np.float64 else np.float32
@@ -254,6 +294,43 @@ def last_layer_gives_logits(model: keras.Model) -> bool | None:
     return True if activation in _LOGITS else None
 
 
+def must_give_logits(
+    model: keras.Model, from_logits: bool | None = None
+) -> bool:
+    """Returns whether a model gives logits, where there are no values yet.
+
+    Args:
+        model: Any Keras model.
+        from_logits: What the caller says; None leaves it to the last layer.
+
+    Raises:
+        ValueError: If nothing tells, or the caller and the last layer
+            contradict each other.
+    """
+    layer = last_layer_gives_logits(model)
+    told = _agree(layer, check_from_logits(from_logits))
+    if told is None:
+        raise checks.refusal(
+            "Whether outputs are logits must be known to build a model",
+            f"from_logits=None and a model named {model.name!r} whose last"
+            " layer does not tell",
+            "Write `from_logits=True`, or False",
+        )
+    return told
+
+
+def _agree(layer: bool | None, from_logits: bool | None) -> bool | None:
+    """Returns what is known of a last layer; refuses a contradiction."""
+    if None not in (layer, from_logits) and layer != from_logits:
+        raise checks.refusal(
+            "`from_logits` must say what the model's last layer gives",
+            f"from_logits={from_logits} with a last layer that gives"
+            f" {'logits' if layer else 'probabilities'}",
+            f"Write `from_logits={layer}`, or leave it out",
+        )
+    return layer if from_logits is None else from_logits
+
+
 def check_single_label(model: keras.Model) -> None:
     """Refuses a model that ends in the sigmoids of several labels.
 
@@ -276,11 +353,20 @@ def before_softmax(model: keras.Model) -> keras.Model | None:
     Returns:
         logits: Model of the same inputs and the same layers, whose outputs
             are logits. None if the model does not end so.
+
+    Raises:
+        ValueError: If it ends with a softmax of one column.
     """
     activation = _last_activation(model)
     several = activation == "sigmoid" and model.outputs[0].shape[-1] != 1
     if activation not in _PROBABILITIES or several:
         return None
+    if activation == "softmax" and model.outputs[0].shape[-1] == 1:
+        raise checks.refusal(
+            "A softmax needs at least 2 columns: of one it is always 1",
+            f"a model named {model.name!r} that ends with a softmax of one",
+            'End it with `Dense(1, "sigmoid")` or `Dense(2, "softmax")`',
+        )
     layer = _last_tensor(model)._keras_history.operation
     if isinstance(layer, (keras.Model, *_PASSING)) or _is_named(
         layer, "linear"
@@ -361,7 +447,7 @@ def _behind_activation(outputs: Any, count: int) -> Any:
     logits = getattr(outputs, "_keras_logits", None)
     if logits is None or logits.shape != outputs.shape:
         return None
-    kind = _operation(outputs)
+    kind = _kind(outputs)
     if kind == "Sigmoid":
         _refuse_several_labels(count)
     if (
@@ -377,23 +463,53 @@ def _behind_activation(outputs: Any, count: int) -> Any:
     return None if kind == "Softmax" and count == 1 else logits
 
 
-def _operation(tensor: Any) -> str | None:
-    """Returns the type of the TensorFlow operation behind a graph's tensor."""
+def _operation(tensor: Any) -> Any:
+    """Returns the TensorFlow operation behind a graph's tensor, or None."""
     if keras.backend.backend() != "tensorflow":
         return None
     try:
-        return tensor.op.type
+        operation = tensor.op
     except AttributeError:
         return None
+    # Losses cast what half precision gives.
+    while operation.type == "Cast":
+        operation = operation.inputs[0].op
+    return operation
+
+
+def _kind(tensor: Any) -> str | None:
+    """Returns the type of the operation behind a graph's tensor."""
+    operation = _operation(tensor)
+    return None if operation is None else operation.type
+
+
+def cast(outputs: Any, dtype: Any) -> Any:
+    """Casts a model's outputs, and keeps what Keras notes on them.
+
+    Args:
+        outputs: Tensor of a float type.
+        dtype: The type to cast it to.
+    """
+    outputs = ops.convert_to_tensor(outputs)
+    converted = ops.cast(outputs, dtype)
+    if converted is outputs:
+        return outputs
+    logits = getattr(outputs, "_keras_logits", None)
+    mask = getattr(outputs, "_keras_mask", None)
+    if logits is not None:
+        converted._keras_logits = ops.cast(logits, dtype)
+    if mask is not None:
+        converted._keras_mask = mask
+    return converted
 
 
 def _ends_linear(tensor: Any) -> bool:
     """Tells whether a graph's tensor comes straight from a dense layer."""
-    kind = _operation(tensor)
-    if kind in ("MatMul", "BiasAdd"):
-        return True
-    return kind in ("Add", "AddV2") and any(
-        each.op.type == "MatMul" for each in tensor.op.inputs
+    operation = _operation(tensor)
+    if operation is None or operation.type in ("MatMul", "BiasAdd"):
+        return operation is not None
+    return operation.type in ("Add", "AddV2") and any(
+        _kind(each) == "MatMul" for each in operation.inputs
     )
 
 
@@ -445,7 +561,7 @@ def _warn(what: str) -> None:
 
 def _find_in_values(values: np.ndarray) -> bool:
     examples = values.reshape(len(values), -1)
-    examples = examples[np.isfinite(examples).all(axis=-1)]
+    examples = examples[(examples < np.inf).all(axis=-1)]
     if not len(examples):
         return True
     found = float(evidence(examples.astype(np.float32)))

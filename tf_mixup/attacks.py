@@ -5,6 +5,7 @@ the model's own inputs: a model that takes raw pixels is attacked in pixels.
 Letters: B and N rows, K classes.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,10 +14,13 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from tf_mixup import _numbers
 from tf_mixup import checks
 from tf_mixup import model_outputs
 from tf_mixup import output_layers
 from tf_mixup import predictions
+
+_LIMITS = "Write the least and the greatest value of an input, one number each"
 
 
 def fgsm(
@@ -153,13 +157,23 @@ def iterative_fgsm(
 
 def _check_inputs(inputs: Any, low: float, high: float) -> np.ndarray:
     """Returns the inputs in float32."""
+    low, high = (
+        checks.real_at_least(name, limit, -math.inf, remedy=_LIMITS)
+        for name, limit in (("low", low), ("high", high))
+    )
     if not low < high:
         raise checks.refusal(
             "`low` must be below `high`",
             f"low={low!r} and high={high!r}",
             "Write the least and the greatest value of an input",
         )
-    rows = np.asarray(inputs, np.float32)
+    rows = _numbers.to_numpy(inputs, "Inputs", dtype=np.float32)
+    if not rows.size:
+        raise checks.refusal(
+            "There must be at least one example",
+            f"inputs of shape {rows.shape}",
+            "Give the inputs of a test set",
+        )
     if not np.all((rows >= low) & (rows <= high)):
         raise checks.refusal(
             f"Inputs must lie in [{low:g}, {high:g}]",
@@ -172,7 +186,7 @@ def _check_inputs(inputs: Any, low: float, high: float) -> np.ndarray:
 
 def _check_labels(labels: Any, num_rows: int, columns: int) -> np.ndarray:
     """Returns targets `(N, K)`; K is 2 for one column."""
-    labels = np.asarray(labels)
+    labels = ops.convert_to_numpy(predictions.to_label_tensor(labels))
     if labels.ndim == 0 or len(labels) != num_rows:
         raise checks.refusal(
             "There must be one label for each row",

@@ -12,6 +12,7 @@ import numpy as np
 from tf_mixup import _columns
 from tf_mixup import _examples
 from tf_mixup import _model_calls
+from tf_mixup import _numbers
 from tf_mixup import _wrapped_model
 from tf_mixup import checks
 from tf_mixup import model_outputs
@@ -253,17 +254,7 @@ class DeepEnsemble:
         return keras.Model(inputs, mean, name="ensemble")
 
     def _gives_logits(self, model: keras.Model) -> bool:
-        if self.from_logits is not None:
-            return self.from_logits
-        found = model_outputs.last_layer_gives_logits(model)
-        if found is None:
-            raise checks.refusal(
-                "Whether outputs are logits must be known to build a model",
-                f"from_logits=None and a model named {model.name!r} whose last"
-                " layer does not tell",
-                "Write `DeepEnsemble(models, from_logits=True)`, or False",
-            )
-        return found
+        return model_outputs.must_give_logits(model, self.from_logits)
 
 
 class MixupRescaling:
@@ -308,8 +299,12 @@ class MixupRescaling:
         self.theta = 1.0
         if alpha > 0:
             self.theta -= float(scipy.special.betainc(alpha + 1, alpha, 0.5))
-        self.mean_inputs = np.asarray(mean_inputs, np.float32)
-        self.class_priors = np.asarray(class_priors, np.float64)
+        self.mean_inputs = _numbers.to_numpy(
+            mean_inputs, "`mean_inputs`", dtype=np.float32
+        )
+        self.class_priors = _numbers.to_numpy(
+            class_priors, "`class_priors`", dtype=np.float64
+        )
         priors = self.class_priors
         if priors.ndim != 1 or not (
             np.all(priors >= 0) and np.isclose(priors.sum(), 1)
@@ -346,7 +341,7 @@ class MixupRescaling:
         """
         import scipy.special
 
-        pulled = self._pull(model, np.asarray(inputs))
+        pulled = self._pull(model, _numbers.to_numpy(inputs, "Inputs"))
         logits = _predict_logits(
             model, pulled, batch_size=batch_size, from_logits=from_logits
         )
@@ -512,6 +507,15 @@ def _read_inputs(inputs: Any, model: keras.Model) -> Any:
     inputs, _, _ = _columns.align(
         inputs, None, None, name="inputs", several=several
     )
-    return keras.tree.map_structure(
+    inputs = keras.tree.map_structure(
         lambda leaf: _columns.to_numpy(leaf, "inputs"), inputs
     )
+    if not all(
+        np.shape(leaf)[:1] != (0,) for leaf in keras.tree.flatten(inputs)
+    ):
+        raise checks.refusal(
+            "There must be at least one example",
+            "inputs without any",
+            "Look at how the inputs are made",
+        )
+    return inputs

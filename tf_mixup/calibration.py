@@ -29,6 +29,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tf_mixup import _numbers
 from tf_mixup import _output_kind
 from tf_mixup import checks
 from tf_mixup import predictions
@@ -190,7 +191,7 @@ def bin_predictions(
         correct,
         num_bins=num_bins,
         edges=edges,
-        sample_weight=_weigh(labels, sample_weight, ignore_label),
+        sample_weight=weigh(labels, sample_weight, ignore_label),
     )
 
 
@@ -224,6 +225,13 @@ def bin_confidences(
     dtype = accumulator_dtype()
     confidence = _check_shares("confidence", confidence, "float32")
     correct = _check_shares("correct", correct, dtype)
+    if correct.shape != confidence.shape or len(correct.shape) not in (1, 2):
+        raise checks.refusal(
+            "`confidence` and `correct` must have the same shape, (B,) or"
+            " (B, K)",
+            f"shapes {tuple(confidence.shape)} and {tuple(correct.shape)}",
+            "Take both from `calibration.top_label(labels, probabilities)`",
+        )
     weight = ops.ones_like(confidence, dtype=dtype)
     if sample_weight is not None:
         given = read_weights(sample_weight, confidence.shape[0])
@@ -326,7 +334,7 @@ def class_bins(
         targets,
         num_bins=num_bins,
         edges=edges,
-        sample_weight=_weigh(labels, sample_weight, ignore_label),
+        sample_weight=weigh(labels, sample_weight, ignore_label),
     )
 
 
@@ -344,7 +352,7 @@ def read_weights(sample_weight: Any, num_examples: int | None = None) -> Any:
     Raises:
         ValueError: If a weight is below 0, or there are not B of them.
     """
-    given = ops.convert_to_tensor(sample_weight)
+    given = ops.convert_to_tensor(_numbers.read(sample_weight, "Weights"))
     size = math.prod(given.shape) if None not in given.shape else None
     if None not in (size, num_examples) and size not in (num_examples, 1):
         raise checks.refusal(
@@ -364,8 +372,14 @@ def read_weights(sample_weight: Any, num_examples: int | None = None) -> Any:
     return ops.where(negative, float("nan"), weights)
 
 
-def _weigh(labels: Any, sample_weight: Any, ignore_label: int | None) -> Any:
-    """Returns weights that are 0 where there is no label; or None."""
+def weigh(labels: Any, sample_weight: Any, ignore_label: int | None) -> Any:
+    """Returns weights that are 0 where there is no label; or None.
+
+    Args:
+        labels: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`.
+        sample_weight: Weights `(B,)` or `(B, 1)`; None weighs all the same.
+        ignore_label: Class id of examples without a label; None ignores none.
+    """
     ignored = predictions.ignored(labels, ignore_label)
     if ignored is None:
         return sample_weight
@@ -377,6 +391,7 @@ def _weigh(labels: Any, sample_weight: Any, ignore_label: int | None) -> Any:
 
 def _check_shares(name: str, values: Any, dtype: str) -> Any:
     """Returns values in [0, 1]; others are refused, or NaN when compiled."""
+    values = _numbers.read(values, f"`{name}`")
     values = ops.cast(ops.convert_to_tensor(values), dtype)
     limit = _output_kind.SUM_TOLERANCE
     outside = ops.logical_or(values < -limit, values > 1 + limit)

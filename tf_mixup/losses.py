@@ -12,6 +12,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from tf_mixup import _numbers
 from tf_mixup import _output_kind
 from tf_mixup import checks
 from tf_mixup import predictions
@@ -64,8 +65,56 @@ def smooth(targets: Any, epsilon: float, *, spread: str = "others") -> Any:
     return (1 - epsilon) * targets + epsilon * (1 - targets) / (num_classes - 1)
 
 
+class _Loss(keras.losses.Loss):
+    """Reads what Keras' losses convert without a check.
+
+    An example of weight 0 needs no label that is valid.
+    """
+
+    def __init__(
+        self, from_logits: bool | None, ignore_label: int | None, **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self.from_logits = _output_kind.check_from_logits(from_logits)
+        self.ignore_label = predictions.check_ignore_label(ignore_label)
+
+    def __call__(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None
+    ) -> Any:
+        """Returns the loss of a batch, reduced as `reduction` says."""
+        y_true = predictions.to_label_tensor(y_true)
+        y_pred = _numbers.read(y_pred, "Predictions")
+        if sample_weight is not None:
+            sample_weight = ops.convert_to_tensor(
+                _numbers.read(sample_weight, "Weights")
+            )
+            y_true = self._label_unused(y_true, y_pred, sample_weight)
+        # Keras casts, too, but leaves the logits behind a softmax.
+        y_pred = _output_kind.cast(y_pred, self.dtype)
+        return super().__call__(y_true, y_pred, sample_weight)
+
+    def _label_unused(self, labels: Any, outputs: Any, weight: Any) -> Any:
+        """Returns labels that are valid where the weight is 0.
+
+        The loss of a label that is no distribution is NaN, and so is 0 * NaN.
+        """
+        unused = weight == 0
+        rank = len(labels.shape)
+        if len(unused.shape) == rank + 1 and unused.shape[-1] == 1:
+            unused = unused[..., 0]
+        while len(unused.shape) < rank:
+            unused = unused[..., None]
+        columns = labels.shape[-1] if rank >= max(len(outputs.shape), 2) else 1
+        if self.ignore_label is not None and columns == 1:
+            unused = ops.logical_and(unused, labels != self.ignore_label)
+        if columns > 1:
+            labels = ops.cast(labels, "float32")
+        valid = ops.full_like(labels, 1 / columns if columns > 1 else 0)
+        return ops.where(unused, valid, labels)
+
+
 @keras.saving.register_keras_serializable("tf_mixup")
-class SmoothedCrossentropy(keras.losses.Loss):
+class SmoothedCrossentropy(_Loss):
     """Cross-entropy against smoothed targets.
 
     Args:
@@ -107,13 +156,17 @@ class SmoothedCrossentropy(keras.losses.Loss):
         name: str = "smoothed_crossentropy",
         dtype: Any = None,
     ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        super().__init__(
+            from_logits,
+            ignore_label,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
+        )
         self.epsilon = checks.real_between(
             "epsilon", epsilon, 0, 1, remedy="It is a share"
         )
         self.spread = checks.one_of("spread", spread, SPREADS)
-        self.from_logits = from_logits
-        self.ignore_label = ignore_label
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Returns the loss of each example, `(B,)`, in nats.
@@ -147,7 +200,7 @@ class SmoothedCrossentropy(keras.losses.Loss):
 
 
 @keras.saving.register_keras_serializable("tf_mixup")
-class EntropyRegularized(keras.losses.Loss):
+class EntropyRegularized(_Loss):
     """Cross-entropy minus `kappa` times the predictions' entropy (ERL).
 
     `loss = -sum_k y_k log p_k - kappa * H(p)` with `H(p) = -sum_k p_k log
@@ -188,12 +241,16 @@ class EntropyRegularized(keras.losses.Loss):
         name: str = "entropy_regularized",
         dtype: Any = None,
     ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        super().__init__(
+            from_logits,
+            ignore_label,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
+        )
         self.kappa = checks.real_at_least(
             "kappa", kappa, 0, remedy="Write 0 for cross-entropy alone"
         )
-        self.from_logits = from_logits
-        self.ignore_label = ignore_label
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Returns the loss of each example, `(B,)`, in nats.
@@ -252,9 +309,8 @@ def _to_logits(columns: _output_kind.Columns) -> Any:
         return ops.maximum(columns.values, _MASKED)
     # Each branch gets values that it can take, or a NaN would come through
     # the gradient of the other one.
-    inside = ops.maximum(
-        ops.where(columns.from_logits, 1.0, columns.values), columns.floor
-    )
+    inside = ops.where(columns.from_logits, 1.0, columns.values)
+    inside = ops.maximum(_output_kind.refuse_logits(inside), columns.floor)
     if columns.from_logits is False:
         return ops.log(inside)
     logits = ops.maximum(columns.values, _MASKED)

@@ -13,6 +13,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from tf_mixup import _numbers
+from tf_mixup import _output_kind
 from tf_mixup import calibration
 from tf_mixup import checks
 from tf_mixup import predictions
@@ -80,8 +82,8 @@ class CalibrationBins(keras.metrics.Metric):
             "num_bins", num_bins, 1, remedy="Write 15, as most papers do"
         )
         self.edges = checks.one_of("edges", edges, calibration.EDGES)
-        self.from_logits = from_logits
-        self.ignore_label = ignore_label
+        self.from_logits = _output_kind.check_from_logits(from_logits)
+        self.ignore_label = predictions.check_ignore_label(ignore_label)
         self._factor = -(-_FINE // self.num_bins)
         self._sums = calibration.accumulator_dtype()
         # Parts of the table: count, confidence, correct.
@@ -97,7 +99,16 @@ class CalibrationBins(keras.metrics.Metric):
 
         Args:
             num_classes: K, at least 2.
+
+        Raises:
+            ValueError: If earlier batches had other classes.
         """
+        if self._excess is not None and self._excess.shape != (num_classes,):
+            raise checks.refusal(
+                "All batches of a metric must have the same classes",
+                f"{num_classes} classes after {self._excess.shape[0]}",
+                "Make a metric for each model",
+            )
         if self._excess is None:
             with _outside_of_functions():
                 self._excess = self._add_sums("excess", num_classes)
@@ -239,12 +250,15 @@ class CalibrationBins(keras.metrics.Metric):
 
     def _add_excess(self, scores: Any, counted: Any, weight: Any) -> None:
         """Adds probability less target of each class."""
-        weight = ops.cast(weight, "float32")
+        # In units of the largest: float32 does not hold all of float64.
+        unit = ops.max(weight, initial=0.0)
+        unit = ops.where(unit > 0, unit, 1.0)
+        weight = ops.cast(weight / unit, "float32")
         probabilities = ops.where(counted[:, None], scores.probabilities, 0.0)
         predicted = ops.matmul(weight[None, :], probabilities)[0]
         self.build(predicted.shape[0])
         excess = predicted - scores.sum_targets(weight)
-        self._excess.assign_add(ops.cast(excess, self._sums))
+        self._excess.assign_add(unit * ops.cast(excess, self._sums))
 
 
 def _weigh_by_mask(sample_weight: Any, mask: Any) -> Any:
@@ -252,7 +266,8 @@ def _weigh_by_mask(sample_weight: Any, mask: Any) -> Any:
     mask = ops.cast(mask, calibration.accumulator_dtype())
     if sample_weight is None:
         return mask
-    weight = ops.cast(ops.convert_to_tensor(sample_weight), mask.dtype)
+    weight = _numbers.read(sample_weight, "Weights")
+    weight = ops.cast(ops.convert_to_tensor(weight), mask.dtype)
     if len(weight.shape) == 1:
         weight = weight[:, None]
     elif len(weight.shape) > len(mask.shape):

@@ -20,6 +20,7 @@ from tf_mixup._output_kind import check_single_label as check_single_label
 from tf_mixup._output_kind import (
     last_layer_gives_logits as last_layer_gives_logits,
 )
+from tf_mixup._output_kind import must_give_logits as must_give_logits
 
 
 def to_logits(outputs: Any, from_logits: bool | None = None) -> np.ndarray:

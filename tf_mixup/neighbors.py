@@ -20,10 +20,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_mixup import _numbers
+from tf_mixup import _run_time
 from tf_mixup import checks
 
 # With more a tree is slower than comparing all, as in scikit-learn.
 _FEW_COLUMNS = 15
+# Of the largest squared length: squared distances below are computed anew.
+_CLOSE = 1e-10
 
 
 def nearest_neighbors(rows: Any, *, k: int, labels: Any = None) -> np.ndarray:
@@ -56,7 +60,10 @@ def nearest_neighbors(rows: Any, *, k: int, labels: Any = None) -> np.ndarray:
     points = _to_points(rows)
     if labels is None:
         return _search(points, k, "the set")
+    _numbers.check_dense(labels, "Labels")
     labels = np.asarray(labels)
+    if labels.dtype.kind == "O":
+        labels = labels.astype(str)
     if labels.shape != points.shape[:1]:
         raise checks.refusal(
             "`labels` must be one class for each example",
@@ -72,17 +79,41 @@ def nearest_neighbors(rows: Any, *, k: int, labels: Any = None) -> np.ndarray:
 
 def _to_points(rows: Any) -> np.ndarray:
     """Returns floats `(N, D)` with the distances of the given numbers."""
+    _numbers.check_dense(rows, "Examples")
     array = np.asarray(rows)
+    if array.dtype.kind != "O":
+        array = _numbers.read(array, "Examples")
+    if not array.size:
+        raise checks.refusal(
+            "Examples must have numbers to compare",
+            f"an array of shape {array.shape}",
+            "Give images or features, `(N, D)`",
+        )
     points = array.reshape(len(array), -1)
     kind = points.dtype.kind
     if kind == "b":
         return points.astype(np.float32)
     if kind in "iuO" and points.dtype.itemsize > 2:
         return _from_origin(points)
-    # Types such as bfloat16 are none of NumPy's own.
     wide = kind == "f" and points.dtype.itemsize > 4
+    # Types such as bfloat16 are none of NumPy's own.
     points = points.astype(np.float64 if wide else np.float32)
-    return points - points.mean(axis=0) if wide else points
+    if not np.isfinite(points).all():
+        raise checks.refusal(
+            "Examples must be finite numbers",
+            f"NaN or infinity in {np.sum(~np.isfinite(points).all(1))} of"
+            f" {len(points)} examples",
+            "Leave these examples out, or fill the gaps",
+        )
+    return _center(points) if wide else points
+
+
+def _center(points: np.ndarray) -> np.ndarray:
+    """Returns points about 0, of which float64 holds the squares."""
+    exponent = np.frexp(np.abs(points).max())[1]
+    # A power of 2 changes no digit.
+    points = np.ldexp(points, -exponent)
+    return points - points.mean(axis=0)
 
 
 def _from_origin(integers: np.ndarray) -> np.ndarray:
@@ -129,7 +160,21 @@ def _search(points: np.ndarray, k: int, whose: str) -> np.ndarray:
     )
     points = points.astype(np.float64) if tree else points
     # Of the examples it was fitted on it leaves out each one itself.
-    return search.fit(points).kneighbors(return_distance=False).astype(np.int32)
+    distances, found = search.fit(points).kneighbors()
+    if not tree:
+        largest = np.max(np.einsum("nd,nd->n", points, points, dtype=float))
+        close = np.flatnonzero(distances[:, -1] ** 2 <= _CLOSE * largest)
+        for index in close:
+            found[index] = _nearest_to(points, int(index), k)
+    return found.astype(np.int32)
+
+
+def _nearest_to(points: np.ndarray, index: int, k: int) -> np.ndarray:
+    """Returns the k nearest others of one example, by exact differences."""
+    apart = points.astype(np.float64) - points[index].astype(np.float64)
+    distances = np.einsum("nd,nd->n", apart, apart)
+    distances[index] = np.inf
+    return np.argsort(distances, kind="stable")[:k]
 
 
 def choose_neighbors(neighbors: Any, rows: Any, *, seed: Any) -> tf.Tensor:
@@ -161,13 +206,30 @@ def choose_neighbors(neighbors: Any, rows: Any, *, seed: Any) -> tf.Tensor:
             f"rows of dtype {rows.dtype.name}",
             "Give what `tf.data.Dataset.range(n)` counts",
         )
-    draws = tf.random.stateless_uniform(
-        tf.shape(rows),
-        tf.convert_to_tensor(seed),
-        maxval=tf.shape(neighbors)[1],
-        dtype=tf.int32,
+    seed = tf.convert_to_tensor(seed)
+    if neighbors.shape.rank != 2 or seed.shape not in ([2], [None], None):
+        raise checks.refusal(
+            "`neighbors` must have shape (N, k), and `seed` two integers",
+            f"neighbors of shape {neighbors.shape}, seed of shape {seed.shape}",
+            "Give what `nearest_neighbors` returns, and `seed=[epoch, step]`",
+        )
+    # In 64 bits, so that no number becomes that of another example.
+    wide_rows = tf.cast(rows, tf.int64)
+    size = tf.shape(neighbors, tf.int64)[0]
+    wide_rows = _run_time.require(
+        wide_rows,
+        tf.reduce_all((wide_rows >= 0) & (wide_rows < size)),
+        "`rows` must be the numbers of examples of `neighbors`",
+        lambda: tf.strings.format(
+            "rows from {} to {} of {} examples",
+            (tf.reduce_min(wide_rows), tf.reduce_max(wide_rows), size),
+        ),
+        "Count the examples that `nearest_neighbors` was given from 0",
     )
-    places = tf.stack([tf.cast(rows, tf.int32), draws], axis=1)
+    draws = tf.random.stateless_uniform(
+        tf.shape(rows), seed, maxval=tf.shape(neighbors)[1], dtype=tf.int32
+    )
+    places = tf.stack([wide_rows, tf.cast(draws, tf.int64)], axis=1)
     # A short type of `rows` may not hold the numbers of partners.
     wide = rows.dtype if rows.dtype in (tf.int32, tf.int64) else tf.int32
     return tf.cast(tf.gather_nd(neighbors, places), wide)

@@ -30,6 +30,7 @@ import keras
 import ml_dtypes
 import numpy as np
 
+from tf_mixup import _numbers
 from tf_mixup import checks
 from tf_mixup.predictions import confidence as confidence
 
@@ -188,6 +189,7 @@ def gaussian_noise(
         (2, 4, 4)
     """
     dtype = _numeric_dtype(dtype)
+    _check_moments(shape, mean, std)
     standard = _draw("gaussian", shape, num_rows, seed, dtype)
     return _finish(standard, mean, std, dtype, _limits(dtype))
 
@@ -224,6 +226,7 @@ def uniform_noise(
         (2, 4, 4)
     """
     dtype = _numeric_dtype(dtype)
+    _check_moments(shape, mean, std)
     standard = _draw("uniform", shape, num_rows, seed, dtype)
     return _finish(standard, mean, std, dtype, _limits(dtype))
 
@@ -272,6 +275,7 @@ def noise_like(
         https://arxiv.org/abs/1905.11001
     """
     checks.one_of("kind", kind, NOISES)
+    _numbers.check_dense(inputs, "Inputs")
     inputs = np.asarray(inputs)
     dtype = _check_inputs(inputs)
     axes = tuple(range(inputs.ndim))
@@ -279,8 +283,12 @@ def noise_like(
     if channel_axis is not None:
         axes = tuple(a for a in axes if a != channel_axis % inputs.ndim)
     # One example's mean must broadcast to its shape: the first axis goes away.
-    mean = inputs.mean(axis=axes, keepdims=True, dtype=np.float64)[0]
-    std = inputs.std(axis=axes, keepdims=True, dtype=np.float64)[0]
+    # Squares of numbers of float64 may be beyond it.
+    unit = np.abs(inputs).max() if inputs.dtype == np.float64 else 1.0
+    unit = unit if np.isfinite(unit) and unit else 1.0
+    scaled = inputs if unit == 1.0 else inputs / unit
+    mean = unit * scaled.mean(axis=axes, keepdims=True, dtype=np.float64)[0]
+    std = unit * scaled.std(axis=axes, keepdims=True, dtype=np.float64)[0]
     if not np.all(np.isfinite(std)):
         raise checks.refusal(
             "Noise is drawn like inputs that are finite",
@@ -303,7 +311,15 @@ def _pool(in_scores: Any, out_scores: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _check_scores(name: str, scores: Any) -> np.ndarray:
-    scores = np.asarray(scores, np.float64)
+    given = _numbers.to_numpy(scores, f"`{name}`")
+    scores = given.astype(np.float64)
+    largest = int(np.abs(scores).max(initial=0)) if _is_whole(given) else 0
+    if largest >= 2**53:
+        raise checks.refusal(
+            f"`{name}` must be numbers that float64 holds",
+            f"integers up to {largest}",
+            "Subtract what all scores have in common",
+        )
     if scores.ndim != 1 or not scores.size:
         raise checks.refusal(
             f"`{name}` must be one score for each example, at least one",
@@ -318,6 +334,10 @@ def _check_scores(name: str, scores: Any) -> np.ndarray:
             "Look for a diverged model, or leave these examples out",
         )
     return scores
+
+
+def _is_whole(numbers: np.ndarray) -> bool:
+    return numbers.dtype.kind in "iu"
 
 
 def _draw(
@@ -357,6 +377,29 @@ def _finish(
     return np.clip(noise, low, high).astype(dtype)
 
 
+def _check_moments(shape: Sequence[int], mean: Any, std: Any) -> None:
+    """Refuses moments that are not those of examples of this shape."""
+    for name, given, least in (("mean", mean, -np.inf), ("std", std, 0)):
+        numbers = _numbers.to_numpy(given, f"`{name}`", dtype=np.float64)
+        try:
+            fits = np.broadcast_shapes(numbers.shape, shape) == tuple(shape)
+        except (TypeError, ValueError):
+            fits = False
+        if not fits:
+            raise checks.refusal(
+                f"`{name}` must be a number, or an array that broadcasts to"
+                " the shape of an example",
+                f"{name} of shape {numbers.shape} with shape={shape}",
+                "Write `shape=(32, 32, 3)` and one number for each channel",
+            )
+        if not np.all(np.isfinite(numbers) & (numbers >= least)):
+            raise checks.refusal(
+                f"`{name}` must be finite{', at least 0' if not least else ''}",
+                f"{name}={given!r}",
+                "Look for NaN in the inputs that it was taken from",
+            )
+
+
 def _limits(dtype: np.dtype) -> tuple[Any, Any]:
     """Returns the smallest and the largest number of a type."""
     if dtype.kind == "b":
@@ -387,12 +430,17 @@ def _find_channels(channel_axis: int | str | None, rank: int) -> int | None:
 def _numeric_dtype(dtype: Any) -> np.dtype:
     """Returns a NumPy type of real numbers, also one such as bfloat16."""
     bfloat16 = np.dtype(ml_dtypes.bfloat16)
-    found = bfloat16 if str(dtype) == "bfloat16" else np.dtype(dtype)
+    # TensorFlow's types have a name, too.
+    name = getattr(dtype, "name", dtype)
+    try:
+        found = bfloat16 if name == "bfloat16" else np.dtype(name)
+    except TypeError:
+        found = np.dtype(object)
     # Types such as bfloat16 are none of NumPy's own floats.
     if found.kind not in "biuf" and found != bfloat16:
         raise checks.refusal(
             "Noise is drawn for a float, integer or Boolean type",
-            f"dtype={found}",
+            f"dtype={dtype}",
             "Give an array of numbers, or a set of examples of your own"
             " instead of noise",
         )

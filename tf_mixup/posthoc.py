@@ -12,12 +12,15 @@ Shapes: N examples, K classes.
 """
 
 import hashlib
+import numbers
 import warnings
+from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import Any
 from typing import NamedTuple
 
 import keras
+import ml_dtypes
 import numpy as np
 
 from tf_mixup import _examples
@@ -35,6 +38,12 @@ from tf_mixup.scaling import VectorScaling as VectorScaling
 
 # Of examples with a probability of exactly 0; some is the rule of large K.
 _MANY_ZEROS = 0.1
+# What values are rounded to before they are compared, the finest first.
+_PRECISIONS = ("float64", "float32", "float16", "bfloat16")
+_TYPES = {
+    name: np.dtype(getattr(ml_dtypes, name, name)) for name in _PRECISIONS
+}
+_REAL_PARTS = {"complex128": "float64", "complex64": "float32"}
 
 
 def calibrate(
@@ -157,9 +166,9 @@ def check_disjoint(calibration: Any, test: Any) -> None:
     """Refuses two sets of inputs that share an example.
 
     Examples are the same if their shapes and all their values are, of
-    whatever type: 3 of uint8 is 3.0. Where one set is of float32, the other is
-    rounded to it. It does not see an example that was scaled, cropped or
-    flipped.
+    whatever type: 3 of uint8 is 3.0. Where one set is of float32 or of half
+    precision, the other is rounded to it. It does not see an example that was
+    scaled, cropped or flipped.
 
     Args:
         calibration: Inputs, an array or a nested structure of arrays; or a
@@ -174,20 +183,17 @@ def check_disjoint(calibration: Any, test: Any) -> None:
     Example:
         >>> check_disjoint(np.eye(4)[:2], np.eye(4)[2:])
     """
-    exact: set[bytes] = set()
-    rounded: set[bytes] = set()
-    wide = True
+    seen: dict[str, set[bytes]] = {name: set() for name in _PRECISIONS}
+    coarsest = 0
     for example in _digests(calibration, "calibration"):
-        wide = wide and example.wide
-        exact.add(example.exact)
-        rounded.add(example.rounded)
+        coarsest = max(coarsest, example.precision)
+        for name, digest in zip(_PRECISIONS, example.digests, strict=True):
+            seen[name].add(digest)
     count = shared = 0
     for example in _digests(test, "test"):
         count += 1
-        if wide and example.wide:
-            shared += example.exact in exact
-        else:
-            shared += example.rounded in rounded
+        place = max(coarsest, example.precision)
+        shared += example.digests[place] in seen[_PRECISIONS[place]]
     if shared:
         raise checks.refusal(
             "Examples for calibration and for the test must not be the same",
@@ -200,14 +206,12 @@ class _Digest(NamedTuple):
     """Hashes of one example.
 
     Attributes:
-        exact: Of its values.
-        rounded: Of its values in float32.
-        wide: Whether no value has been rounded to float32 or less.
+        digests: Of its values in each of `_PRECISIONS`.
+        precision: Place of the finest of these that its values have.
     """
 
-    exact: bytes
-    rounded: bytes
-    wide: bool
+    digests: tuple[bytes, ...]
+    precision: int
 
 
 def _digests(data: Any, name: str) -> Iterator[_Digest]:
@@ -217,40 +221,50 @@ def _digests(data: Any, name: str) -> Iterator[_Digest]:
         leaves = [
             _Comparable(leaf) for leaf in keras.tree.flatten(batch.inputs)
         ]
-        wide = all(leaf.wide for leaf in leaves)
+        precision = max(leaf.precision for leaf in leaves)
         for index in range(batch.size):
-            exact, rounded = (hashlib.blake2b(digest_size=16) for _ in range(2))
-            for leaf in leaves:
-                exact.update(leaf.digest(index))
-                rounded.update(leaf.digest(index, rounded=True))
-            yield _Digest(exact.digest(), rounded.digest(), wide)
+            yield _Digest(
+                tuple(
+                    _hash(leaf.digest(index, place) for leaf in leaves)
+                    for place in range(len(_PRECISIONS))
+                ),
+                precision,
+            )
+
+
+def _hash(parts: Iterable[bytes]) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        digest.update(part)
+    return digest.digest()
 
 
 class _Comparable:
     """A batch of arrays whose bytes are equal where its values are."""
 
     def __init__(self, leaf: np.ndarray) -> None:
+        leaf = _to_numbers(leaf)
         self._shape = str(leaf.shape[1:]).encode()
         self._text = leaf.dtype.kind in "OSU"
-        self.wide = leaf.dtype.kind in "biuOSU" or leaf.dtype.itemsize > 4
-        self._exact = self._rounded = leaf
-        if self._text:
+        self._values = [leaf] * len(_PRECISIONS)
+        self.precision = 0
+        if self._text or leaf.dtype.kind in "mM":
             return
-        whole = leaf.dtype.kind in "iu" and leaf.dtype.itemsize == 8
-        if not (whole and np.abs(leaf.astype(np.float64)).max() > 2.0**53):
-            self._exact = leaf.astype(np.float64)
-        # Of zeros and of NaN there are several in bytes.
-        self._exact = _canonical(self._exact)
-        self._rounded = _canonical(leaf.astype(np.float32))
+        name = _REAL_PARTS.get(leaf.dtype.name, leaf.dtype.name)
+        if name in _PRECISIONS:
+            self.precision = _PRECISIONS.index(name)
+        self._values = [
+            _canonical(_cast(leaf, precision)) for precision in _PRECISIONS
+        ]
 
-    def digest(self, index: int, *, rounded: bool = False) -> bytes:
+    def digest(self, index: int, precision: int) -> bytes:
         """Returns the bytes of one example.
 
         Args:
             index: Of the example in the batch.
-            rounded: Whether values are rounded to float32.
+            precision: Place in `_PRECISIONS` of what values are rounded to.
         """
-        values = (self._rounded if rounded else self._exact)[index]
+        values = self._values[precision][index]
         if not self._text:
             return self._shape + values.tobytes()
         # The bytes of text are an address, or padded.
@@ -258,8 +272,31 @@ class _Comparable:
         return self._shape + repr([_to_text(each) for each in texts]).encode()
 
 
+def _to_numbers(leaf: np.ndarray) -> np.ndarray:
+    """Returns objects that are numbers, as of tables, as an array of them."""
+    if leaf.dtype.kind != "O":
+        return leaf
+    values = np.ravel(leaf).tolist()
+    real = all(isinstance(each, numbers.Real) for each in values)
+    return leaf.astype(np.float64) if real else leaf
+
+
+def _cast(leaf: np.ndarray, precision: str) -> np.ndarray:
+    """Returns values rounded to a type, from which all fit into the next."""
+    if leaf.dtype.kind == "c":
+        parts = (_cast(part, precision) for part in (leaf.real, leaf.imag))
+        return np.stack(list(parts), axis=-1)
+    whole = leaf.dtype.kind in "iu" and leaf.dtype.itemsize == 8
+    wide = whole and np.abs(leaf.astype(np.float64)).max() >= 2.0**53
+    if wide and precision == "float64":
+        return leaf
+    with np.errstate(over="ignore"):
+        return leaf.astype(_TYPES[precision])
+
+
 def _canonical(values: np.ndarray) -> np.ndarray:
-    if values.dtype.kind != "f":
+    # Types such as bfloat16 are none of NumPy's own.
+    if values.dtype.kind not in "fV":
         return values
     return np.where(np.isnan(values), np.nan, values + 0.0).astype(values.dtype)
 

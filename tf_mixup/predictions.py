@@ -27,6 +27,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tf_mixup import _numbers
 from tf_mixup import _output_kind
 from tf_mixup import checks
 from tf_mixup._output_kind import count_columns as count_columns
@@ -74,6 +75,26 @@ def to_targets(
     return targets + _nan_unless(valid)[:, None]
 
 
+def check_ignore_label(ignore_label: int | None) -> int | None:
+    """Returns the label that stands for no label, if it is one.
+
+    Args:
+        ignore_label: Class id, often -1, or None.
+
+    Raises:
+        ValueError: If it is no integer that int32 can hold.
+    """
+    if ignore_label is None:
+        return None
+    return checks.integer_at_least(
+        "ignore_label",
+        ignore_label,
+        _INT32.min,
+        remedy="Write the label of unknown classes, e.g. -1, or None",
+        dtype="int32",
+    )
+
+
 def ignored(labels: Any, ignore_label: int | None) -> Any:
     """Returns which examples have the label that stands for no label.
 
@@ -84,8 +105,11 @@ def ignored(labels: Any, ignore_label: int | None) -> Any:
 
     Returns:
         ignored: Bool tensor `(B,)`, or None if nothing can be ignored.
+
+    Raises:
+        ValueError: If `ignore_label` is no integer that int32 can hold.
     """
-    if ignore_label is None:
+    if check_ignore_label(ignore_label) is None:
         return None
     labels = to_label_tensor(labels)
     if len(labels.shape) > 1 and labels.shape[-1] != 1:
@@ -114,7 +138,7 @@ def flatten_steps(
     Raises:
         ValueError: If the labels have other steps.
     """
-    outputs = ops.convert_to_tensor(outputs)
+    outputs = ops.convert_to_tensor(_numbers.read(outputs, "Predictions"))
     rank = len(outputs.shape)
     if rank < 3:
         return labels, outputs, sample_weight
@@ -145,7 +169,7 @@ def flatten_steps(
 
 
 def _spread_over_steps(sample_weight: Any, outputs: Any) -> Any:
-    weight = ops.convert_to_tensor(sample_weight)
+    weight = ops.convert_to_tensor(_numbers.read(sample_weight, "Weights"))
     steps = ops.shape(outputs)[:-1]
     if len(weight.shape) > len(steps):
         weight = weight[..., 0]
@@ -443,13 +467,15 @@ def to_label_tensor(labels: Any) -> Any:
             or greatest number, and no class either.
 
     Raises:
-        ValueError: If labels are text or other things than numbers.
+        ValueError: If labels are text, masked or other than real numbers.
     """
-    if not ops.is_tensor(labels):
-        labels = np.asarray(labels)
-        # Types such as bfloat16 are none of NumPy's own.
-        if labels.dtype.kind not in "biufV":
-            raise _refuse_text(labels.dtype)
+    labels = _numbers.read(
+        labels,
+        "Labels",
+        remedy="Turn names into ids from 0 on, e.g. with"
+        " `keras.layers.StringLookup(num_oov_indices=0)`",
+    )
+    if isinstance(labels, np.ndarray):
         if labels.dtype.kind == "u":
             labels = np.minimum(labels.astype(np.uint64), _INT32.max)
         if labels.dtype.kind in "iu":
@@ -457,21 +483,12 @@ def to_label_tensor(labels: Any) -> Any:
             labels = labels.astype(np.int32)
     labels = ops.convert_to_tensor(labels)
     dtype = keras.backend.standardize_dtype(labels.dtype)
-    if dtype == "string":
-        raise _refuse_text(dtype)
+    if dtype == "uint64":
+        labels = ops.minimum(labels, ops.cast(_INT32.max, dtype))
     if dtype in ("int64", "uint64", "uint32"):
         labels = ops.clip(ops.cast(labels, "int64"), _INT32.min, _INT32.max)
     integers = dtype == "bool" or keras.backend.is_int_dtype(dtype)
     return ops.cast(labels, "int32") if integers else labels
-
-
-def _refuse_text(dtype: Any) -> ValueError:
-    return checks.refusal(
-        "Labels must be numbers: class ids or targets",
-        f"labels of dtype {dtype}",
-        "Turn names into ids from 0 on, e.g. with"
-        " `keras.layers.StringLookup(num_oov_indices=0)`",
-    )
 
 
 def _read_labels(labels: Any, num_classes: int, num_examples: Any) -> Any:

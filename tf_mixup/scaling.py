@@ -27,6 +27,7 @@ import numpy as np
 from keras import ops
 
 from tf_mixup import _model_calls
+from tf_mixup import _numbers
 from tf_mixup import _wrapped_model
 from tf_mixup import calibration
 from tf_mixup import checks
@@ -67,7 +68,8 @@ class Scaler(abc.ABC):
         Args:
             logits: Float array `(N, K)`, or `(N,)` or `(N, 1)`.
             labels: Class ids `(N,)` or `(N, 1)`, or targets `(N, K)`. Targets
-                whose sums lie within 0.05 of 1 are divided by their sums.
+                whose sums lie within 0.05 of 1 are divided by their sums. Of
+                two classes also the mass of class 1, `(N,)` or `(N, 1)`.
             sample_weight: Weights `(N,)` or `(N, 1)`, at least 0; 0 leaves an
                 example out. None weighs all the same.
             ignore_label: Examples with this label are left out, as in Keras'
@@ -104,7 +106,7 @@ class Scaler(abc.ABC):
         return self._apply(logits)
 
     def attach(
-        self, model: keras.Model, *, from_logits: bool = True
+        self, model: keras.Model, *, from_logits: bool | None = None
     ) -> keras.Model:
         """Returns a model that predicts calibrated probabilities.
 
@@ -119,18 +121,20 @@ class Scaler(abc.ABC):
         Args:
             model: Model with one output.
             from_logits: Whether that output is logits. If not, its logarithm
-                is scaled.
+                is scaled. None finds it out by the last layer.
 
         Returns:
             calibrated: Model of the same inputs, with output `(N, K)`; K is 2
                 for a sigmoid.
 
         Raises:
-            ValueError: If the scaler is not fitted, or the model has other
-                classes or several outputs.
+            ValueError: If the scaler is not fitted, the model has other
+                classes or several outputs, or it is not known whether it gives
+                logits.
         """
         self._check_fitted()
         _model_calls.check_model(model)
+        from_logits = model_outputs.must_give_logits(model, from_logits)
         name = f"{model.name}_calibrated"
         layer = self._make_layer()
         if not _model_calls.runs_plainly(model):
@@ -250,7 +254,10 @@ class TemperatureScaling(Scaler):
 
     def __init__(self, bounds: tuple[float, float] = BOUNDS) -> None:
         super().__init__()
-        low, high = (float(bound) for bound in bounds)
+        try:
+            low, high = (float(bound) for bound in bounds)
+        except (TypeError, ValueError):
+            low = high = np.nan
         if not 0 < low < high < np.inf:
             raise checks.refusal(
                 "`bounds` must be two temperatures, above 0 and in order",
@@ -527,7 +534,7 @@ def _penalized_nll(
 def _check_logits(logits: Any) -> np.ndarray:
     """Returns finite logits of all classes, float64 `(N, K)`."""
     model_outputs.are_logits(logits, True)
-    columns = np.asarray(logits, np.float64)
+    columns = _numbers.to_numpy(logits, "Logits", dtype=np.float64)
     if columns.ndim == 1 or columns.shape[1] == 1:
         columns = columns.reshape(-1, 1)
         columns = np.hstack([np.zeros_like(columns), columns])
@@ -546,12 +553,14 @@ def _check_examples(
     logits: Any, labels: Any, sample_weight: Any, ignore_label: int | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns logits and targets `(N, K)`, and weights that sum to 1."""
+    logits = _numbers.to_numpy(logits, "Logits")
+    labels = _numbers.to_numpy(predictions.to_label_tensor(labels), "Labels")
     shape = _shape_of(logits)
     size = shape[0]
-    if np.shape(labels)[:1] != (size,):
+    if labels.shape[:1] != (size,):
         raise checks.refusal(
             "There must be a label for each example",
-            f"logits of shape {shape} and labels of shape {np.shape(labels)}",
+            f"logits of shape {shape} and labels of shape {labels.shape}",
             "Give both from the same examples, in the same order",
         )
     weights = np.ones(size)
@@ -574,28 +583,23 @@ def _check_examples(
             f"{size} examples that are all ignored or of weight 0",
             "Label some examples",
         )
-    columns = _check_logits(np.asarray(logits)[kept])
-    targets = predictions.to_targets(
-        np.asarray(labels)[kept], shape[1] if len(shape) > 1 else 1
-    )
+    columns = _check_logits(logits[kept])
+    # The mass of class 1 is a label of two columns, too.
+    columns_of_labels = 1 if columns.shape[1] == 2 else columns.shape[1]
+    targets = predictions.to_targets(labels[kept], columns_of_labels)
     targets = ops.convert_to_numpy(targets).astype(np.float64)
     _check_targets(targets)
     return columns, targets, weights[kept] / weights[kept].sum()
 
 
-def _shape_of(logits: Any) -> tuple[int, ...]:
-    try:
-        shape = np.shape(logits)
-    except ValueError:
-        # Lists of several lengths.
-        shape = ()
-    if not shape:
+def _shape_of(logits: np.ndarray) -> tuple[int, ...]:
+    if not logits.ndim:
         raise checks.refusal(
             "Logits must have shape (N, K), or (N,) or (N, 1) of a sigmoid",
-            f"a {type(logits).__name__} of no such shape",
+            "a number",
             "Give one list of logits for each example",
         )
-    return shape
+    return logits.shape
 
 
 def _check_targets(targets: np.ndarray) -> None:

@@ -21,6 +21,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tf_mixup import _numbers
 from tf_mixup import calibration
 from tf_mixup import checks
 from tf_mixup import predictions
@@ -447,6 +448,7 @@ def class_sums(
     *,
     from_logits: bool | None = None,
     sample_weight: Any = None,
+    ignore_label: int | None = None,
 ) -> ClassSums:
     """Sums probabilities and targets of each class, for `class_bias`.
 
@@ -454,23 +456,34 @@ def class_sums(
         labels: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`.
         probabilities: Float tensor `(B, K)`, or `(B,)` or `(B, 1)`.
         from_logits: Whether they are logits instead; None finds out.
-        sample_weight: Optional weights `(B,)` or `(B, 1)`, at least 0.
+        sample_weight: Optional weights `(B,)` or `(B, 1)`, at least 0; an
+            example of weight 0 is left out.
+        ignore_label: Class id of examples without a label, often -1, which are
+            left out; None ignores none.
 
     Returns:
         sums: Tensors; K is 2 for a sigmoid. NaN if an example is no
             distribution over classes.
 
     Raises:
-        ValueError: If the shapes do not fit.
+        ValueError: If the shapes do not fit, or a weight is below 0.
     """
+    labels, probabilities, sample_weight = predictions.flatten_steps(
+        labels, probabilities, sample_weight
+    )
     targets, probabilities = predictions.pair(
         labels, probabilities, from_logits=from_logits
     )
     dtype = calibration.accumulator_dtype()
     weight = ops.ones_like(targets[:, 0], dtype=dtype)
-    if sample_weight is not None:
-        given = ops.cast(ops.convert_to_tensor(sample_weight), dtype)
-        weight = weight * ops.reshape(given, (-1,))
+    given = calibration.weigh(labels, sample_weight, ignore_label)
+    if given is not None:
+        weight = weight * calibration.read_weights(given, weight.shape[0])
+        # Left out, not only weighted by 0: 0 * NaN is NaN.
+        targets, probabilities = (
+            ops.where(weight[:, None] == 0, ops.zeros_like(columns), columns)
+            for columns in (targets, probabilities)
+        )
     squared = ops.square(weight)
     spread = probabilities * (1 - probabilities)
     residual = ops.square(targets - probabilities)
@@ -559,14 +572,13 @@ def _check_columns(
 
 
 def _read_column(name: str, column: Any) -> np.ndarray:
-    try:
-        return np.asarray(keras.ops.convert_to_numpy(column), "float64")
-    except (TypeError, ValueError) as error:
-        raise checks.refusal(
-            f"`{name}` must be a column of numbers, one for each example",
-            f"{name} of type {type(column).__name__}",
-            "Take both from `calibration.top_label(labels, probabilities)`",
-        ) from error
+    return _numbers.to_numpy(
+        column,
+        f"`{name}`",
+        dtype="float64",
+        remedy="Take both columns from"
+        " `calibration.top_label(labels, probabilities)`",
+    )
 
 
 def _place(confidence: np.ndarray, num_bins: int, edges: str) -> np.ndarray:

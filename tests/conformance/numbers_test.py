@@ -243,6 +243,79 @@ class TestWeights:
         assert metric.results()["nonfinite"] == 1
 
 
+class TestForms:
+    """What is no number is refused; nothing is dropped in silence."""
+
+    MASK = np.arange(5) == 4
+    WRONG = (
+        np.ma.masked_array(LABELS, MASK),
+        LABELS + 0j,
+        LABELS.astype(str),
+        LABELS.astype("M8[s]"),
+        np.array([0, 1, None, 2, 2]),
+    )
+
+    @every
+    @pytest.mark.parametrize("wrong", WRONG, ids=lambda each: each.dtype)
+    def test_refuses_labels(self, measure, wrong):
+        with pytest.raises(ValueError, match=r"Labels must .*Received"):
+            measure(wrong, PROBABILITIES)
+
+    @every
+    @pytest.mark.parametrize("wrong", WRONG, ids=lambda each: each.dtype)
+    def test_refuses_weights(self, measure, wrong):
+        with pytest.raises(ValueError, match=r"Weights must .*Received"):
+            measure(LABELS, PROBABILITIES, wrong)
+
+    @every
+    def test_refuses_predictions(self, measure):
+        masked = np.ma.masked_array(PROBABILITIES, PROBABILITIES > 0.8)
+        for wrong in (masked, PROBABILITIES + 0j, PROBABILITIES.astype(str)):
+            with pytest.raises(
+                ValueError, match=r"Predictions must .*Received"
+            ):
+                measure(LABELS, wrong)
+
+    @every
+    @pytest.mark.parametrize("wrong", [1.5, "a", [-1], True, np.nan, 2**40])
+    def test_refuses_ignore_label(self, measure, wrong):
+        with pytest.raises(ValueError, match="`ignore_label` must be"):
+            measure(LABELS, PROBABILITIES, ignore_label=wrong)
+
+    @every
+    @pytest.mark.parametrize("wrong", ["yes", 2, [True]])
+    def test_refuses_from_logits(self, measure, wrong):
+        with pytest.raises(ValueError, match="`from_logits` must be True, Fal"):
+            measure(LABELS, PROBABILITIES, from_logits=wrong)
+
+    @every_weighted
+    @pytest.mark.parametrize("unit", [1e-300, 1e300])
+    def test_weights_of_any_size(self, measure, unit):
+        weight = np.array([1, 2, 0, 0.5, 3])
+        assert measure(LABELS, PROBABILITIES, unit * weight) == pytest.approx(
+            measure(LABELS, PROBABILITIES, weight), rel=1e-6
+        )
+
+    @pytest.mark.parametrize("unit", [1e-300, 1e300])
+    def test_class_bias_of_weights_of_any_size(self, unit):
+        weight = np.array([1, 2, 0, 0.5, 3])
+        metric = metrics.CalibrationBins()
+        metric.update_state(LABELS, PROBABILITIES, unit * weight)
+        excess = weight @ (PROBABILITIES - np.eye(3)[LABELS])
+        expected = np.abs(excess).max() / weight.sum()
+        assert metric.results()["class_bias"] == pytest.approx(
+            expected, rel=1e-5
+        )
+
+    def test_refuses_batches_of_other_classes(self):
+        metric = metrics.CalibrationBins()
+        metric.update_state(LABELS, PROBABILITIES)
+        with pytest.raises(
+            ValueError, match=r"same classes.*2 classes after 3"
+        ):
+            metric.update_state([0], [[0.5, 0.5]])
+
+
 class TestConfidences:
     @pytest.mark.parametrize(
         ("confidence", "correct"), [([90, 80], [1, 0]), ([0.9], [2])]
@@ -250,6 +323,53 @@ class TestConfidences:
     def test_refuses_percent(self, confidence, correct):
         with pytest.raises(ValueError, match=r"in \[0, 1\].*not percent"):
             calibration.bin_confidences(confidence, correct)
+
+    @pytest.mark.parametrize(
+        ("confidence", "correct"),
+        [
+            ([0.9, 0.8], [[1], [0]]),
+            ([[0.9], [0.8]], [1, 0]),
+            ([[0.9, 0.8]] * 2, [1, 0]),
+            ([0.9, 0.8], [1]),
+            (0.9, 1),
+        ],
+    )
+    def test_refuses_columns_of_other_shapes(self, confidence, correct):
+        with pytest.raises(ValueError, match="must have the same shape"):
+            calibration.bin_confidences(confidence, correct)
+
+
+class TestLossWeights:
+    @pytest.mark.parametrize("loss_class", objects.LOSSES)
+    @pytest.mark.parametrize("column", [False, True])
+    @pytest.mark.parametrize(
+        "labels",
+        [
+            np.array([-1, 1, 0, 2, 2]),
+            np.array([-1, 1, 0, 2, 2])[:, None],
+            np.vstack([np.zeros((1, 3)), np.eye(3)[[1, 0, 2, 2]]]),
+        ],
+    )
+    def test_weight_of_zero_needs_no_label(self, loss_class, labels, column):
+        weight = np.array([0, 1, 1, 1, 1.0])
+        if column:
+            weight = weight[:, None]
+        nll = -np.log(PROBABILITIES[np.arange(5), LABELS])[1:].sum() / 5
+        found = loss_class(0.0)(labels, PROBABILITIES, sample_weight=weight)
+        assert float(found) == pytest.approx(nll, rel=1e-5)
+
+    @pytest.mark.parametrize("loss_class", objects.LOSSES)
+    def test_masked_step_needs_no_label(self, loss_class):
+        labels = np.array([[-1, 1, 0, 2, 2]])
+        weight = np.array([[0, 1, 1, 1, 1.0]])
+        nll = -np.log(PROBABILITIES[np.arange(5), LABELS])[1:].sum() / 5
+        found = loss_class(0.0)(labels, PROBABILITIES[None], weight)
+        assert float(found) == pytest.approx(nll, rel=1e-5)
+
+    @pytest.mark.parametrize("loss_class", objects.LOSSES)
+    def test_refuses_logits_as_probabilities(self, loss_class):
+        with pytest.raises(ValueError, match=r"in \[0, 1\].*from_logits=True"):
+            loss_class(0.0, from_logits=False)(LABELS, objects.LOGITS)
 
 
 class TestLossGradients:
@@ -281,6 +401,16 @@ class TestLossGradients:
         model.compile(keras.optimizers.SGD(1.0), loss_class(0.0))
         model.train_on_batch(np.zeros((1, 2)), np.array([1]))
         np.testing.assert_allclose(head.get_weights()[1], [19, 1, 0], atol=1e-4)
+
+    @backends.needs_tensorflow
+    @pytest.mark.parametrize("loss_class", objects.LOSSES)
+    def test_half_precision_softmax_learns(self, loss_class):
+        head = keras.layers.Dense(3, "softmax", dtype="mixed_float16")
+        model = keras.Sequential([keras.Input((2,)), head])
+        head.set_weights([np.zeros((2, 3)), np.array([20.0, 0.0, 0.0])])
+        model.compile(keras.optimizers.SGD(1.0), loss_class(0.0))
+        model.train_on_batch(np.zeros((1, 2)), np.array([1]))
+        np.testing.assert_allclose(head.get_weights()[1], [19, 1, 0], atol=1e-2)
 
     def test_softmax_in_memory_keeps_a_gradient(self):
         # Without the logits: log p of p = 2e-9 has the slope -1 / p.

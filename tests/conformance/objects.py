@@ -27,8 +27,9 @@ LABELS = np.array([0, 1, 0, 2, 2])
 def _classes(module, base):
     return [
         each
-        for _, each in sorted(vars(module).items())
-        if inspect.isclass(each)
+        for name, each in sorted(vars(module).items())
+        if not name.startswith("_")
+        and inspect.isclass(each)
         and issubclass(each, base)
         and each.__module__ == module.__name__
     ]
