@@ -30,7 +30,7 @@ def build_network(
         "synchronized": config.sync_batch_norm or None,
         "zero_gamma": config.zero_gamma or None,
     }
-    _check_sentences(config, splits)
+    check_sentences(config, splits)
     _check_batch_norm(config)
     if splits.vocabulary:
         options["vocabulary"] = splits.vocabulary
@@ -45,10 +45,16 @@ def build_network(
     )
 
 
-def _check_sentences(
-    config: config_lib.Config, splits: datasets.Splits
-) -> None:
-    """Refuses another network for word ids, and to mix the ids themselves."""
+def check_sentences(config: config_lib.Config, splits: datasets.Splits) -> None:
+    """Refuses another network for word ids, and to mix the ids themselves.
+
+    Args:
+        config: What the run is.
+        splits: Its data.
+
+    Raises:
+        ValueError: If the data are sentences and the config is not of them.
+    """
     if bool(splits.vocabulary) != (config.network == "text_cnn"):
         raise checks.refusal(
             "Sentences take the network `text_cnn`, and nothing else does",

@@ -227,6 +227,8 @@ def train(
     """Fits the network; returns it, and for each quantity its history."""
     workers = workers_lib.Workers.of(strategy)
     distribution.check_batch_size(strategy, config.batch_size)
+    # Before the stage, which would refuse the ids without knowing of words.
+    building.check_sentences(config, splits)
     mixup = building.build_mixup(config, splits.num_classes, strategy)
     neighbors = find_neighbors(config, splits)
     training = batches.training_batches(

@@ -5,7 +5,7 @@ import math
 import keras
 import pytest
 
-from experiments import checkpoint
+from experiments import event_files
 from experiments import summaries
 from tf_mixup import callbacks
 
@@ -15,7 +15,7 @@ def read(directory):
     return [
         (value.tag, event.step, pytest.approx(scalar(value)))
         for path in directory.glob("events.out.tfevents.*")
-        for event in checkpoint._read_events(path)
+        for event in event_files.read(path)
         for value in event.summary.value
     ]
 

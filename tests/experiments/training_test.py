@@ -643,7 +643,9 @@ class TestMethods:
         assert np.isfinite(mixed[1]["loss"]).all()
 
     def test_more_neighbors_than_a_class_has_are_refused(self, tmp_path):
-        with pytest.raises(ValueError, match=r"k=100 with .* rows in class"):
+        with pytest.raises(
+            ValueError, match=r"k=100 with .* examples in class"
+        ):
             train(tmp_path, neighbors=100, partner="same_class")
 
     def test_noise_is_in_units_of_the_data(self):
