@@ -1,6 +1,8 @@
 """How a binary starts and how it fails: in words."""
 
+import errno
 import logging as python_logging
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -10,6 +12,8 @@ import tensorflow as tf
 from absl import app
 from absl import flags
 from absl import logging
+
+from tf_mixup import checks
 
 _TRACEBACK = flags.DEFINE_bool(
     "traceback", False, "Show where in the code an error was raised."
@@ -32,6 +36,7 @@ def start(main: Callable[[], None]) -> None:
         logging.set_verbosity(logging.INFO)
         python_logging.getLogger("tensorflow").setLevel("ERROR")
         try:
+            _check_folders()
             main()
         except MENDABLE as error:
             if _TRACEBACK.value:
@@ -45,6 +50,33 @@ def start(main: Callable[[], None]) -> None:
     app.run(run)
 
 
+def _check_folders() -> None:
+    """Refuses names of folders that would be misread or cannot be written."""
+    for name in ("workdir", "data_dir"):
+        value = flags.FLAGS[name].value if name in flags.FLAGS else None
+        if value == "":
+            # It would be the current one.
+            raise checks.refusal(
+                f"--{name} must name a folder",
+                f"--{name}=''",
+                f"Leave it out, or write --{name}=. for this folder",
+            )
+        if name == "workdir" and value and not _is_text(value):
+            # TensorFlow writes files of summaries there.
+            raise checks.refusal(
+                "--workdir must be a name in UTF-8",
+                f"--workdir={value!a}",
+                "Take a folder of another name",
+            )
+
+
+def _is_text(name: str) -> bool:
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False
+
+
 def describe(error: BaseException) -> str:
     """Returns an error's message without what is TensorFlow's own affair.
 
@@ -52,8 +84,24 @@ def describe(error: BaseException) -> str:
         error: One of `MENDABLE`.
 
     Returns:
-        message: Without names of kernels and nodes, and never empty.
+        message: Without names of kernels and nodes, and never empty. If the
+            system refused a file, also what to do.
     """
+    message = _describe(error)
+    refused = isinstance(error, OSError) and error.errno is not None
+    full = os.strerror(errno.ENOSPC)
+    if (refused or full in message) and "Received: " not in message:
+        message = (
+            "Files must be there to be read, and writable. Received:"
+            f" {message}."
+            " Make room, or remove what is in the way, and run the same"
+            " command again."
+        )
+    return message
+
+
+def _describe(error: BaseException) -> str:
+    """Returns what an error says, on one line."""
     if not isinstance(error, tf.errors.OpError):
         return str(error) or type(error).__name__
     lines = re.sub(r"\{\{.*?\}\} ?|\[Op:.*", "", error.message).splitlines()

@@ -44,6 +44,8 @@ def read_record(
     record = files.read_json(path)
     try:
         _check_fields(record["config"])
+        if not record["results"]:
+            raise ValueError("no results")
         for value in (*record["results"].values(), record["duration_seconds"]):
             float(value)
     except (KeyError, TypeError, AttributeError, ValueError) as error:

@@ -354,6 +354,26 @@ class TestDeepEnsemble:
             ensemble.predict(INPUTS, verbose=0), 1 / 3, atol=1e-6
         )
 
+    def test_refuses_a_model_alone(self):
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+        with pytest.raises(ValueError, match=r"DeepEnsemble\(\[first, second"):
+            averaging.DeepEnsemble(model)
+
+    def test_reprs_are_short(self):
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dropout(0.5)])
+        rescaling = averaging.MixupRescaling(
+            0.2, mean_inputs=0.0, class_priors=[0.5, 0.5]
+        )
+        assert [
+            repr(averaging.DeepEnsemble([model, model])),
+            repr(averaging.MonteCarloDropout(model, passes=3)),
+            repr(rescaling),
+        ] == [
+            "<DeepEnsemble of 2 models>",
+            "<MonteCarloDropout of 3 passes>",
+            "<MixupRescaling of alpha 0.2>",
+        ]
+
     def test_refuses_no_models(self):
         with pytest.raises(ValueError, match="at least one model"):
             averaging.DeepEnsemble([])

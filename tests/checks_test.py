@@ -132,3 +132,14 @@ class TestOneOf:
     def test_refuses(self):
         with pytest.raises(ValueError, match=r"`kind` .* 'a', 'b'\. Received"):
             checks.one_of("kind", "c", ("a", "b"))
+
+
+class TestBoolean:
+    @pytest.mark.parametrize("value", [True, np.bool_(False)])
+    def test_passes(self, value):
+        assert checks.boolean("clean", value) is bool(value)
+
+    @pytest.mark.parametrize("value", [1, "no", None])
+    def test_refuses(self, value):
+        with pytest.raises(ValueError, match="`clean` must be True or False"):
+            checks.boolean("clean", value)

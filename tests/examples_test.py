@@ -415,6 +415,9 @@ class TestRefusals:
     def test_four_parts(self):
         refused((INPUTS, LABELS, WEIGHTS, WEIGHTS), "4 parts.*in a dictionary")
 
+    def test_optional_inputs_that_are_not_given(self):
+        refused(({"a": INPUTS, "b": None}, LABELS), "must be given.*the model")
+
     @pytest.mark.parametrize("data", [None, 3.5, "images", b"images", object()])
     def test_what_holds_no_examples(self, data):
         refused(data, f"a {type(data).__name__}.*batched")

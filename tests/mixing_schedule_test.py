@@ -438,6 +438,8 @@ class TestMixingSchedule:
             mixing_schedule.MixingSchedule(
                 self.mixup(), warmup_epochs=3, stop_epoch=2
             )
+        with pytest.raises(ValueError, match=r"Received: a int. Give the"):
+            mixing_schedule.MixingSchedule(5)
         with pytest.raises(ValueError, match="warmup_epochs=-1"):
             mixing_schedule.MixingSchedule(self.mixup(), warmup_epochs=-1)
 

@@ -1035,6 +1035,14 @@ class TestRefusals:
         ):
             fit(make_model(compiled=False), monitors.CalibrationMonitor())
 
+    def test_no_names_of_outputs(self):
+        with pytest.raises(ValueError, match="must name an output"):
+            monitors.CalibrationMonitor(outputs=[])
+
+    def test_a_model_as_data(self):
+        with pytest.raises(ValueError, match="must be batches of examples"):
+            monitors.CalibrationMonitor(make_model())
+
     def test_no_validation(self):
         with pytest.raises(
             ValueError,

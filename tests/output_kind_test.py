@@ -8,6 +8,7 @@ from tests import reference
 from tests.conformance.outputs_test import examples
 from tests.conformance.outputs_test import head
 from tf_mixup import model_outputs
+from tf_mixup import output_layers
 
 
 class TestAreLogits:
@@ -163,3 +164,17 @@ class TestBeforeSoftmax:
         np.testing.assert_allclose(
             reference.softmax(logits), model.predict(rows, verbose=0), atol=1e-6
         )
+
+    @pytest.mark.parametrize(
+        "last",
+        [
+            output_layers.ScaledSoftmax(3),
+            output_layers.IsotonicSoftmax(3, 2),
+        ],
+    )
+    def test_none_of_calibrated_models(self, last):
+        model = keras.Sequential(
+            [keras.Input((4,)), keras.layers.Dense(3), last]
+        )
+        assert model_outputs.last_layer_gives_logits(model) is False
+        assert model_outputs.before_softmax(model) is None

@@ -332,6 +332,18 @@ class TestPlaces:
             np.testing.assert_array_equal(one[0], other[0])
             np.testing.assert_array_equal(one[1], other[1])
 
+    @pytest.mark.parametrize("dtype", ["int32", "int64", "bool", "str"])
+    def test_evaluation_keeps_what_needs_a_rule_to_be_mixed(self, dtype):
+        ids = np.array([2**24 + 1, 0, 5]).astype(dtype)
+        inputs = {"ids": ids, "x": np.ones((3, 2), "float32")}
+        batches = tf.data.Dataset.from_tensor_slices((inputs, [0, 1, 2]))
+        mixup = make_mixup(std=2.0)
+        ((x, _),) = read(batches.batch(3).apply(mixup.evaluation))
+        found = x["ids"].astype(str) if dtype == "str" else x["ids"]
+        np.testing.assert_array_equal(found, ids)
+        assert dtype == "str" or found.dtype == ids.dtype
+        np.testing.assert_array_equal(x["x"], inputs["x"] / 2)
+
     def test_evaluation_has_the_same_structure(self):
         mixup = make_mixup(placement="model", places=2)
         mixed, unmixed = (
@@ -436,17 +448,16 @@ class TestInputRules:
         x, _ = apply_to(self.make_batch(), placement="model")
         np.testing.assert_array_equal(x["inputs"]["text"]["ids"], self.ids)
 
-    @pytest.mark.parametrize("stage", ["__call__", "evaluation"])
     @pytest.mark.parametrize(
         "dtype", ["int32", "int64", "uint32", "uint64", "bool"]
     )
-    def test_integers_need_a_rule(self, dtype, stage):
+    def test_integers_need_a_rule(self, dtype):
         batches = tf.data.Dataset.from_tensors(self.make_batch(dtype))
         mixup = make_mixup(inputs={"text/ids": "keep"})
         with pytest.raises(
             ValueError, match=r"input 'text/mask' of dtype .*inputs=.*\"keep\""
         ):
-            getattr(mixup, stage)(batches)
+            mixup(batches)
 
     @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int8", "int16"])
     def test_small_integers_are_measurements(self, dtype):
@@ -1051,6 +1062,32 @@ class TestRefusals:
         batches = make_batches().map(lambda x, y: (x, {"a": y, "b": y}))
         with pytest.raises(ValueError, match="class_weight with several"):
             batches.apply(make_mixup(class_weight={0: 2.0}))
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"self_pairs": "no"}, "`self_pairs` must be True or False"),
+            ({"keep_clean": 2}, "`keep_clean` must be True or False"),
+            ({"check_finite": "yes"}, "`check_finite` must be True or False"),
+            ({"num_parallel_calls": 0}, "at least 1.*one at a time"),
+            ({"num_parallel_calls": -7}, "at least 1.*one at a time"),
+            ({"clock": 5}, "must be a clock.*a int"),
+        ],
+    )
+    def test_arguments_of_the_wrong_kind(self, options, message):
+        with pytest.raises(ValueError, match=message):
+            make_mixup(**options)
+
+    def test_epochs_and_steps_out_of_range(self):
+        mixup, batch = make_mixup(), make_rows()
+        with pytest.raises(ValueError, match=r"`first_epoch`.*at least 0"):
+            mixup.restrict(-1, None)
+        with pytest.raises(ValueError, match=r"`end_epoch`.*at least 5"):
+            mixup.restrict(5, 3)
+        with pytest.raises(ValueError, match=r"`epoch`.*at least 0"):
+            mixup.replay(batch, epoch=-1, step=0)
+        with pytest.raises(ValueError, match=r"`steps`.*at least 1"):
+            mixup.coefficients(batch, epoch=0, steps=0)
 
     @pytest.mark.parametrize("stage", ["__call__", "evaluation"])
     @pytest.mark.parametrize("options", [{"mean": [1, 2]}, {"std": [1, 2]}])

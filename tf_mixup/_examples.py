@@ -528,7 +528,7 @@ def _find_source(
         return _Iterator(data, name)
     if _holds_batches(data):
         return _Iterable(lambda: iter(data), data)
-    if callable(data) and not hasattr(data, "shape"):
+    if callable(data) and not isinstance(data, keras.Layer):
         return _Iterable(lambda: iter(data()), data)
     if _holds_all(data):
         return _Arrays(_read_columns(data, name, model), batch_size)
@@ -566,6 +566,13 @@ def _read_columns(
         parts: tuple[Any, Any, Any] = (data, None, None)
     else:
         parts = _columns.split(data, input_names(model))
+    if any(leaf is None for leaf in keras.tree.flatten(parts[0])):
+        raise checks.refusal(
+            f"All inputs of `{name}` must be given, optional ones too",
+            "None as an input",
+            "Give the model of the other inputs, as `keras.Model(inputs,"
+            " model(inputs))`",
+        )
     return _columns.align(*parts, name=name, several=takes_several(model))
 
 

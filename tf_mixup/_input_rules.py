@@ -43,11 +43,13 @@ class InputRules:
                 f"inputs[{name!r}]" if name else "inputs", rule, RULES
             )
 
-    def resolve(self, inputs: Any) -> list[str]:
+    def resolve(self, inputs: Any, *, mixes: bool = True) -> list[str]:
         """Returns the rule of each input, in the order of `tf.nest.flatten`.
 
         Args:
             inputs: Structure of tensors or of their specifications.
+            mixes: Whether anything is mixed; else inputs that need a rule and
+                have none are kept.
 
         Raises:
             ValueError: If an input needs a rule and has none, a name is
@@ -61,14 +63,16 @@ class InputRules:
                     f"{name!r} for inputs {sorted(leaves)}",
                     "Join the names of nested inputs by '/'",
                 )
-        return [self._rule(name, leaf) for name, leaf in leaves.items()]
+        return [self._rule(name, leaf, mixes) for name, leaf in leaves.items()]
 
-    def _rule(self, name: str, leaf: Any) -> str:
+    def _rule(self, name: str, leaf: Any, mixes: bool) -> str:
         dtype = leaf.dtype
         named = [each for each in self._rules if _within(name, each)]
         if not named:
             if dtype.is_floating or dtype.is_complex or dtype in _MEASUREMENTS:
                 return "mix"
+            if not mixes:
+                return "keep"
             raise _refuse_dtype(name, dtype)
         # The longest name is the most specific.
         rule = self._rules[max(named, key=len)]
@@ -117,10 +121,10 @@ class InputRules:
         ]
         return tf.nest.pack_sequence_as(inputs, combined)
 
-    def select_mixed(self, inputs: Any) -> tuple:
+    def select_mixed(self, inputs: Any, *, mixes: bool = True) -> tuple:
         """Returns the inputs, or specifications, under the rule `"mix"`."""
         leaves = tf.nest.flatten(inputs)
-        rules = self.resolve(inputs)
+        rules = self.resolve(inputs, mixes=mixes)
         return tuple(
             leaf
             for rule, leaf in zip(rules, leaves, strict=True)

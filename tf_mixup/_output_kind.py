@@ -376,6 +376,8 @@ def before_softmax(model: keras.Model) -> keras.Model | None:
     if inside is None:
         return None
     if not _is_bare_activation(layer):
+        if getattr(layer, "activation", None) is None:
+            return None
         inside = BeforeActivation(layer, name=f"{layer.name}_logits")(inside)
     sequential = isinstance(model, keras.Sequential)
     inputs = model.inputs[0] if sequential else model.input

@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_mixup import checks
+from tf_mixup import clock as clock_lib
 from tf_mixup import mixing
 
 PLACEMENTS = ("host", "model")
@@ -42,6 +43,31 @@ def check_seed(seed: int | None) -> int:
     return checks.integer_at_least(
         "seed", seed, 0, remedy="Write None for a fresh seed"
     )
+
+
+def check_calls(num_parallel_calls: int | None) -> int | None:
+    """Returns the number of parallel calls."""
+    if num_parallel_calls in (None, tf.data.AUTOTUNE):
+        return num_parallel_calls
+    return checks.integer_at_least(
+        "num_parallel_calls",
+        num_parallel_calls,
+        1,
+        remedy="Leave it out, or write None for one at a time",
+    )
+
+
+def check_clock(clock: Any) -> clock_lib.Clock:
+    """Returns the clock, a new one for None."""
+    if clock is None:
+        return clock_lib.Clock()
+    if not isinstance(clock, clock_lib.Clock):
+        raise checks.refusal(
+            "`clock` must be a clock",
+            f"a {type(clock).__name__}",
+            "Give the attribute `clock` of another stage",
+        )
+    return clock
 
 
 def check_places(places: int, placement: str) -> int:

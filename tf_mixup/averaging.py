@@ -97,6 +97,9 @@ class MonteCarloDropout:
                 " `DeepEnsemble`",
             )
 
+    def __repr__(self) -> str:
+        return f"<MonteCarloDropout of {self.passes} passes>"
+
     def predict(self, inputs: Any, *, verbose: int | str = 0) -> np.ndarray:
         """Returns the mean probabilities over all passes.
 
@@ -168,6 +171,12 @@ class DeepEnsemble:
         from_logits: bool | None = None,
         batch_size: int = 128,
     ) -> None:
+        if isinstance(models, keras.Model):
+            raise checks.refusal(
+                "An ensemble is made of a list of models",
+                f"a {type(models).__name__}",
+                "Write `DeepEnsemble([first, second])`",
+            )
         self.models = list(models)
         self.from_logits = from_logits
         self.batch_size = checks.integer_at_least(
@@ -191,6 +200,9 @@ class DeepEnsemble:
                     f"{first} and {other}",
                     "Train all of them on the same data",
                 )
+
+    def __repr__(self) -> str:
+        return f"<DeepEnsemble of {len(self.models)} models>"
 
     def predict(self, inputs: Any, *, verbose: int | str = 0) -> np.ndarray:
         """Returns the mean probabilities over all models.
@@ -314,6 +326,9 @@ class MixupRescaling:
                 f"class_priors={class_priors!r}",
                 "Give the share of each class in the training labels",
             )
+
+    def __repr__(self) -> str:
+        return f"<MixupRescaling of alpha {self.alpha:g}>"
 
     def predict(
         self,

@@ -276,6 +276,25 @@ def fits_channels(
             )
 
 
+def boolean(name: str, value: bool) -> bool:
+    """Returns `value` if it is True or False.
+
+    Args:
+        name: Name of the argument.
+        value: What was given.
+
+    Raises:
+        ValueError: If it is something else, such as the word "no".
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise refusal(
+            f"`{name}` must be True or False",
+            f"{name}={value!r}",
+            "Leave it out for the default",
+        )
+    return bool(value)
+
+
 def one_of(name: str, value: str, choices: Collection[str]) -> str:
     """Returns `value` if it is one of the named `choices`."""
     if value not in choices:

@@ -54,6 +54,12 @@ class MixingSchedule(keras.callbacks.Callback):
         stop_epoch: int | None = None,
     ) -> None:
         super().__init__()
+        if not isinstance(mixup, pipeline.MixUp):
+            raise checks.refusal(
+                "A schedule is of a mixing stage",
+                f"a {type(mixup).__name__}",
+                "Give the `MixUp` that the dataset was applied to",
+            )
         self.mixup = mixup
         self.warmup_epochs = checks.integer_at_least(
             "warmup_epochs", warmup_epochs, 0, remedy="Write 0 for none"

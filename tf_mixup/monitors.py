@@ -821,6 +821,12 @@ def _read_names(outputs: Any) -> tuple[str, ...] | None:
     """Returns names of outputs as a tuple; None for all."""
     if outputs is None:
         return None
+    if not outputs:
+        raise checks.refusal(
+            "`outputs` must name an output",
+            f"outputs={outputs!r}",
+            "Leave it out to measure all of a classifier",
+        )
     return (outputs,) if isinstance(outputs, str) else tuple(outputs)
 
 

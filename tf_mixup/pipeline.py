@@ -255,9 +255,9 @@ class MixUp(clock_lib.Bound):
             "points", points, 2, remedy="Write 2 to mix pairs", dtype="int32"
         )
         self.partner = arguments.check_partner(partner, placement, groups)
-        self.self_pairs = self_pairs
+        self.self_pairs = checks.boolean("self_pairs", self_pairs)
         self.target = checks.one_of("target", target, ("mixed", "nearest"))
-        self.keep_clean = keep_clean
+        self.keep_clean = checks.boolean("keep_clean", keep_clean)
         self.groups = checks.integer_at_least(
             "groups",
             groups,
@@ -284,9 +284,9 @@ class MixUp(clock_lib.Bound):
         self.ignore_label = arguments.check_ignore_label(
             ignore_label, self.num_classes
         )
-        self.check_finite = check_finite
-        self.num_parallel_calls = num_parallel_calls
-        self.clock = clock_lib.Clock() if clock is None else clock
+        self.check_finite = checks.boolean("check_finite", check_finite)
+        self.num_parallel_calls = arguments.check_calls(num_parallel_calls)
+        self.clock = arguments.check_clock(clock)
         self.window: tuple[int, int | None] = (0, None)
         with tf.init_scope(), tf.device("/cpu:0"):
             # Mixing is on from the first of these epochs to before the second.
@@ -371,7 +371,8 @@ class MixUp(clock_lib.Bound):
 
         Returns:
             unmixed: The same batches with float32 targets, and inputs cast
-                and scaled as in training. Class weights are not applied;
+                and scaled as in training. Inputs that would need a rule to be
+                mixed stay as they are. Class weights are not applied;
                 with `ignore_label` examples of unknown class weigh 0.
 
         Raises:
@@ -393,7 +394,7 @@ class MixUp(clock_lib.Bound):
         """Refuses inputs whose rules or statistics do not fit."""
         if self.placement == "model":
             return
-        mixed = self._rules.select_mixed(spec)
+        mixed = self._rules.select_mixed(spec, mixes=mixes)
         if not mixed and mixes and self.alpha != 0:
             raise checks.refusal(
                 "At least one input must be mixed",
@@ -421,6 +422,9 @@ class MixUp(clock_lib.Bound):
                 alone, mixed as inputs, whatever `keep_clean` and `places`
                 say.
         """
+        place = {"epoch": epoch, "step": step}
+        for name, value in place.items():
+            checks.integer_at_least(name, value, 0, remedy="Count from 0")
         position = tf.constant(epoch, tf.int64), tf.constant(step, tf.int64)
         stage = tf.data.Dataset.from_tensors((position, tuple(batch)))
         return Replay(*next(iter(stage.map(self._replay_graph))))
@@ -440,6 +444,8 @@ class MixUp(clock_lib.Bound):
         Returns:
             lam: float32 `(steps, B)`; with P > 2 points `(steps, B, P)`.
         """
+        checks.integer_at_least("epoch", epoch, 0, remedy="Count from 0")
+        checks.integer_at_least("steps", steps, 1, remedy="Ask for some")
         epochs = tf.data.Dataset.range(epoch, epoch + 1).repeat(steps)
         positions = tf.data.Dataset.zip(epochs, tf.data.Dataset.range(steps))
         examples = tf.data.Dataset.from_tensors(tuple(batch)).repeat(steps)
@@ -456,6 +462,11 @@ class MixUp(clock_lib.Bound):
             first_epoch: First epoch with mixing, at least 0.
             end_epoch: First epoch without it again; None for never.
         """
+        checks.integer_at_least("first_epoch", first_epoch, 0, remedy="Write 0")
+        if end_epoch is not None:
+            checks.integer_at_least(
+                "end_epoch", end_epoch, first_epoch, remedy="Write None"
+            )
         end = FOREVER if end_epoch is None else end_epoch
         self.window = first_epoch, end_epoch
         self._window.assign([first_epoch, end])
@@ -492,7 +503,7 @@ class MixUp(clock_lib.Bound):
             plan = self._identity(_size(batch.labels))
             return (self._apply(batch.inputs, plan), *batch.labels)
         leaves = tf.nest.flatten(batch.inputs)
-        rules = self._rules.resolve(batch.inputs)
+        rules = self._rules.resolve(batch.inputs, mixes=False)
         kept = [
             self._scale(leaf) if rule == "mix" else leaf
             for rule, leaf in zip(rules, leaves, strict=True)

@@ -251,6 +251,12 @@ def _read(
 
 def _resolve(path: str, data_dir: str | pathlib.Path | None) -> pathlib.Path:
     """Returns `path`, taken relative to `data_dir` unless absolute."""
+    if not path:
+        raise checks.refusal(
+            "The name of a folder follows the colon",
+            "an empty name",
+            "Write e.g. folder:photos, or folder:. for this folder",
+        )
     return pathlib.Path(data_dir or ".", path)
 
 

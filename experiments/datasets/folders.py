@@ -159,7 +159,7 @@ def _read_labels(
         allowed += f" or its number below {len(classes)}"
         numbers = {str(number): number for number in range(len(classes))}
         numbers |= by_name
-    labels = {}
+    labels: dict[str, int] = {}
     counted = 0
     for line in _lines(path):
         file, word = _split_line(line, files)
@@ -171,7 +171,13 @@ def _read_labels(
                 "Correct the file, or unpack the other classes",
             )
         counted += word not in by_name
-        labels[file] = numbers[word]
+        if labels.setdefault(file, numbers[word]) != numbers[word]:
+            raise checks.refusal(
+                f"An image of {path.name!r} must have one class",
+                f"{file!r} with the classes {classes[labels[file]]!r} and"
+                f" {word!r}",
+                "Delete the wrong line",
+            )
     if counted:
         logging.warning(
             "%s: %d labels are numbers; they count the folders of `train`"

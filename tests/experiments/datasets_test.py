@@ -325,6 +325,27 @@ class TestFolder:
         with pytest.raises(ValueError, match=r"whole JPEG.*1 é\.png'\. Delete"):
             datasets.load(f"folder:{image_folder}")
 
+    def test_an_image_has_one_class(self, image_folder):
+        shutil.rmtree(image_folder / "test")
+        (image_folder / "val").mkdir()
+        for name in ("ant", "bee"):
+            source = next((image_folder / "train" / name).iterdir())
+            shutil.copy(source, image_folder / "val" / f"{name}.png")
+        file = image_folder / "val_labels.txt"
+        lines = "ant.png ant\nbee.png bee\nbee.png bee\n"
+        file.write_text(lines)
+        loaded = datasets.load(f"folder:{image_folder}")
+        assert loaded.test.labels.tolist() == [0, 1]
+        file.write_text(lines + "bee.png ant\n")
+        with pytest.raises(
+            ValueError, match=r"must have one class.*'bee' and 'ant'. Delete"
+        ):
+            datasets.load(f"folder:{image_folder}")
+
+    def test_a_folder_has_a_name(self):
+        with pytest.raises(ValueError, match=r"follows the colon.*folder:\."):
+            datasets.load("folder:")
+
     def test_a_class_may_have_no_test_image(self, image_folder):
         (image_folder / "test" / "ant").mkdir()
         loaded = datasets.load(f"folder:{image_folder}")

@@ -38,6 +38,28 @@ def invalid_argument():
 
 class TestStart:
     @pytest.mark.parametrize(
+        ("name", "value", "rule"),
+        [
+            ("workdir", "", "must name a folder. Received: --workdir=''."),
+            ("data_dir", "", "must name a folder. Received: --data_dir=''."),
+            ("workdir", "a\udcff", "must be a name in UTF-8. Received: "),
+        ],
+    )
+    def test_names_of_folders(self, name, value, rule, monkeypatch):
+        said = []
+        monkeypatch.setattr(
+            entry.logging, "error", lambda text, *rest: said.append(text % rest)
+        )
+        values = flags.FlagValues()
+        flags.DEFINE_string(name, value, "", flag_values=values)
+        flags.DEFINE_bool("traceback", False, "", flag_values=values)
+        values.mark_as_parsed()
+        monkeypatch.setattr(flags, "FLAGS", values)
+        with pytest.raises(SystemExit):
+            entry.start(pytest.fail)
+        assert said[0].startswith(f"--{name} {rule}")
+
+    @pytest.mark.parametrize(
         ("error", "message"),
         [
             (ValueError("A rule. Received: x=1. A remedy."), "A rule. Rec"),
@@ -106,3 +128,23 @@ class TestDescribe:
         text = entry.describe(error)
         assert "indices[0] = 9 is not in [0, 4)" in text
         assert "node" not in text
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            OSError(errno.EISDIR, "Is a directory", "w/record.json"),
+            OSError(errno.ENAMETOOLONG, "File name too long", "w" * 300),
+            tf.errors.ResourceExhaustedError(
+                None, None, "events; No space left on device"
+            ),
+        ],
+    )
+    def test_says_what_to_do_about_files(self, error):
+        text = entry.describe(error)
+        assert text.startswith("Files must be there to be read, and writable.")
+        assert str(getattr(error, "filename", "events; No space")) in text
+        assert text.endswith("run the same command again.")
+
+    def test_leaves_a_whole_sentence_alone(self):
+        message = "A file must fit. Received: w. Make room."
+        assert entry.describe(OSError(message)) == message

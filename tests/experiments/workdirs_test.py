@@ -130,6 +130,7 @@ class TestReadRecord:
         "value",
         [
             *({}, [], 3, None, {"config": 3}, RECORD | {"config": {}}),
+            RECORD | {"results": {}},
             *(RECORD | {"results": []}, RECORD | {"results": {"ece": "x"}}),
             RECORD | {"duration_seconds": None},
         ],

@@ -371,6 +371,15 @@ class TestRefusals:
                 model, held_out, ood={"none": held_out[0][:0]}, draws=5
             )
 
+    def test_sets_without_names(self, model, held_out):
+        with pytest.raises(ValueError, match="dictionary of named sets"):
+            tf_mixup.report(model, held_out, ood=[held_out[0]], draws=5)
+
+    @pytest.mark.parametrize("output", ["nope", 5])
+    def test_another_output_than_the_one(self, model, held_out, output):
+        with pytest.raises(ValueError, match=r"the one output .* Leave it out"):
+            tf_mixup.report(model, held_out, output=output, draws=5)
+
     def test_no_model(self, held_out):
         with pytest.raises(ValueError, match="Received: a function"):
             tf_mixup.report(lambda x: x, held_out)

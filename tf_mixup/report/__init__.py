@@ -371,6 +371,12 @@ def _noise(run: report_run.Run, seed: int) -> dict[str, np.ndarray]:
 
 def _name_sets(ood: Mapping[Any, Any] | None) -> dict[str, Any]:
     """Returns other sets by names that are text, such as of the numbers 1."""
+    if not isinstance(ood, Mapping | None):
+        raise checks.refusal(
+            "`ood` must be a dictionary of named sets",
+            f"a {type(ood).__name__}",
+            "Write e.g. `ood={'far': images}`",
+        )
     sets = {str(name): data for name, data in (ood or {}).items()}
     if len(sets) < len(ood or {}) or NOISE in sets:
         raise checks.refusal(

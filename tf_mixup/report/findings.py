@@ -232,7 +232,8 @@ def _judge_class_bias(
 def _judge_error(errors: Errors, gap: Interval, *, good: bool) -> Finding:
     """Returns what ECE and the signed gap say together."""
     ece, limit = errors.values["ece"].estimate, errors.null_ece.high
-    certain = gap.low > 0 or gap.high < 0
+    # A gap that is written as 0.0 points is none to speak of.
+    certain = max(gap.low, -gap.high) > 0 and abs(gap.estimate) >= 5e-4
     if ece > limit and abs(gap.estimate) < ece / 2:
         return Finding(
             "warning",

@@ -84,6 +84,7 @@ def run(
         max_rows=max_rows,
         model=model,
     )
+    _check_output(model, output)
     parts = _Parts()
     for batch, outputs in _model_calls.predict_batches(
         model,
@@ -278,6 +279,21 @@ def _find_counted(
         if ignored is not None:
             counted &= ~keras.ops.convert_to_numpy(ignored)
     return counted
+
+
+def _check_output(model: keras.Model, output: str | int | None) -> None:
+    """Refuses another name than that of the one output of a model."""
+    if output is None or len(getattr(model, "outputs", None) or ()) != 1:
+        return
+    paths = keras.tree.flatten_with_path(getattr(model, "output", None))
+    own = list(getattr(model, "output_names", ())) or ["0"]
+    names = {*own, 0, *(path[0] for path, _ in paths if path)}
+    if output not in names:
+        raise checks.refusal(
+            "`output` must name an output of the model",
+            f"output={output!r} of a model with the one output {own[0]!r}",
+            "Leave it out",
+        )
 
 
 def _choose_output(outputs: Any, output: str | int | None) -> Any:
