@@ -223,6 +223,8 @@ class TestSteps:
         assert resumed[2] == (1, 2)
         assert_same(resumed, expected)
 
+    # Half precision is emulated on a processor.
+    @pytest.mark.slow
     def test_scaled_loss_of_half_precision_ends_the_same(self, tmp_path):
         keras.config.set_dtype_policy("mixed_float16")
         try:
