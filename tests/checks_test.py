@@ -143,3 +143,18 @@ class TestBoolean:
     def test_refuses(self, value):
         with pytest.raises(ValueError, match="`clean` must be True or False"):
             checks.boolean("clean", value)
+
+
+class TestStatisticsForms:
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            "1",
+            np.ma.masked_array(np.ones(3), mask=[1, 0, 0]),
+            1j,
+            np.array([1], "M8[s]"),
+        ],
+    )
+    def test_refuses_what_is_no_number(self, wrong):
+        with pytest.raises(ValueError, match="`std` must be a finite number"):
+            checks.statistics(None, wrong)

@@ -1105,3 +1105,11 @@ class TestRefusals:
         batches = make_batches().map(lambda x, y: (x, tf.cast(y, tf.float32)))
         with pytest.raises(ValueError, match='Use `partner="random"`'):
             batches.apply(mixup)
+
+
+class TestForms:
+    def test_refuses_weights_of_text(self):
+        arrays = np.zeros((4, 2), "float32"), np.arange(4), np.array([*"abcd"])
+        batches = tf.data.Dataset.from_tensor_slices(arrays).batch(2)
+        with pytest.raises(ValueError, match="weights must be real numbers"):
+            batches.apply(pipeline.MixUp(0.5, num_classes=4))

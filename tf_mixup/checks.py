@@ -191,8 +191,12 @@ def statistics(mean: Any, std: Any) -> tuple[ChannelNumbers, ChannelNumbers]:
 
 def _channel_numbers(name: str, values: Any, above: float) -> ChannelNumbers:
     try:
-        numbers = np.asarray(values, np.float64)
+        given = np.asarray(values)
+        numbers = given.astype(np.float64)
     except (TypeError, ValueError, OverflowError):
+        given = numbers = np.array(math.nan)
+    # Text, dates and masked entries would be converted, too.
+    if given.dtype.kind in "USMmc" or np.ma.is_masked(values):
         numbers = np.array(math.nan)
     valid = np.isfinite(numbers) & (numbers > above)
     if numbers.ndim > 1 or not numbers.size or not valid.all():

@@ -198,6 +198,7 @@ def _check_element(spec: Any) -> None:
             f"elements of structure {tf.nest.map_structure(_shape, spec)}",
             'Map them first, e.g. `.map(lambda e: (e["image"], e["label"]))`',
         )
+    _check_weights(spec[2:])
     shapes = [_shape(each) for each in tf.nest.flatten(spec)]
     if any(shape.rank is None for shape in shapes):
         raise checks.refusal(
@@ -214,6 +215,17 @@ def _check_element(spec: Any) -> None:
             f"shapes {[str(shape) for shape in shapes]}",
             "Write `.batch(128)` before `.apply(mixup)`",
         )
+
+
+def _check_weights(weights: Any) -> None:
+    for each in tf.nest.flatten(weights):
+        dtype = getattr(each, "dtype", tf.float32)
+        if dtype == tf.string or dtype.is_complex:
+            raise checks.refusal(
+                "Sample weights must be real numbers",
+                f"weights of dtype {dtype.name}",
+                "Cast them to float32",
+            )
 
 
 def require_same_size(element: tuple) -> tuple:
