@@ -490,6 +490,12 @@ class TestMixupRescaling:
             self.make().predict(model, rows.astype("float32")),
         )
 
+    def test_refuses_a_mean_that_is_not_finite(self):
+        with pytest.raises(ValueError, match="`mean_inputs` must be finite"):
+            averaging.MixupRescaling(
+                0.2, mean_inputs=np.nan, class_priors=[0.5, 0.5]
+            )
+
     def test_refuses_a_negative_alpha(self):
         with pytest.raises(ValueError, match="`alpha` must be a finite number"):
             self.make(-1.0)

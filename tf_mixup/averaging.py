@@ -314,6 +314,12 @@ class MixupRescaling:
         self.mean_inputs = _numbers.to_numpy(
             mean_inputs, "`mean_inputs`", dtype=np.float32
         )
+        if not np.all(np.isfinite(self.mean_inputs)):
+            raise checks.refusal(
+                "`mean_inputs` must be finite",
+                "NaN or infinity",
+                "Leave out the examples that are not",
+            )
         self.class_priors = _numbers.to_numpy(
             class_priors, "`class_priors`", dtype=np.float64
         )
