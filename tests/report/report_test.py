@@ -380,6 +380,15 @@ class TestRefusals:
         with pytest.raises(ValueError, match=r"the one output .* Leave it out"):
             tf_mixup.report(model, held_out, output=output, draws=5)
 
+    def test_the_name_of_the_one_output(self, model, held_out):
+        functional = keras.Model(model.inputs, model.outputs[0])
+        for each in (model, functional):
+            for output in (0, model.layers[-1].name):
+                report = tf_mixup.report(
+                    each, held_out, output=output, draws=5, noise=False
+                )
+                assert report.rows == 300
+
     def test_no_model(self, held_out):
         with pytest.raises(ValueError, match="Received: a function"):
             tf_mixup.report(lambda x: x, held_out)

@@ -143,6 +143,7 @@ def report(
     """
     _check_options(outputs, max_rows, batch_size, draws, seed)
     model, name = _open(model)
+    report_run.check_output(model, output)
     sets = _name_sets(ood)
     subject = _Subject(
         model,

@@ -84,7 +84,6 @@ def run(
         max_rows=max_rows,
         model=model,
     )
-    _check_output(model, output)
     parts = _Parts()
     for batch, outputs in _model_calls.predict_batches(
         model,
@@ -281,12 +280,21 @@ def _find_counted(
     return counted
 
 
-def _check_output(model: keras.Model, output: str | int | None) -> None:
-    """Refuses another name than that of the one output of a model."""
+def check_output(model: keras.Model, output: str | int | None) -> None:
+    """Refuses another name than that of the one output of a model.
+
+    Args:
+        model: Any Keras model; one of several outputs passes.
+        output: As in `run`.
+
+    Raises:
+        ValueError: If it names no output.
+    """
     if output is None or len(getattr(model, "outputs", None) or ()) != 1:
         return
     paths = keras.tree.flatten_with_path(getattr(model, "output", None))
-    own = list(getattr(model, "output_names", ())) or ["0"]
+    # A sequential model has no names of outputs.
+    own = list(getattr(model, "output_names", ())) or [model.layers[-1].name]
     names = {*own, 0, *(path[0] for path, _ in paths if path)}
     if output not in names:
         raise checks.refusal(
