@@ -30,7 +30,7 @@ class Batch(NamedTuple):
 
     Attributes:
         inputs: Array `(B, ...)`, or a nested structure of them.
-        labels: Likewise; None where there are none.
+        labels: Of the same examples; None where there are none.
         weights: `(B,)` or `(B, 1)`, as given; None where there are none.
     """
 

@@ -48,7 +48,7 @@ class Predicted(NamedTuple):
 
     Attributes:
         outputs: Array `(N, ...)`, or a nested structure of several outputs.
-        labels: Likewise; None where there are none.
+        labels: Of the same examples; None where there are none.
         weights: `(N,)` or `(N, 1)`; None where there are none.
     """
 

@@ -128,7 +128,7 @@ def iterative_fgsm(
         section 2.2. https://arxiv.org/abs/1607.02533
     """
     epsilon = checks.real_at_least(
-        "epsilon", epsilon, 0, remedy="Write 4 for 4 of 255 grey values"
+        "epsilon", epsilon, 0, remedy="Write 4 for 4 of 255 levels"
     )
     checks.integer_at_least("steps", steps, 1, remedy="Write 10")
     checks.integer_at_least("batch_size", batch_size, 1, remedy="Write 128")

@@ -256,7 +256,7 @@ def sum_into_bins(
     Args:
         confidence: Float32 tensor `(B,)` or `(B, K)`, in [0, 1] or NaN.
         correct: Tensor like it, of the type of sums.
-        weight: Likewise, at least 0.
+        weight: Tensor like it, at least 0.
         num_bins: Number of bins, at least 1.
         edges: The closed side of bins, `"right"` or `"left"`.
 

@@ -105,7 +105,7 @@ def is_labeled(folder: pathlib.Path, classes: Sequence[str]) -> bool:
 
     Args:
         folder: As in `find_test`.
-        classes: Likewise.
+        classes: As in `find_test`.
     """
     known = set(_folders.class_names(folder)) & set(classes)
     return bool(known) or _labels_file(folder) is not None
