@@ -36,7 +36,7 @@ def write_record(workdir, config, seconds=60.0):
     folder.mkdir(parents=True, exist_ok=True)
     record = {
         "config": config.to_json(),
-        "results": {},
+        "results": {"test_accuracy": 0.5},
         "duration_seconds": seconds,
     }
     (folder / "record.json").write_text(json.dumps(record))
