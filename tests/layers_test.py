@@ -290,6 +290,25 @@ class TestUnite:
         np.testing.assert_array_equal(united, expected)
 
 
+class TestIntegerInputs:
+    @pytest.mark.parametrize("dtype", ["uint8", "int16", "bool"])
+    @pytest.mark.parametrize("nested", [False, True])
+    def test_mixtures_are_not_rounded(self, dtype, nested):
+        inputs = keras.Input((2,), dtype=dtype)
+        model = keras.Model(inputs, keras.layers.Rescaling(1.0)(inputs))
+        if nested:
+            outer = keras.Input((2,), dtype=dtype)
+            model = keras.Model(outer, model(outer))
+        x = np.array([[1, 0], [1, 1]]).astype(dtype)
+        plan = {"lam": np.float32([0.75, 0.25]), "shift": np.array([1, -1])}
+        twin = layers.training_twin(model)
+        found = twin({"inputs": x, **plan}, training=True)
+        np.testing.assert_allclose(found, [[1, 0.25], [1, 0.25]])
+        twin = layers.training_twin(model, mean=0.5, std=2.0)
+        found = twin({"inputs": x, **plan}, training=True)
+        np.testing.assert_allclose(found, [[0.25, -0.125], [0.25, -0.125]])
+
+
 class TestTrainingTwin:
     @pytest.mark.parametrize("jit", [False, True])
     def test_trains_as_mixing_on_the_host_does(self, jit):

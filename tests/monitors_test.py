@@ -726,6 +726,52 @@ class TestWhatTheModelSays:
             assert history["val_nll"] == pytest.approx(expected, abs=1e-5)
 
 
+class TestWeightsAndNames:
+    def test_examples_of_no_weight_are_left_out(self):
+        x, y = examples(24)
+        weight = np.r_[np.zeros(12), np.ones(12)]
+        far = np.r_[np.full_like(x[:12], np.nan), 3 * x[12:]]
+        reference = np.r_[np.full_like(x[:12], np.nan), x[12:]]
+        weighted, short = (
+            fit(
+                make_model(),
+                monitors.OODMonitor({"far": far}, reference=inside, noise=()),
+                epochs=1,
+            )
+            for far, inside in (
+                ((far, y, weight), (reference, y, weight)),
+                (3 * x[12:], x[12:]),
+            )
+        )
+        for name in ("far_confidence", "far_auroc", "reference_confidence"):
+            assert weighted[name] == pytest.approx(short[name])
+
+    def test_names_that_end_as_keras_own(self):
+        x, y = examples(20)
+        inputs = keras.Input(x.shape[1:])
+        names = ["head", "head_weighted"]
+        heads = {
+            name: keras.layers.Dense(3, "softmax", name=name)(inputs)
+            for name in names
+        }
+        model = keras.Model(inputs, heads)
+        model.compile(
+            "sgd",
+            dict.fromkeys(names, "sparse_categorical_crossentropy"),
+            metrics={name: [metrics.CalibrationBins()] for name in names},
+        )
+        labels = dict.fromkeys(names, y)
+        history = model.fit(
+            x,
+            labels,
+            validation_data=(x, labels),
+            callbacks=[monitors.CalibrationMonitor()],
+            verbose=0,
+        ).history
+        for name in names:
+            assert history[f"val_{name}_oe"]
+
+
 class TestCopies:
     @pytest.mark.parametrize(
         "duplicate",

@@ -203,7 +203,7 @@ class Examples:
         return self._choose(*_columns.split(spec, self._takes))
 
     def _choose(self, inputs: Any, labels: Any, weights: Any) -> Batch:
-        if self._labeled is False or labels is None:
+        if labels is None:
             weights = None
         if self._labeled is False:
             labels = None
@@ -626,6 +626,9 @@ def _take(batch: Batch, count: int) -> Batch:
 
 def _present(batch: Batch) -> tuple[Any, ...]:
     """Returns the parts that there are, as tf.data takes them."""
+    if batch.labels is None:
+        # A pair is inputs and labels.
+        batch = batch._replace(weights=None)
     return tuple(_to_tuples(part) for part in batch if part is not None)
 
 

@@ -309,7 +309,6 @@ def training_twin(
     structure, ends = _structures(model)
     _check_rules(structure, inputs)
     names = _check_names(model, at, inputs)
-    _check_overrides(model, inputs_alone=names == [INPUT])
     given = _inputs_like(structure)
     plan = _plan_inputs(points, len(names))
     places = {
@@ -331,10 +330,13 @@ def training_twin(
     flat = keras.tree.flatten(given)
     rules = _find_rules(structure, inputs)
     fed = [feed(*pair) for pair in zip(flat, rules, strict=True)]
-    if not places:
+    # The model as a whole would round what is mixed to its inputs' types.
+    whole = not places and not _rounds(model, fed)
+    _check_overrides(model, inputs_alone=whole)
+    if whole:
         outputs = model(keras.tree.pack_sequence_as(given, fed))
     else:
-        inner = _mix_inside(model, flat, plan, places)
+        inner = _mix_inside(model, _fresh(fed), plan, places)
         results = inner([*fed, *plan.values()])
         outputs = keras.tree.pack_sequence_as(
             ends, results[: len(model.outputs)]
@@ -599,7 +601,7 @@ def _mix_inside(
             for name, options in places.items()
             if name.startswith(start)
         }
-        if inside:
+        if inside or (_is_nested(layer) and _rounds(layer, args[0])):
             outputs = _call_mixing(layer, args[0], plan, inside)
         else:
             outputs = layer(*args, **kwargs)
@@ -610,6 +612,12 @@ def _mix_inside(
     passed = list(plan.values())
     through = keras.Model([*model.inputs, *passed], [*model.outputs, *passed])
     return _call_again(through, call, [*inputs, *passed])
+
+
+def _rounds(model: keras.Model, inputs: Any) -> bool:
+    """Returns whether a model casts floats to integers, as Keras' do."""
+    pairs = zip(keras.tree.flatten(inputs), model.inputs, strict=True)
+    return any(_is_float(given) > _is_float(own) for given, own in pairs)
 
 
 def _call_mixing(
@@ -628,10 +636,7 @@ def _call_mixing(
             f"{model.name!r} with inputs of another structure",
             f"Mix after it, as `at={model.name!r}`",
         ) from error
-    fresh = [
-        keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype)
-        for tensor in [*model.inputs, *plan.values()]
-    ]
+    fresh = _fresh([*keras.tree.flatten(inputs), *plan.values()])
     count = len(model.inputs)
     inner_plan = dict(zip(plan, fresh[count:], strict=True))
     inner = _mix_inside(model, fresh[:count], inner_plan, places)
@@ -656,6 +661,14 @@ def _inputs_like(structure: Any) -> Any:
         ),
         structure,
     )
+
+
+def _fresh(tensors: list[Any]) -> list[Any]:
+    """Returns new inputs of the shapes and types of tensors."""
+    return [
+        keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype)
+        for tensor in tensors
+    ]
 
 
 def _plan_inputs(points: int, places: int) -> dict[str, Any]:

@@ -624,7 +624,10 @@ class OODMonitor(Monitor):
     def _score(
         self, model: keras.Model, name: str, examples: _examples.Examples
     ) -> np.ndarray:
-        outputs = self._choose(model, _model_calls.predict(model, examples))
+        predicted = _model_calls.predict_examples(model, examples)
+        outputs = self._choose(model, predicted.outputs)
+        if predicted.weights is not None:
+            outputs = outputs[np.ravel(predicted.weights) != 0]
         scores = keras.ops.convert_to_numpy(
             ood.confidence(outputs, from_logits=self._are_logits)
         )
@@ -784,8 +787,9 @@ def _compiled_metrics(model: keras.Model) -> dict[str, Any]:
         pairs = zip(metric.result(), held, strict=True) if held else ()
         for name, each in ((metric.name, metric), *pairs):
             if isinstance(each, metrics.CalibrationBins):
-                output = name.removesuffix(each.name).rstrip("_")
-                output = output.removesuffix("weighted").rstrip("_")
+                output = name.removesuffix(each.name).removesuffix("_")
+                if output not in (getattr(metric, "output_names", None) or ()):
+                    output = output.removesuffix("weighted").removesuffix("_")
                 found.setdefault(output, each)
     return found
 

@@ -288,6 +288,7 @@ class TestForms:
         with pytest.raises(ValueError, match="`from_logits` must be True, Fal"):
             measure(LABELS, PROBABILITIES, from_logits=wrong)
 
+    @backends.needs_float64
     @every_weighted
     @pytest.mark.parametrize("unit", [1e-300, 1e300])
     def test_weights_of_any_size(self, measure, unit):
@@ -296,6 +297,7 @@ class TestForms:
             measure(LABELS, PROBABILITIES, weight), rel=1e-6
         )
 
+    @backends.needs_float64
     @pytest.mark.parametrize("unit", [1e-300, 1e300])
     def test_class_bias_of_weights_of_any_size(self, unit):
         weight = np.array([1, 2, 0, 0.5, 3])
