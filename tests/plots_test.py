@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests import figure_text_test
+from tf_mixup import calibration
 from tf_mixup import ood
 from tf_mixup import plots
 
@@ -205,6 +206,18 @@ class TestReliabilityDiagram:
 
 
 class TestConfidenceHistogram:
+    def test_a_mean_on_an_edge_stays_in_its_bin(self):
+        # All of 0.8, which edges closed on the right put into (0.7, 0.8].
+        bins = calibration.bin_confidences(
+            np.full(10, 0.8), np.ones(10), num_bins=10
+        )
+        figure = plots.confidence_histogram({"a": bins}, num_bins=10)
+        (bars,) = figure.axes[0].patches
+        outline = bars.get_xy()
+        filled = outline[outline[:, 1] > 0, 0]
+        assert filled.min() == pytest.approx(0.7)
+        assert filled.max() == pytest.approx(0.8)
+
     def test_bins_and_rows_give_the_same_bars(self):
         rows = np.repeat([0.4, 0.9], [2, 8])
         figure = plots.confidence_histogram(

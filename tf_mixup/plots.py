@@ -213,8 +213,12 @@ def _weigh_confidences(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns confidences in [0, 1] and how much each counts."""
     if hasattr(values, "count") and hasattr(values, "correct"):
-        count, confidence, _ = map(np.ravel, _read_bins(values))
-        return confidence, count
+        count, confidence, _ = _read_bins(values)
+        # A mean on an edge belongs to its own bin, which only it knows.
+        width = 1 / count.shape[-1]
+        low = np.arange(count.shape[-1]) * width
+        inside = confidence.clip(low + width / 1e3, low + width * (1 - 1e-3))
+        return np.ravel(inside), np.ravel(count)
     values = np.ravel(np.asarray(values, np.float64))
     inside = (values >= -_ROUNDING) & (values <= 1 + _ROUNDING)
     if not inside.all():
