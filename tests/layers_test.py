@@ -290,6 +290,37 @@ class TestUnite:
         np.testing.assert_array_equal(united, expected)
 
 
+class TestPlans:
+    @pytest.mark.parametrize(
+        ("lam", "shift"),
+        [
+            ([0.5, 0.5], [1.0, -1.0]),
+            ([0.5], [1, -1]),
+            ([[0.5], [0.5]], [1, -1]),
+            (0.5, [1, -1]),
+            ([[0.5, 0.3, 0.2]] * 2, [[1], [-1]]),
+        ],
+    )
+    def test_refuses_what_is_no_plan(self, lam, shift):
+        plan = np.array(lam, "float32"), np.array(shift)
+        with pytest.raises(ValueError, match=r"A plan must have coefficients"):
+            layers.Mix()(np.ones((2, 3)), *plan, training=True)
+
+    def test_far_partners_are_unknown_in_any_type(self):
+        lam = np.float32([0.5, 0.5])
+        for shift in ([1, 2**32 - 1], [1, -(2**40)]):
+            found = layers.Mix()(
+                np.ones((2, 3)), lam, np.array(shift, "int64"), training=True
+            )
+            assert np.isfinite(np.array(found)).all(1).tolist() == [True, False]
+
+    def test_evaluation_rounds_nothing(self):
+        mix = layers.Mix(dtype="float64")
+        for dtype in ("float64", "int64"):
+            found = mix(np.array([[16777217]], dtype), training=False)
+            assert np.array(found).tolist() == [[16777217.0]]
+
+
 class TestIntegerInputs:
     @pytest.mark.parametrize("dtype", ["uint8", "int16", "bool"])
     @pytest.mark.parametrize("nested", [False, True])

@@ -21,6 +21,7 @@ from tf_mixup import checks
 
 # Stands for the inputs of a model among the names of its layers.
 INPUT = "input"
+_WIDE_INTEGERS = ("int64", "uint32", "uint64")
 # What is done with inputs that go around the layer that mixes.
 _RULES = ("keep", "union")
 # Segments of a text, as KerasHub and Hugging Face name them.
@@ -130,10 +131,15 @@ class Mix(keras.layers.Layer):
                 "Give what `MixUp(..., places=...)` sends as `place`",
             )
         checks.fits_channels(self.mean, self.std, inputs.shape)
+        mixes = training and lam is not None
+        scales = self.mean != 0.0 or self.std != 1.0
+        if not (mixes or scales):
+            # Not by way of float32, which would round.
+            return ops.cast(inputs, self.compute_dtype)
         rows = ops.cast(inputs, "float32")
-        if training and lam is not None:
+        if mixes:
             rows = self._mix(rows, lam, shift, place)
-        if self.mean != 0.0 or self.std != 1.0:
+        if scales:
             mean, std = (
                 checks.along_channels(numbers, len(rows.shape))
                 for numbers in (self.mean, self.std)
@@ -239,13 +245,41 @@ def _read_plan(lam: Any, shift: Any, size: Any) -> tuple[Any, Any, Any]:
         lam: Float32 `(B, P)`.
         partner: Int32 `(B, P - 1)`, each within the batch.
         known: Whether all partners were within it, `(B,)`.
+
+    Raises:
+        ValueError: If the two are no plan: of other shapes, or distances that
+            are no integers.
     """
+    lam, shift = map(ops.convert_to_tensor, (lam, shift))
+    _check_plan(lam, shift)
+    if keras.backend.standardize_dtype(shift.dtype) in _WIDE_INTEGERS:
+        # Farther than any batch is long, and still within int32.
+        shift = ops.clip(ops.cast(shift, "int64"), -(2**30), 2**30)
     lam, shift = ops.cast(lam, "float32"), ops.cast(shift, "int32")
     if len(shift.shape) == 1:
         lam, shift = ops.stack([lam, 1 - lam], axis=1), shift[:, None]
     partner = ops.arange(size, dtype="int32")[:, None] + shift
     known = ops.all((partner >= 0) & (partner < size), axis=1)
     return lam, ops.clip(partner, 0, size - 1), known
+
+
+def _check_plan(lam: Any, shift: Any) -> None:
+    pairs = len(lam.shape) == len(shift.shape) == 1
+    several = len(lam.shape) == len(shift.shape) == 2
+    fits = pairs or (several and lam.shape[1] == shift.shape[1] + 1)
+    sizes = {lam.shape[0], shift.shape[0]} if fits else set()
+    if (
+        not fits
+        or len(sizes - {None}) > 1
+        or not keras.backend.is_int_dtype(shift.dtype)
+    ):
+        raise checks.refusal(
+            "A plan must have coefficients (B,) and integer distances (B,),"
+            " or of P points (B, P) and (B, P - 1)",
+            f"lam of shape {tuple(lam.shape)} and shift of shape"
+            f" {tuple(shift.shape)} and dtype {shift.dtype}",
+            'Give both as `MixUp(..., placement="model")` sends them',
+        )
 
 
 def _spread(values: Any, rows: Any) -> Any:
