@@ -4,9 +4,11 @@ A record says which config it is of, and the digests of the files beside it:
 so no file of another run, and none that is damaged, passes for this one's.
 """
 
+import contextlib
 import hashlib
 import pathlib
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,18 +44,12 @@ def read_record(
     """
     path = folder / RECORD
     record = files.read_json(path)
-    try:
+    with _refusing_damage(path, f"{RECORD} must be the record of a run"):
         _check_fields(record["config"])
         if not record["results"]:
             raise ValueError("no results")
         for value in (*record["results"].values(), record["duration_seconds"]):
             float(value)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise checks.refusal(
-            f"{RECORD} must be the record of a run",
-            f"{path} ({type(error).__name__}: {error})",
-            "Delete this file and run the same command again",
-        ) from error
     if config is not None:
         check_config(record["config"], config, path)
     return record
@@ -76,15 +72,22 @@ def read_config(folder: pathlib.Path) -> dict[str, Any]:
     """
     path = folder / CONFIG
     fields = files.read_json(path)
-    try:
+    with _refusing_damage(path, f"{CONFIG} must hold the fields of a config"):
         _check_fields(fields)
+    return fields
+
+
+@contextlib.contextmanager
+def _refusing_damage(path: pathlib.Path, rule: str) -> Iterator[None]:
+    """Turns what a check of a file's content raises into one refusal."""
+    try:
+        yield
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise checks.refusal(
-            f"{CONFIG} must hold the fields of a config",
+            rule,
             f"{path} ({type(error).__name__}: {error})",
             "Delete this file and run the same command again",
         ) from error
-    return fields
 
 
 def _check_fields(fields: dict[str, Any]) -> None:

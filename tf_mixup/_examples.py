@@ -6,6 +6,7 @@ else that gives batches when it is iterated over. All are read the same way and
 refused in the same words.
 """
 
+import abc
 import itertools
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -356,7 +357,7 @@ def _structure(model: keras.Model | None) -> Any:
         return None
 
 
-class _Source:
+class _Source(abc.ABC):
     """Where elements come from.
 
     Attributes:
@@ -376,9 +377,9 @@ class _Source:
     end = "Write it so that it stops, or give arrays"
     data: Any = None
 
+    @abc.abstractmethod
     def elements(self) -> Iterator[Any]:
         """Yields inputs, tuples or dictionaries."""
-        raise NotImplementedError
 
 
 class _Dataset(_Source):

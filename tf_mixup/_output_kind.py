@@ -212,17 +212,39 @@ def refuse_logits(probabilities: Any) -> Any:
     Raises:
         ValueError: If a value lies outside, as logits do.
     """
+    return refuse_outside(
+        probabilities,
+        "Probabilities",
+        received="values",
+        remedy="Write `from_logits=True` if they are logits",
+    )
+
+
+def refuse_outside(
+    values: Any, name: str, *, received: str, remedy: str
+) -> Any:
+    """Returns values in [0, 1]; others are refused, or NaN when compiled.
+
+    Args:
+        values: Float tensor, in [0, 1] within .02.
+        name: What a message calls it.
+        received: What the message calls its values.
+        remedy: How to fix the call, a sentence without its full stop.
+
+    Raises:
+        ValueError: If a value lies outside.
+    """
     outside = ops.logical_or(
-        probabilities < -SUM_TOLERANCE, probabilities > 1 + SUM_TOLERANCE
+        values < -SUM_TOLERANCE, values > 1 + SUM_TOLERANCE
     )
     if concrete(ops.any(outside)) is True:
         raise checks.refusal(
-            "Probabilities must lie in [0, 1]",
-            f"values from {float(ops.min(probabilities)):g} to"
-            f" {float(ops.max(probabilities)):g}",
-            "Write `from_logits=True` if they are logits",
+            f"{name} must lie in [0, 1]",
+            f"{received} from {float(ops.min(values)):g} to"
+            f" {float(ops.max(values)):g}",
+            remedy,
         )
-    return ops.where(outside, ops.cast(float("nan"), "float32"), probabilities)
+    return ops.where(outside, ops.cast(float("nan"), values.dtype), values)
 
 
 def are_logits(

@@ -392,17 +392,12 @@ def weigh(labels: Any, sample_weight: Any, ignore_label: int | None) -> Any:
 def _check_shares(name: str, values: Any, dtype: str) -> Any:
     """Returns values in [0, 1]; others are refused, or NaN when compiled."""
     values = _numbers.read(values, f"`{name}`")
-    values = ops.cast(ops.convert_to_tensor(values), dtype)
-    limit = _output_kind.SUM_TOLERANCE
-    outside = ops.logical_or(values < -limit, values > 1 + limit)
-    if _output_kind.concrete(ops.any(outside)) is True:
-        raise checks.refusal(
-            f"`{name}` must lie in [0, 1]",
-            f"{name} from {float(ops.min(values)):g} to"
-            f" {float(ops.max(values)):g}",
-            "Give shares, not percent, and probabilities, not logits",
-        )
-    return ops.where(outside, ops.cast(float("nan"), dtype), values)
+    return _output_kind.refuse_outside(
+        ops.cast(ops.convert_to_tensor(values), dtype),
+        f"`{name}`",
+        received=name,
+        remedy="Give shares, not percent, and probabilities, not logits",
+    )
 
 
 def accuracy(bins: Bins) -> Any:

@@ -93,6 +93,14 @@ class _Loss(keras.losses.Loss):
         y_pred = _output_kind.cast(y_pred, self.dtype)
         return super().__call__(y_true, y_pred, sample_weight)
 
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that rebuild this loss."""
+        return {
+            **super().get_config(),
+            "from_logits": self.from_logits,
+            "ignore_label": self.ignore_label,
+        }
+
     def _label_unused(self, labels: Any, outputs: Any, weight: Any) -> Any:
         """Returns labels that are valid where the weight is 0.
 
@@ -194,8 +202,6 @@ class SmoothedCrossentropy(_Loss):
             **super().get_config(),
             "epsilon": self.epsilon,
             "spread": self.spread,
-            "from_logits": self.from_logits,
-            "ignore_label": self.ignore_label,
         }
 
 
@@ -278,8 +284,6 @@ class EntropyRegularized(_Loss):
         return {
             **super().get_config(),
             "kappa": self.kappa,
-            "from_logits": self.from_logits,
-            "ignore_label": self.ignore_label,
         }
 
 
