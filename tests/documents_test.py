@@ -9,8 +9,6 @@ import pytest
 import tensorflow as tf
 
 import tf_mixup
-from experiments import datasets
-from experiments import networks
 from tf_mixup import model_outputs
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -99,15 +97,6 @@ class TestReadme:
             assert long in README.read_text()
 
 
-class TestBinary:
-    def test_names_what_it_takes(self):
-        text = README.read_text().split("## The binary")[1].split("\n## ")[0]
-        kinds = {"folder:PATH", "imagefolder:PATH", "imagenet2012"}
-        kinds |= {"speech:PATH", "gaussians:MU"}
-        for name in {*datasets.NAMES, *kinds, *networks.BUILDERS}:
-            assert f"`{name}`" in text, name
-
-
 class TestGuide:
     @pytest.mark.parametrize("title", sections(GUIDE))
     def test_program_learns_and_measures(self, title):
@@ -124,10 +113,14 @@ class TestGuide:
     def test_has_the_four_programs(self):
         assert len(sections(GUIDE)) == 4
 
+
+class TestAlpha:
     def test_figures_are_those_of_the_results(self):
-        results = ROOT / "experiments" / "RESULTS.md"
-        measured = results.read_text() + (ROOT / "BUILD_NOTES.md").read_text()
-        figures = re.findall(r"-?\d+\.\d+ ± \d+\.\d+", GUIDE.read_text())
+        sources = ("RESULTS.md", "ALPHA_STUDY.md")
+        texts = [(ROOT / "experiments" / name).read_text() for name in sources]
+        measured = "".join([*texts, (ROOT / "BUILD_NOTES.md").read_text()])
+        alpha = (ROOT / "docs" / "alpha.md").read_text()
+        figures = re.findall(r"-?\d+\.\d+ ± \d+\.\d+", alpha)
         assert figures
         for figure in figures:
             assert f" {figure} |" in measured, figure

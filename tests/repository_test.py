@@ -15,11 +15,11 @@ SOURCES = sorted(
     for folder in ("tf_mixup", "experiments", "tests")
     for path in (ROOT / folder).rglob("*.py")
 )
-DOCUMENTS = [
-    ROOT / name
-    for name in ("README.md", "BUILD_NOTES.md", "docs/guide.md")
-    if (ROOT / name).exists()
-]
+DOCUMENTS = sorted(
+    path
+    for pattern in ("*.md", "docs/*.md", "experiments/*.md")
+    for path in ROOT.glob(pattern)
+)
 
 
 def run(*arguments, cwd=ROOT):
@@ -108,7 +108,9 @@ class TestSources:
         assert {f"{name}_test.py" for name in modules} <= tested
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT))
+)
 class TestDocuments:
     def test_commands_exist(self, document):
         text = document.read_text()
