@@ -5,9 +5,10 @@ export PYTHON
 VENV := .venv
 READY := $(VENV)/.installed
 RUN := $(VENV)/bin/python -m
-JAX_TESTS := $(addprefix tests/,$(addsuffix _test.py,calibration layers \
-	losses metrics predictions experiments/checkpoint \
-	experiments/networks experiments/optimizers))
+JAX_TESTS := $(addprefix tests/,calibration/bins_test.py \
+	calibration/per_example_test.py losses_test.py metrics_test.py \
+	mixing/layers_test.py experiments/networks/networks_test.py \
+	experiments/runs/checkpoint_test.py experiments/runs/optimizers_test.py)
 
 .PHONY: demo test coverage test-slow test-lowest test-jax test-peers \
 	test-ecosystem check docs clean

@@ -22,17 +22,17 @@ from collections.abc import Sequence
 from absl import flags
 from absl import logging
 
-from experiments import adversarial
-from experiments import afterwards
-from experiments import between_points
-from experiments import config as config_lib
-from experiments import entry
-from experiments import evaluation
-from experiments import ledger
+from experiments import _entry
 from experiments import papers
-from experiments import run_files
-from experiments import training
+from experiments.analysis import adversarial
+from experiments.analysis import interpolation
+from experiments.analysis import ledger
+from experiments.analysis import posthoc
 from experiments.papers import tables
+from experiments.runs import config as config_lib
+from experiments.runs import evaluation
+from experiments.runs import run_files
+from experiments.runs import training
 
 # The tests import several binaries into one process.
 _WORKDIR = flags.DEFINE_string(
@@ -62,7 +62,7 @@ WITH_NETWORKS = ("out_of_distribution", "further_methods")
 # Table -> what else its networks are measured for, and by what.
 MEASURES: dict[str, tuple[str, Callable[..., Iterator]]] = {
     "adversarial": ("attacked", adversarial.measure),
-    "cifar": ("between", between_points.measure),
+    "cifar": ("between", interpolation.measure),
 }
 
 
@@ -120,7 +120,7 @@ def _measure(
     yield ledger.Line(config, "", record["results"], hours)
     if not (folder / training.PREDICTIONS).exists():
         return  # What draws points has nothing to scale.
-    for name, results in afterwards.measure_scaled(folder).items():
+    for name, results in posthoc.measure_scaled(folder).items():
         yield ledger.Line(config, name, results)
 
 
@@ -148,13 +148,13 @@ def _with_networks(
         groups.setdefault(alike, []).append(folder)
         plain = config.points == 2 and not config.mix_layers
         if config.method == "mixup" and plain and config.target == "mixed":
-            outputs = afterwards.rescale(config, folder, sources)
+            outputs = posthoc.rescale(config, folder, sources)
             results = evaluation.measure_outputs(outputs)
             yield ledger.Line(config, "rescaling", results)
     for config, folders in groups.items():
         unmixed = not config.effective_alpha and not config.label_smoothing
         if len(folders) > 1 and unmixed and not config.entropy_weight:
-            outputs = afterwards.average(config, folders, sources)
+            outputs = posthoc.average(config, folders, sources)
             results = evaluation.measure_outputs(outputs)
             yield ledger.Line(config, "ensemble", results)
 
@@ -172,4 +172,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    entry.start(main)
+    _entry.start(main)

@@ -24,20 +24,18 @@ from typing import NamedTuple
 from absl import flags
 from absl import logging
 
-from experiments import quiet as quiet
-
 # isort: split
 import numpy as np
 
-from experiments import comparison
-from experiments import config as config_lib
-from experiments import entry
-from experiments import outputs as outputs_lib
-from experiments import training
-from experiments.outputs import Outputs
+from experiments import _entry
+from experiments.analysis import seed_statistics
+from experiments.runs import config as config_lib
+from experiments.runs import outputs as outputs_lib
+from experiments.runs import training
+from experiments.runs.outputs import Outputs
 from tf_mixup import calibration
 from tf_mixup import plots
-from tf_mixup import scores
+from tf_mixup.calibration import resampling
 
 SEEDS = 3
 # Of the table and the text.
@@ -91,7 +89,7 @@ class Measure(NamedTuple):
 
     def format(self, value: float) -> str:
         """Returns a value as the table shows it."""
-        scale = comparison.scale_of(self.key)
+        scale = seed_statistics.scale_of(self.key)
         digits = 2 if scale == 1 else 1
         return f"{scale * value:.{digits}f}"
 
@@ -220,7 +218,7 @@ def table(outcomes: Outcomes) -> list[str]:
     for measure in MEASURES:
         cells = ""
         for arm in ARMS:
-            spread = comparison.spread(outcomes[arm].values(measure.key))
+            spread = seed_statistics.spread(outcomes[arm].values(measure.key))
             cell = measure.format(spread.mean)
             if spread.num_seeds > 1:
                 cell += f" ± {measure.format(spread.deviation):>4}"
@@ -232,7 +230,7 @@ def table(outcomes: Outcomes) -> list[str]:
 def judge(arm: Arm, outcome: Outcome) -> str:
     """Says which way the networks of an arm err, if they do."""
     limits = [
-        scores.null_calibration_error(
+        resampling.null_calibration_error(
             each.confidence("test"),
             num_bins=CONVENTION.num_bins,
             edges=CONVENTION.edges,
@@ -361,4 +359,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    entry.start(main)
+    _entry.start(main)

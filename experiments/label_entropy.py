@@ -22,8 +22,8 @@ from absl import flags
 from absl import logging
 
 import tf_mixup
-from experiments import entry
-from tf_mixup import checks
+from experiments import _entry
+from tf_mixup import _checks
 from tf_mixup import plots
 from tf_mixup import summaries
 
@@ -198,7 +198,7 @@ def measure(alpha: float, *, rows: int, seed: int) -> Measurement:
         measurement: A coefficient of its own for each row.
     """
     if alpha <= 0:
-        raise checks.refusal(
+        raise _checks.refusal(
             "Entropies are measured for alphas above 0",
             f"alpha={alpha:g}",
             "Leave it out: without mixing all entropies are 0",
@@ -328,7 +328,7 @@ def main() -> None:
     try:
         alphas = [float(text) for text in _ALPHAS.value]
     except ValueError as error:
-        raise checks.refusal(
+        raise _checks.refusal(
             "--alphas takes numbers",
             f"--alphas={','.join(_ALPHAS.value)}",
             "Write, for instance, --alphas=.1,.2,.4,1",
@@ -349,4 +349,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    entry.start(main)
+    _entry.start(main)

@@ -26,9 +26,9 @@ import tensorflow as tf
 from absl import app
 from absl import flags
 
-from experiments import preemption
-from experiments import workers
-from tf_mixup import checks
+from experiments.distributed import preemption
+from experiments.distributed import workers as workers_lib
+from tf_mixup import _checks
 
 _WORKERS = flags.DEFINE_integer(
     "workers", None, "On each host; its GPUs by default.", lower_bound=1
@@ -60,7 +60,7 @@ def describe_worker(
         ValueError: If there is no such host.
     """
     if not 0 <= host < len(hosts):
-        raise checks.refusal(
+        raise _checks.refusal(
             "`host` must be the place of this host in the list",
             f"host={host} of hosts={[*hosts]!r}",
             "Count from 0",
@@ -82,7 +82,7 @@ def choose_code(codes: Sequence[int]) -> int:
     if preemption.EXIT_CODE in failed:
         return preemption.EXIT_CODE
     # A worker that lost another one is not the cause.
-    causes = [code for code in failed if code != workers.LOST]
+    causes = [code for code in failed if code != workers_lib.LOST]
     return [*causes, *failed, 0][0]
 
 
@@ -95,7 +95,7 @@ def start(arguments: Sequence[str]) -> list[subprocess.Popen]:
     gpus = len(tf.config.list_physical_devices("GPU"))
     count = _WORKERS.value or gpus or 1
     if gpus and count > gpus:
-        raise checks.refusal(
+        raise _checks.refusal(
             "A worker needs a GPU of its own",
             f"workers={count} with {gpus} GPUs",
             "Leave --workers out",

@@ -19,17 +19,17 @@ import numpy as np
 from absl import flags
 from absl import logging
 
-from experiments import comparison
-from experiments import config as config_lib
-from experiments import entry
-from experiments import files
-from experiments import ledger
+from experiments import _entry
 from experiments import papers
-from experiments.claims import Claim
-from experiments.claims import Direction
-from experiments.claims import Verdict
-from experiments.claims import decide
-from experiments.claims import decide_trend
+from experiments.analysis import ledger
+from experiments.analysis import seed_statistics
+from experiments.analysis.claims import Claim
+from experiments.analysis.claims import Direction
+from experiments.analysis.claims import Verdict
+from experiments.analysis.claims import decide
+from experiments.analysis.claims import decide_trend
+from experiments.runs import atomic_files
+from experiments.runs import config
 
 RESULTS = pathlib.Path(__file__).with_name("RESULTS.md")
 README = pathlib.Path(__file__).parents[1] / "README.md"
@@ -140,7 +140,7 @@ def render(tables: Mapping[str, Sequence[ledger.Line]]) -> str:
     """
     parts = [INTRODUCTION, "## Claims\n"]
     parts += render_claims(papers.CLAIMS, tables)
-    shown: set[config_lib.Config] = set()
+    shown: set[config.Config] = set()
     for name in papers.TABLES:
         lines = tables.get(name, ())
         if not lines:
@@ -248,10 +248,12 @@ def render_scaled(lines: Sequence[ledger.Line]) -> Iterator[str]:
 
 def format_spread(result: str, values: Sequence[float]) -> str:
     """Returns mean ± deviation; a dash if a value is missing."""
-    mean, deviation, num_seeds = comparison.spread(np.array(values))
+    mean, deviation, num_seeds = seed_statistics.spread(np.array(values))
     if math.isnan(mean):
         return "-"
-    digits, scale = (3, 1) if comparison.scale_of(result) == 1 else (2, 100)
+    digits, scale = (
+        (3, 1) if seed_statistics.scale_of(result) == 1 else (2, 100)
+    )
     text = f"{scale * mean:.{digits}f}"
     if num_seeds < 2:
         return text
@@ -325,7 +327,7 @@ def render_claims(
 def judge(claim: Claim, lines: Sequence[ledger.Line]) -> Iterator[list[str]]:
     """Yields a claim's row for each setting; one row if there is no run."""
     tail = [claim.printed or "-", claim.source]
-    scale = comparison.scale_of(claim.result)
+    scale = seed_statistics.scale_of(claim.result)
     unit = " %" if scale == 100 else " nats" if "nll" in claim.result else ""
     least = f"{scale * claim.least:g}{unit}"
     found = False
@@ -404,7 +406,7 @@ def _judge_trend(
     )
     verdict, trend = decide_trend(values, claim.least)
     means = ", ".join(
-        f"{comparison.scale_of(claim.result) * mean:.2f}"
+        f"{seed_statistics.scale_of(claim.result) * mean:.2f}"
         for mean in values.mean(axis=0)
     )
     alphas = ", ".join(
@@ -415,9 +417,11 @@ def _judge_trend(
     return f"{means} at alpha {alphas}", test, verdict
 
 
-def format_difference(result: str, difference: comparison.Difference) -> str:
+def format_difference(
+    result: str, difference: seed_statistics.Difference
+) -> str:
     """Returns a difference and its interval."""
-    scale = comparison.scale_of(result)
+    scale = seed_statistics.scale_of(result)
     digits = 3 if scale == 1 else 2
     mean, low, high = (
         f"{scale * number:+.{digits}f}"
@@ -437,7 +441,7 @@ def main() -> None:
     }
     for path, text in wanted.items():
         if not _CHECK.value:
-            files.write_text(path, text)
+            atomic_files.write_text(path, text)
             logging.info("Wrote %s.", path.name)
         elif path.read_text() != text:
             raise ValueError(
@@ -447,4 +451,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    entry.start(main)
+    _entry.start(main)

@@ -23,19 +23,19 @@ from collections.abc import Sequence
 from absl import flags
 from absl import logging
 
-from experiments import building
-from experiments import config as config_lib
+from experiments import _entry
 from experiments import datasets
-from experiments import entry
-from experiments import gan
-from experiments import ledger
-from experiments import preemption
-from experiments import run_files
-from experiments import training
+from experiments.analysis import ledger
+from experiments.distributed import preemption
+from experiments.distributed.processes import Process
 from experiments.papers import TABLES
 from experiments.papers.tables import SCALES
-from experiments.processes import Process
-from tf_mixup import checks
+from experiments.runs import config as config_lib
+from experiments.runs import gan
+from experiments.runs import model_setup
+from experiments.runs import run_files
+from experiments.runs import training
+from tf_mixup import _checks
 
 _TABLE = flags.DEFINE_enum(
     "table", None, tuple(TABLES), "Which runs.", required=True
@@ -90,7 +90,7 @@ def find_configs(
     """
     configs = TABLES[table].configs(scale, seeds)
     if not configs:
-        raise checks.refusal(
+        raise _checks.refusal(
             "A sweep needs runs",
             f"--table={table} --scale={scale}, which has none",
             "Choose the other --scale; --dry_run lists its runs",
@@ -236,7 +236,9 @@ def _count_parameters(
         splits = datasets.make_placeholder(config.dataset)
     except ValueError:
         splits = training.load_splits(config, sources)
-    return building.count_parameters(building.build_network(config, splits))
+    return model_setup.count_parameters(
+        model_setup.build_network(config, splits)
+    )
 
 
 def main() -> None:
@@ -264,4 +266,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    entry.start(main)
+    _entry.start(main)

@@ -21,15 +21,15 @@ from typing import Any
 from absl import flags
 from absl import logging
 
-from experiments import alpha_figure
-from experiments import choice
-from experiments import comparison
-from experiments import entry
-from experiments import files
-from experiments import records
-from tf_mixup import _folders
-from tf_mixup import checks
+from experiments import _entry
+from experiments.analysis import alpha_figure
+from experiments.analysis import run_tables
+from experiments.analysis import seed_statistics
+from experiments.analysis import selection
+from experiments.runs import atomic_files
+from tf_mixup import _checks
 from tf_mixup import plots
+from tf_mixup._data import folders
 
 # Names that results are shown by; of an out-of-distribution set, its own.
 TITLES = {
@@ -94,8 +94,8 @@ _OUTPUT = flags.DEFINE_string(
 
 
 def report(
-    runs: records.Runs,
-    tables: Sequence[records.Table],
+    runs: run_tables.Runs,
+    tables: Sequence[run_tables.Table],
     *,
     columns: Sequence[str] | None = None,
     choose_by: str = "validation_ece",
@@ -122,7 +122,7 @@ def report(
 
 
 def _describe_runs(
-    runs: records.Runs, tables: Sequence[records.Table]
+    runs: run_tables.Runs, tables: Sequence[run_tables.Table]
 ) -> list[str]:
     hours = sum(run.seconds for run in runs.complete) / 3600
     lines = [
@@ -147,13 +147,13 @@ def _describe_runs(
 
 
 def _column_groups(
-    table: records.Table, columns: Sequence[str] | None
+    table: run_tables.Table, columns: Sequence[str] | None
 ) -> list[list[str]]:
     """Returns the columns of each part of a table too wide to be read."""
     if columns is not None:
         names = table.names(columns)
         if not names:
-            raise checks.refusal(
+            raise _checks.refusal(
                 "--columns must name results",
                 f"--columns={','.join(columns)}",
                 f"Results are {', '.join(table.names(['*']))}",
@@ -168,7 +168,7 @@ def _column_groups(
     return [group for group in groups if group]
 
 
-def main_table(table: records.Table, names: Sequence[str]) -> list[str]:
+def main_table(table: run_tables.Table, names: Sequence[str]) -> list[str]:
     """Returns a Markdown table: a line a row, a column a result."""
     head = [*table.fields, "seeds", *(title_of(name) for name in names)]
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
@@ -185,10 +185,10 @@ def main_table(table: records.Table, names: Sequence[str]) -> list[str]:
 def title_of(name: str) -> str:
     """Returns a result's name for readers, with its unit."""
     title = TITLES.get(name, name.replace("_", " "))
-    return title if comparison.scale_of(name) == 1 else f"{title} (%)"
+    return title if seed_statistics.scale_of(name) == 1 else f"{title} (%)"
 
 
-def describe_row(table: records.Table, row: records.Row) -> str:
+def describe_row(table: run_tables.Table, row: run_tables.Row) -> str:
     """Returns a row's fields in words."""
     return ", ".join(
         _format_field(name, value)
@@ -209,22 +209,22 @@ def _format_field(name: str, value: Any) -> str:
 def _format_number(name: str, value: float, *, sign: bool = False) -> str:
     if math.isnan(value):
         return "-"
-    scale = comparison.scale_of(name)
+    scale = seed_statistics.scale_of(name)
     digits = 3 if scale == 1 else 2
     return f"{scale * value:{'+' if sign else ''}.{digits}f}"
 
 
 def _format_spread(name: str, values: Any) -> str:
-    mean, deviation, num_seeds = comparison.spread(values)
+    mean, deviation, num_seeds = seed_statistics.spread(values)
     text = _format_number(name, mean)
     if num_seeds < 2 or math.isnan(mean):
         return text
     return f"{text} ± {_format_number(name, deviation)}"
 
 
-def _compare(table: records.Table, choose_by: str) -> list[str]:
+def _compare(table: run_tables.Table, choose_by: str) -> list[str]:
     """Returns the choice, its differences to the baseline and the trend."""
-    chosen = choice.choose(table, choose_by)
+    chosen = selection.choose(table, choose_by)
     if table.baseline is None or chosen is None:
         return [
             "No comparison: it takes one row without mixup (or --baseline),"
@@ -246,9 +246,11 @@ def _compare(table: records.Table, choose_by: str) -> list[str]:
     ]
 
 
-def _difference_table(table: records.Table, row: records.Row) -> list[str]:
+def _difference_table(
+    table: run_tables.Table, row: run_tables.Row
+) -> list[str]:
     confidences = [f"{name}_confidence" for name in table.ood_sets]
-    seeds = choice.paired_seeds(table, row)
+    seeds = selection.paired_seeds(table, row)
     baseline = describe_row(table, table.baseline or row)
     head = f"{baseline} | {describe_row(table, row)}"
     lines = [
@@ -259,7 +261,7 @@ def _difference_table(table: records.Table, row: records.Row) -> list[str]:
     for name in table.names([*COMPARED, *confidences]):
         values = table.values(row, name, seeds)
         others = table.values(table.baseline or row, name, seeds)
-        found = comparison.paired_difference(values, others)
+        found = seed_statistics.paired_difference(values, others)
         interval = "none: one seed"
         if found.num_seeds > 1:
             low, high = (
@@ -279,14 +281,14 @@ def _difference_table(table: records.Table, row: records.Row) -> list[str]:
     return lines
 
 
-def _describe_trend(table: records.Table) -> list[str]:
+def _describe_trend(table: run_tables.Table) -> list[str]:
     """Returns a sentence on OE over alpha, where alpha is what varies."""
     if table.fields != ("alpha",):
         return []
     rows = sorted(table.rows)
     parts = []
     for levels in (rows, rows[1:]):
-        trend = choice.oe_trend(table, levels)
+        trend = selection.oe_trend(table, levels)
         start = describe_row(table, levels[0]) if levels else "?"
         parts.append(
             f"from {start} on, needs 2 seeds and 3 rows"
@@ -307,7 +309,7 @@ def parse_baseline(
     """Returns a test of configs from texts such as `"method=erm"`."""
     pairs = [tuple(text.partition("=")[::2]) for text in conditions]
     if not all(value for _, value in pairs):
-        raise checks.refusal(
+        raise _checks.refusal(
             "--baseline takes field=value",
             f"--baseline={','.join(conditions)}",
             "Write, for instance, --baseline=method=erm",
@@ -324,11 +326,11 @@ def _format_value(value: Any) -> str:
 def main() -> None:
     """Prints the tables of the runs that the flags name."""
     workdir = pathlib.Path(_WORKDIR.value)
-    runs = records.read_runs(workdir)
+    runs = run_tables.read_runs(workdir)
     options = {}
     if _BASELINE.value is not None:
         options["is_baseline"] = parse_baseline(_BASELINE.value)
-    tables = records.arrange(
+    tables = run_tables.arrange(
         runs.complete,
         tables_by=_TABLES_BY.value,
         group_by=_GROUP_BY.value,
@@ -339,15 +341,15 @@ def main() -> None:
     )
     print(markdown, end="")
     if _OUTPUT.value:
-        files.write_text(pathlib.Path(_OUTPUT.value), markdown)
+        atomic_files.write_text(pathlib.Path(_OUTPUT.value), markdown)
     for table in tables if _FIGURES.value else ():
         name = "-".join(str(value) for value in table.title.values())
         # File systems take 255 bytes; a data set's folder may have more.
         ending = os.fsdecode(os.fsencode(name.replace("/", "_"))[-200:])
         path = workdir / f"alpha-{ending}.png"
         plots.save_figure(alpha_figure.draw(table), path)
-        logging.info("Drew %s", _folders.printable(path))
+        logging.info("Drew %s", folders.printable(path))
 
 
 if __name__ == "__main__":
-    entry.start(main)
+    _entry.start(main)

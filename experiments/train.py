@@ -22,19 +22,19 @@ import pathlib
 from absl import flags
 from absl import logging
 
-from experiments import config as config_lib
-from experiments import distribution
-from experiments import entry
+from experiments import _entry
 from experiments import networks
-from experiments import preemption
-from experiments import training
-from tf_mixup import checks
+from experiments.distributed import preemption
+from experiments.distributed import strategy
+from experiments.runs import config
+from experiments.runs import training
+from tf_mixup import _checks
 
 # Flags of fields that take one of a few names.
-_CHOICES = {"network": tuple(networks.BUILDERS), **config_lib.CHOICES}
+_CHOICES = {"network": tuple(networks.BUILDERS), **config.CHOICES}
 _DATASET = flags.DEFINE_string(
     "dataset",
-    config_lib.Config.dataset,
+    config.Config.dataset,
     "digits, rings, fashion_mnist, cifar10, cifar100, stl10, svhn_cropped,"
     " mnist, the sentences of trec, mr, imdb and sst2, the tables of"
     " uci:abalone, uci:arcene, uci:arrhythmia, uci:htru2, uci:iris and"
@@ -83,7 +83,7 @@ def define_config_flags() -> dict[str, flags.FlagHolder]:
     """
     summaries = _attribute_summaries()
     holders: dict[str, flags.FlagHolder] = {}
-    for field in dataclasses.fields(config_lib.Config):
+    for field in dataclasses.fields(config.Config):
         name, kind = field.name, str(field.type)
         if name == "dataset":
             continue
@@ -108,7 +108,7 @@ def define_config_flags() -> dict[str, flags.FlagHolder]:
 def _attribute_summaries() -> dict[str, str]:
     """Takes each flag's help from the docstring of `Config`."""
     summaries: dict[str, str] = {}
-    text = (config_lib.Config.__doc__ or "").split("Attributes:")[1]
+    text = (config.Config.__doc__ or "").split("Attributes:")[1]
     for line in text.strip().splitlines():
         line = line.strip()
         name, colon, summary = line.partition(": ")
@@ -123,9 +123,9 @@ def _attribute_summaries() -> dict[str, str]:
 _FIELDS = define_config_flags()
 
 
-def config_from_flags() -> config_lib.Config:
+def config_from_flags() -> config.Config:
     """Returns the data set's defaults, overridden by the flags given."""
-    fields = config_lib.paper_defaults(
+    fields = config.paper_defaults(
         _DATASET.value,
         network=_FIELDS["network"].value,
         optimizer=_FIELDS["optimizer"].value,
@@ -138,14 +138,14 @@ def config_from_flags() -> config_lib.Config:
     for name in ("mix_layers", "ood"):
         if name in fields:
             fields[name] = tuple(fields[name])
-    return config_lib.Config(dataset=_DATASET.value, **fields)
+    return config.Config(dataset=_DATASET.value, **fields)
 
 
 def _epochs(names: list[str]) -> tuple[int, ...]:
     try:
         return tuple(int(name) for name in names)
     except ValueError as error:
-        raise checks.refusal(
+        raise _checks.refusal(
             "`milestones` are epochs",
             f"milestones={names!r}",
             "Write e.g. --milestones=60,120,160",
@@ -156,7 +156,7 @@ def main() -> None:
     """Runs what the flags say and prints its results."""
     workdir = pathlib.Path(_WORKDIR.value)
     if _LOGICAL_CPUS.value > 1:
-        distribution.split_cpu(_LOGICAL_CPUS.value)
+        strategy.split_cpu(_LOGICAL_CPUS.value)
     supervised = preemption.follow_launcher()
     with preemption.Preemption(supervised=supervised) as asked:
         sources = training.Sources(
@@ -174,4 +174,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    entry.start(main)
+    _entry.start(main)

@@ -18,11 +18,11 @@ import pathlib
 from absl import flags
 from absl import logging
 
-from experiments import entry
-from experiments import files
+from experiments import _entry
 from experiments.datasets import photographs
 from experiments.datasets import streams
-from tf_mixup import checks
+from experiments.runs import atomic_files
+from tf_mixup import _checks
 
 _DATASET = flags.DEFINE_string(
     "dataset",
@@ -57,7 +57,7 @@ def verify(
         ValueError: If the data set is not one of photographs.
     """
     if not photographs.is_streamed(dataset):
-        raise checks.refusal(
+        raise _checks.refusal(
             "Photographs are verified, other sets are read whole anyway",
             f"dataset={dataset!r}",
             "Write imagenet2012 or imagefolder:PATH",
@@ -70,7 +70,7 @@ def verify(
             {
                 "split": split,
                 "file": source.name(row),
-                "reason": entry.describe(error),
+                "reason": _entry.describe(error),
             }
             for row, error in reasons.items()
         ]
@@ -82,9 +82,9 @@ def main() -> None:
     bad = verify(_DATASET.value, _DATA_DIR.value)
     path = pathlib.Path(_MANIFEST.value)
     text = "".join(json.dumps(each) + "\n" for each in bad)
-    files.write_text(path, text)
+    atomic_files.write_text(path, text)
     if bad:
-        raise checks.refusal(
+        raise _checks.refusal(
             "All images must be whole",
             f"{len(bad)} that are not, listed in {path}",
             "Replace them by the originals, or delete them",
@@ -93,4 +93,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    entry.start(main)
+    _entry.start(main)

@@ -5,17 +5,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_mixup import calibration
+from tf_mixup.calibration import bins
 
 # Sums of some thousand rows, as exact as the backend adds them.
-EXACT = 1e-12 if calibration.accumulator_dtype() == "float64" else 2e-6
+EXACT = 1e-12 if bins.accumulator_dtype() == "float64" else 2e-6
 
 needs_tensorflow = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow",
     reason="Keras has this on TensorFlow only",
 )
 needs_float64 = pytest.mark.skipif(
-    calibration.accumulator_dtype() != "float64",
+    bins.accumulator_dtype() != "float64",
     reason="sums are float32 on this backend",
 )
 

@@ -19,9 +19,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Splits the CPU in two, which TensorFlow allows before it starts only."""
     if getattr(config.option, "numprocesses", None):
         return  # xdist's controller runs no test and stays light.
-    from experiments import distribution
+    from experiments.distributed import strategy
 
-    distribution.split_cpu(2)
+    strategy.split_cpu(2)
 
 
 @pytest.fixture

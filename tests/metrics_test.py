@@ -9,7 +9,7 @@ from tests import backends
 from tests import reference
 from tf_mixup import calibration
 from tf_mixup import metrics
-from tf_mixup import scores
+from tf_mixup.calibration import resampling
 
 METRICS = [
     metrics.CalibrationBins,
@@ -170,11 +170,11 @@ class TestResults:
         for targets in (labels, np.eye(4)[labels]):
             metric = metrics.CalibrationBins()
             metric.update_state(targets, probabilities, weight)
-            sums = scores.class_sums(
+            sums = resampling.class_sums(
                 targets, probabilities, sample_weight=weight
             )
             assert metric.results()["class_bias"] == pytest.approx(
-                scores.class_bias(sums).largest, rel=1e-5
+                resampling.class_bias(sums).largest, rel=1e-5
             )
 
 

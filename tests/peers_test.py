@@ -15,7 +15,6 @@ from tests import reference
 from tf_mixup import calibration
 from tf_mixup import ood
 from tf_mixup import posthoc
-from tf_mixup import predictions
 
 torch = pytest.importorskip("torch", reason="needs the extra `peers`")
 netcal = pytest.importorskip("netcal", reason="needs the extra `peers`")
@@ -252,11 +251,11 @@ class TestOtherMeasures:
         labels, probabilities = metrics_test.draw(2000, 5)
         wide = probabilities.astype("float64")
         wide /= wide.sum(1, keepdims=True)
-        nll = np.mean(predictions.negative_log_likelihood(labels, wide))
+        nll = np.mean(calibration.negative_log_likelihood(labels, wide))
         expected = sklearn_metrics.log_loss(labels, wide, labels=range(5))
         assert float(nll) == pytest.approx(expected, abs=ATOL)
         column, yes = wide[:, 0] + wide[:, 1], labels <= 1
-        brier = np.mean(predictions.brier_score(yes, column))
+        brier = np.mean(calibration.brier_score(yes, column))
         # Of one column they count one class, we count both.
         expected = 2 * sklearn_metrics.brier_score_loss(yes, column)
         assert float(brier) == pytest.approx(expected, abs=ATOL)
@@ -269,7 +268,7 @@ class TestOtherMeasures:
         theirs = tfp.stats.brier_score(
             labels.astype("int32"), np.log(probabilities)
         )
-        found = predictions.brier_score(labels, probabilities)
+        found = calibration.brier_score(labels, probabilities)
         np.testing.assert_allclose(found, np.array(theirs) + 1, atol=ATOL)
 
     def test_ranks_of_torchmetrics_and_scikit_learn(self):

@@ -64,7 +64,7 @@ class TestNames:
             "ood.auroc",
             "plots.reliability_diagram",
             "scores.null_calibration_error",
-            "selftest.check_mixing",
+            "testing.check_mixing",
         ],
     )
     def test_names_others_rely_on(self, name):

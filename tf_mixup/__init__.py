@@ -3,20 +3,17 @@
 from tf_mixup import attacks
 from tf_mixup import calibration
 from tf_mixup import callbacks
-from tf_mixup import layers
 from tf_mixup import losses
 from tf_mixup import metrics
 from tf_mixup import mixing
-from tf_mixup import neighbors
 from tf_mixup import ood
 from tf_mixup import plots
 from tf_mixup import posthoc
-from tf_mixup import scores
-from tf_mixup import selftest
 from tf_mixup import summaries
-from tf_mixup.cutmix import CutMix
+from tf_mixup import testing
+from tf_mixup.mixing import CutMix
+from tf_mixup.mixing import MixUp
 from tf_mixup.mixing import mix
-from tf_mixup.pipeline import MixUp
 from tf_mixup.report import report
 
 __all__ = (
@@ -25,19 +22,16 @@ __all__ = (
     "attacks",
     "calibration",
     "callbacks",
-    "layers",
     "losses",
     "metrics",
     "mix",
     "mixing",
-    "neighbors",
     "ood",
     "plots",
     "posthoc",
     "report",
-    "scores",
-    "selftest",
     "summaries",
+    "testing",
 )
 
 __version__ = "0.1.0"

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tf_mixup import checks
+from tf_mixup import _checks
 
 _REMEDY = "Convert them to float32 or integers first"
 
@@ -39,7 +39,7 @@ def read(values: Any, name: str, *, remedy: str = _REMEDY) -> Any:
     if not _is_tensor(values):
         values = _to_array(values, name)
     if not _is_real(values.dtype):
-        raise checks.refusal(
+        raise _checks.refusal(
             f"{name} must be real numbers",
             f"values of dtype {_name(values.dtype)}",
             remedy,
@@ -80,7 +80,7 @@ def check_dense(values: Any, name: str) -> None:
     remedy = ""
     if isinstance(values, np.ma.MaskedArray):
         if np.ma.is_masked(values):
-            raise checks.refusal(
+            raise _checks.refusal(
                 f"{name} must have no masked entries",
                 f"{np.ma.count_masked(values)} masked entries of {values.size}",
                 "Leave these examples out, or give them a value with `.filled`",
@@ -92,7 +92,7 @@ def check_dense(values: Any, name: str) -> None:
     elif hasattr(values, "toarray"):
         remedy = "Write `matrix.toarray()`"
     if remedy:
-        raise checks.refusal(f"{name} must be dense", f"a {kind}", remedy)
+        raise _checks.refusal(f"{name} must be dense", f"a {kind}", remedy)
 
 
 def _is_tensor(values: Any) -> bool:
@@ -105,7 +105,7 @@ def _to_array(values: Any, name: str) -> np.ndarray:
     try:
         return np.asarray(values)
     except (TypeError, ValueError) as error:
-        raise checks.refusal(
+        raise _checks.refusal(
             f"{name} must be real numbers in an array",
             f"a {type(values).__name__} that is none",
             "Give lists of equal lengths, or an array",

@@ -14,11 +14,11 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from tf_mixup import _checks
 from tf_mixup import _numbers
-from tf_mixup import checks
-from tf_mixup import model_outputs
-from tf_mixup import output_layers
-from tf_mixup import predictions
+from tf_mixup._models import model_outputs
+from tf_mixup._models import output_layers
+from tf_mixup.calibration import per_example
 
 _LIMITS = "Write the least and the greatest value of an input, one number each"
 
@@ -127,14 +127,14 @@ def iterative_fgsm(
         Kurakin et al. Adversarial Examples in the Physical World. 2016,
         section 2.2. https://arxiv.org/abs/1607.02533
     """
-    epsilon = checks.real_at_least(
+    epsilon = _checks.real_at_least(
         "epsilon", epsilon, 0, remedy="Write 4 for 4 of 255 levels"
     )
-    checks.integer_at_least("steps", steps, 1, remedy="Write 10")
-    checks.integer_at_least("batch_size", batch_size, 1, remedy="Write 128")
+    _checks.integer_at_least("steps", steps, 1, remedy="Write 10")
+    _checks.integer_at_least("batch_size", batch_size, 1, remedy="Write 128")
     if step_size is None:
         step_size = epsilon / steps
-    checks.real_at_least(
+    _checks.real_at_least(
         "step_size", step_size, 0, remedy="Leave it out for epsilon / steps"
     )
     rows = _check_inputs(inputs, low, high)
@@ -158,24 +158,24 @@ def iterative_fgsm(
 def _check_inputs(inputs: Any, low: float, high: float) -> np.ndarray:
     """Returns the inputs in float32."""
     low, high = (
-        checks.real_at_least(name, limit, -math.inf, remedy=_LIMITS)
+        _checks.real_at_least(name, limit, -math.inf, remedy=_LIMITS)
         for name, limit in (("low", low), ("high", high))
     )
     if not low < high:
-        raise checks.refusal(
+        raise _checks.refusal(
             "`low` must be below `high`",
             f"low={low!r} and high={high!r}",
             "Write the least and the greatest value of an input",
         )
     rows = _numbers.to_numpy(inputs, "Inputs", dtype=np.float32)
     if not rows.size:
-        raise checks.refusal(
+        raise _checks.refusal(
             "There must be at least one example",
             f"inputs of shape {rows.shape}",
             "Give the inputs of a test set",
         )
     if not np.all((rows >= low) & (rows <= high)):
-        raise checks.refusal(
+        raise _checks.refusal(
             f"Inputs must lie in [{low:g}, {high:g}]",
             f"values from {rows.min():g} to {rows.max():g}",
             "Write `low` and `high` of what the model takes, and `epsilon` in"
@@ -186,16 +186,16 @@ def _check_inputs(inputs: Any, low: float, high: float) -> np.ndarray:
 
 def _check_labels(labels: Any, num_rows: int, columns: int) -> np.ndarray:
     """Returns targets `(N, K)`; K is 2 for one column."""
-    labels = ops.convert_to_numpy(predictions.to_label_tensor(labels))
+    labels = ops.convert_to_numpy(per_example.to_label_tensor(labels))
     if labels.ndim == 0 or len(labels) != num_rows:
-        raise checks.refusal(
+        raise _checks.refusal(
             "There must be one label for each row",
             f"labels of shape {labels.shape} for {num_rows} rows",
             "Give the labels of these inputs",
         )
-    targets = ops.convert_to_numpy(predictions.to_targets(labels, columns))
+    targets = ops.convert_to_numpy(per_example.to_targets(labels, columns))
     if np.isnan(targets).any():
-        raise checks.refusal(
+        raise _checks.refusal(
             f"Labels must be class ids in [0, {max(columns, 2) - 1}], or"
             " targets of which each row sums to 1",
             f"{np.isnan(targets).any(axis=-1).sum()} rows that are not",
@@ -206,7 +206,7 @@ def _check_labels(labels: Any, num_rows: int, columns: int) -> np.ndarray:
 
 def _check_gradient(gradient: np.ndarray) -> None:
     if np.isnan(gradient).any():
-        raise checks.refusal(
+        raise _checks.refusal(
             "The loss must have a gradient at the inputs",
             "NaN",
             "Look for NaN in the model's weights and outputs",
@@ -218,7 +218,7 @@ def _gradient(
 ) -> tuple[Callable[[Any, Any], Any], int]:
     """Returns the loss's gradient by row, up to its length; and columns."""
     if keras.config.backend() != "tensorflow":
-        raise checks.refusal(
+        raise _checks.refusal(
             "Attacks take their gradients from TensorFlow",
             f"the Keras backend {keras.config.backend()!r}",
             "Set KERAS_BACKEND=tensorflow before Keras is imported",
@@ -245,7 +245,7 @@ def _gradient(
         slope = _crossentropy_slope(logits, targets)
         gradient = tape.gradient(logits, rows, output_gradients=slope)
         if gradient is None:
-            raise checks.refusal(
+            raise _checks.refusal(
                 "The gradient must reach the inputs",
                 f"a model named {model.name!r} with a layer that stops it, as"
                 " an embedding of ids or a cast to integers does",
@@ -276,7 +276,7 @@ def _rebuild(model: keras.Model) -> tuple[keras.Model, bool]:
     """
     inputs = model_outputs.structured_inputs(model)
     if keras.tree.is_nested(inputs):
-        raise checks.refusal(
+        raise _checks.refusal(
             "The model must have one input",
             f"{len(keras.tree.flatten(inputs))} inputs",
             "Make a model of the one to attack, with the others held fixed",

@@ -12,10 +12,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from tf_mixup import _checks
 from tf_mixup import _numbers
-from tf_mixup import _output_kind
-from tf_mixup import checks
-from tf_mixup import predictions
+from tf_mixup._models import output_kind
+from tf_mixup.calibration import per_example
 
 SPREADS = ("others", "all")
 # In place of logits of -inf, whose products with 0 would be NaN.
@@ -51,11 +51,11 @@ def smooth(targets: Any, epsilon: float, *, spread: str = "others") -> Any:
         Szegedy et al. Rethinking the Inception Architecture. CVPR 2016.
         https://arxiv.org/abs/1512.00567
     """
-    checks.real_between("epsilon", epsilon, 0, 1, remedy="It is a share")
-    checks.one_of("spread", spread, SPREADS)
+    _checks.real_between("epsilon", epsilon, 0, 1, remedy="It is a share")
+    _checks.one_of("spread", spread, SPREADS)
     num_classes = targets.shape[-1]
     if num_classes < 2:
-        raise checks.refusal(
+        raise _checks.refusal(
             "Label smoothing needs a column for each of at least 2 classes",
             f"targets of shape {tuple(targets.shape)}",
             "Write a sigmoid's targets as two columns",
@@ -75,14 +75,14 @@ class _Loss(keras.losses.Loss):
         self, from_logits: bool | None, ignore_label: int | None, **options: Any
     ) -> None:
         super().__init__(**options)
-        self.from_logits = _output_kind.check_from_logits(from_logits)
-        self.ignore_label = predictions.check_ignore_label(ignore_label)
+        self.from_logits = output_kind.check_from_logits(from_logits)
+        self.ignore_label = per_example.check_ignore_label(ignore_label)
 
     def __call__(
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
     ) -> Any:
         """Returns the loss of a batch, reduced as `reduction` says."""
-        y_true = predictions.to_label_tensor(y_true)
+        y_true = per_example.to_label_tensor(y_true)
         y_pred = _numbers.read(y_pred, "Predictions")
         if sample_weight is not None:
             sample_weight = ops.convert_to_tensor(
@@ -90,7 +90,7 @@ class _Loss(keras.losses.Loss):
             )
             y_true = self._label_unused(y_true, y_pred, sample_weight)
         # Keras casts, too, but leaves the logits behind a softmax.
-        y_pred = _output_kind.cast(y_pred, self.dtype)
+        y_pred = output_kind.cast(y_pred, self.dtype)
         return super().__call__(y_true, y_pred, sample_weight)
 
     def get_config(self) -> dict[str, Any]:
@@ -171,10 +171,10 @@ class SmoothedCrossentropy(_Loss):
             name=name,
             dtype=dtype,
         )
-        self.epsilon = checks.real_between(
+        self.epsilon = _checks.real_between(
             "epsilon", epsilon, 0, 1, remedy="It is a share"
         )
-        self.spread = checks.one_of("spread", spread, SPREADS)
+        self.spread = _checks.one_of("spread", spread, SPREADS)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Returns the loss of each example, `(B,)`, in nats.
@@ -254,7 +254,7 @@ class EntropyRegularized(_Loss):
             name=name,
             dtype=dtype,
         )
-        self.kappa = checks.real_at_least(
+        self.kappa = _checks.real_at_least(
             "kappa", kappa, 0, remedy="Write 0 for cross-entropy alone"
         )
 
@@ -293,10 +293,10 @@ def _read(
     """Returns targets and the logarithms of probabilities, `(..., K)`."""
     outputs = ops.convert_to_tensor(outputs)
     inner = ops.shape(outputs)[:-1] if len(outputs.shape) > 2 else None
-    labels, outputs, _ = predictions.flatten_steps(labels, outputs)
-    columns = _output_kind.read(outputs, from_logits, ask=True)
-    targets = predictions.to_targets(
-        labels, _output_kind.count_columns(outputs), outputs.shape[0]
+    labels, outputs, _ = per_example.flatten_steps(labels, outputs)
+    columns = output_kind.read(outputs, from_logits, ask=True)
+    targets = per_example.to_targets(
+        labels, output_kind.count_columns(outputs), outputs.shape[0]
     )
     logs = ops.log_softmax(_to_logits(columns), axis=-1)
     if inner is not None:
@@ -305,7 +305,7 @@ def _read(
     return targets, logs
 
 
-def _to_logits(columns: _output_kind.Columns) -> Any:
+def _to_logits(columns: output_kind.Columns) -> Any:
     """Returns finite logits, whose gradient is that of the outputs."""
     if columns.from_logits is True:
         # Of a class that is masked with -inf: 0 log 0 is 0, and so is its
@@ -314,7 +314,7 @@ def _to_logits(columns: _output_kind.Columns) -> Any:
     # Each branch gets values that it can take, or a NaN would come through
     # the gradient of the other one.
     inside = ops.where(columns.from_logits, 1.0, columns.values)
-    inside = ops.maximum(_output_kind.refuse_logits(inside), columns.floor)
+    inside = ops.maximum(output_kind.refuse_logits(inside), columns.floor)
     if columns.from_logits is False:
         return ops.log(inside)
     logits = ops.maximum(columns.values, _MASKED)
@@ -325,7 +325,7 @@ def _leave_out(losses: Any, labels: Any, ignore_label: int | None) -> Any:
     """Returns losses that are 0, and not counted, where there is no label."""
     if ignore_label is None:
         return losses
-    labels = predictions.to_label_tensor(labels)
+    labels = per_example.to_label_tensor(labels)
     if len(labels.shape) > len(losses.shape):
         if labels.shape[-1] != 1:
             return losses

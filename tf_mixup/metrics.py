@@ -13,11 +13,12 @@ from typing import Any
 import keras
 from keras import ops
 
+from tf_mixup import _checks
 from tf_mixup import _numbers
-from tf_mixup import _output_kind
 from tf_mixup import calibration
-from tf_mixup import checks
-from tf_mixup import predictions
+from tf_mixup._models import output_kind
+from tf_mixup.calibration import bins as bins_lib
+from tf_mixup.calibration import per_example
 
 # Bins of the fine table, at least: equal-mass bins are estimated from it.
 _FINE = 300
@@ -78,14 +79,14 @@ class CalibrationBins(keras.metrics.Metric):
         dtype: Any = None,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
-        self.num_bins = checks.integer_at_least(
+        self.num_bins = _checks.integer_at_least(
             "num_bins", num_bins, 1, remedy="Write 15, as most papers do"
         )
-        self.edges = checks.one_of("edges", edges, calibration.EDGES)
-        self.from_logits = _output_kind.check_from_logits(from_logits)
-        self.ignore_label = predictions.check_ignore_label(ignore_label)
+        self.edges = _checks.one_of("edges", edges, calibration.EDGES)
+        self.from_logits = output_kind.check_from_logits(from_logits)
+        self.ignore_label = per_example.check_ignore_label(ignore_label)
         self._factor = -(-_FINE // self.num_bins)
-        self._sums = calibration.accumulator_dtype()
+        self._sums = bins_lib.accumulator_dtype()
         # Parts of the table: count, confidence, correct.
         self._table = self._add_sums("table", 3, self.num_bins * self._factor)
         # Negative log-likelihood, Brier score, number of examples left out,
@@ -104,7 +105,7 @@ class CalibrationBins(keras.metrics.Metric):
             ValueError: If earlier batches had other classes.
         """
         if self._excess is not None and self._excess.shape != (num_classes,):
-            raise checks.refusal(
+            raise _checks.refusal(
                 "All batches of a metric must have the same classes",
                 f"{num_classes} classes after {self._excess.shape[0]}",
                 "Make a metric for each model",
@@ -129,10 +130,10 @@ class CalibrationBins(keras.metrics.Metric):
         mask = getattr(y_pred, "_keras_mask", None)
         if mask is not None and len(y_pred.shape) > 2:
             sample_weight = _weigh_by_mask(sample_weight, mask)
-        y_true, y_pred, sample_weight = predictions.flatten_steps(
+        y_true, y_pred, sample_weight = per_example.flatten_steps(
             y_true, y_pred, sample_weight
         )
-        scores = predictions.ExampleScores(
+        scores = per_example.ExampleScores(
             y_true,
             y_pred,
             from_logits=self.from_logits,
@@ -148,7 +149,7 @@ class CalibrationBins(keras.metrics.Metric):
             ops.where(counted, column, 0.0)
             for column in (confidence, correct, scores.nll, scores.brier)
         )
-        bins = calibration.sum_into_bins(
+        bins = bins_lib.sum_into_bins(
             confidence,
             ops.cast(correct, self._sums),
             weight,
@@ -243,9 +244,9 @@ class CalibrationBins(keras.metrics.Metric):
         """Returns the weight of each example, `(B,)`, 0 where it is ignored."""
         weight = ops.ones_like(like, dtype=self._sums)
         if sample_weight is not None:
-            given = calibration.read_weights(sample_weight, like.shape[0])
+            given = bins_lib.read_weights(sample_weight, like.shape[0])
             weight = weight * given
-        ignored = predictions.ignored(labels, self.ignore_label)
+        ignored = per_example.ignored(labels, self.ignore_label)
         return weight if ignored is None else ops.where(ignored, 0.0, weight)
 
     def _add_excess(self, scores: Any, counted: Any, weight: Any) -> None:
@@ -263,7 +264,7 @@ class CalibrationBins(keras.metrics.Metric):
 
 def _weigh_by_mask(sample_weight: Any, mask: Any) -> Any:
     """Returns weights `(B, T)` that are 0 for the steps that are masked."""
-    mask = ops.cast(mask, calibration.accumulator_dtype())
+    mask = ops.cast(mask, bins_lib.accumulator_dtype())
     if sample_weight is None:
         return mask
     weight = _numbers.read(sample_weight, "Weights")

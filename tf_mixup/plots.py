@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from tf_mixup import _checks
 from tf_mixup import _figure_text
-from tf_mixup import checks
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -114,7 +114,7 @@ def _draw_reliability(
 ) -> None:
     count, confidence, accuracy = _read_bins(bins)
     if count.ndim != 1:
-        raise checks.refusal(
+        raise _checks.refusal(
             "A reliability diagram shows one table of bins",
             f"bins of shape {count.shape}",
             "Pick a class, or sum over the leading axes",
@@ -150,7 +150,7 @@ def confidence_histogram(
     Returns:
         figure: The figure; areas of all sets are equal.
     """
-    checks.integer_at_least(
+    _checks.integer_at_least(
         "num_bins", num_bins, 1, remedy="Write 20, or leave it out"
     )
     nested = any(isinstance(values, Mapping) for values in sets.values())
@@ -222,7 +222,7 @@ def _weigh_confidences(
     values = np.ravel(np.asarray(values, np.float64))
     inside = (values >= -_ROUNDING) & (values <= 1 + _ROUNDING)
     if not inside.all():
-        raise checks.refusal(
+        raise _checks.refusal(
             "Confidences must lie in [0, 1]",
             f"{name!r} with {values[~inside][0]:g}, and"
             f" {np.sum(~inside) - 1} more of {values.size} outside",
@@ -313,7 +313,7 @@ def _shared_names(rows: Mapping[Any, Mapping[Any, Any]]) -> list[Any]:
     """Returns the names of the panels, which all rows must have."""
     names = [list(row) for row in rows.values()]
     if any(other != names[0] for other in names):
-        raise checks.refusal(
+        raise _checks.refusal(
             "All rows must have panels of the same names",
             f"panels {names}",
             "Give each row the same epochs",
@@ -420,7 +420,7 @@ def roc_curves(
     for index, (name, pairs) in enumerate(scores.items()):
         curves = [_roc_curve(name, *pair) for pair in pairs]
         if not curves:
-            raise checks.refusal(
+            raise _checks.refusal(
                 "A curve must have a pair of scores at least",
                 f"none for {name!r}",
                 "Leave the name out",
@@ -462,7 +462,7 @@ def _roc_curve(
 
     sets = [np.asarray(each, np.float64) for each in (inside, outside)]
     if any(x.ndim != 1 or not x.size or not np.isfinite(x).all() for x in sets):
-        raise checks.refusal(
+        raise _checks.refusal(
             "Scores must be one finite number for each row, and at least one"
             " row",
             f"{name} with scores of shapes {[x.shape for x in sets]}",
@@ -499,7 +499,7 @@ def joint_density(
     Raises:
         ValueError: If `bandwidth` is not above 0.
     """
-    checks.real_at_least(
+    _checks.real_at_least(
         "bandwidth", bandwidth, 1e-3, remedy="Write 0.04, a fine bin's width"
     )
     count, confidence, accuracy = map(np.ravel, _read_bins(bins))
@@ -540,7 +540,7 @@ def mixed_batch(
     Raises:
         ValueError: If the batches are not images of one shape.
     """
-    checks.integer_at_least(
+    _checks.integer_at_least(
         "max_rows", max_rows, 1, remedy="Write 6, or leave it out"
     )
     batches = [np.asarray(x, np.float32) for x in (sources, partners, mixed)]
@@ -658,7 +658,7 @@ def _draw_diagonal(axes: "matplotlib.axes.Axes") -> None:
 
 def _check_panels(count: int) -> None:
     if not 1 <= count <= _MAX_PANELS:
-        raise checks.refusal(
+        raise _checks.refusal(
             f"A figure has 1 to {_MAX_PANELS} panels",
             f"{count} panels",
             "Draw several figures" if count else "Give a table or a set",
@@ -676,7 +676,7 @@ def _read_bins(bins: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     sums = [np.asarray(each, np.float64) for each in bins]
     shapes = [each.shape for each in sums]
     if len(sums) != 3 or len(set(shapes)) > 1 or not shapes[0]:
-        raise checks.refusal(
+        raise _checks.refusal(
             "Bins must be three arrays of one shape: counts, and sums of"
             " confidence and of correctness",
             f"shapes {shapes}",
@@ -684,7 +684,7 @@ def _read_bins(bins: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         )
     count, confidence, correct = sums
     if not np.isfinite(sums).all() or (count < 0).any():
-        raise checks.refusal(
+        raise _checks.refusal(
             "Bins must hold finite sums, and counts of at least 0",
             f"{int(np.sum(~np.isfinite(sums)))} sums that are not finite, and"
             f" counts from {np.nanmin(count, initial=np.inf):g}",
@@ -702,7 +702,7 @@ def _check_images(batches: list[np.ndarray]) -> None:
         or not all(shape)
         or any(batch.shape != shape for batch in batches)
     ):
-        raise checks.refusal(
+        raise _checks.refusal(
             "Sources, partners and mixed must be images of one shape,"
             " (B, H, W) or (B, H, W, C) with 1, 3 or 4 channels, at least one",
             f"shapes {[batch.shape for batch in batches]}",
@@ -715,7 +715,7 @@ def _one_each(name: str, values: np.ndarray, size: int) -> np.ndarray:
     if values.ndim == 0:
         return np.full(size, values)
     if len(values) != size:
-        raise checks.refusal(
+        raise _checks.refusal(
             f"`{name}` must have one value for each image",
             f"shape {values.shape} for {size} images",
             "Give those of the same batch",

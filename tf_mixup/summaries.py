@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_mixup import _checks
 from tf_mixup import calibration
-from tf_mixup import checks
 from tf_mixup import plots
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def write_mixed_batch(
     fitting = (rows,) if lam.ndim < 2 else (rows, lam.shape[1] - 1)
     named = partner.shape == fitting and partner.dtype.kind in "iu"
     if not named or np.any((partner < 0) | (partner >= len(sources))):
-        raise checks.refusal(
+        raise _checks.refusal(
             "`partner` must name an example of `sources` for each example",
             f"partner={partner.tolist()} for {rows} examples",
             "Give the plan that this very batch was mixed by",

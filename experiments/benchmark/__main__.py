@@ -32,8 +32,7 @@ import keras
 import numpy as np
 from absl import flags
 
-from experiments import entry
-from experiments import files
+from experiments import _entry
 from experiments.benchmark import fitting
 from experiments.benchmark import imagenet
 from experiments.benchmark import mixing
@@ -42,7 +41,8 @@ from experiments.benchmark import step
 from experiments.benchmark import throughput
 from experiments.benchmark import timing
 from experiments.benchmark import validation
-from tf_mixup import checks
+from experiments.runs import atomic_files
+from tf_mixup import _checks
 
 PARTS = ("mixing", "metrics", "monitors", "step", "imagenet")
 PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "numpy")
@@ -144,7 +144,7 @@ def run(
         ("rows", rows),
         ("num_parallel_calls", num_parallel_calls),
     ):
-        checks.integer_at_least(name, value, 1, remedy="Leave the flag out")
+        _checks.integer_at_least(name, value, 1, remedy="Leave the flag out")
 
     def time_mixing() -> list[timing.Table]:
         return [
@@ -212,8 +212,8 @@ def main() -> None:
             "repeats": _REPEATS.value,
             "sections": [table.to_json() for table in tables],
         }
-        files.write_json(pathlib.Path(_OUTPUT.value), record)
+        atomic_files.write_json(pathlib.Path(_OUTPUT.value), record)
 
 
 if __name__ == "__main__":
-    entry.start(main)
+    _entry.start(main)

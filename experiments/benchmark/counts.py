@@ -10,7 +10,7 @@ import math
 import keras
 import tensorflow as tf
 
-from tf_mixup import checks
+from tf_mixup import _checks
 
 
 def count_flops(model: keras.Model) -> int:
@@ -39,7 +39,7 @@ def _count_layer(layer: keras.layers.Layer) -> int:
         numbers = math.prod(layer.output.shape[1:])
         return 2 * numbers * math.prod(layer.kernel.shape[:-1])
     if layer.weights and not isinstance(layer, keras.layers.BatchNormalization):
-        raise checks.refusal(
+        raise _checks.refusal(
             "FLOPs are counted of Conv2D, Dense and BatchNormalization",
             f"a {type(layer).__name__} named {layer.name!r}",
             "Add its formula to `count_flops`",

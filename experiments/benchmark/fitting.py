@@ -17,8 +17,8 @@ from experiments.benchmark import imagenet
 from experiments.benchmark import mixing
 from experiments.benchmark import timing
 from experiments.datasets import streams
-from tf_mixup import layers
 from tf_mixup import metrics
+from tf_mixup import mixing as mixing_lib
 
 PLAIN, FLOATS = "no mixup, fed uint8", "no mixup, fed float32"
 HOST, MODEL = "mixup on the host", "mixup in the model"
@@ -98,7 +98,7 @@ def build_cases(
     def copy() -> keras.Model:
         return keras.Model(network.inputs, network.outputs)
 
-    twin = layers.training_twin
+    twin = mixing_lib.training_twin
     bytes_fed = feed(images, one_hot)
     for_model = feed(images, in_model)
     # Both are sent float32 images: one compiled step does.

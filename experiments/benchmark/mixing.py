@@ -10,8 +10,7 @@ import tensorflow as tf
 import tf_mixup
 from experiments.benchmark import timing
 from experiments.datasets import photographs
-from tf_mixup import layers
-from tf_mixup import pipeline
+from tf_mixup import mixing
 
 ALPHA = 0.2
 NORMALISED = ", normalised"
@@ -235,12 +234,12 @@ def own_op(mean: Any, std: Any) -> Any:
     mixup = tf_mixup.MixUp(ALPHA, mean=mean, std=std)
     # A compiled method does not keep its object alive; this does.
     return lambda images, lam, partner: mixup._mix_inputs(
-        (images,), pipeline.Plan(lam, partner)
+        (images,), mixing.Plan(lam, partner)
     )[0]
 
 
 def _model_op(mean: Any, std: Any) -> Any:
-    layer = layers.Mix(mean=mean, std=std)
+    layer = mixing.Mix(mean=mean, std=std)
 
     @tf.function(jit_compile=True)
     def mix(images: tf.Tensor, lam: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
@@ -319,7 +318,7 @@ def _measure_on_gpu(
 def model_cases(
     size: Size, batch: tuple[np.ndarray, np.ndarray]
 ) -> dict[str, timing.Case]:
-    """Returns `layers.Mix` as in a compiled step, and Keras' layer."""
+    """Returns `mixing.Mix` as in a compiled step, and Keras' layer."""
     images = tf.identity(tf.constant(batch[0]))
     lam, partner = draw_plan(size)
     shift = partner - tf.range(size.shape[0])

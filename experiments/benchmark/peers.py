@@ -18,8 +18,8 @@ import tensorflow as tf
 
 from experiments.benchmark import mixing
 from experiments.benchmark import timing
+from tf_mixup import _checks
 from tf_mixup import calibration
-from tf_mixup import checks
 from tf_mixup import metrics
 from tf_mixup import ood
 
@@ -48,7 +48,7 @@ def check_installed() -> None:
         name for name in LIBRARIES if importlib.util.find_spec(name) is None
     ]
     if missing:
-        raise checks.refusal(
+        raise _checks.refusal(
             "The peers must be installed",
             f"no {', '.join(missing)}",
             "Write `pip install -e '.[peers]'`",

@@ -10,7 +10,7 @@ import tf_mixup
 from experiments.benchmark import mixing
 from experiments.benchmark import timing
 from experiments.benchmark import validation
-from tf_mixup import layers
+from tf_mixup import mixing as mixing_lib
 
 STAGE = "plan and apply on the host"
 STEP = "training step"
@@ -93,7 +93,7 @@ def step_case(size: mixing.Size, *, width: int, in_model: bool) -> timing.Case:
     model = validation.build_network(width)
     inputs: Any = images.astype(np.float32)
     if in_model:
-        model = layers.training_twin(model)
+        model = mixing_lib.training_twin(model)
         lam, partner = mixing.draw_plan(size)
         shift = partner.numpy() - np.arange(size.shape[0], dtype=np.int32)
         inputs = {"inputs": images, "lam": lam.numpy(), "shift": shift}

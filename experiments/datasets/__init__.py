@@ -30,7 +30,7 @@ from experiments.datasets.streams import (
     StopWhenUnreadable as StopWhenUnreadable,
 )
 from experiments.datasets.streams import Stream as Stream
-from tf_mixup import checks
+from tf_mixup import _checks
 
 NAMES = (
     "digits",
@@ -133,7 +133,7 @@ def load(
 
 def _load_photographs(name: str, corruption: float, **options: Any) -> Splits:
     if corruption:
-        raise checks.refusal(
+        raise _checks.refusal(
             "The labels of photographs that are streamed are not redrawn",
             f"corruption={corruption} for name={name!r}",
             "Name a folder of some of them, as folder:PATH",
@@ -208,7 +208,7 @@ def load_ood(
         # Photographs differ in size: squares at once, stretched only then.
         found = images.read_files(paths, image_size=max(input_shape[:2]))
     elif name.startswith(_NO_IMAGES):
-        raise checks.refusal(
+        raise _checks.refusal(
             "Sets out of distribution are images",
             f"name={name!r}",
             "Name a set of images",
@@ -232,13 +232,13 @@ def _read(
     if name.startswith(FOLDER):
         return images.read_folder(_resolve(name.removeprefix(FOLDER), data_dir))
     if photographs.is_streamed(name):
-        raise checks.refusal(
+        raise _checks.refusal(
             "Sets out of distribution are read into memory",
             f"name={name!r}",
             "Name a folder of some of its images, as folder:PATH",
         )
     if name not in images.TFDS_NAMES:
-        raise checks.refusal(
+        raise _checks.refusal(
             f"A data set must be one of {', '.join(NAMES)}, imagenet2012,"
             " imagefolder:PATH, folder:PATH, speech:PATH or gaussians:MU",
             f"name={name!r}",
@@ -252,7 +252,7 @@ def _read(
 def _resolve(path: str, data_dir: str | pathlib.Path | None) -> pathlib.Path:
     """Returns `path`, taken relative to `data_dir` unless absolute."""
     if not path:
-        raise checks.refusal(
+        raise _checks.refusal(
             "The name of a folder follows the colon",
             "an empty name",
             "Write e.g. folder:photos, or folder:. for this folder",
@@ -270,7 +270,7 @@ def _read_npz(path: pathlib.Path) -> np.ndarray:
         )
     with np.load(path) as arrays:
         if "image" not in arrays or arrays["image"].dtype != np.uint8:
-            raise checks.refusal(
+            raise _checks.refusal(
                 "An OOD file must hold a uint8 array `image`",
                 f"{path.name} with {sorted(arrays)}",
                 "Write it with np.savez(path, image=images)",

@@ -5,7 +5,7 @@ Shapes: B rows, H and W sides, C channels.
 
 import tensorflow as tf
 
-from tf_mixup import checks
+from tf_mixup import _checks
 
 
 def crop_and_flip(
@@ -38,11 +38,11 @@ def crop_and_flip(
         >>> crop_and_flip(batch, tf.constant([0, 1])).shape
         TensorShape([128, 32, 32, 3])
     """
-    pad = checks.integer_at_least(
+    pad = _checks.integer_at_least(
         "pad", pad, 0, remedy="Use pad=0 for flips only"
     )
     if images.shape.rank != 4:
-        raise checks.refusal(
+        raise _checks.refusal(
             "`images` must be a batch with axes (B, H, W, C)",
             f"images of shape {images.shape}",
             "Batch the dataset before augmenting it",

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tf_mixup import _folders
-from tf_mixup import checks
+from tf_mixup import _checks
+from tf_mixup._data import folders
 
 # Beside a flat folder, such as `val_labels.txt` for `val`.
 LABELS_SUFFIX = "_labels.txt"
@@ -25,7 +25,7 @@ ANNOTATIONS_SUFFIX = "_annotations.txt"
 _IMAGES = "images"
 
 
-def find_classes(folder: pathlib.Path) -> _folders.LabeledFiles:
+def find_classes(folder: pathlib.Path) -> folders.LabeledFiles:
     """Finds `CLASS/*`, of classes that must all have an image.
 
     Args:
@@ -35,15 +35,15 @@ def find_classes(folder: pathlib.Path) -> _folders.LabeledFiles:
         FileNotFoundError: If there is no folder, or no image at all.
         ValueError: If a class has no image.
     """
-    classes = _folders.class_names(folder)
-    shown = repr(_folders.printable(folder))
+    classes = folders.class_names(folder)
+    shown = repr(folders.printable(folder))
     if not classes:
         raise FileNotFoundError(
             "A folder of labeled images must hold one folder a class."
             f" Received: {shown} without any. Put the images of each class"
             " into a folder of its name."
         )
-    found = _folders.find_labeled(folder, classes)
+    found = folders.find_labeled(folder, classes)
     counts = np.bincount(found.labels, minlength=len(classes))
     if not found.paths:
         raise FileNotFoundError(
@@ -53,9 +53,9 @@ def find_classes(folder: pathlib.Path) -> _folders.LabeledFiles:
         )
     if not counts.all():
         empty = os.path.join(folder, classes[int(counts.argmin())])
-        raise checks.refusal(
+        raise _checks.refusal(
             "Each class must have an image",
-            f"{_folders.printable(empty)!r} without any {_types()} file",
+            f"{folders.printable(empty)!r} without any {_types()} file",
             "Unpack its archive, or delete the empty folder",
         )
     return found
@@ -63,7 +63,7 @@ def find_classes(folder: pathlib.Path) -> _folders.LabeledFiles:
 
 def find_test(
     folder: pathlib.Path, classes: Sequence[str]
-) -> _folders.LabeledFiles:
+) -> folders.LabeledFiles:
     """Finds test images of known classes, in class folders or by a file.
 
     Args:
@@ -77,23 +77,23 @@ def find_test(
         FileNotFoundError: If there are no images, or no labels of them.
     """
     labels_file = _labels_file(folder)
-    names = {*_folders.class_names(folder)}
+    names = {*folders.class_names(folder)}
     unknown = sorted(names - {*classes})
     if labels_file is not None and names == {*unknown} <= {_IMAGES}:
         return _find_listed(folder, labels_file, classes)
     if unknown:
-        raise checks.refusal(
+        raise _checks.refusal(
             f"Each class of `{folder.name}` must be a class of `train`",
             f"{folder.name} classes {unknown[:3]}",
             "Give `train` a folder of the same name",
         )
-    found = _folders.find_labeled(folder, classes)
+    found = folders.find_labeled(folder, classes)
     if not found.paths:
-        count = len(_folders.find_files(folder).paths)
+        count = len(folders.find_files(folder).paths)
         raise FileNotFoundError(
             f"`{folder.name}` must hold a folder for each class, or images"
             f" whose labels are in '{folder.name}{LABELS_SUFFIX}' beside it."
-            f" Received: {_folders.printable(folder)!r} with {count} images"
+            f" Received: {folders.printable(folder)!r} with {count} images"
             f" and no {'labels' if count else 'folder'}. Write a line"
             " `FILE CLASS` for each image."
         )
@@ -107,12 +107,12 @@ def is_labeled(folder: pathlib.Path, classes: Sequence[str]) -> bool:
         folder: As in `find_test`.
         classes: As in `find_test`.
     """
-    known = set(_folders.class_names(folder)) & set(classes)
+    known = set(folders.class_names(folder)) & set(classes)
     return bool(known) or _labels_file(folder) is not None
 
 
 def _types() -> str:
-    return ", ".join(sorted(_folders.IMAGE_SUFFIXES))
+    return ", ".join(sorted(folders.IMAGE_SUFFIXES))
 
 
 def _labels_file(folder: pathlib.Path) -> pathlib.Path | None:
@@ -123,9 +123,9 @@ def _labels_file(folder: pathlib.Path) -> pathlib.Path | None:
 
 def _find_listed(
     folder: pathlib.Path, labels_file: pathlib.Path, classes: Sequence[str]
-) -> _folders.LabeledFiles:
+) -> folders.LabeledFiles:
     """Finds images whose labels are in a file."""
-    files = _folders.find_files(folder)
+    files = folders.find_files(folder)
     left_out = [path for path in files.left_out if path != str(labels_file)]
     names = [os.path.basename(path) for path in files.paths]
     if len(set(names)) < len(names):
@@ -135,13 +135,13 @@ def _find_listed(
     different = sorted(labels.keys() ^ by_name.keys())
     if different:
         where = "label" if different[0] in by_name else "image"
-        raise checks.refusal(
+        raise _checks.refusal(
             f"{labels_file.name!r} must have one line for each image of"
             f" `{folder.name}`",
             f"{different[0]!r} without {where}, and {len(different) - 1} more",
             "Make the file anew for these images",
         )
-    return _folders.LabeledFiles(
+    return folders.LabeledFiles(
         list(by_name.values()),
         np.array([labels[name] for name in by_name], np.int32),
         left_out,
@@ -164,7 +164,7 @@ def _read_labels(
     for line in _lines(path):
         file, word = _split_line(line, files)
         if word not in numbers:
-            raise checks.refusal(
+            raise _checks.refusal(
                 f"A line of {path.name!r} must be `FILE CLASS`, the class"
                 f" {allowed}",
                 f"line={line!r}",
@@ -172,7 +172,7 @@ def _read_labels(
             )
         counted += word not in by_name
         if labels.setdefault(file, numbers[word]) != numbers[word]:
-            raise checks.refusal(
+            raise _checks.refusal(
                 f"An image of {path.name!r} must have one class",
                 f"{file!r} with the classes {classes[labels[file]]!r} and"
                 f" {word!r}",

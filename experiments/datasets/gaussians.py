@@ -11,7 +11,7 @@ import numpy as np
 from scipy import special
 
 from experiments.datasets import splits
-from tf_mixup import checks
+from tf_mixup import _checks
 
 PREFIX = "gaussians:"
 DIMENSIONS = 300
@@ -95,7 +95,7 @@ def posterior(features: np.ndarray, mu: float) -> np.ndarray:
 
 def _check_mu(mu: Any) -> float:
     """Returns a number that is, or that is written as, a distance."""
-    return checks.real_at_least("mu", mu, 0, remedy=f"Write e.g. {PREFIX}0.25")
+    return _checks.real_at_least("mu", mu, 0, remedy=f"Write e.g. {PREFIX}0.25")
 
 
 def _draw(num_rows: int, mu: float, rng: np.random.Generator) -> splits.Arrays:

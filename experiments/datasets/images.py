@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from experiments.datasets import folders
 from experiments.datasets import splits
-from tf_mixup import _folders
-from tf_mixup import _tfds
-from tf_mixup import checks
+from tf_mixup import _checks
+from tf_mixup._data import folders as folders_lib
+from tf_mixup._data import tfds as tfds_lib
 
 TFDS_NAMES = (
     "cifar10",
@@ -60,7 +60,7 @@ def read_tfds(
         )
 
     def read(split: str) -> splits.Arrays:
-        with _tfds.naming_damage(builder, split):
+        with tfds_lib.naming_damage(builder, split):
             found = tfds.as_numpy(
                 builder.as_dataset(split=split, batch_size=-1)
             )
@@ -111,14 +111,14 @@ def read_folder(
         ValueError: If a class has no training image, a test class is not a
             training class, a label does not fit, or a file is damaged.
     """
-    classes = _folders.class_names(folder / "train")
+    classes = folders_lib.class_names(folder / "train")
     if not classes:
         found = folders.find_classes(folder)
-        _folders.log_left_out(folder, found.left_out)
+        folders_lib.log_left_out(folder, found.left_out)
         return _hold_out_test(_read_labeled(found))
     train = folders.find_classes(folder / "train")
     test = folders.find_test(_test_folder(folder, classes), classes)
-    _folders.log_left_out(folder, [*train.left_out, *test.left_out])
+    folders_lib.log_left_out(folder, [*train.left_out, *test.left_out])
     return _read_labeled(train), _read_labeled(test)
 
 
@@ -130,22 +130,22 @@ def _test_folder(folder: pathlib.Path, classes: Sequence[str]) -> pathlib.Path:
     if not present:
         raise FileNotFoundError(
             "A folder with training images must hold `test` or `val` beside"
-            f" `train`. Received: {_folders.printable(folder)!r} without"
-            f" either. Name {_folders.printable(folder / 'train')!r}, of which"
-            " a fifth is the test set, or add `test`."
+            f" `train`. Received: {folders_lib.printable(folder)!r} without"
+            f" either. Name {folders_lib.printable(folder / 'train')!r}, of"
+            " which a fifth is the test set, or add `test`."
         )
     labeled = (each for each in present if folders.is_labeled(each, classes))
     return next(labeled, present[0])
 
 
 def read_files(
-    paths: Sequence[_folders.AnyPath], *, image_size: int | None = None
+    paths: Sequence[folders_lib.AnyPath], *, image_size: int | None = None
 ) -> np.ndarray:
     """Reads image files as RGB, optionally cut to a square and resized.
 
     Args:
-        paths: Files of the types `_folders.IMAGE_SUFFIXES`; of an animation
-            the first picture is taken.
+        paths: Files with one of `_data.folders.IMAGE_SUFFIXES`; of an
+            animation the first picture is taken.
         image_size: Side of the result; the largest centered square is
             resized. `None` keeps images of equal size as they are.
 
@@ -165,7 +165,7 @@ def read_files(
         images.append(image)
     sizes = {image.shape[:2] for image in images}
     if len(sizes) > 1:
-        raise checks.refusal(
+        raise _checks.refusal(
             "Images of a folder that is kept in memory must have one size",
             f"{len(sizes)} sizes among {len(paths)} images",
             "Resize them, or name photographs as imagefolder:PATH, which crops"
@@ -174,7 +174,7 @@ def read_files(
     return np.stack(images)
 
 
-def _read_image(path: _folders.AnyPath) -> np.ndarray:
+def _read_image(path: folders_lib.AnyPath) -> np.ndarray:
     """Reads one file as RGB."""
     try:
         return tf.io.decode_image(
@@ -183,9 +183,9 @@ def _read_image(path: _folders.AnyPath) -> np.ndarray:
             expand_animations=False,
         ).numpy()
     except tf.errors.OpError as error:
-        raise checks.refusal(
+        raise _checks.refusal(
             "A file of images must be a whole JPEG, PNG, GIF, WebP or BMP",
-            f"{_folders.printable(path)!r}",
+            f"{folders_lib.printable(path)!r}",
             "Delete it, or replace it by its original",
         ) from error
 
@@ -196,15 +196,15 @@ def find_images(folder: pathlib.Path) -> list[str]:
     Raises:
         FileNotFoundError: If there is none.
     """
-    found = _folders.find_files(folder)
+    found = folders_lib.find_files(folder)
     if not found.paths:
-        types = ", ".join(sorted(_folders.IMAGE_SUFFIXES))
+        types = ", ".join(sorted(folders_lib.IMAGE_SUFFIXES))
         raise FileNotFoundError(
             f"A folder of images must hold {types} files. Received:"
-            f" {_folders.printable(folder)!r} without any. Give `folder:PATH`,"
-            " PATH absolute or relative to `data_dir`."
+            f" {folders_lib.printable(folder)!r} without any. Give"
+            " `folder:PATH`, PATH absolute or relative to `data_dir`."
         )
-    _folders.log_left_out(folder, found.left_out)
+    folders_lib.log_left_out(folder, found.left_out)
     return found.paths
 
 
@@ -233,7 +233,7 @@ def convert_images(
         return images
     different = {images.shape[-1], channels}
     if len(different) == 2 and different != {1, 3}:
-        raise checks.refusal(
+        raise _checks.refusal(
             "Only images of 1 and 3 channels convert into each other",
             f"images of shape {images.shape} for input_shape={input_shape}",
             "Convert the channels before",
@@ -261,7 +261,7 @@ def _hold_out_test(
     return arrays.take(order[num_test:]), arrays.take(order[:num_test])
 
 
-def _read_labeled(found: _folders.LabeledFiles) -> splits.Arrays:
+def _read_labeled(found: folders_lib.LabeledFiles) -> splits.Arrays:
     return splits.Arrays(read_files(found.paths), found.labels)
 
 

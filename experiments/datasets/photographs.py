@@ -20,8 +20,8 @@ from experiments.datasets import folders
 from experiments.datasets import order
 from experiments.datasets import splits
 from experiments.datasets import streams
-from tf_mixup import _folders
-from tf_mixup import checks
+from tf_mixup import _checks
+from tf_mixup._data import folders as folders_lib
 
 TFDS_NAME = "imagenet2012"
 PREFIX = "imagefolder:"
@@ -53,7 +53,7 @@ class Files:
 
     def name(self, row: int) -> str:
         """Returns a file's path."""
-        return _folders.printable(str(self.paths[row]))
+        return folders_lib.printable(str(self.paths[row]))
 
     def read(self, entry: tf.Tensor) -> tf.Tensor:
         """Reads a file."""
@@ -64,7 +64,7 @@ class Files:
         return tf.data.Dataset.from_tensor_slices(
             (
                 np.arange(self.num_rows, dtype=np.int64),
-                _folders.encode(self.paths),
+                folders_lib.encode(self.paths),
                 self.labels.astype(np.int64),
             )
         )
@@ -79,7 +79,7 @@ class Files:
     ) -> tf.data.Dataset:
         """Returns batches of an epoch, found by a bijection of the rows."""
         with tf.device("/cpu:0"):
-            paths = tf.constant(_folders.encode(self.paths))
+            paths = tf.constant(folders_lib.encode(self.paths))
             labels = tf.constant(self.labels.astype(np.int64))
 
         def choose(epoch: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -127,7 +127,7 @@ class Records:
         ends = np.cumsum(self.takes)
         file = int(np.searchsorted(ends, row, side="right"))
         place = row - int(ends[file]) + self.takes[file] + self.skips[file]
-        return f"{_folders.printable(self.paths[file])} record {place}"
+        return f"{folders_lib.printable(self.paths[file])} record {place}"
 
     def read(self, entry: tf.Tensor) -> tf.Tensor:
         """Returns the bytes, which came with the record."""
@@ -203,7 +203,7 @@ class Records:
         firsts = np.cumsum([0, *self.takes[:-1]])
         numbers = (self.skips, self.takes, firsts)
         return (
-            tf.constant(_folders.encode(self.paths)),
+            tf.constant(folders_lib.encode(self.paths)),
             *(tf.constant(each, tf.int64) for each in numbers),
         )
 
@@ -349,20 +349,20 @@ def open_folder(folder: pathlib.Path) -> tuple[int, dict[str, Files]]:
         if not (folder / part).is_dir():
             raise FileNotFoundError(
                 "A folder of photographs must hold `train` and `val`."
-                f" Received: {_folders.printable(folder)!r} without {part!r}."
-                " Give"
-                f" `{PREFIX}PATH`, PATH absolute or relative to `data_dir`."
+                f" Received: {folders_lib.printable(folder)!r} without"
+                f" {part!r}. Give `{PREFIX}PATH`, PATH absolute or"
+                " relative to `data_dir`."
             )
-    classes = _folders.class_names(folder / "train")
+    classes = folders_lib.class_names(folder / "train")
     if not classes:
-        raise checks.refusal(
+        raise _checks.refusal(
             "`train` must hold a folder for each class",
-            f"{_folders.printable(folder / 'train')!r} without any",
+            f"{folders_lib.printable(folder / 'train')!r} without any",
             "Unpack the archives of the classes, each into a folder",
         )
     train = folders.find_classes(folder / "train")
     test = folders.find_test(folder / "val", classes)
-    _folders.log_left_out(folder, [*train.left_out, *test.left_out])
+    folders_lib.log_left_out(folder, [*train.left_out, *test.left_out])
     return len(classes), {
         part: Files(np.array(found.paths), found.labels)
         for part, found in {"train": train, "test": test}.items()
@@ -391,7 +391,7 @@ def _open_records(
         num_validation = size // 10
     num_rows = num_validation + (num_train or 1)
     if num_rows > size:
-        raise checks.refusal(
+        raise _checks.refusal(
             f"`num_train` and `num_validation` must fit into {size} rows",
             f"num_train={num_train}, num_validation={num_validation}",
             "Ask for fewer rows",

@@ -7,7 +7,7 @@ from experiments.datasets import speech
 from experiments.datasets import splits
 from experiments.datasets.splits import Arrays
 from experiments.datasets.splits import Splits
-from tf_mixup import checks
+from tf_mixup import _checks
 
 # Input shape and classes of images; for sentences their longest and the words
 # that Kim (2014) counted, which a split of one's own may miss by some.
@@ -78,7 +78,7 @@ def make_placeholder(name: str, *, num_rows: int = 8) -> Splits:
         num_classes = RECORDINGS[name]
         inputs = rng.uniform(-1, 1, (num_rows, speech.RATE)).astype(np.float32)
     else:
-        raise checks.refusal(
+        raise _checks.refusal(
             "The shape of a data set must be known without it",
             f"name={name!r}",
             "It is of"

@@ -18,9 +18,9 @@ from scipy import signal
 from scipy.io import wavfile
 
 from experiments.datasets import splits
-from tf_mixup import _folders
-from tf_mixup import _tfds
-from tf_mixup import checks
+from tf_mixup import _checks
+from tf_mixup._data import folders
+from tf_mixup._data import tfds as tfds_lib
 
 # Ten words, silence and all other words; the mixup paper's set is `COMMANDS`.
 TFDS_NAME = "speech_commands"
@@ -149,18 +149,18 @@ def read_recordings(root: Place) -> list[Recording]:
                 raise ValueError("no label")
             wave = decode((root / name).read_bytes())
         except (OSError, ValueError, zipfile.BadZipFile, zlib.error):
-            bad.append(_folders.printable(name))
+            bad.append(folders.printable(name))
             continue
         speaker = fields[1] if len(fields) > 2 else ""
         recordings.append(Recording(name, fields[0], speaker, wave))
-    _folders.log_left_out(str(root), files.left_out)
+    folders.log_left_out(str(root), files.left_out)
     if bad:
         logging.warning(
             "%d of %d recordings in %s are empty, damaged or without a label,"
             " and left out: %s",
             len(bad),
             len(files.paths),
-            _folders.printable(str(root)),
+            folders.printable(str(root)),
             ", ".join(bad),
         )
     return recordings
@@ -241,26 +241,26 @@ def _open(path: pathlib.Path) -> Place:
     if not path.is_file():
         raise FileNotFoundError(
             "Recordings must be in a folder or a .zip. Received:"
-            f" {_folders.printable(path)!r}, which does not exist. Give"
+            f" {folders.printable(path)!r}, which does not exist. Give"
             " speech:PATH, PATH absolute or relative to `data_dir`."
         )
     try:
         return zipfile.Path(path)
     except zipfile.BadZipFile as error:
-        raise checks.refusal(
+        raise _checks.refusal(
             "A file of recordings must be a whole .zip",
             str(path),
             "Fetch it again, or give a folder",
         ) from error
 
 
-def _find(root: Place) -> _folders.Files:
+def _find(root: Place) -> folders.Files:
     """Returns the wav files, as names from `root` with slashes."""
     if isinstance(root, zipfile.Path):
         names = [name for name in root.root.namelist() if name[-1] != "/"]
-        found = _folders.select(names, {".wav"})
+        found = folders.select(names, {".wav"})
     else:
-        found = _folders.find_files(root, {".wav"}, relative=True)
+        found = folders.find_files(root, {".wav"}, relative=True)
     # Speech Commands' folder of background noise is no class.
     paths = [
         path
@@ -268,14 +268,14 @@ def _find(root: Place) -> _folders.Files:
         if not any(part.startswith("_") for part in path.split("/")[:-1])
     ]
     left_out = [path for path in found.left_out if path not in LISTS.values()]
-    return _folders.Files(paths, left_out)
+    return folders.Files(paths, left_out)
 
 
 def _check_classes(name: str, recordings: Sequence[Recording]) -> int:
     """Returns K; refuses fewer than two classes."""
     labels = sorted({each.label for each in recordings})
     if len(labels) < 2:
-        raise checks.refusal(
+        raise _checks.refusal(
             "Recordings must be of two classes at least",
             f"{len(recordings)} that can be read, of {labels}, in {name!r}",
             "Name files LABEL_SPEAKER_NUMBER.wav, or put them into a folder"
@@ -317,7 +317,7 @@ def _choose_speaker(recordings: Sequence[Recording], seed: int) -> np.ndarray:
     spoken_by = np.array([each.speaker for each in recordings])
     speakers = np.unique(spoken_by)
     if "" in speakers or len(speakers) < 2:
-        raise checks.refusal(
+        raise _checks.refusal(
             "To leave a speaker out, each file must name one of several",
             f"speakers {speakers.tolist()}",
             f"Name files LABEL_SPEAKER_NUMBER.wav, or leave {BY_SPEAKER} out",
@@ -333,7 +333,7 @@ def _choose_fifth(recordings: Sequence[Recording], seed: int) -> np.ndarray:
         [each.label for each in recordings], return_counts=True
     )
     if min(counts) < _TEST_DIVISOR:
-        raise checks.refusal(
+        raise _checks.refusal(
             f"Each class must have {_TEST_DIVISOR} recordings at least",
             f"{min(counts)} of {str(labels[counts.argmin()])!r}",
             "Record more, or leave the class out",
@@ -363,7 +363,7 @@ def _split(
     }
     empty = [part for part, rows in parts.items() if not len(rows.labels)]
     if empty:
-        raise checks.refusal(
+        raise _checks.refusal(
             "Each split must have recordings",
             f"none for {', '.join(empty)}",
             f"Mend {' and '.join(LISTS.values())}, or take them away",
@@ -389,7 +389,7 @@ def _read_tfds(
         )
     parts = {}
     for part in ("train", "validation", "test"):
-        with _tfds.naming_damage(builder, part):
+        with tfds_lib.naming_damage(builder, part):
             rows = list(tfds.as_numpy(builder.as_dataset(split=part)))
         waves = [_one_second(to_unit(row["audio"])) for row in rows]
         labels = [row["label"] for row in rows]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tf_mixup import checks
+from tf_mixup import _checks
 
 # Each use of a seed has its own stream, so that no draw moves another.
 _SPLIT_STREAM, _CORRUPTION_STREAM = range(2)
@@ -141,7 +141,7 @@ def carve(
     if num_train is None:
         num_train = size - num_validation
     if min(num_validation, num_train) < 0 or num_train + num_validation > size:
-        raise checks.refusal(
+        raise _checks.refusal(
             f"`num_train` and `num_validation` must fit into {size} rows",
             f"num_train={num_train}, num_validation={num_validation}",
             "Ask for fewer rows",
@@ -185,10 +185,10 @@ def corrupt(
         Zhang, Cisse, Dauphin and Lopez-Paz. mixup: Beyond Empirical Risk
         Minimization. ICLR 2018, section 3.4. https://arxiv.org/abs/1710.09412
     """
-    checks.real_between(
+    _checks.real_between(
         "probability", probability, 0, 1, remedy="Use 0.2 for 20 % noise"
     )
-    checks.one_of("kind", kind, ("uniform", "class_map"))
+    _checks.one_of("kind", kind, ("uniform", "class_map"))
     rng = np.random.default_rng([seed, _CORRUPTION_STREAM])
     other = _other_classes(splits.num_classes, rng)
 

@@ -17,8 +17,8 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.datasets import jpegs
-from tf_mixup import checks
-from tf_mixup import clock as clock_lib
+from tf_mixup import _checks
+from tf_mixup import mixing
 
 SIDE = 224
 # Share of the training rows that may be no images before a run is stopped.
@@ -110,7 +110,7 @@ class Replaced:
         """
         if len(self.rows) > self._limit:
             some = ", ".join(map(self._source.name, sorted(self.rows)[:3]))
-            raise checks.refusal(
+            raise _checks.refusal(
                 f"At most {self._limit} of {self._source.num_rows} training"
                 " rows may be no whole images",
                 f"{len(self.rows)} that are not, such as {some}",
@@ -215,7 +215,7 @@ class Stream:
         *,
         batch_size: int,
         seed: int,
-        clock: clock_lib.Clock,
+        clock: mixing.Clock,
         augmentation: str = "inception",
         steps: int | None = None,
         worker: int = 0,
@@ -248,7 +248,7 @@ class Stream:
                 augmentation is asked for.
         """
         if augmentation not in ("inception", "none"):
-            raise checks.refusal(
+            raise _checks.refusal(
                 "Photographs of any size are cropped before they are resized",
                 f"augmentation={augmentation!r}",
                 "Write --augmentation=inception, or none",
@@ -256,7 +256,7 @@ class Stream:
         if steps is None:
             steps = self.source.num_rows // (batch_size * workers)
         if steps < 1:
-            raise checks.refusal(
+            raise _checks.refusal(
                 "A batch must not be larger than the training set",
                 f"batch_size={batch_size} with {self.source.num_rows} training"
                 " rows",
@@ -265,7 +265,7 @@ class Stream:
 
         source = self.source.shard(worker, workers)
         if not source.num_rows:
-            raise checks.refusal(
+            raise _checks.refusal(
                 "Each worker needs files of its own",
                 f"none for worker {worker} of {workers}",
                 "Take fewer workers",

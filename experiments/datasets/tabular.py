@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.datasets import splits
-from tf_mixup import checks
+from tf_mixup import _checks
 
 
 class Format(NamedTuple):
@@ -129,7 +129,7 @@ def load(
     table = _read(name, data_dir, download)
     classes, labels = np.unique(table[:, -1], return_inverse=True)
     if len(classes) < 2:
-        raise checks.refusal(
+        raise _checks.refusal(
             "A data set must have rows of two classes",
             f"{len(table)} rows of `{name}`, of {len(classes)} classes",
             _AS_PUBLISHED,
@@ -142,7 +142,7 @@ def load(
         rest, num_validation=num_validation, num_train=num_train, seed=seed
     )
     if not len(train.labels):
-        raise checks.refusal(
+        raise _checks.refusal(
             "A split must leave rows to train on",
             f"{len(table)} rows of `{name}`, {len(test.labels)} of them for"
             f" testing and num_validation={num_validation}",
@@ -258,7 +258,7 @@ def _read_files(paths: Sequence[pathlib.Path]) -> list[Row]:
     for data, labels in zip(paths[::2], paths[1::2], strict=True):
         left, right = _read_rows(data), _read_rows(labels)
         if len(left) != len(right):
-            raise checks.refusal(
+            raise _checks.refusal(
                 "Each row must have a label",
                 f"{len(left)} rows in {data.name}, {len(right)} labels in"
                 f" {labels.name}",
@@ -278,7 +278,7 @@ def _read_rows(path: pathlib.Path) -> list[Row]:
         try:
             data = gzip.decompress(data)
         except (OSError, EOFError, zlib.error) as error:
-            raise checks.refusal(
+            raise _checks.refusal(
                 "A compressed file must be whole",
                 f"{path.name} ({error})",
                 _AS_PUBLISHED,
@@ -307,7 +307,7 @@ def _drop_header(rows: list[Row], file: str) -> list[Row]:
             columns[values[0].strip("'\"")] = {*nominal, "?"}
     wanted = FORMATS["uci:phishing"].num_features + 1
     if len(columns) != wanted or list(columns)[-1] != ARFF_CLASS:
-        raise checks.refusal(
+        raise _checks.refusal(
             f"An ARFF file must name {wanted} columns, the last one"
             f" {ARFF_CLASS}, before its @data",
             f"{file} with {len(columns)}: {', '.join(columns)[-60:]!r}",
@@ -320,7 +320,7 @@ def _drop_header(rows: list[Row], file: str) -> list[Row]:
             columns.items(), values, strict=False
         ):
             if value not in allowed:
-                raise checks.refusal(
+                raise _checks.refusal(
                     "Values must be among those that the header names",
                     f"{column}={value!r} in {where}",
                     _AS_PUBLISHED,
@@ -365,7 +365,7 @@ def _to_table(rows: Sequence[Row], wanted: Format) -> np.ndarray:
         try:
             table[index] = _to_numbers(values, wanted)
         except ValueError as error:
-            raise checks.refusal(
+            raise _checks.refusal(
                 f"Each row must have {wanted.num_features} features and a"
                 " class",
                 f"{where}: {' '.join(values)[:60]!r} ({error})",

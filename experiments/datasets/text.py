@@ -15,9 +15,9 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.datasets import splits
-from tf_mixup import _folders
-from tf_mixup import _tfds
-from tf_mixup import checks
+from tf_mixup import _checks
+from tf_mixup._data import folders
+from tf_mixup._data import tfds as tfds_lib
 
 # Files as their authors publish them, the training file first.
 FILES = {
@@ -240,7 +240,7 @@ def _read_file(path: pathlib.Path, parse: Parse) -> splits.Arrays:
             if not sentence.strip():
                 raise ValueError("no words")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise checks.refusal(
+            raise _checks.refusal(
                 "Each line must have a label and a sentence",
                 f"line {number} of {path.name}: {line[:60]!r}",
                 "Take the file as it was published",
@@ -251,8 +251,8 @@ def _read_file(path: pathlib.Path, parse: Parse) -> splits.Arrays:
 
 def _read_reviews(folder: pathlib.Path) -> splits.Arrays:
     """Reads one file a review, in one folder a class."""
-    found = _folders.find_labeled(folder, ("neg", "pos"), {".txt"})
-    _folders.log_left_out(folder, found.left_out)
+    found = folders.find_labeled(folder, ("neg", "pos"), {".txt"})
+    folders.log_left_out(folder, found.left_out)
     texts = (
         pathlib.Path(path).read_text(encoding="latin-1") for path in found.paths
     )
@@ -277,7 +277,7 @@ def _read_tfds(
         return {}
     parts = {}
     for part in ("train", "test"):
-        with _tfds.naming_damage(builder, part):
+        with tfds_lib.naming_damage(builder, part):
             columns = tfds.as_numpy(
                 builder.as_dataset(split=part, batch_size=-1)
             )
@@ -292,7 +292,7 @@ def _to_arrays(
 ) -> splits.Arrays:
     """Returns cleaned sentences and labels; refuses an empty set."""
     if not rows:
-        raise checks.refusal(
+        raise _checks.refusal(
             "A file of sentences must not be empty",
             f"{path.name} without any",
             "Take the file as it was published",

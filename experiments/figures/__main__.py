@@ -16,12 +16,10 @@ import tensorflow as tf
 from absl import flags
 from absl import logging
 
-from experiments import config as config_lib
-from experiments import entry
-from experiments import ledger
+from experiments import _entry
 from experiments import papers
-from experiments import records
-from experiments import training
+from experiments.analysis import ledger
+from experiments.analysis import run_tables
 from experiments.figures import between
 from experiments.figures import calibration
 from experiments.figures import epochs
@@ -32,7 +30,9 @@ from experiments.figures import overlaps
 from experiments.figures import rings
 from experiments.figures.methods import Setting
 from experiments.papers import tables
-from tf_mixup import checks
+from experiments.runs import config as config_lib
+from experiments.runs import training
+from tf_mixup import _checks
 from tf_mixup import plots
 from tf_mixup import summaries
 
@@ -84,7 +84,7 @@ _DATA_DIR = flags.DEFINE_string(
 def find_settings(
     table: str,
     scale: str,
-    runs: records.Runs,
+    runs: run_tables.Runs,
     workdir: pathlib.Path,
     sources: training.Sources | None = None,
 ) -> list[Setting]:
@@ -159,7 +159,7 @@ def draw_runs(
     sources = None
     if _DATA_DIR.value is not None:
         sources = training.Sources(data_dir=_DATA_DIR.value)
-    runs = records.read_runs(workdir)
+    runs = run_tables.read_runs(workdir)
     for sentence in runs.damaged:
         logging.warning("%s", sentence)
     found = {
@@ -167,7 +167,7 @@ def draw_runs(
         for table in chosen
     }
     if not any(found.values()):
-        raise checks.refusal(
+        raise _checks.refusal(
             "Figures are drawn of complete runs",
             f"--workdir={workdir} without any of {', '.join(found)}",
             f"Run `python -m experiments.sweep --table={chosen[0]}` first",
@@ -193,4 +193,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    entry.start(main)
+    _entry.start(main)

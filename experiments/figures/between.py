@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from experiments import between_points
-from experiments import ledger
+from experiments.analysis import interpolation
+from experiments.analysis import ledger
+from experiments.analysis.ledger import Line
 from experiments.figures import methods
-from experiments.ledger import Line
 from experiments.papers import mixup_claims as arms
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def draw_between(
     for arm, color in STYLES:
         options: dict[str, Any] = {"color": color, "linestyle": ":"}
         row[0].plot(
-            between_points.LAMS,
+            interpolation.LAMS,
             PRINTED[arm.name],
             label=f"{arm.name}, in the paper",
             **options,
@@ -111,8 +111,8 @@ def _draw_band(
     values = np.array(
         [
             [run.value(f"between_{lam:.2f}_{result}") for run in runs]
-            for lam in between_points.LAMS
+            for lam in interpolation.LAMS
         ]
     ).T
     values *= 100 if PANELS[result].endswith("(%)") else 1
-    methods.draw_band(axes, between_points.LAMS, values, **options)
+    methods.draw_band(axes, interpolation.LAMS, values, **options)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments import alpha_figure
-from experiments import comparison
-from experiments import ledger
-from experiments import records
+from experiments.analysis import alpha_figure
+from experiments.analysis import ledger
+from experiments.analysis import run_tables
+from experiments.analysis import seed_statistics
 from experiments.figures import methods as methods_lib
 from experiments.figures.methods import Method
 from experiments.figures.methods import Setting
@@ -109,7 +109,7 @@ def _draw_panel(
 ) -> None:
     places = np.arange(len(methods))
     values = [100 * method.values(result) for method in methods]
-    found = [comparison.spread(each) for each in values]
+    found = [seed_statistics.spread(each) for each in values]
     axes.barh(
         places,
         [each.mean for each in found],
@@ -188,16 +188,16 @@ def draw_density(
     )
 
 
-def arrange_alphas(lines: Sequence[ledger.Line]) -> records.Table | None:
+def arrange_alphas(lines: Sequence[ledger.Line]) -> run_tables.Table | None:
     """Returns the runs of no mixup and mixup by alpha; None without any."""
     runs = [
-        records.Run("", line.config.to_json(), dict(line.results), 0.0)
+        run_tables.Run("", line.config.to_json(), dict(line.results), 0.0)
         for line in lines
         if line.belongs_to(arms.NO_MIXUP) or line.belongs_to(arms.MIXUP)
     ]
     if not runs:
         return None
-    (table,) = records.arrange(
+    (table,) = run_tables.arrange(
         runs, tables_by=("dataset", "network"), group_by=("alpha",)
     )
     return table

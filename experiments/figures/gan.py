@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments import files
-from experiments import gan
-from experiments import run_files
-from experiments.claims import Arm
+from experiments.analysis.claims import Arm
 from experiments.figures import methods
 from experiments.figures.methods import Setting
 from experiments.papers import mixup_claims as arms
+from experiments.runs import atomic_files
+from experiments.runs import gan
+from experiments.runs import run_files
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -34,7 +34,7 @@ def draw(setting: Setting) -> Iterator[tuple[str, "matplotlib.figure.Figure"]]:
     rows = {}
     for method in setting.find(*ARMS):
         path = run_files.check_file(method.folders[0] / gan.SAMPLES)
-        rows[method.name] = files.read_npz(path)
+        rows[method.name] = atomic_files.read_npz(path)
         modes = gan.MODES[method.lines[0].config.dataset]
     if rows:
         yield "samples", draw_samples(rows, modes)

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from experiments import config as config_lib
-from experiments import ledger
-from experiments import outputs as outputs_lib
-from experiments import run_files
-from experiments import training
-from experiments.claims import Arm
-from experiments.outputs import Outputs
+from experiments.analysis import ledger
+from experiments.analysis.claims import Arm
 from experiments.papers import calibration_claims as arms
+from experiments.runs import config
+from experiments.runs import outputs as outputs_lib
+from experiments.runs import run_files
+from experiments.runs import training
+from experiments.runs.outputs import Outputs
 from tf_mixup import calibration
 from tf_mixup import plots
 from tf_mixup import summaries
@@ -124,7 +124,7 @@ class Setting:
 
     title: str
     lines: Sequence[ledger.Line]
-    folders: Mapping[config_lib.Config, pathlib.Path]
+    folders: Mapping[config.Config, pathlib.Path]
     sources: training.Sources | None = None
 
     def find(self, *chosen: Arm) -> list[Method]:

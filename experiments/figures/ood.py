@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments import afterwards
-from experiments import outputs as outputs_lib
-from experiments import training
+from experiments.analysis import posthoc
 from experiments.figures import methods as methods_lib
 from experiments.figures.methods import Setting
-from experiments.outputs import Outputs
 from experiments.papers import calibration_claims as arms
+from experiments.runs import outputs as outputs_lib
+from experiments.runs import training
+from experiments.runs.outputs import Outputs
 from tf_mixup import ood
 from tf_mixup import plots
-from tf_mixup import posthoc
+from tf_mixup import posthoc as posthoc_lib
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -52,8 +52,8 @@ def read_outputs(setting: Setting) -> dict[str, list[Outputs]]:
     found = {each.name: each.outputs() for each in setting.find(*METHODS)}
     for plain in setting.find(arms.NO_MIXUP):
         found[arms.SCALED.name] = [
-            afterwards.scale(
-                outputs, posthoc.TemperatureScaling(), "validation"
+            posthoc.scale(
+                outputs, posthoc_lib.TemperatureScaling(), "validation"
             )
             for outputs in found[plain.name]
         ]
@@ -69,7 +69,7 @@ def read_outputs(setting: Setting) -> dict[str, list[Outputs]]:
             )
         else:
             found[f"{arms.ENSEMBLE.name} (of {size})"] = [
-                afterwards.average(
+                posthoc.average(
                     plain.lines[0].config, plain.folders, setting.sources
                 )
             ]

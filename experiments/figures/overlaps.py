@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from experiments import ledger
-from experiments.claims import Arm
+from experiments.analysis import ledger
+from experiments.analysis.claims import Arm
+from experiments.analysis.ledger import Line
 from experiments.datasets import gaussians
 from experiments.figures import methods
-from experiments.ledger import Line
 from experiments.papers import overlaps_claims as arms
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments import afterwards
-from experiments import training
-from experiments.claims import Arm
+from experiments.analysis import posthoc
+from experiments.analysis.claims import Arm
 from experiments.datasets import Splits
 from experiments.figures import methods
 from experiments.figures.methods import Setting
 from experiments.papers import mixup_claims as arms
+from experiments.runs import training
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -39,7 +39,7 @@ def draw(setting: Setting) -> Iterator[tuple[str, "matplotlib.figure.Figure"]]:
     surfaces, splits = {}, None
     for method in setting.find(*ARMS):
         config = method.lines[0].config
-        network = afterwards.load_model(method.folders[0])
+        network = posthoc.load_model(method.folders[0])
         logits = training.predict_logits(network, _grid())
         odds = logits[:, 1] - logits[:, 0]
         surfaces[method.name] = 1 / (1 + np.exp(-np.float64(odds)))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import keras
 
 from experiments.networks import parts
-from tf_mixup import checks
+from tf_mixup import _checks
 
 # A bottleneck's channels, and what a transition keeps of its inputs.
 BOTTLENECK = 4
@@ -60,7 +60,7 @@ def build_densenet(
     """
     pairs, rest = divmod(depth - 4, 2 * BLOCKS)
     if rest or pairs < 1:
-        raise checks.refusal(
+        raise _checks.refusal(
             "`depth` must be 6 n + 4, with n pairs of layers in a block",
             f"depth={depth}",
             "Write e.g. 40, 100 or 190",

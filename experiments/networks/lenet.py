@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from experiments.networks import parts
-from tf_mixup import checks
+from tf_mixup import _checks
 
 # Two 5x5 convolutions, each followed by a halving, leave nothing of less.
 MINIMUM_SIDE = 16
@@ -49,7 +49,7 @@ def build_lenet(
     layers = parts.Parts(parts.draw_seeds(seed))
     inputs, features = parts.pixel_inputs(input_shape, mean=mean, std=std)
     if min(input_shape[:2]) < MINIMUM_SIDE:
-        raise checks.refusal(
+        raise _checks.refusal(
             f"LeNet needs images of at least {MINIMUM_SIDE} pixels a side",
             f"input_shape={tuple(input_shape)}",
             "Take the narrow ResNet for smaller images",

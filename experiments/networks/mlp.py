@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from experiments.networks import parts
-from tf_mixup import checks
+from tf_mixup import _checks
 
 
 def build_mlp(
@@ -43,7 +43,7 @@ def build_mlp(
         ValueError: If `depth` is negative, or the shape, the statistics or
             the number of classes is refused by `parts`.
     """
-    checks.integer_at_least(
+    _checks.integer_at_least(
         "depth", depth, 0, remedy="Write 0 for logistic regression"
     )
     layers = parts.Parts(parts.draw_seeds(seed))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from tf_mixup import checks
+from tf_mixup import _checks
 
 PixelStatistic = float | Sequence[float] | None
 
@@ -65,7 +65,7 @@ def pixel_inputs(
         pixels = keras.layers.Reshape(tuple(image_shape))(inputs)
         return inputs, _standardise(pixels, mean, std)
     if len(input_shape) != 3:
-        raise checks.refusal(
+        raise _checks.refusal(
             "`input_shape` must be (height, width, channels)",
             f"input_shape={tuple(input_shape)}",
             "Give grayscale images one channel",
@@ -97,7 +97,7 @@ def feature_inputs(
             not fit it, or `std` is not positive.
     """
     if len(input_shape) != 1:
-        raise checks.refusal(
+        raise _checks.refusal(
             "`input_shape` must be (features,)",
             f"input_shape={tuple(input_shape)}",
             "Take a network of images, or flatten each row",
@@ -110,10 +110,10 @@ def _standardise(
     inputs: keras.KerasTensor, mean: PixelStatistic, std: PixelStatistic
 ) -> keras.KerasTensor:
     """Subtracts `mean` and divides by `std`, along the last axis."""
-    mean, std = checks.statistics(
+    mean, std = _checks.statistics(
         127.5 if mean is None else mean, 127.5 if std is None else std
     )
-    checks.fits_channels(mean, std, inputs.shape)
+    _checks.fits_channels(mean, std, inputs.shape)
     channels = inputs.shape[-1]
     means = np.broadcast_to(mean, channels)
     stds = np.broadcast_to(std, channels)
@@ -207,7 +207,7 @@ class Parts:
         kernel_constraint: keras.constraints.Constraint | None = None,
     ) -> keras.KerasTensor:
         """Applies the last dense layer, in float32 also in mixed precision."""
-        checks.integer_at_least(
+        _checks.integer_at_least(
             "num_classes",
             num_classes,
             1,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import keras
 
 from experiments.networks import parts
-from tf_mixup import checks
+from tf_mixup import _checks
 
 
 def build_resnet(
@@ -82,7 +82,7 @@ def build_resnet(
     if not preactivation:
         block = functools.partial(_plain_block, zero_gamma=zero_gamma)
     elif zero_gamma:
-        raise checks.refusal(
+        raise _checks.refusal(
             "A block starts as its shortcut where it ends in a batch norm",
             "zero_gamma=True with a pre-activation network, where a ReLU"
             " follows, which would never open",

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from experiments.networks import parts
-from tf_mixup import checks
+from tf_mixup import _checks
 
 # One second at 16 kHz.
 SAMPLES = 16_000
@@ -175,7 +175,7 @@ def _spectrogram(
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """Makes a model's input of waveforms, and their spectrograms."""
     if tuple(input_shape) != (SAMPLES,):
-        raise checks.refusal(
+        raise _checks.refusal(
             f"Speech networks take waveforms of {SAMPLES} samples",
             f"input_shape={tuple(input_shape)}",
             "Take a data set of recordings, or another network",

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from experiments.networks import parts
-from tf_mixup import checks
+from tf_mixup import _checks
 
 # Words that a filter sees at once.
 FILTER_WIDTHS = (3, 4, 5)
@@ -74,7 +74,7 @@ def build_text_cnn(
         2014. https://arxiv.org/abs/1408.5882
     """
     if len(input_shape) != 1:
-        raise checks.refusal(
+        raise _checks.refusal(
             "The sentence network takes rows of word ids",
             f"input_shape={tuple(input_shape)}",
             "Take another network for images",
@@ -142,13 +142,13 @@ def _read_vectors(
                 if word in words:
                     found[word] = np.array(numbers, np.float32)
             except ValueError as error:
-                raise checks.refusal(
+                raise _checks.refusal(
                     f"Each line must be a word and {width} numbers",
                     f"line {number} of {path}: {line[:60]!r}",
                     "Give the file's own dimension as --width",
                 ) from error
     if not found:
-        raise checks.refusal(
+        raise _checks.refusal(
             "A file of word vectors must have words of the training set",
             f"{path} without any",
             "Give one of the same language, in lower case",

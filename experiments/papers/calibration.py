@@ -9,8 +9,8 @@ crops and flips).
 
 from typing import Any
 
-from experiments import config as config_lib
 from experiments.papers import tables
+from experiments.runs import config
 
 PAPER = "1905.11001"
 Arms = list[dict[str, Any]]
@@ -80,7 +80,7 @@ def small_base(dataset: str) -> dict[str, Any]:
     return {**SMALL, "dataset": dataset, "ood": _OOD[dataset]}
 
 
-def image_calibration(scale: str, seeds: int) -> list[config_lib.Config]:
+def image_calibration(scale: str, seeds: int) -> list[config.Config]:
     """Figures 1 and 2: no mixup, mixup by alpha, label smoothing, ERL.
 
     And the ablation "soft labels matter", which mixes the inputs only.
@@ -94,7 +94,7 @@ def image_calibration(scale: str, seeds: int) -> list[config_lib.Config]:
     return tables.cross(range(seeds), _bases(scale), arms)
 
 
-def alpha_sweep(scale: str, seeds: int) -> list[config_lib.Config]:
+def alpha_sweep(scale: str, seeds: int) -> list[config.Config]:
     """The study of BUILD_NOTES.md: mixup by alpha, on 5,000 images."""
     bases = _bases(scale)
     if scale == "small":
@@ -104,7 +104,7 @@ def alpha_sweep(scale: str, seeds: int) -> list[config_lib.Config]:
     return tables.cross(range(seeds), bases, arms)
 
 
-def out_of_distribution(scale: str, seeds: int) -> list[config_lib.Config]:
+def out_of_distribution(scale: str, seeds: int) -> list[config.Config]:
     """Figures and table of section 5, with MC dropout.
 
     Ensembles and temperature scaling are made of these runs' predictions.
@@ -114,7 +114,7 @@ def out_of_distribution(scale: str, seeds: int) -> list[config_lib.Config]:
     return tables.cross(range(seeds), _bases(scale), arms)
 
 
-def further_methods(scale: str, seeds: int) -> list[config_lib.Config]:
+def further_methods(scale: str, seeds: int) -> list[config.Config]:
     """CutMix, RegMixup and manifold mixup beside mixup: users ask for them.
 
     RegMixup with the alphas of its authors; manifold mixup at the input or
@@ -132,7 +132,7 @@ def further_methods(scale: str, seeds: int) -> list[config_lib.Config]:
     return tables.cross(range(seeds), bases[-1:], arms)
 
 
-def longer_training(scale: str, seeds: int) -> list[config_lib.Config]:
+def longer_training(scale: str, seeds: int) -> list[config.Config]:
     """Calibration by epoch, with and without augmentation."""
     base = _bases(scale)[-1 if scale == "small" else 2]
     if scale == "small":
@@ -146,7 +146,7 @@ def longer_training(scale: str, seeds: int) -> list[config_lib.Config]:
     return tables.cross(range(seeds), bases, [ERM, mixup(0.4)])
 
 
-def text(scale: str, seeds: int) -> list[config_lib.Config]:
+def text(scale: str, seeds: int) -> list[config.Config]:
     """Figure 4: the sentence CNN, mixed in its embedding layer."""
     sets = (
         ("trec", "mr") if scale == "small" else ("trec", "mr", "imdb", "sst2")
@@ -160,8 +160,8 @@ def text(scale: str, seeds: int) -> list[config_lib.Config]:
             "mr": {"width": 100, "epochs": 10},
         }
     return [
-        config_lib.Config(
-            **{**config_lib.PAPER_DEFAULTS[name], **arm, **small.get(name, {})},
+        config.Config(
+            **{**config.PAPER_DEFAULTS[name], **arm, **small.get(name, {})},
             dataset=name,
             seed=seed,
         )

@@ -6,9 +6,9 @@ between calibrated methods), five points of confidence, .02 nats.
 
 import functools
 
-from experiments.claims import Arm
-from experiments.claims import Claim
-from experiments.claims import Direction
+from experiments.analysis.claims import Arm
+from experiments.analysis.claims import Claim
+from experiments.analysis.claims import Direction
 
 PAPER = "1905.11001"
 _PLAIN = {"method": "erm", "label_smoothing": 0.0, "entropy_weight": 0.0}

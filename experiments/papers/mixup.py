@@ -7,14 +7,14 @@ same, a sweep of one table finds what the other has done.
 
 from typing import Any
 
-from experiments import config as config_lib
-from experiments import gan
 from experiments.datasets import speech as recordings
 from experiments.datasets import tabular
 from experiments.papers import calibration
 from experiments.papers import tables
 from experiments.papers.calibration import ERM
 from experiments.papers.calibration import mixup
+from experiments.runs import config
+from experiments.runs import gan
 
 PAPER = "1710.09412"
 # The authors' code: no look-ahead, and one weight decay for all. Of the
@@ -33,7 +33,7 @@ _PREACT: dict[str, Any] = {
     "network": "preact_resnet18",
 }
 _IMAGENET: dict[str, Any] = {
-    **config_lib.PAPER_DEFAULTS["imagenet2012"],
+    **config.PAPER_DEFAULTS["imagenet2012"],
     "dataset": "imagenet2012",
 }
 _WIDE = {"network": "wide_resnet28_10", "milestones": (60, 120, 180)}
@@ -42,7 +42,7 @@ CORRUPTIONS = (0.2, 0.5, 0.8)
 _NEIGHBORS = {"paper": 200, "small": 10}
 
 
-def imagenet(scale: str, seeds: int) -> list[config_lib.Config]:
+def imagenet(scale: str, seeds: int) -> list[config.Config]:
     """Table 1: ImageNet, four networks, 90 and 200 epochs.
 
     At small scale it has no runs. For the largest network the paper takes
@@ -59,7 +59,7 @@ def imagenet(scale: str, seeds: int) -> list[config_lib.Config]:
     }
     lengths = {90: (30, 60, 80), 200: (60, 120, 180)}
     return [
-        config_lib.Config(
+        config.Config(
             **{
                 **_IMAGENET,
                 "network": network,
@@ -77,7 +77,7 @@ def imagenet(scale: str, seeds: int) -> list[config_lib.Config]:
     ]
 
 
-def cifar(scale: str, seeds: int) -> list[config_lib.Config]:
+def cifar(scale: str, seeds: int) -> list[config.Config]:
     """Figure 3: CIFAR-10 and CIFAR-100 with three networks."""
     if scale == "small":
         bases = list(map(calibration.small_base, ("cifar10", "fashion_mnist")))
@@ -95,7 +95,7 @@ def cifar(scale: str, seeds: int) -> list[config_lib.Config]:
     return tables.cross(range(seeds), bases, [ERM, mixup(1.0)])
 
 
-def variants(scale: str, seeds: int) -> list[config_lib.Config]:
+def variants(scale: str, seeds: int) -> list[config.Config]:
     """Section 2's remarks: three points in a mixture, partners of one class.
 
     And a coefficient for each sample, where the paper has one a batch.
@@ -111,7 +111,7 @@ def variants(scale: str, seeds: int) -> list[config_lib.Config]:
     return tables.cross(range(seeds), [base], arms)
 
 
-def corrupt_labels(scale: str, seeds: int) -> list[config_lib.Config]:
+def corrupt_labels(scale: str, seeds: int) -> list[config.Config]:
     """Table 2: labels drawn anew; mixup, dropout and both.
 
     At the paper's scale with its grids; their best cell is what it prints.
@@ -142,7 +142,7 @@ def corrupt_labels(scale: str, seeds: int) -> list[config_lib.Config]:
     return tables.cross(range(seeds), bases, arms)
 
 
-def adversarial(scale: str, seeds: int) -> list[config_lib.Config]:
+def adversarial(scale: str, seeds: int) -> list[config.Config]:
     """Table 3: errors under attacks, which `collect` measures.
 
     The paper attacks three ResNet-101 on ImageNet, two of them without
@@ -155,7 +155,7 @@ def adversarial(scale: str, seeds: int) -> list[config_lib.Config]:
     return tables.cross(range(seeds), [base], [ERM, mixup(alpha)])
 
 
-def uci(scale: str, seeds: int) -> list[config_lib.Config]:
+def uci(scale: str, seeds: int) -> list[config.Config]:
     """Table 4: six UCI sets, in full at either scale.
 
     The paper tells the network and its training, but no alpha, splits,
@@ -163,21 +163,21 @@ def uci(scale: str, seeds: int) -> list[config_lib.Config]:
     """
     del scale
     bases = [
-        {**config_lib.PAPER_DEFAULTS[name], "dataset": name}
+        {**config.PAPER_DEFAULTS[name], "dataset": name}
         for name in tabular.NAMES
     ]
     arms = [ERM, *map(mixup, (0.2, 1.0))]
     return tables.cross(range(seeds), bases, arms)
 
 
-def rings(scale: str, seeds: int) -> list[config_lib.Config]:
+def rings(scale: str, seeds: int) -> list[config.Config]:
     """Figure 1b: two rings in the plane, in full at either scale."""
     del scale
-    base = {**config_lib.PAPER_DEFAULTS["rings"], "dataset": "rings"}
+    base = {**config.PAPER_DEFAULTS["rings"], "dataset": "rings"}
     return tables.cross(range(seeds), [base], [ERM, mixup(1.0)])
 
 
-def gans(scale: str, seeds: int) -> list[config_lib.Config]:
+def gans(scale: str, seeds: int) -> list[config.Config]:
     """Figure 5: generators of two targets in the plane, in full.
 
     An epoch is 1,000 iterations, each of five steps of the discriminator and
@@ -196,7 +196,7 @@ def gans(scale: str, seeds: int) -> list[config_lib.Config]:
     return tables.cross(range(seeds), bases, [ERM, mixup(0.2)])
 
 
-def speech(scale: str, seeds: int) -> list[config_lib.Config]:
+def speech(scale: str, seeds: int) -> list[config.Config]:
     """Figure 4: spoken words, mixed as spectrograms.
 
     At small scale digits, also mixed as waveforms, and also tested on a
@@ -204,7 +204,7 @@ def speech(scale: str, seeds: int) -> list[config_lib.Config]:
     """
     erm, light, strong = ERM, *map(mixup, (0.1, 0.2))
     arms: dict[str, calibration.Arms]
-    base: dict[str, Any] = config_lib.PAPER_DEFAULTS["speech"]
+    base: dict[str, Any] = config.PAPER_DEFAULTS["speech"]
     if scale == "paper":
         base = {**base, "num_validation": 6798}
         arms = {recordings.COMMANDS: [erm, light, strong]}
@@ -217,7 +217,7 @@ def speech(scale: str, seeds: int) -> list[config_lib.Config]:
             recordings.DIGITS + recordings.BY_SPEAKER: [erm, strong],
         }
     return [
-        config_lib.Config(
+        config.Config(
             **{**base, "dataset": dataset, "network": network, **arm}, seed=seed
         )
         for seed in range(seeds)
@@ -227,7 +227,7 @@ def speech(scale: str, seeds: int) -> list[config_lib.Config]:
     ]
 
 
-def ablation(scale: str, seeds: int) -> list[config_lib.Config]:
+def ablation(scale: str, seeds: int) -> list[config.Config]:
     """Table 5: inputs, labels, features and partners, in 22 rows.
 
     At the paper's scale each row with both weight decays; at small scale with

@@ -8,9 +8,9 @@ all modes and samples.
 
 import functools
 
-from experiments.claims import Arm
-from experiments.claims import Claim
-from experiments.claims import Direction
+from experiments.analysis.claims import Arm
+from experiments.analysis.claims import Claim
+from experiments.analysis.claims import Direction
 
 PAPER = "1710.09412"
 NO_MIXUP = Arm("no mixup", {"method": "erm", "dropout": None})

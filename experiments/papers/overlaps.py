@@ -8,9 +8,9 @@ on clean labels and on labels as noisy as the training set's.
 
 from typing import Any
 
-from experiments import config as config_lib
 from experiments.papers import calibration
 from experiments.papers import tables
+from experiments.runs import config as config_lib
 
 PAPER = "2306.00740"
 # Points in a mixture: d-Mixup mixes d + 1.

@@ -5,9 +5,9 @@ The least effects that matter: .05 nats of likelihood, one point of ECE.
 
 import functools
 
-from experiments.claims import Arm
-from experiments.claims import Claim
-from experiments.claims import Direction
+from experiments.analysis.claims import Arm
+from experiments.analysis.claims import Claim
+from experiments.analysis.claims import Direction
 
 PAPER = "2306.00740"
 NO_MIXUP = {"method": "erm"}

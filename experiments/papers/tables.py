@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from typing import NamedTuple
 
-from experiments import config as config_lib
+from experiments.runs import config
 
 SCALES = ("small", "paper")
 
@@ -21,13 +21,13 @@ class Table(NamedTuple):
         paper: Its number on arXiv.
     """
 
-    build: Callable[[str, int], list[config_lib.Config]]
+    build: Callable[[str, int], list[config.Config]]
     seeds: Mapping[str, int]
     paper: str
 
     def configs(
         self, scale: str, seeds: int | None = None
-    ) -> list[config_lib.Config]:
+    ) -> list[config.Config]:
         """Returns the runs at a scale."""
         count = self.seeds[scale] if seeds is None else seeds
         return self.build(scale, count)
@@ -37,11 +37,11 @@ def cross(
     seeds: Iterable[int],
     bases: Iterable[Mapping[str, Any]],
     arms: Iterable[Mapping[str, Any]],
-) -> list[config_lib.Config]:
+) -> list[config.Config]:
     """Returns a config for each seed, arm and base, in this order."""
     bases, arms = list(bases), list(arms)
     return [
-        config_lib.Config(**{**base, **arm}, seed=seed)
+        config.Config(**{**base, **arm}, seed=seed)
         for seed in seeds
         for arm in arms
         for base in bases

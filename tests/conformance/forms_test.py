@@ -10,9 +10,9 @@ import pytest
 
 import tf_mixup
 from tests import examples_test
-from tests.examples_test import FORMS
-from tests.examples_test import INPUTS
-from tests.examples_test import LABELS
+from tests.data.examples_test import FORMS
+from tests.data.examples_test import INPUTS
+from tests.data.examples_test import LABELS
 
 # Weights change what is measured; the reader's own test has them.
 UNWEIGHTED = [name for name in FORMS if "weight" not in name]

@@ -156,7 +156,7 @@ def test_text_classifier(tmp_path):
     )
     task = make_text_task()
     mixup = tf_mixup.MixUp(alpha=0.4, num_classes=3, seed=0, placement="model")
-    twin = tf_mixup.layers.training_twin(task, at="backbone/token_embedding")
+    twin = tf_mixup.mixing.training_twin(task, at="backbone/token_embedding")
     twin.compile(
         keras.optimizers.Adam(0.01),
         keras.losses.CategoricalCrossentropy(from_logits=True),

@@ -99,7 +99,7 @@ def test_text_classification_from_scratch(tmp_path, activation):
     model = make_model(to_ids.vocabulary_size(), num_outputs, activation)
     strings = keras.Input((1,), dtype="string")
     end_to_end = keras.Model(strings, model(to_ids(strings)))
-    twin = tf_mixup.layers.training_twin(model, at="embedding")
+    twin = tf_mixup.mixing.training_twin(model, at="embedding")
     twin.compile(
         keras.optimizers.Adam(0.01),
         "binary_crossentropy" if binary else "categorical_crossentropy",

@@ -206,7 +206,7 @@ class TestMixing:
         plain = mixing._lerp(rows, lam, partner)
         np.testing.assert_allclose(ours, plain, rtol=1e-5, atol=1e-4)
         shift = partner - tf.range(TINY.shape[0])
-        layer = tf_mixup.layers.Mix(mean=affine[0], std=affine[1])
+        layer = tf_mixup.mixing.Mix(mean=affine[0], std=affine[1])
         in_model = layer(images, lam, shift, training=True)
         np.testing.assert_allclose(in_model, plain, rtol=1e-5, atol=1e-4)
 

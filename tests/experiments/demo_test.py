@@ -10,10 +10,10 @@ import sys
 import numpy as np
 import pytest
 
+from experiments import _quiet
 from experiments import demo
-from experiments import quiet
-from experiments import training
-from experiments.outputs import Outputs
+from experiments.runs import training
+from experiments.runs.outputs import Outputs
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TINY = dataclasses.replace(demo.BASE, epochs=2, width=4, num_train=64)
@@ -168,12 +168,12 @@ class TestQuiet:
         assert done.stderr == ""
 
     def test_passes_on_what_is_no_greeting(self, capfd):
-        with quiet.without_greetings():
+        with _quiet.without_greetings():
             os.write(2, b"I0000 00:00:17.8  4 port.cc:153] oneDNN\nTrouble\n")
         assert capfd.readouterr().err == "Trouble\n"
 
     def test_passes_on_before_an_error(self, capfd):
-        with contextlib.suppress(ImportError), quiet.without_greetings():
+        with contextlib.suppress(ImportError), _quiet.without_greetings():
             os.write(2, b"Trouble\n")
             raise ImportError
         assert capfd.readouterr().err == "Trouble\n"

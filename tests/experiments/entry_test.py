@@ -9,7 +9,7 @@ from absl import app
 from absl import flags
 from absl.testing import flagsaver
 
-from experiments import entry
+from experiments import _entry
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +48,9 @@ class TestStart:
     def test_names_of_folders(self, name, value, rule, monkeypatch):
         said = []
         monkeypatch.setattr(
-            entry.logging, "error", lambda text, *rest: said.append(text % rest)
+            _entry.logging,
+            "error",
+            lambda text, *rest: said.append(text % rest),
         )
         values = flags.FlagValues()
         flags.DEFINE_string(name, value, "", flag_values=values)
@@ -56,7 +58,7 @@ class TestStart:
         values.mark_as_parsed()
         monkeypatch.setattr(flags, "FLAGS", values)
         with pytest.raises(SystemExit):
-            entry.start(pytest.fail)
+            _entry.start(pytest.fail)
         assert said[0].startswith(f"--{name} {rule}")
 
     @pytest.mark.parametrize(
@@ -75,10 +77,12 @@ class TestStart:
     ):
         said = []
         monkeypatch.setattr(
-            entry.logging, "error", lambda text, *rest: said.append(text % rest)
+            _entry.logging,
+            "error",
+            lambda text, *rest: said.append(text % rest),
         )
         with pytest.raises(SystemExit) as caught:
-            entry.start(fail_with(error))
+            _entry.start(fail_with(error))
         assert caught.value.code == 1
         assert len(said) == 1
         assert message in said[0]
@@ -86,32 +90,32 @@ class TestStart:
 
     def test_what_we_must_mend_shows_where(self):
         with pytest.raises(KeyError):
-            entry.start(fail_with(KeyError("a bug")))
+            _entry.start(fail_with(KeyError("a bug")))
 
     def test_traceback_shows_where(self):
         with (
             flagsaver.flagsaver(traceback=True),
             pytest.raises(ValueError, match="A rule"),
         ):
-            entry.start(fail_with(ValueError("A rule")))
+            _entry.start(fail_with(ValueError("A rule")))
 
     def test_interruption_is_no_traceback(self):
         with pytest.raises(SystemExit) as caught:
-            entry.start(fail_with(KeyboardInterrupt()))
+            _entry.start(fail_with(KeyboardInterrupt()))
         assert caught.value.code == 130
 
     def test_stray_arguments_are_refused(self, monkeypatch):
         monkeypatch.setattr(app, "run", lambda main: main(["binary", "alpha"]))
         with pytest.raises(app.UsageError, match="alpha"):
-            entry.start(sys.exit)
+            _entry.start(sys.exit)
 
     def test_a_good_end_is_quiet(self):
-        entry.start(lambda: None)
+        _entry.start(lambda: None)
 
 
 class TestDescribe:
     def test_names_no_kernel(self):
-        text = entry.describe(invalid_argument())
+        text = _entry.describe(invalid_argument())
         assert text.startswith("Unknown image file format")
         assert text.endswith("(InvalidArgumentError)")
         assert "{{" not in text
@@ -125,7 +129,7 @@ class TestDescribe:
             " [Op:__inference_1]"
         )
         error = tf.errors.InvalidArgumentError(None, None, message)
-        text = entry.describe(error)
+        text = _entry.describe(error)
         assert "indices[0] = 9 is not in [0, 4)" in text
         assert "node" not in text
 
@@ -140,11 +144,11 @@ class TestDescribe:
         ],
     )
     def test_says_what_to_do_about_files(self, error):
-        text = entry.describe(error)
+        text = _entry.describe(error)
         assert text.startswith("Files must be there to be read, and writable.")
         assert str(getattr(error, "filename", "events; No space")) in text
         assert text.endswith("run the same command again.")
 
     def test_leaves_a_whole_sentence_alone(self):
         message = "A file must fit. Received: w. Make room."
-        assert entry.describe(OSError(message)) == message
+        assert _entry.describe(OSError(message)) == message

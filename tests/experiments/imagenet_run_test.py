@@ -6,9 +6,9 @@ import logging
 import numpy as np
 import pytest
 
-from experiments import config as config_lib
-from experiments import outputs as outputs_lib
-from experiments import training
+from experiments.runs import config as config_lib
+from experiments.runs import outputs
+from experiments.runs import training
 
 CONFIG = config_lib.Config(
     dataset="imagefolder:.",
@@ -51,7 +51,7 @@ def test_leaves_a_record_and_tells_n(folder, tmp_path, caplog, strategy):
     assert 0 <= record["results"]["test_accuracy"] <= 1
     assert len(record["history"]["gaussian_auroc"]) == 1
     assert "train_accuracy" not in record["results"]
-    found = outputs_lib.read(tmp_path / "run" / training.PREDICTIONS)
+    found = outputs.read(tmp_path / "run" / training.PREDICTIONS)
     assert found.labels["test"].tolist() == [1] * 7
     assert found.logits["test"].shape == (7, 2)
     assert np.isfinite(found.logits["validation"]).all()

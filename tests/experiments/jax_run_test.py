@@ -5,9 +5,9 @@ import importlib.util
 
 import pytest
 
-from experiments import checkpoint
-from experiments import files
-from tests.experiments import training_test
+from experiments.runs import atomic_files
+from experiments.runs import checkpoint
+from tests.experiments.runs import training_test
 
 pytestmark = [
     pytest.mark.slow,
@@ -33,7 +33,7 @@ def test_resumed_run_ends_as_if_it_had_not_been_interrupted(
     )
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     training_test.finish_well(whole, config=config)
-    record = files.read_json(whole / "record.json")
+    record = atomic_files.read_json(whole / "record.json")
     assert "jax" in record["versions"]
     assert {"val_ece", "uniform_auroc"} <= set(record["history"])
     first, second = record["history"]["loss"]

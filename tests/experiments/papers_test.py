@@ -6,17 +6,17 @@ import keras
 import numpy as np
 import pytest
 
-from experiments import batches
-from experiments import building
-from experiments import config as config_lib
 from experiments import datasets
-from experiments import ledger
 from experiments import networks
-from experiments import optimizers
-from experiments import training
+from experiments.analysis import ledger
+from experiments.datasets import batches
 from experiments.papers import CLAIMS
 from experiments.papers import TABLES
-from tf_mixup import layers
+from experiments.runs import config as config_lib
+from experiments.runs import model_setup
+from experiments.runs import optimizers
+from experiments.runs import training
+from tf_mixup import mixing
 
 # A dense network of each kind of run; deep and wide ones are
 # slow on a CPU and have a test of their own.
@@ -105,7 +105,7 @@ class TestTables:
         }
         assert settings == {("mlp", 128, 10, 16, "adam")}
         splits = datasets.make_placeholder("uci:iris")
-        network = building.build_network(configs[0], splits)
+        network = model_setup.build_network(configs[0], splits)
         sizes = [weight.shape[-1] for weight in network.trainable_weights]
         assert sizes == [128, 128, 128, 128, 3, 3]
 
@@ -146,7 +146,7 @@ def take_a_step(config):
         splits = dataclasses.replace(splits, train=rows)
     config = dataclasses.replace(config, batch_size=4, embeddings=None)
     strategy = training.distribution.build_strategy(config.strategy)
-    mixup = building.build_mixup(config, splits.num_classes, strategy)
+    mixup = model_setup.build_mixup(config, splits.num_classes, strategy)
     rows = batches.training_batches(
         *splits.train,
         batch_size=4,
@@ -154,12 +154,12 @@ def take_a_step(config):
         augmentation="none",
         clock=mixup.clock,
     ).apply(mixup)
-    network = building.build_network(config, splits)
+    network = model_setup.build_network(config, splits)
     model = network
     if mixup.placement == "model":
-        model = layers.training_twin(network, at=config.mix_layers or None)
+        model = mixing.training_twin(network, at=config.mix_layers or None)
     model.compile(
-        optimizers.build_optimizer(config, 1), building.build_loss(config)
+        optimizers.build_optimizer(config, 1), model_setup.build_loss(config)
     )
     before = [weight.numpy() for weight in network.trainable_weights]
     model.fit(rows, verbose=0)

@@ -4,13 +4,13 @@ import dataclasses
 
 import pytest
 
-from experiments import config as config_lib
-from experiments import ledger
 from experiments import papers
 from experiments import results
-from experiments.claims import Arm
-from experiments.claims import Claim
-from experiments.claims import Direction
+from experiments.analysis import ledger
+from experiments.analysis.claims import Arm
+from experiments.analysis.claims import Claim
+from experiments.analysis.claims import Direction
+from experiments.runs import config as config_lib
 
 ERM = config_lib.Config(method="erm", alpha=0.0, ood=("far.npz",))
 CLAIM = Claim(

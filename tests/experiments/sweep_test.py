@@ -12,13 +12,13 @@ import time
 import pytest
 from absl import logging
 
-from experiments import building
-from experiments import checkpoint
-from experiments import config as config_lib
 from experiments import sweep
-from experiments import training
 from experiments.papers import calibration
-from tests.experiments import processes_test
+from experiments.runs import checkpoint
+from experiments.runs import config as config_lib
+from experiments.runs import model_setup
+from experiments.runs import training
+from tests.experiments.distributed import processes_test
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SOURCES = training.Sources()
@@ -227,10 +227,10 @@ class TestDescribe:
         name, rest = first.split(": ", 1)
         assert name == wanted[0].run_name
         parameters, rest = rest.split(" parameters, ")
-        network = building.build_network(
+        network = model_setup.build_network(
             wanted[0], training.load_splits(wanted[0], SOURCES)
         )
-        assert parameters == f"{building.count_parameters(network):,}"
+        assert parameters == f"{model_setup.count_parameters(network):,}"
         assert rest == f"hours unknown before the first run; {wanted[0]}"
         assert "seed=1" in second
         assert total == "2 runs, 2 to do: hours unknown before the first run"

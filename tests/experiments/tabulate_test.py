@@ -10,12 +10,12 @@ import sys
 import numpy as np
 import pytest
 
-from experiments import alpha_figure
-from experiments import choice
-from experiments import comparison
-from experiments import config as config_lib
-from experiments import records
 from experiments import tabulate
+from experiments.analysis import alpha_figure
+from experiments.analysis import run_tables
+from experiments.analysis import seed_statistics
+from experiments.analysis import selection
+from experiments.runs import config as config_lib
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ALPHAS = (0.0, 0.2, 0.4)
@@ -80,13 +80,15 @@ def write_sweep(workdir, seeds=(0, 1, 2), **fields):
 
 
 def read_table(workdir, **options):
-    (table,) = records.arrange(records.read_runs(workdir).complete, **options)
+    (table,) = run_tables.arrange(
+        run_tables.read_runs(workdir).complete, **options
+    )
     return table
 
 
 def report_of(workdir, **options):
-    runs = records.read_runs(workdir)
-    return tabulate.report(runs, records.arrange(runs.complete), **options)
+    runs = run_tables.read_runs(workdir)
+    return tabulate.report(runs, run_tables.arrange(runs.complete), **options)
 
 
 def row_of(markdown, start):
@@ -97,10 +99,14 @@ def row_of(markdown, start):
 class TestSpread:
     def test_by_hand(self):
         # Deviations -2, 0, 2: (4 + 0 + 4) / 2 = 4, whose root is 2.
-        assert comparison.spread(np.array([1.0, 3.0, 5.0])) == (3.0, 2.0, 3)
+        assert seed_statistics.spread(np.array([1.0, 3.0, 5.0])) == (
+            3.0,
+            2.0,
+            3,
+        )
 
     def test_of_one_seed_is_unknown(self):
-        found = comparison.spread(np.array([1.0]))
+        found = seed_statistics.spread(np.array([1.0]))
         assert found.mean == 1
         assert math.isnan(found.deviation)
 
@@ -117,7 +123,7 @@ class TestScale:
         ],
     )
     def test_only_shares_are_in_percent(self, name, scale, title):
-        assert comparison.scale_of(name) == scale
+        assert seed_statistics.scale_of(name) == scale
         assert tabulate.title_of(name) == title
 
 
@@ -125,16 +131,20 @@ class TestPairedDifference:
     def test_by_hand(self):
         # Differences 1, 2, 3: mean 2, deviation 1, t(2) at .975 = 4.30265.
         values, baseline = np.array([2.0, 4.0, 6.0]), np.array([1.0, 2.0, 3.0])
-        found = comparison.paired_difference(values, baseline)
+        found = seed_statistics.paired_difference(values, baseline)
         half = 4.302653 / math.sqrt(3)
         np.testing.assert_allclose(found, (2, 2 - half, 2 + half, 3), rtol=1e-6)
 
     def test_equal_differences_are_certain(self):
-        found = comparison.paired_difference(np.array([3, 4]), np.array([1, 2]))
+        found = seed_statistics.paired_difference(
+            np.array([3, 4]), np.array([1, 2])
+        )
         assert found == (2, 2, 2, 2)
 
     def test_one_seed_has_no_interval(self):
-        found = comparison.paired_difference(np.array([3.0]), np.array([1.0]))
+        found = seed_statistics.paired_difference(
+            np.array([3.0]), np.array([1.0])
+        )
         assert found.mean == 2
         assert math.isnan(found.low)
 
@@ -142,7 +152,7 @@ class TestPairedDifference:
         rng = np.random.default_rng(0)
         held = 0
         for _ in range(500):
-            found = comparison.paired_difference(
+            found = seed_statistics.paired_difference(
                 rng.normal(1, 2, 5), rng.normal(0, 1, 5)
             )
             held += found.low <= 1 <= found.high
@@ -154,23 +164,27 @@ class TestFallingTrend:
     def test_by_hand(self):
         # Ranks of the reversed levels are 1, 2, 3 in both rows:
         # L = 2 (1 + 4 + 9) = 28, one of (3!)^2 = 36 equally likely.
-        found = comparison.falling_trend(np.array([[3, 2, 1], [9.0, 8, 0]]))
+        found = seed_statistics.falling_trend(
+            np.array([[3, 2, 1], [9.0, 8, 0]])
+        )
         assert found.statistic == 28
         np.testing.assert_allclose(found.p_value, 1 / 36)
 
     def test_rising_values_are_no_falling_trend(self):
-        found = comparison.falling_trend(np.array([[1, 2, 3], [0.0, 8, 9]]))
+        found = seed_statistics.falling_trend(
+            np.array([[1, 2, 3], [0.0, 8, 9]])
+        )
         np.testing.assert_allclose(found.p_value, 1)
 
     @pytest.mark.parametrize("shape", [(1, 3), (2, 2)])
     def test_needs_seeds_and_levels(self, shape):
-        assert comparison.falling_trend(np.zeros(shape)) is None
+        assert seed_statistics.falling_trend(np.zeros(shape)) is None
 
 
 class TestReadRuns:
     def test_reads_folders_of_any_depth(self, tmp_path):
         write_sweep(tmp_path / "a" / "b")
-        runs = records.read_runs(tmp_path)
+        runs = run_tables.read_runs(tmp_path)
         assert len(runs.complete) == 9
         assert runs.complete[0].name == "a/b/erm-0.0-0"
         assert runs.complete[0].seconds == 1800
@@ -178,8 +192,8 @@ class TestReadRuns:
     def test_leaves_out_runs_without_a_record(self, tmp_path):
         folder = write_run(tmp_path, 0.2, 0, {})
         (folder / "record.json").unlink()
-        runs = records.read_runs(tmp_path)
-        assert runs == records.Runs((), ("mixup-0.2-0",), ())
+        runs = run_tables.read_runs(tmp_path)
+        assert runs == run_tables.Runs((), ("mixup-0.2-0",), ())
 
     @pytest.mark.parametrize(
         "text", ['{"config": {"al', "[]", "{}", '{"config": 3}', ""]
@@ -187,7 +201,7 @@ class TestReadRuns:
     def test_a_damaged_record_gets_a_sentence(self, tmp_path, text):
         folder = write_run(tmp_path, 0.2, 0, {})
         (folder / "record.json").write_text(text)
-        runs = records.read_runs(tmp_path)
+        runs = run_tables.read_runs(tmp_path)
         assert runs.complete == runs.incomplete == ()
         assert runs.damaged == (
             "A record must be whole. Received: mixup-0.2-0/record.json, which"
@@ -200,12 +214,12 @@ class TestReadRuns:
         record = json.loads(path.read_text())
         del record["config"]["corruption"]
         path.write_text(json.dumps(record))
-        (run,) = records.read_runs(tmp_path).complete
+        (run,) = run_tables.read_runs(tmp_path).complete
         assert run.config["corruption"] == 0
 
     def test_alpha_of_a_run_that_mixes_nothing_is_zero(self, tmp_path):
         write_run(tmp_path, 0.2, 0, {}, method="erm")
-        (run,) = records.read_runs(tmp_path).complete
+        (run,) = run_tables.read_runs(tmp_path).complete
         assert run.config["alpha"] == 0
 
     def test_missing_folder_is_refused(self, tmp_path):
@@ -214,7 +228,7 @@ class TestReadRuns:
             match=r"A sweep's folder must exist\. Received: --workdir=.*gone\."
             r" Run `python -m experiments\.sweep` first\.",
         ):
-            records.read_runs(tmp_path / "gone")
+            run_tables.read_runs(tmp_path / "gone")
 
 
 class TestArrange:
@@ -228,7 +242,7 @@ class TestArrange:
     def test_a_table_for_each_data_set(self, tmp_path):
         write_sweep(tmp_path, dataset="mnist", epochs=2)
         write_sweep(tmp_path, dataset="cifar10", epochs=9)
-        tables = records.arrange(records.read_runs(tmp_path).complete)
+        tables = run_tables.arrange(run_tables.read_runs(tmp_path).complete)
         titles = [table.title["dataset"] for table in tables]
         assert titles == ["cifar10", "mnist"]
         # Epochs differ between the tables only.
@@ -286,7 +300,7 @@ class TestArrange:
 class TestChoose:
     def test_takes_the_lowest_mean_of_the_validation_set(self, tmp_path):
         # Means .05 and .04667; no mixup's .01 is no candidate.
-        found = choice.choose(
+        found = selection.choose(
             read_table(write_sweep(tmp_path)), "validation_ece"
         )
         assert found.row == (0.4,)
@@ -297,12 +311,12 @@ class TestChoose:
         write_sweep(tmp_path)
         for seed in (0, 1):
             (tmp_path / f"mixup-0.4-{seed}" / "record.json").unlink()
-        found = choice.choose(read_table(tmp_path), "validation_ece")
+        found = selection.choose(read_table(tmp_path), "validation_ece")
         assert found.row == (0.2,)
 
     def test_finds_nothing_without_the_result(self, tmp_path):
         table = read_table(write_sweep(tmp_path))
-        assert choice.choose(table, "validation_gone") is None
+        assert selection.choose(table, "validation_gone") is None
 
 
 class TestReport:

@@ -12,8 +12,8 @@ import sys
 
 import pytest
 
-from experiments import config as config_lib
 from experiments import datasets
+from experiments.runs import config as config_lib
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ANSWER = """

@@ -7,7 +7,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 from experiments import verify_images
-from tests.experiments import photographs_test
+from tests.experiments.datasets import photographs_test
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from tests.laws.strategies import SEEDS
 from tests.laws.strategies import law
 from tests.laws.strategies import scored
 from tf_mixup import calibration
-from tf_mixup import predictions
-from tf_mixup import scores
+from tf_mixup.calibration import per_example
+from tf_mixup.calibration import resampling
 
 ALL = slice(None)
 # Sums of at most 40 numbers below 10, in float64.
@@ -76,8 +76,8 @@ def test_errors_lie_between_zero_and_one(data):
         calibration.overconfidence_error(bins),
         calibration.maximum_calibration_error(bins),
         calibration.classwise_calibration_error(by_class),
-        scores.adaptive_calibration_error(
-            *predictions.top_label(data.labels, data.probabilities)
+        resampling.adaptive_calibration_error(
+            *calibration.top_label(data.labels, data.probabilities)
         ),
     ]
     if data.weight is not None and not data.weight.any():
@@ -113,7 +113,7 @@ def draw_probabilities(generator):
     shape = generator.integers(200, 400), generator.integers(2, 6)
     scale = 10 ** generator.uniform(-2, 1)
     logits = scale * generator.normal(size=shape)
-    return keras.ops.convert_to_numpy(predictions.to_probabilities(logits))
+    return keras.ops.convert_to_numpy(per_example.to_probabilities(logits))
 
 
 def draw_correct(generator, probabilities, sets):
@@ -147,7 +147,7 @@ def test_ece_of_true_predictions_is_that_of_the_null(seed, num_bins):
     generator = np.random.default_rng(seed)
     probabilities = draw_probabilities(generator)
     confidence = probabilities.max(1)
-    null = scores.null_calibration_error(
+    null = resampling.null_calibration_error(
         confidence, num_bins=num_bins, draws=400, seed=seed
     )
     sets = draw_correct(generator, probabilities, 100)
@@ -163,10 +163,10 @@ def test_ece_of_true_predictions_is_that_of_the_null(seed, num_bins):
 
 @law(data=scored(), seed=SEEDS)
 def test_the_same_seed_gives_the_same_intervals(data, seed):
-    columns = predictions.top_label(data.labels, data.probabilities)
+    columns = calibration.top_label(data.labels, data.probabilities)
     for measure, given in (
-        (scores.bootstrap_interval, columns),
-        (scores.null_calibration_error, columns[:1]),
+        (resampling.bootstrap_interval, columns),
+        (resampling.null_calibration_error, columns[:1]),
     ):
         options = {"draws": 20, "seed": seed} | data.options
         assert measure(*given, **options) == measure(*given, **options)
@@ -179,7 +179,7 @@ def test_order_does_not_change_the_adaptive_error(seed, num_bins, digits):
     correct = generator.random(confidence.size) < confidence
     order = generator.permutation(confidence.size)
     error, permuted = (
-        scores.adaptive_calibration_error(
+        resampling.adaptive_calibration_error(
             confidence[place], correct[place], num_bins=num_bins
         )
         for place in (ALL, order)

@@ -15,8 +15,8 @@ from tests.laws.strategies import bits
 from tests.laws.strategies import law
 from tests.laws.strategies import stages
 from tests.laws.strategies import tolerance
-from tf_mixup import layers
-from tf_mixup import pipeline
+from tf_mixup import mixing
+from tf_mixup.mixing import mixup as mixup_lib
 
 stage_law = functools.partial(law, few=3, many=100)
 
@@ -27,7 +27,7 @@ def run(stage, **options):
     if options.get("placement") != "model":
         # Integers and booleans are mixed if it is said so.
         options["inputs"] = "mix"
-    mixup = pipeline.MixUp(**options)
+    mixup = mixing.MixUp(**options)
     rows = tf.data.Dataset.from_tensor_slices((stage.inputs, stage.labels))
     mixed = rows.batch(**stage.batch).apply(mixup)
     return [tf.nest.map_structure(np.array, batch) for batch in mixed]
@@ -40,7 +40,7 @@ def as_bytes(batches):
 @stage_law(
     stage=stages(),
     parallel=st.tuples(PARALLEL_CALLS, PARALLEL_CALLS),
-    placement=st.sampled_from(pipeline.PLACEMENTS),
+    placement=st.sampled_from(mixup_lib.PLACEMENTS),
 )
 def test_the_same_seed_gives_the_same_bytes(stage, parallel, placement):
     one, other = (
@@ -60,7 +60,7 @@ def test_mixed_targets_sum_to_one(stage, parallel):
 def test_host_and_layer_agree(stage):
     host, plans = run(stage), run(stage, placement="model")
     for (mixed, targets), (plan, same) in zip(host, plans, strict=True):
-        inside = layers.Mix()(*plan.values(), training=True)
+        inside = mixing.Mix()(*plan.values(), training=True)
         np.testing.assert_allclose(
             mixed.astype("float64"),
             np.asarray(inside, "float64"),

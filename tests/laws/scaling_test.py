@@ -6,7 +6,7 @@ import pytest
 from tests.laws.strategies import SEEDS
 from tests.laws.strategies import law
 from tests.laws.strategies import logits
-from tf_mixup import scaling
+from tf_mixup import posthoc
 
 
 # Logits that separate the classes, or say nothing, have no optimum.
@@ -16,7 +16,7 @@ def test_temperature_keeps_the_predicted_class(logits, seed):
     size, num_classes = logits.shape
     labels = np.random.default_rng(seed).integers(0, num_classes, size)
     labels[:2] = 0, 1  # It refuses labels of one class.
-    scaled = scaling.TemperatureScaling().fit(logits, labels).apply(logits)
+    scaled = posthoc.TemperatureScaling().fit(logits, labels).apply(logits)
     # Two probabilities may round to the same, and tie.
     kept = scaled[np.arange(size), logits.argmax(1)]
     np.testing.assert_array_equal(kept, scaled.max(1))

@@ -7,7 +7,7 @@ import pytest
 from tests import reference
 from tf_mixup import calibration
 from tf_mixup import ood
-from tf_mixup import scores
+from tf_mixup.calibration import resampling
 from tf_mixup.report import measures
 from tf_mixup.report import predictions as report_predictions
 from tf_mixup.report import temperature as report_temperature
@@ -28,7 +28,7 @@ class TestOverall:
     def test_equals_the_library(self):
         rows = made()
         values = measures.measure_overall(rows, draws=30, seed=4)
-        expected = scores.bootstrap_interval(
+        expected = resampling.bootstrap_interval(
             rows.confidence,
             rows.correct,
             measure=calibration.signed_gap,
@@ -65,7 +65,7 @@ class TestErrors:
         setting = {"num_bins": convention.num_bins, "edges": convention.edges}
         errors = measures.measure_errors(rows, convention, draws=20, seed=1)
         for measure, function in measures.ERRORS.items():
-            assert errors.values[measure] == scores.bootstrap_interval(
+            assert errors.values[measure] == resampling.bootstrap_interval(
                 rows.confidence,
                 rows.correct,
                 measure=function,
@@ -73,7 +73,7 @@ class TestErrors:
                 seed=1,
                 **setting,
             )
-        assert errors.null_ece == scores.null_calibration_error(
+        assert errors.null_ece == resampling.null_calibration_error(
             rows.confidence, seed=1, **setting
         )
         assert errors.rows_per_bin == 120 / convention.num_bins
@@ -88,7 +88,7 @@ class TestErrors:
             float(classwise), rel=1e-6
         )
         assert errors.values["adaptive_ece"].estimate == pytest.approx(
-            scores.adaptive_calibration_error(
+            resampling.adaptive_calibration_error(
                 rows.confidence, rows.correct, num_bins=convention.num_bins
             )
         )

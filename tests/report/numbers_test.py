@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from tf_mixup import calibration
+from tf_mixup.calibration.resampling import ClassBias
+from tf_mixup.calibration.resampling import Interval
+from tf_mixup.calibration.resampling import NullError
 from tf_mixup.report import numbers as report_numbers
 from tf_mixup.report.findings import Finding
 from tf_mixup.report.measures import Detection
 from tf_mixup.report.measures import Errors
 from tf_mixup.report.temperature import Half
 from tf_mixup.report.temperature import Temperature
-from tf_mixup.scores import ClassBias
-from tf_mixup.scores import Interval
-from tf_mixup.scores import NullError
 
 
 def numbers(**changes):

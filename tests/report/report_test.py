@@ -12,7 +12,7 @@ from sklearn import datasets
 
 import tf_mixup
 from tf_mixup import calibration
-from tf_mixup import scores
+from tf_mixup.calibration import resampling
 from tf_mixup.posthoc import TemperatureScaling
 from tf_mixup.report import NOISE
 
@@ -83,11 +83,13 @@ class TestNumbers:
                 "edges": convention.edges,
             }
             found = numbers["conventions"][name]
-            expected = scores.bootstrap_interval(
+            expected = resampling.bootstrap_interval(
                 confidence, correct, draws=20, seed=0, **setting
             )
             assert found["values"]["ece"] == pytest.approx(expected._asdict())
-            null = scores.null_calibration_error(confidence, seed=0, **setting)
+            null = resampling.null_calibration_error(
+                confidence, seed=0, **setting
+            )
             assert found["null_ece"] == pytest.approx(null._asdict())
             assert sum(found["bins"]["count"]) == 300
         assert numbers["overall"]["accuracy"]["estimate"] == correct.mean()

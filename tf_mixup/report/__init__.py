@@ -12,11 +12,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_mixup import _model_calls
+from tf_mixup import _checks
 from tf_mixup import calibration
-from tf_mixup import checks
-from tf_mixup import model_outputs
 from tf_mixup import ood as ood_lib
+from tf_mixup._models import model_calls
+from tf_mixup._models import model_outputs
 from tf_mixup.report import figures as report_figures
 from tf_mixup.report import findings as report_findings
 from tf_mixup.report import html_page
@@ -239,7 +239,7 @@ class _Subject:
         self._model = model
         self._max_rows, self._verbose = max_rows, verbose
         self._logits = None
-        if _model_calls.runs_plainly(model):
+        if model_calls.runs_plainly(model):
             # Probabilities of a sure model are rounded, its logits are not.
             self._logits = model_outputs.before_softmax(model)
         self.kind = ""
@@ -320,14 +320,14 @@ class _Subject:
 def _check_options(
     outputs: str, max_rows: int | None, batch_size: int, draws: int, seed: int
 ) -> None:
-    checks.one_of("outputs", outputs, report_predictions.OUTPUTS)
+    _checks.one_of("outputs", outputs, report_predictions.OUTPUTS)
     if max_rows is not None:
-        checks.integer_at_least(
+        _checks.integer_at_least(
             "max_rows", max_rows, 1, remedy="Write None to take all examples"
         )
-    checks.integer_at_least("batch_size", batch_size, 1, remedy="Write 128")
-    checks.integer_at_least("draws", draws, 2, remedy="Draw 500 or more")
-    checks.integer_at_least("seed", seed, 0, remedy="Write 0")
+    _checks.integer_at_least("batch_size", batch_size, 1, remedy="Write 128")
+    _checks.integer_at_least("draws", draws, 2, remedy="Draw 500 or more")
+    _checks.integer_at_least("seed", seed, 0, remedy="Write 0")
 
 
 def _measure(
@@ -358,7 +358,7 @@ def _open(
     """Returns the model and what the report calls it."""
     if isinstance(model, str | os.PathLike):
         return report_model.load(model), pathlib.Path(model).name
-    _model_calls.check_model(model)
+    model_calls.check_model(model)
     return model, model.name
 
 
@@ -373,14 +373,14 @@ def _noise(run: report_run.Run, seed: int) -> dict[str, np.ndarray]:
 def _name_sets(ood: Mapping[Any, Any] | None) -> dict[str, Any]:
     """Returns other sets by names that are text, such as of the numbers 1."""
     if not isinstance(ood, Mapping | None):
-        raise checks.refusal(
+        raise _checks.refusal(
             "`ood` must be a dictionary of named sets",
             f"a {type(ood).__name__}",
             "Write e.g. `ood={'far': images}`",
         )
     sets = {str(name): data for name, data in (ood or {}).items()}
     if len(sets) < len(ood or {}) or NOISE in sets:
-        raise checks.refusal(
+        raise _checks.refusal(
             f"Other sets must have different names, and none {NOISE!r}",
             f"names {list(ood or {})}",
             "Rename one of them",
@@ -393,14 +393,14 @@ def _name_classes(names: Sequence[str] | None, num_classes: int) -> list[str]:
         return [str(number) for number in range(num_classes)]
     found = [names] if isinstance(names, str) else [str(name) for name in names]
     if len(found) != num_classes:
-        raise checks.refusal(
+        raise _checks.refusal(
             f"`class_names` must name the model's {num_classes} classes",
             f"{len(found)} names",
             "Give them in the order of the model's outputs",
         )
     repeated = sorted({name for name in found if found.count(name) > 1})
     if repeated:
-        raise checks.refusal(
+        raise _checks.refusal(
             "`class_names` must be different names",
             f"{', '.join(map(repr, repeated[:3]))} more than once",
             "Give each class a name of its own",

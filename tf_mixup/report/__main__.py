@@ -21,7 +21,7 @@ from absl import app
 from absl import flags
 from absl import logging
 
-from tf_mixup import checks
+from tf_mixup import _checks
 from tf_mixup.report import data as report_data
 from tf_mixup.report import model as report_model
 from tf_mixup.report import predictions as report_predictions
@@ -156,7 +156,7 @@ def _import(module: str) -> None:
     try:
         importlib.import_module(module)
     except ImportError as error:
-        raise checks.refusal(
+        raise _checks.refusal(
             "`imports` must name modules that Python finds",
             f"imports={module} ({error})",
             "Run from the folder that it is in, or set PYTHONPATH",
@@ -167,7 +167,7 @@ def _numbers(name: str, texts: Sequence[str]) -> list[float]:
     try:
         return [float(text) for text in texts]
     except ValueError as error:
-        raise checks.refusal(
+        raise _checks.refusal(
             f"`{name}` must be numbers with commas between",
             f"{name}={','.join(texts)}",
             "Write 0.5 or 0.49,0.48,0.45",

@@ -20,9 +20,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_mixup import _folders
-from tf_mixup import _tfds
-from tf_mixup import checks
+from tf_mixup import _checks
+from tf_mixup._data import folders
+from tf_mixup._data import tfds as tfds_lib
 
 SCALES = ("none", "0-1", "-1-1")
 
@@ -81,15 +81,15 @@ class Preparation:
 
     def __post_init__(self) -> None:
         """Refuses values out of range; one number becomes a tuple."""
-        checks.one_of("scale", self.scale, SCALES)
+        _checks.one_of("scale", self.scale, SCALES)
         for name in ("mean", "std"):
             given = getattr(self, name)
             if np.ndim(given) == 0:
                 given = (given,)
             object.__setattr__(self, name, tuple(given))
-        checks.statistics(self.mean or None, self.std or None)
+        _checks.statistics(self.mean or None, self.std or None)
         if self.channels not in (None, 1, 3):
-            raise checks.refusal(
+            raise _checks.refusal(
                 "`channels` must be 1, 3 or None",
                 f"channels={self.channels!r}",
                 "Leave it out to keep those of the images",
@@ -128,7 +128,7 @@ class Preparation:
             row = tf.cast(row, tf.float32)
             row = row / 255 if self.scale == "0-1" else row / 127.5 - 1
         if self.mean or self.std:
-            checks.fits_channels(
+            _checks.fits_channels(
                 tuple(self.mean), tuple(self.std), (None, *row.shape)
             )
         rank = len(row.shape) + 1
@@ -137,7 +137,7 @@ class Preparation:
             (self.std, tf.divide),
         ):
             if values:
-                shaped = checks.along_channels(tuple(values), rank)
+                shaped = _checks.along_channels(tuple(values), rank)
                 row = operation(
                     tf.cast(row, tf.float32), tf.cast(shaped, tf.float32)
                 )
@@ -149,7 +149,7 @@ class Preparation:
         if row.shape.rank == 2:
             row = row[..., tf.newaxis]
         if row.shape.rank != 3:
-            raise checks.refusal(
+            raise _checks.refusal(
                 "The model takes images, so examples must be (H, W) or"
                 " (H, W, C)",
                 f"examples of shape {row.shape}",
@@ -167,13 +167,13 @@ class Preparation:
 def _check_image_size(size: tuple[int, int]) -> None:
     sides = tuple(size) if isinstance(size, Sequence) else (size,)
     if len(sides) != 2:
-        raise checks.refusal(
+        raise _checks.refusal(
             "`image_size` must be a height and a width",
             f"image_size={size!r}",
             "Write (224, 224)",
         )
     for side in sides:
-        checks.integer_at_least("image_size", side, 1, remedy="Write 224")
+        _checks.integer_at_least("image_size", side, 1, remedy="Write 224")
 
 
 def prepare_for(
@@ -246,7 +246,7 @@ def parse_names(specs: Sequence[str]) -> dict[str, str]:
     sets: dict[str, str] = {}
     for name, spec in map(parse_name, specs):
         if name in sets:
-            raise checks.refusal(
+            raise _checks.refusal(
                 "Each other set must have a name of its own",
                 f"{sets[name]} and {spec}, both named {name!r}",
                 f"Give one another name: --ood=NAME={spec}",
@@ -290,11 +290,11 @@ def load(
         'rows.npz'
     """
     if max_rows is not None:
-        checks.integer_at_least(
+        _checks.integer_at_least(
             "max_rows", max_rows, 1, remedy="Write None to take all examples"
         )
-    checks.integer_at_least("batch_size", batch_size, 1, remedy="Write 128")
-    checks.integer_at_least("seed", seed, 0, remedy="Write 0")
+    _checks.integer_at_least("batch_size", batch_size, 1, remedy="Write 128")
+    _checks.integer_at_least("seed", seed, 0, remedy="Write 0")
     if spec.startswith("tfds:"):
         found = _read_tfds(spec, data_dir, labeled)
     elif spec.startswith("folder:"):
@@ -304,7 +304,7 @@ def load(
         arrays = _read_npz(pathlib.Path(spec), labeled)
         found = _Found(_draw(arrays, max_rows, seed))
     else:
-        raise checks.refusal(
+        raise _checks.refusal(
             "Data must be `tfds:NAME[:SPLIT]`, `folder:PATH` or a `.npz` file",
             spec,
             "Write arrays to a file with `np.savez(path, x=inputs, y=labels)`",
@@ -316,7 +316,7 @@ def load(
     )
     shape = keras.tree.flatten(examples.element_spec)[0].shape
     if not shape.is_fully_defined():
-        raise checks.refusal(
+        raise _checks.refusal(
             "Images must have one size, as the model takes any",
             f"{spec} with examples of shape {shape}",
             "Say what to resize them to: `--image_size=224,224`",
@@ -358,7 +358,7 @@ def _naming_damage(
             damage = find_damage()
             if damage is None:
                 raise
-            raise checks.refusal(
+            raise _checks.refusal(
                 "All files of the data must be whole",
                 damage,
                 "Delete it, or replace it by its original",
@@ -379,7 +379,7 @@ def _read_tfds(spec: str, data_dir: str | None, labeled: bool) -> _Found:
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError as error:
-        raise checks.refusal(
+        raise _checks.refusal(
             "TensorFlow Datasets must know the set",
             f"{spec}",
             "Look its name up in the catalogue of TensorFlow Datasets",
@@ -394,7 +394,7 @@ def _read_tfds(spec: str, data_dir: str | None, labeled: bool) -> _Found:
     columns = keys[: 2 if labeled else 1]
     features = builder.info.features
     if not all(isinstance(key, str) and key in features for key in columns):
-        raise checks.refusal(
+        raise _checks.refusal(
             f"The set must have inputs{' and labels' if labeled else ''}",
             f"{name} with features {list(features)}",
             "Give a classification set, or write arrays to a `.npz` file",
@@ -404,7 +404,7 @@ def _read_tfds(spec: str, data_dir: str | None, labeled: bool) -> _Found:
     return _Found(
         examples.map(lambda each: tuple(each[key] for key in columns)),
         getattr(label, "names", None),
-        find_damage=lambda: _tfds.find_damage(builder, split),
+        find_damage=lambda: tfds_lib.find_damage(builder, split),
     )
 
 
@@ -421,31 +421,31 @@ def _read_folder(
             " none. Give its path."
         )
     if preparation.image_size is None:
-        raise checks.refusal(
+        raise _checks.refusal(
             "Images must have one size, as the model takes any",
             "image_size=None",
             "Say what to resize them to: `--image_size=224,224`",
         )
-    names = _folders.class_names(folder) if labeled else None
+    names = folders.class_names(folder) if labeled else None
     if labeled and not names:
-        raise checks.refusal(
+        raise _checks.refusal(
             "A folder of data must hold a folder of images for each class",
             f"{folder} without folders",
             "Arrange the images as PATH/CLASS/*.png",
         )
     if names is None:
-        paths, left_out = _folders.find_files(folder)
+        paths, left_out = folders.find_files(folder)
         labels = np.zeros(len(paths), np.int32)
     else:
-        paths, labels, left_out = _folders.find_labeled(folder, names)
+        paths, labels, left_out = folders.find_labeled(folder, names)
     if not paths:
-        raise checks.refusal(
+        raise _checks.refusal(
             "A folder of data must hold images",
             f"{folder} without any",
             "Give png, jpeg, gif, webp or bmp files",
         )
     order = np.random.default_rng(seed).permutation(len(paths))
-    columns = _folders.encode(paths)[order], labels[order]
+    columns = folders.encode(paths)[order], labels[order]
     examples = tf.data.Dataset.from_tensor_slices(columns)
     return _Found(
         examples.map(
@@ -455,8 +455,8 @@ def _read_folder(
             ),
             num_parallel_calls=tf.data.AUTOTUNE,
         ),
-        None if names is None else [_folders.printable(each) for each in names],
-        (f"({_folders.describe_left_out(left_out).rstrip('.')})",)
+        None if names is None else [folders.printable(each) for each in names],
+        (f"({folders.describe_left_out(left_out).rstrip('.')})",)
         if left_out
         else (),
         lambda: _find_damaged_image(paths),
@@ -492,7 +492,7 @@ def _find_damaged_image(paths: Sequence[str]) -> str | None:
             )
         except tf.errors.OpError as error:
             reason = error.message.strip().splitlines()[0]
-            return f"{_folders.printable(path)!r} ({reason})"
+            return f"{folders.printable(path)!r} ({reason})"
     return None
 
 
@@ -509,14 +509,14 @@ def _read_npz(path: pathlib.Path, labeled: bool) -> list[np.ndarray]:
             keys = [next((k for k in each if k in file), "") for each in wanted]
             found, arrays = list(file), [file[key] for key in keys if key]
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise checks.refusal(
+        raise _checks.refusal(
             "Data must be a whole `.npz` file of plain arrays",
             f"{path} ({error})",
             "Write it with `np.savez(path, x=inputs, y=labels)`, without"
             " arrays of objects",
         ) from error
     if "" in keys or len({len(np.atleast_1d(array)) for array in arrays}) > 1:
-        raise checks.refusal(
+        raise _checks.refusal(
             "A `.npz` file must hold inputs under one of"
             f" {', '.join(_INPUT_KEYS)} and as many labels under one of"
             f" {', '.join(_LABEL_KEYS)}",
@@ -541,5 +541,5 @@ def _describe(spec: str, max_rows: int | None) -> str:
     """Returns the name of a set, not where it lies on this machine."""
     if not spec.startswith("tfds:"):
         spec = pathlib.Path(spec.removeprefix("folder:")).name
-    spec = _folders.printable(spec)
+    spec = folders.printable(spec)
     return spec if max_rows is None else f"{spec}, at most {max_rows} examples"

@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tf_mixup.calibration.resampling import ClassBias
+from tf_mixup.calibration.resampling import Interval
 from tf_mixup.report.measures import ClassErrors
 from tf_mixup.report.measures import Detection
 from tf_mixup.report.measures import Errors
 from tf_mixup.report.temperature import Temperature
-from tf_mixup.scores import ClassBias
-from tf_mixup.scores import Interval
 
 # Fewer examples in a bin, and its accuracy is off by 10 points and more.
 _FEW_ROWS = 20

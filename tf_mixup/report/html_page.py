@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable
 from collections.abc import Sequence
 
+from tf_mixup.calibration.resampling import Interval
 from tf_mixup.report import measures
 from tf_mixup.report.numbers import Numbers
-from tf_mixup.scores import Interval
 
 # Shown for a number that there is not.
 _NOTHING = "-"

@@ -17,9 +17,9 @@ import numpy as np
 
 from tf_mixup import calibration
 from tf_mixup import ood
-from tf_mixup import scores
+from tf_mixup.calibration import resampling
+from tf_mixup.calibration.resampling import Interval
 from tf_mixup.report.predictions import Predictions
-from tf_mixup.scores import Interval
 
 # The convention of all that is not shown under each of them.
 MAIN = "guo"
@@ -62,7 +62,7 @@ class Errors:
     note: str
     rows_per_bin: float
     values: dict[str, Interval]
-    null_ece: scores.NullError
+    null_ece: resampling.NullError
     bins: calibration.Bins
 
 
@@ -130,7 +130,7 @@ def measure_overall(
     Returns:
         values: `OVERALL`, and the means of `nll` and `brier`.
     """
-    intervals = scores.bootstrap_intervals(
+    intervals = resampling.bootstrap_intervals(
         rows.confidence,
         rows.correct,
         measures=list(OVERALL.values()),
@@ -164,7 +164,7 @@ def measure_errors(
     """
     num_bins, edges, note = convention
     options: dict[str, Any] = {"num_bins": num_bins, "edges": edges}
-    intervals = scores.bootstrap_intervals(
+    intervals = resampling.bootstrap_intervals(
         rows.confidence,
         rows.correct,
         measures=list(ERRORS.values()),
@@ -173,7 +173,7 @@ def measure_errors(
         **options,
     )
     values = dict(zip(ERRORS, intervals, strict=True))
-    values["adaptive_ece"] = scores.adaptive_interval(
+    values["adaptive_ece"] = resampling.adaptive_interval(
         rows.confidence,
         rows.correct,
         num_bins=num_bins,
@@ -189,7 +189,7 @@ def measure_errors(
         note=note,
         rows_per_bin=len(rows) / num_bins,
         values=values,
-        null_ece=scores.null_calibration_error(
+        null_ece=resampling.null_calibration_error(
             rows.confidence, seed=seed, **options
         ),
         bins=_table(rows.confidence, rows.correct, **options),
@@ -214,17 +214,17 @@ def measure_classes(
     ]
 
 
-def measure_class_bias(rows: Predictions) -> scores.ClassBias:
+def measure_class_bias(rows: Predictions) -> resampling.ClassBias:
     """Measures how much too often each class is expected.
 
     Args:
         rows: Predictions and labels.
     """
-    return scores.class_bias(
+    return resampling.class_bias(
         functools.reduce(
             operator.add,
             (
-                scores.class_sums(
+                resampling.class_sums(
                     rows.targets[at], probabilities, from_logits=False
                 )
                 for at, probabilities in rows.probability_blocks()
@@ -292,7 +292,7 @@ def bootstrap_mean(
     size = len(column)
     values = [
         weight @ column / size
-        for weight in scores.redraw(size, draws=draws, seed=seed)
+        for weight in resampling.redraw(size, draws=draws, seed=seed)
     ]
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(column.mean()), float(low), float(high))
@@ -327,9 +327,9 @@ class _Classwise:
         gap = probabilities - rows.distributions(slice(None))
         redrawn = [
             self._error(self._sum(cell, gap * weight[:, np.newaxis]))
-            for weight in scores.redraw(len(rows), draws=draws, seed=seed)
+            for weight in resampling.redraw(len(rows), draws=draws, seed=seed)
         ]
-        return scores.error_interval(
+        return resampling.error_interval(
             self._error(self._sum(cell, gap)),
             redrawn,
             list(self._draw_null(cell, probabilities, seed)),
@@ -357,7 +357,7 @@ class _Classwise:
         expected = self._sum(cell, probabilities)
         limits = probabilities.cumsum(axis=1)[:, :-1]
         example = np.arange(len(cell))
-        for _ in range(scores.NULL_DRAWS):
+        for _ in range(resampling.NULL_DRAWS):
             place = generator.random((len(cell), 1))
             drawn = cell[example, (place > limits).sum(axis=1)]
             hits = np.bincount(drawn, minlength=expected.size)

@@ -14,7 +14,7 @@ from typing import Any
 
 import keras
 
-from tf_mixup import checks
+from tf_mixup import _checks
 
 # The package of Keras' own classes, and what functions such as ReLU are in.
 _KERAS = ("keras", "builtins")
@@ -49,7 +49,7 @@ def load(path: str | os.PathLike[str]) -> keras.Model:
 def _read_config(path: pathlib.Path) -> Any:
     """Returns the model's configuration, without its loss and optimiser."""
     if path.is_dir() or path.suffix in (".h5", ".hdf5"):
-        raise checks.refusal(
+        raise _checks.refusal(
             "The model must be one `.keras` file",
             f"{path}, another format",
             "Load it where it was made and write"
@@ -68,7 +68,7 @@ def _read_config(path: pathlib.Path) -> Any:
         if damaged or not isinstance(config, dict):
             raise ValueError(f"damaged {damaged or 'config.json'}")
     except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
-        raise checks.refusal(
+        raise _checks.refusal(
             "The model must be a whole `.keras` file",
             f"{path} ({error})",
             "The file is damaged, cut short or another format: copy or save"
@@ -83,7 +83,7 @@ def _check_config(config: Any, path: pathlib.Path) -> None:
     nodes = list(_walk(config))
     names = {str(node["class_name"]) for node in nodes}
     if names & {"Lambda", "__lambda__"}:
-        raise checks.refusal(
+        raise _checks.refusal(
             "The model must have no Lambda layers, whose code would run on"
             " loading",
             f"{path} with a Lambda layer",
@@ -93,7 +93,7 @@ def _check_config(config: Any, path: pathlib.Path) -> None:
         )
     missing = sorted({_custom_name(node) for node in nodes} - {""})
     if missing:
-        raise checks.refusal(
+        raise _checks.refusal(
             "All classes of the model must be Keras' own or registered",
             f"{path} with {', '.join(missing)}",
             "Decorate them with `@keras.saving.register_keras_serializable()`,"
@@ -125,7 +125,7 @@ def _custom_name(node: dict[str, Any]) -> str:
 
 def _unloadable(path: pathlib.Path, error: Exception) -> ValueError:
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return checks.refusal(
+    return _checks.refusal(
         "Keras must be able to load the model in its safe mode",
         f"{path} ({lines[0].rstrip('.')})",
         f"This is Keras {keras.__version__}: use the version that saved it."

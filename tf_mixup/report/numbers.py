@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from tf_mixup.calibration.resampling import ClassBias
+from tf_mixup.calibration.resampling import Interval
 from tf_mixup.report import measures
 from tf_mixup.report.findings import Finding
 from tf_mixup.report.measures import ClassErrors
 from tf_mixup.report.measures import Detection
 from tf_mixup.report.measures import Errors
 from tf_mixup.report.temperature import Temperature
-from tf_mixup.scores import ClassBias
-from tf_mixup.scores import Interval
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)

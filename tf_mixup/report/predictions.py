@@ -15,11 +15,11 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from tf_mixup import _output_kind
-from tf_mixup import checks
-from tf_mixup import model_outputs
-from tf_mixup import output_layers
-from tf_mixup import predictions
+from tf_mixup import _checks
+from tf_mixup._models import model_outputs
+from tf_mixup._models import output_kind
+from tf_mixup._models import output_layers
+from tf_mixup.calibration import per_example
 
 KINDS = ("probabilities", "logits", "sigmoid", "sigmoid_logits")
 OUTPUTS = ("auto", *KINDS)
@@ -206,14 +206,14 @@ def recognize(
         >>> recognize(np.array([[0.25, 0.75]])), recognize(np.array([[0.3]]))
         ('probabilities', 'sigmoid')
     """
-    checks.one_of("outputs", told, OUTPUTS)
+    _checks.one_of("outputs", told, OUTPUTS)
     single = outputs.shape[1] == 1
     names = KINDS[2:] if single else KINDS[:2]
     layer = model_outputs.last_layer_gives_logits(model) if model else None
     outside = bool(
         np.any(
-            (outputs < -_output_kind.SUM_TOLERANCE)
-            | (outputs > 1 + _output_kind.SUM_TOLERANCE)
+            (outputs < -output_kind.SUM_TOLERANCE)
+            | (outputs > 1 + output_kind.SUM_TOLERANCE)
         )
     )
     if told == "auto":
@@ -228,7 +228,7 @@ def recognize(
     else:
         contradicted = told not in names or wrong or (outside and not says)
     if contradicted:
-        raise checks.refusal(
+        raise _checks.refusal(
             f"The model's outputs must be what `outputs` says, {told}",
             f"{outputs.shape[1]} columns from {outputs.min():.3g} to"
             f" {outputs.max():.3g}"
@@ -243,7 +243,7 @@ def _are_all_distributions(outputs: np.ndarray) -> bool:
     """Returns whether more than a few examples sum to 1, as no logits do."""
     if outputs.shape[1] == 1 or len(outputs) < _FEW:
         return False
-    sums = _output_kind.are_distributions(np.asarray(outputs, np.float32))
+    sums = output_kind.are_distributions(np.asarray(outputs, np.float32))
     return bool(keras.ops.convert_to_numpy(sums).all())
 
 
@@ -275,7 +275,7 @@ def standardize(outputs: np.ndarray, kind: str, labels: Any) -> Predictions:
         else np.flatnonzero(targets.any(axis=0))
     )
     if classes.size < 2:
-        raise checks.refusal(
+        raise _checks.refusal(
             "Data must hold at least two classes",
             f"{len(targets)} examples, all of class {classes[0]}",
             "Shuffle data that are sorted by class, or take more examples",
@@ -298,7 +298,7 @@ def to_probabilities(outputs: np.ndarray, kind: str) -> np.ndarray:
     Returns:
         probabilities: Float32 `(N, K)`; K is 2 for a sigmoid.
     """
-    columns = predictions.Outputs(outputs, from_logits=kind.endswith("logits"))
+    columns = per_example.Outputs(outputs, from_logits=kind.endswith("logits"))
     return keras.ops.convert_to_numpy(columns.probabilities)
 
 
@@ -316,7 +316,7 @@ def confidence(outputs: np.ndarray, kind: str) -> np.ndarray:
     return np.concatenate(
         [
             keras.ops.convert_to_numpy(
-                predictions.confidence(
+                per_example.confidence(
                     outputs[start : start + step],
                     from_logits=kind.endswith("logits"),
                 )
@@ -349,7 +349,7 @@ def read_targets(
     matrix = labels.ndim == 2 and labels.shape[1] == num_classes
     # Types such as bfloat16 are none of NumPy's own.
     if not (matrix or labels.ndim == 1) or labels.dtype.kind not in "biufV":
-        raise checks.refusal(
+        raise _checks.refusal(
             f"Labels must be class ids (N,), or targets (N, {num_classes}), one"
             " column for each class of the model",
             f"labels of shape {labels.shape} and type {labels.dtype}",
@@ -370,7 +370,7 @@ def _read_ids(labels: np.ndarray, num_classes: int) -> np.ndarray:
         labels = labels.astype(np.float32)
     whole = np.all(labels == np.rint(labels)) if labels.size else True
     if not whole or np.any((labels < 0) | (labels >= num_classes)):
-        raise checks.refusal(
+        raise _checks.refusal(
             f"Labels must be whole numbers from 0 to {num_classes - 1}, as the"
             f" model has {num_classes} classes",
             f"labels from {labels.min()} to {labels.max()}",
@@ -386,9 +386,9 @@ def _read_distributions(labels: np.ndarray) -> Targets:
     labels = labels.astype(np.float32)
     totals = labels.sum(axis=-1)
     off = np.abs(totals - 1)
-    valid = (labels >= 0).all(axis=-1) & (off <= predictions.TARGET_TOLERANCE)
+    valid = (labels >= 0).all(axis=-1) & (off <= per_example.TARGET_TOLERANCE)
     if not valid.all():
-        raise checks.refusal(
+        raise _checks.refusal(
             "Targets must be at least 0 and sum to 1 over the classes",
             f"{np.sum(~valid)} of {len(labels)} examples with sums from"
             f" {totals.min():.3g} to {totals.max():.3g} and values from"
@@ -406,7 +406,7 @@ def _measure(
     targets: np.ndarray, outputs: np.ndarray, *, from_logits: bool
 ) -> dict[str, np.ndarray]:
     """Returns one number for each example, by name."""
-    scores = predictions.ExampleScores(
+    scores = per_example.ExampleScores(
         targets, outputs, from_logits=from_logits
     )
     probabilities = keras.ops.convert_to_numpy(scores.probabilities)

@@ -10,10 +10,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from tf_mixup import _examples
-from tf_mixup import _model_calls
-from tf_mixup import checks
-from tf_mixup import predictions
+from tf_mixup import _checks
+from tf_mixup._data import examples as examples_lib
+from tf_mixup._models import model_calls
+from tf_mixup.calibration import per_example
 
 # Inputs kept where there are enough; for a moment twice as many.
 _SAMPLE_ROWS = 500
@@ -60,7 +60,7 @@ def run(
 
     Args:
         model: Any Keras model.
-        data: In any form that `_examples.read` takes.
+        data: In any form that `_data.examples.read` takes.
         name: What messages call the data set.
         labeled: Whether labels are needed; else they are not looked at.
         max_rows: Examples to stop after; None for all.
@@ -76,7 +76,7 @@ def run(
         ValueError: If the data are empty or endless or do not fit the model,
             or if all predictions are NaN or infinite.
     """
-    examples = _examples.read(
+    examples = examples_lib.read(
         data,
         name=name,
         labeled=labeled,
@@ -85,7 +85,7 @@ def run(
         model=model,
     )
     parts = _Parts()
-    for batch, outputs in _model_calls.predict_batches(
+    for batch, outputs in model_calls.predict_batches(
         model,
         examples,
         check=lambda inputs: _check_inputs(model, inputs, name),
@@ -134,7 +134,7 @@ def try_scales(
     wide = inputs.astype(np.float32)
     for name, factor, offset in (("as given", 1, 0), *_other_scales(wide)):
         scaled = inputs if factor == 1 else wide * factor + offset
-        outputs = _model_calls.predict(model, scaled, batch_size=batch_size)
+        outputs = model_calls.predict(model, scaled, batch_size=batch_size)
         columns = _to_columns(_choose_output(outputs, output))
         predicted = (
             columns[:, 0] > threshold
@@ -188,7 +188,7 @@ class _Parts:
     def join(self, name: str) -> Run:
         """Returns all batches as one."""
         if not self._num_counted:
-            raise checks.refusal(
+            raise _checks.refusal(
                 f"The set `{name}` must have examples that count",
                 f"{self._num_seen} examples, each with a weight of 0 or the"
                 " label that is ignored",
@@ -196,7 +196,7 @@ class _Parts:
             )
         size = sum(map(len, self._outputs))
         if not size:
-            raise checks.refusal(
+            raise _checks.refusal(
                 "A model must predict finite numbers",
                 f"NaN or infinity for all {self._num_counted} examples of"
                 f" `{name}`",
@@ -265,7 +265,7 @@ def _find_counted(
     if weights is not None:
         flat = np.asarray(weights, np.float64).reshape(size, -1)
         if flat.shape[1] != 1 or not np.isin(flat, (0, 1)).all():
-            raise checks.refusal(
+            raise _checks.refusal(
                 f"Weights of `{name}` must be 0 or 1, one for each example, as"
                 " a report counts each example once",
                 f"weights of shape {np.shape(weights)} from {flat.min():g} to"
@@ -274,7 +274,7 @@ def _find_counted(
             )
         counted &= flat[:, 0] == 1
     if labels is not None:
-        ignored = predictions.ignored(labels, ignore_label)
+        ignored = per_example.ignored(labels, ignore_label)
         if ignored is not None:
             counted &= ~keras.ops.convert_to_numpy(ignored)
     return counted
@@ -297,7 +297,7 @@ def check_output(model: keras.Model, output: str | int | None) -> None:
     own = list(getattr(model, "output_names", ())) or [model.layers[-1].name]
     names = {*own, 0, *(path[0] for path, _ in paths if path)}
     if output not in names:
-        raise checks.refusal(
+        raise _checks.refusal(
             "`output` must name an output of the model",
             f"output={output!r} of a model with the one output {own[0]!r}",
             "Leave it out",
@@ -314,7 +314,7 @@ def _choose_output(outputs: Any, output: str | int | None) -> Any:
         else (list(range(len(outputs))))
     )
     if output not in names:
-        raise checks.refusal(
+        raise _checks.refusal(
             "A report is on one output of the model, which `output` names",
             f"output={output!r} of a model with outputs {names}",
             f"Write `output={names[0]!r}`, and give labels of that output",
@@ -324,18 +324,18 @@ def _choose_output(outputs: Any, output: str | int | None) -> Any:
 
 def _choose_labels(labels: Any, output: str | int | None) -> Any:
     """Returns the labels of the output that is asked for."""
-    labels = _model_calls.single_output(labels)
+    labels = model_calls.single_output(labels)
     return labels if labels is None else _choose_output(labels, output)
 
 
 def _check_inputs(model: keras.Model, inputs: Any, name: str) -> None:
     """Refuses inputs that the model was not made for."""
-    if not _model_calls.runs_plainly(model):
+    if not model_calls.runs_plainly(model):
         # Its own steps, such as a preprocessor, make other inputs of these.
         return
     wanted, given = model.inputs, keras.tree.flatten(inputs)
     if len(wanted) != len(given):
-        raise checks.refusal(
+        raise _checks.refusal(
             f"The set `{name}` must have the model's {len(wanted)} inputs",
             f"{len(given)} inputs",
             "Give a dictionary of inputs by name; of a training twin save the"
@@ -344,7 +344,7 @@ def _check_inputs(model: keras.Model, inputs: Any, name: str) -> None:
     if len(given) == 1:
         shape, model_shape = given[0].shape[1:], tuple(wanted[0].shape[1:])
         if not _fits(shape, model_shape):
-            raise checks.refusal(
+            raise _checks.refusal(
                 f"Inputs of `{name}` must have the model's shape {model_shape}",
                 f"inputs of shape {shape}",
                 "Resize or reshape them as for training",
@@ -368,7 +368,7 @@ def _to_columns(outputs: Any) -> np.ndarray:
     if columns.ndim == 1:
         columns = columns[:, np.newaxis]
     if columns.ndim != 2:
-        raise checks.refusal(
+        raise _checks.refusal(
             "The model must predict one distribution over classes for each"
             " example, outputs (N, K) or (N, 1)",
             f"outputs of shape {columns.shape}",

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from tf_mixup import scaling
+from tf_mixup.calibration.resampling import Interval
+from tf_mixup.posthoc import scalers
 from tf_mixup.report import measures
 from tf_mixup.report.predictions import Predictions
-from tf_mixup.scores import Interval
 
 # With fewer, a half says nothing of a temperature.
 _LEAST_ROWS = 40
@@ -103,7 +103,7 @@ def measure(
         changes.append(change)
     return Temperature(
         temperature=both,
-        at_bound=both in scaling.BOUNDS,
+        at_bound=both in scalers.BOUNDS,
         halves=(tested[0], tested[1]),
         nll_change=measures.bootstrap_mean(
             np.concatenate(changes), draws=draws, seed=seed
@@ -118,7 +118,7 @@ def _fit(rows: Predictions, examples: np.ndarray) -> float:
         return sum(
             float(
                 np.sum(
-                    scaling.temperature_slopes(
+                    scalers.temperature_slopes(
                         rows.logits(at).astype(np.float64),
                         rows.distributions(at),
                         temperature,
@@ -128,7 +128,7 @@ def _fit(rows: Predictions, examples: np.ndarray) -> float:
             for at in (examples[block] for block in rows.blocks())
         )
 
-    return scaling.find_temperature(slope)
+    return scalers.find_temperature(slope)
 
 
 def _test(

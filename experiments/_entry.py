@@ -1,0 +1,113 @@
+"""How a binary starts and how it fails: in words."""
+
+import errno
+import logging as python_logging
+import os
+import re
+import sys
+from collections.abc import Callable
+from collections.abc import Sequence
+
+import tensorflow as tf
+from absl import app
+from absl import flags
+from absl import logging
+
+from tf_mixup import _checks
+
+_TRACEBACK = flags.DEFINE_bool(
+    "traceback", False, "Show where in the code an error was raised."
+)
+# What the caller can mend gets a sentence; anything else is ours to mend and
+# shows where it happened.
+MENDABLE = (ValueError, OSError, MemoryError, tf.errors.OpError)
+
+
+def start(main: Callable[[], None]) -> None:
+    """Parses flags and runs `main`; errors of use become one sentence.
+
+    Args:
+        main: Reads the flags and works.
+    """
+
+    def run(argv: Sequence[str]) -> None:
+        if len(argv) > 1:
+            raise app.UsageError(f"Unexpected arguments: {argv[1:]}.")
+        logging.set_verbosity(logging.INFO)
+        python_logging.getLogger("tensorflow").setLevel("ERROR")
+        try:
+            _check_folders()
+            main()
+        except MENDABLE as error:
+            if _TRACEBACK.value:
+                raise
+            logging.error("%s", describe(error))
+            sys.exit(1)
+        except KeyboardInterrupt:
+            logging.error("Interrupted.")
+            sys.exit(130)
+
+    app.run(run)
+
+
+def _check_folders() -> None:
+    """Refuses names of folders that would be misread or cannot be written."""
+    for name in ("workdir", "data_dir"):
+        value = flags.FLAGS[name].value if name in flags.FLAGS else None
+        if value == "":
+            # It would be the current one.
+            raise _checks.refusal(
+                f"--{name} must name a folder",
+                f"--{name}=''",
+                f"Leave it out, or write --{name}=. for this folder",
+            )
+        if name == "workdir" and value and not _is_text(value):
+            # TensorFlow writes files of summaries there.
+            raise _checks.refusal(
+                "--workdir must be a name in UTF-8",
+                f"--workdir={value!a}",
+                "Take a folder of another name",
+            )
+
+
+def _is_text(name: str) -> bool:
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def describe(error: BaseException) -> str:
+    """Returns an error's message without what is TensorFlow's own affair.
+
+    Args:
+        error: One of `MENDABLE`.
+
+    Returns:
+        message: Without names of kernels and nodes, and never empty. If the
+            system refused a file, also what to do.
+    """
+    message = _describe(error)
+    refused = isinstance(error, OSError) and error.errno is not None
+    full = os.strerror(errno.ENOSPC)
+    if (refused or full in message) and "Received: " not in message:
+        message = (
+            "Files must be there to be read, and writable. Received:"
+            f" {message}."
+            " Make room, or remove what is in the way, and run the same"
+            " command again."
+        )
+    return message
+
+
+def _describe(error: BaseException) -> str:
+    """Returns what an error says, on one line."""
+    if not isinstance(error, tf.errors.OpError):
+        return str(error) or type(error).__name__
+    lines = re.sub(r"\{\{.*?\}\} ?|\[Op:.*", "", error.message).splitlines()
+    kept = [
+        line.strip()
+        for line in lines
+        if line.strip() and not line.lstrip().startswith(("[[", "Detected at"))
+    ]
+    return f"{' '.join(kept)} ({type(error).__name__})"

@@ -1,0 +1,1 @@
+"""Results of runs: records over seeds, claims, and measures after training."""

@@ -1,0 +1,113 @@
+"""Draws results against alpha, with their spread over seeds."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from experiments.analysis import run_tables
+from experiments.analysis import seed_statistics
+from tf_mixup import _checks
+from tf_mixup import _figure_text
+from tf_mixup import plots
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import matplotlib.figure
+
+# The last of the library's is the gray of what stands back.
+COLORS = (*plots.SET_COLORS[:-1], "#66ccee")
+
+
+def draw(table: run_tables.Table) -> "matplotlib.figure.Figure":
+    """Draws accuracy, ECE, OE and confidence on other sets against alpha.
+
+    Points are means, bars standard deviations, small dots single seeds. Alphas
+    stand at equal distances, as they are chosen in ratios and include 0.
+
+    Args:
+        table: Rows by alpha alone.
+
+    Returns:
+        figure: Four panels, in percent.
+
+    Raises:
+        ValueError: If other fields than alpha tell the rows apart.
+    """
+    import matplotlib.figure
+
+    if table.fields != ("alpha",):
+        raise _checks.refusal(
+            "--figures draws against alpha alone",
+            f"rows by {', '.join(table.fields)}",
+            "Make tables of the other fields with --tables_by",
+        )
+    figure = matplotlib.figure.Figure(
+        figsize=(8.0, 6.0), dpi=120, layout="constrained"
+    )
+    panels = figure.subplots(2, 2, sharex=True)
+    confidences = {f"{x}_confidence": x for x in table.ood_sets}
+    _draw_panel(panels[0, 0], table, "accuracy", {"test_accuracy": "test"})
+    _draw_panel(
+        panels[0, 1],
+        table,
+        "ECE, 15 bins",
+        {"test_ece": "test", "test_null_ece": "null: calibrated"},
+    )
+    _draw_panel(panels[1, 0], table, "overconfidence error", {"test_oe": "OE"})
+    _draw_panel(
+        panels[1, 1], table, "mean confidence on other sets", confidences
+    )
+    for axes in panels[0, 1], panels[1, 0]:
+        axes.set_ylim(bottom=0)
+    labels = [
+        f"{row[0]:g}" if row[0] else "0\nno mixup" for row in _rows(table)
+    ]
+    for axes in panels[1]:
+        axes.set_xticks(range(len(labels)), labels)
+        axes.set_xlabel("alpha")
+    seeds = sorted({len(runs) for runs in table.rows.values()})
+    count = "-".join(str(n) for n in (seeds[0], seeds[-1])[: len(seeds)])
+    title = ", ".join(str(value) for value in table.title.values())
+    title = f"{title}: mean ± deviation over seeds (n = {count})"
+    figure.suptitle(
+        _figure_text.fit(title, figure.get_figwidth() - 0.2, 12),
+        **_figure_text.AS_WRITTEN,
+    )
+    return figure
+
+
+def _rows(table: run_tables.Table) -> list[run_tables.Row]:
+    return sorted(table.rows)
+
+
+def _draw_panel(
+    axes: "matplotlib.axes.Axes",
+    table: run_tables.Table,
+    title: str,
+    names: dict[str, str],
+) -> None:
+    """Draws results, one line each, side by side enough to be told apart."""
+    rows = _rows(table)
+    handles = {}
+    for place, (name, label) in enumerate(names.items()):
+        color = COLORS[place % len(COLORS)]
+        at = np.arange(len(rows)) + 0.08 * (place - (len(names) - 1) / 2)
+        values = [100 * table.values(row, name) for row in rows]
+        found = [seed_statistics.spread(each) for each in values]
+        for x, each in zip(at, values, strict=True):
+            axes.plot([x] * len(each), each, ".", color=color, alpha=0.35)
+        handles[label] = axes.errorbar(
+            at,
+            [each.mean for each in found],
+            yerr=np.nan_to_num([each.deviation for each in found]),
+            color=color,
+            marker="o",
+            markersize=5,
+            capsize=3,
+            linestyle="--" if name == "test_null_ece" else "-",
+        )
+    axes.set(title=title, ylabel="%")
+    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    if len(names) > 1:
+        _figure_text.add_legend(axes, handles, width=2.0, fontsize="small")

@@ -1,0 +1,161 @@
+"""Afterwards: what is done to the outputs of networks that are trained.
+
+Scalers are fitted on the validation set, whose rows are not in the test set,
+and applied to all sets. Where labels were corrupted they are fitted twice: on
+clean labels, and on labels as noisy as the training set's.
+"""
+
+import pathlib
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from experiments import datasets
+from experiments.runs import config as config_lib
+from experiments.runs import evaluation
+from experiments.runs import outputs as outputs_lib
+from experiments.runs import run_files
+from experiments.runs import training
+from experiments.runs.outputs import Outputs
+from tf_mixup import posthoc
+
+SCALERS: dict[str, Callable[[], Any]] = {
+    "temperature": posthoc.TemperatureScaling,
+    "vector": posthoc.VectorScaling,
+    "isotonic": posthoc.IsotonicScaling,
+}
+NOISY = "temperature_noisy"
+
+
+def scale(outputs: Outputs, scaler: Any, labels: str) -> Outputs:
+    """Fits a scaler on the validation set; returns all sets scaled.
+
+    Args:
+        outputs: Of one network.
+        scaler: Of `posthoc`, not yet fitted.
+        labels: Which labels to fit on: `"validation"` or
+            `"validation_noisy"`.
+
+    Returns:
+        scaled: Without the validation set, which the scaler has seen.
+    """
+    scaler.fit(outputs.logits["validation"], outputs.labels[labels])
+    return Outputs(
+        {
+            name: to_logits(scaler.apply(logits))
+            for name, logits in outputs.logits.items()
+            if name != "validation"
+        },
+        {"test": outputs.labels["test"]},
+        outputs.posterior,
+    )
+
+
+def to_logits(probabilities: np.ndarray) -> np.ndarray:
+    """Returns finite logarithms of probabilities `(N, K)`, float32."""
+    tiny = np.finfo(np.float32).tiny
+    return np.log(np.maximum(probabilities, tiny)).astype(np.float32)
+
+
+def measure_scaled(folder: pathlib.Path) -> dict[str, dict[str, float]]:
+    """Measures a run after each scaler, and its MC dropout.
+
+    Args:
+        folder: Of a complete run.
+
+    Returns:
+        results: Name of what was done -> results.
+    """
+    outputs = outputs_lib.read(folder / training.PREDICTIONS)
+    results = {}
+    for name, scaler in [(name, make()) for name, make in SCALERS.items()]:
+        scaled = scale(outputs, scaler, "validation")
+        results[name] = evaluation.measure_outputs(scaled)
+        if name == "temperature":
+            results[name]["temperature"] = scaler.temperature
+    if "validation_noisy" in outputs.labels:
+        noisy = posthoc.TemperatureScaling()
+        scaled = scale(outputs, noisy, "validation_noisy")
+        results[NOISY] = evaluation.measure_outputs(scaled)
+        results[NOISY]["temperature"] = noisy.temperature
+    dropout = folder / training.MC_PREDICTIONS
+    if dropout.exists():
+        results["dropout"] = evaluation.measure_outputs(
+            outputs_lib.read(dropout)
+        )
+    return results
+
+
+def average(
+    config: config_lib.Config,
+    folders: Sequence[pathlib.Path],
+    sources: training.Sources,
+) -> Outputs:
+    """Returns the outputs of the ensemble of several runs.
+
+    Args:
+        config: Of the first run, whose test and noise sets are used.
+        folders: Of complete runs that differ in their seeds.
+        sources: Where the data is.
+
+    Returns:
+        outputs: Without a validation set: each network has its own.
+    """
+    ensemble = posthoc.DeepEnsemble(
+        [load_model(folder) for folder in folders], from_logits=True
+    )
+    splits = training.load_splits(config, sources)
+    return _predict(config, splits, sources, ensemble.predict)
+
+
+def rescale(
+    config: config_lib.Config,
+    folder: pathlib.Path,
+    sources: training.Sources,
+) -> Outputs:
+    """Returns a mixup run's outputs with test-time rescaling.
+
+    Each input is mixed with the mean of the training set, as training mixed
+    it with others, and the prediction is unmixed (Carratino et al. 2020).
+    """
+    splits = training.load_splits(config, sources)
+    counts = np.bincount(splits.train.labels, minlength=splits.num_classes)
+    rescaling = posthoc.MixupRescaling(
+        config.alpha,
+        mean_inputs=splits.train.inputs.mean(axis=0),
+        class_priors=counts / counts.sum(),
+    )
+    model = load_model(folder)
+    return _predict(
+        config, splits, sources, lambda inputs: rescaling.predict(model, inputs)
+    )
+
+
+def load_model(folder: pathlib.Path) -> keras.Model:
+    """Loads a run's network: raw inputs to logits.
+
+    Raises:
+        ValueError: If it is not there, or not of the record beside it.
+    """
+    path = run_files.check_file(folder / training.MODEL)
+    return keras.saving.load_model(path, compile=False)
+
+
+def _predict(
+    config: config_lib.Config,
+    splits: datasets.Splits,
+    sources: training.Sources,
+    predict: Callable[[np.ndarray], np.ndarray],
+) -> Outputs:
+    sets = {"test": splits.test.inputs} | {
+        outputs_lib.OOD + name: images
+        for name, images in training.load_ood(config, splits, sources).items()
+    }
+    return Outputs(
+        {name: to_logits(predict(inputs)) for name, inputs in sets.items()},
+        {"test": splits.test.labels},
+        splits.test_posterior,
+    )

@@ -1,0 +1,81 @@
+"""Callbacks of every run: scalars for TensorBoard, and a look at the loss."""
+
+import math
+import pathlib
+from collections.abc import Iterable
+
+import keras
+import tensorflow as tf
+
+from tf_mixup.callbacks import _monitor
+
+
+class EpochScalars(keras.callbacks.Callback):
+    """Writes `logs` at each epoch's end, and flushes.
+
+    Keras' own callback keeps events in memory, where a kill loses them, and
+    counts batches from 0 after a resume.
+
+    Args:
+        directory: Gets `train/` and, for names that start with `val_`,
+            `validation/`.
+        callbacks: The other callbacks. What monitors among them measure is
+            left out, since they write it themselves.
+    """
+
+    def __init__(
+        self,
+        directory: pathlib.Path,
+        callbacks: Iterable[keras.callbacks.Callback] = (),
+    ) -> None:
+        super().__init__()
+        self._directory = directory
+        self._monitors = [
+            each for each in callbacks if isinstance(each, _monitor.Monitor)
+        ]
+        self._writers: dict[str, tf.summary.SummaryWriter] = {}
+
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, float] | None = None
+    ) -> None:
+        """Writes `epoch_<name>` at step `epoch`."""
+        written = {name for each in self._monitors for name in each.values}
+        for name, value in (logs or {}).items():
+            if name in written:
+                continue
+            validation = name.startswith("val_")
+            writer = self._writer("validation" if validation else "train")
+            with writer.as_default(step=epoch):
+                tf.summary.scalar(f"epoch_{name.removeprefix('val_')}", value)
+        for writer in self._writers.values():
+            writer.flush()
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        """Closes the files."""
+        for writer in self._writers.values():
+            writer.close()
+
+    def _writer(self, name: str) -> tf.summary.SummaryWriter:
+        if name not in self._writers:
+            self._writers[name] = tf.summary.create_file_writer(
+                str(self._directory / name)
+            )
+        return self._writers[name]
+
+
+class StopWhenDiverged(keras.callbacks.Callback):
+    """Stops with a sentence when the loss is no longer a number."""
+
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, float] | None = None
+    ) -> None:
+        """Raises a ValueError if a loss is infinite or NaN."""
+        for name in ("loss", "val_loss"):
+            value = (logs or {}).get(name, 0.0)
+            if not math.isfinite(value):
+                raise ValueError(
+                    "The loss must stay finite. Received:"
+                    f" {name}={value} in epoch {epoch}. Lower --learning_rate,"
+                    " raise --warmup_epochs, and look for NaN in the data; the"
+                    " epochs before are kept in the workdir."
+                )

@@ -1,0 +1,286 @@
+"""GANs that draw points of the plane: mixup's figure 5 (1710.09412).
+
+The discriminator of a mixup GAN sees `lam * real + (1 - lam) * fake` and must
+say `lam`; without mixup it sees both apart. What a picture shows as "stable"
+is counted: modes that are found, samples near one, samples that escaped.
+
+Letters: B rows of a batch, M modes, S samples.
+"""
+
+import logging
+import math
+import pathlib
+import time
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from experiments.runs import atomic_files
+from experiments.runs import config as config_lib
+from experiments.runs import model_setup
+from experiments.runs import run_files
+from experiments.runs import training
+from experiments.runs import workdirs
+from tf_mixup import _checks
+from tf_mixup import mixing
+
+# An "epoch" of these runs, whose data are drawn anew for each batch.
+ITERATIONS = 1_000
+# Iterations after which samples are kept.
+SNAPSHOTS = (10, 100, 1_000, 10_000, 20_000)
+DISCRIMINATOR_STEPS = 5
+WIDTH = 512
+DEPTH = 3
+# Of the noise that the generator starts from, and of its points.
+DIMENSIONS = 2
+DEVIATION = 0.01
+NUM_SAMPLES = 2_500
+# Within so many deviations of a mode a sample is good; of real ones 98.9 %.
+NEAR = 3
+# Beyond this distance from the origin a sample has left the picture.
+FAR = 2.0
+SAMPLES = "samples.npz"
+PREFIX = "points:"
+MODES = {
+    f"{PREFIX}ring": np.stack(
+        [np.cos(np.pi * np.arange(8) / 4), np.sin(np.pi * np.arange(8) / 4)], 1
+    ),
+    f"{PREFIX}grid": np.stack(
+        np.meshgrid(np.linspace(-1, 1, 5), np.linspace(-1, 1, 5)), -1
+    ).reshape(-1, 2),
+}
+
+
+def run(
+    config: config_lib.Config,
+    workdir: pathlib.Path,
+    sources: training.Sources | None = None,
+) -> dict[str, Any]:
+    """Trains a generator and a discriminator; leaves a record in `workdir`.
+
+    A run takes minutes and begins anew when it was killed.
+
+    Args:
+        config: What to run: `dataset` names the target, `epochs` counts
+            thousands of iterations, of `batch_size` rows and at
+            `learning_rate`.
+        workdir: Gets `record.json` and `samples.npz`.
+        sources: Not needed; the points are drawn.
+
+    Returns:
+        record: `config`, `results` of the last samples, `history` of those
+            at each of `SNAPSHOTS`, `duration_seconds` and
+            `trainable_parameters`.
+
+    Raises:
+        ValueError: If the target is not known or `workdir` is another's.
+    """
+    del sources
+    _checks.one_of("dataset", config.dataset, MODES)
+    with workdirs.take(workdir, config) as complete:
+        if complete:
+            return run_files.read_record(workdir)
+        return _run_owned(config, workdir)
+
+
+def _run_owned(
+    config: config_lib.Config, workdir: pathlib.Path
+) -> dict[str, Any]:
+    """Runs in a workdir that this process owns."""
+    started = time.monotonic()
+    keras.utils.set_random_seed(config.seed)
+    game = Game(config)
+    total = config.epochs * ITERATIONS
+    stops = sorted({*(stop for stop in SNAPSHOTS if stop < total), total})
+    modes, samples = MODES[config.dataset], {}
+    for stop in stops:
+        game.play(stop)
+        samples[str(stop)] = game.sample(NUM_SAMPLES)
+        logging.info(
+            "%s after %d: %s",
+            config.run_name,
+            stop,
+            measure(samples[str(stop)], modes),
+        )
+    measured = [measure(each, modes) for each in samples.values()]
+    atomic_files.write_atomically(
+        workdir / SAMPLES,
+        lambda path: np.savez(path, **samples),  # type: ignore[arg-type]
+    )
+    record = {
+        "config": config.to_json(),
+        "results": measured[-1],
+        "history": {
+            name: [each[name] for each in measured] for name in measured[0]
+        },
+        "duration_seconds": time.monotonic() - started,
+        "trainable_parameters": count_parameters(),
+        run_files.DIGESTS: run_files.digests(workdir, [SAMPLES]),
+    }
+    atomic_files.write_json(workdir / run_files.RECORD, record)
+    return record
+
+
+def measure(samples: np.ndarray, modes: np.ndarray) -> dict[str, float]:
+    """Counts what a generator has learned of a target.
+
+    Args:
+        samples: `(S, 2)`.
+        modes: `(M, 2)`, centers of Gaussians of deviation .01.
+
+    Returns:
+        results: Shares: `modes_found` of modes with a good sample, which is
+            one within 3 deviations; `good_samples`; and `escaped_samples`,
+            further than 2 from the origin or no numbers.
+    """
+    distances = np.linalg.norm(samples[:, np.newaxis] - modes, axis=-1)
+    good = distances <= NEAR * DEVIATION
+    # Not "greater than": a sample that is no number has escaped, too.
+    inside = np.linalg.norm(samples, axis=-1) <= FAR
+    return {
+        "modes_found": float(good.any(axis=0).mean()),
+        "good_samples": float(good.any(axis=1).mean()),
+        "escaped_samples": float(1 - inside.mean()),
+    }
+
+
+def build_player(outputs: int) -> keras.Model:
+    """Builds a fully connected network of the plane; logits or points out."""
+    hidden = [keras.layers.Dense(WIDTH, "relu") for _ in range(DEPTH)]
+    inputs = keras.Input((DIMENSIONS,))
+    return keras.Sequential([inputs, *hidden, keras.layers.Dense(outputs)])
+
+
+def count_parameters() -> int:
+    """Returns the trainable parameters of both players."""
+    return sum(
+        model_setup.count_parameters(build_player(outputs))
+        for outputs in (DIMENSIONS, 1)
+    )
+
+
+def judge(
+    discriminator: keras.Model,
+    real: tf.Tensor,
+    fake: tf.Tensor,
+    lam: tf.Tensor | None,
+) -> tf.Tensor:
+    """Returns the discriminator's loss, a scalar.
+
+    Without mixing `l(d(real), 1) + l(d(fake), 0)`, with it
+    `l(d(lam * real + (1 - lam) * fake), lam)`, `l` the binary cross-entropy.
+
+    Args:
+        discriminator: From points to one logit.
+        real: `(B, 2)`.
+        fake: `(B, 2)`.
+        lam: `(B,)`, one for each row, or None.
+
+    References:
+        Zhang, Cisse, Dauphin and Lopez-Paz. mixup: Beyond Empirical Risk
+        Minimization. ICLR 2018, section 3.7. https://arxiv.org/abs/1710.09412
+    """
+    if lam is None:
+        logits = discriminator(tf.concat([real, fake], axis=0))
+        of_real, of_fake = tf.split(logits, 2)
+        return _loss(of_real, 1.0) + _loss(of_fake, 0.0)
+    lam = lam[:, tf.newaxis]
+    return _loss(discriminator(lam * real + (1 - lam) * fake), lam)
+
+
+def _loss(logits: tf.Tensor, targets: Any) -> tf.Tensor:
+    return tf.reduce_mean(
+        tf.nn.sigmoid_cross_entropy_with_logits(
+            tf.ones_like(logits) * targets, logits
+        )
+    )
+
+
+class Game:
+    """A generator and a discriminator, and where they stand.
+
+    Args:
+        config: Of the run.
+    """
+
+    def __init__(self, config: config_lib.Config) -> None:
+        self._config = config
+        self._modes = tf.constant(MODES[config.dataset], tf.float32)
+        self._seed = tf.constant([config.seed, 0], tf.int32)
+        self._generator = build_player(DIMENSIONS)
+        self._discriminator = build_player(1)
+        self._optimizers = {}
+        for player in (self._generator, self._discriminator):
+            optimizer = keras.optimizers.Adam(config.learning_rate)
+            optimizer.build(player.trainable_variables)
+            self._optimizers[player] = optimizer
+        self._done = tf.Variable(0)
+
+    def play(self, until: int) -> None:
+        """Goes on until so many iterations are done."""
+        self._play(tf.constant(until))
+
+    def sample(self, count: int) -> np.ndarray:
+        """Returns points of the generator, `(count, 2)`."""
+        noise = tf.random.stateless_normal([count, DIMENSIONS], self._seed)
+        return np.asarray(self._generator(noise))
+
+    @tf.function
+    def _play(self, until: tf.Tensor) -> None:
+        while self._done < until:
+            seed = tf.random.fold_in(self._seed, self._done + 1)
+            self._iterate(*self._draw(seed))
+            self._done.assign_add(1)
+
+    def _draw(self, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Returns all that an iteration draws; XLA knows no Beta.
+
+        Returns:
+            real: Points of the target, `(steps, B, 2)`.
+            noise: For the generator, of its own step too,
+                `(steps + 1, B, 2)`.
+            lam: `(steps, B)`; empty without mixing.
+        """
+        size = (DISCRIMINATOR_STEPS, self._config.batch_size)
+        first, second, third, fourth = tf.unstack(tf.random.split(seed, 4))
+        chosen = tf.random.stateless_uniform(
+            size, first, 0, len(self._modes), tf.int32
+        )
+        spread = tf.random.stateless_normal([*size, DIMENSIONS], second)
+        real = tf.gather(self._modes, chosen) + DEVIATION * spread
+        noise = tf.random.stateless_normal(
+            [size[0] + 1, size[1], DIMENSIONS], third
+        )
+        if not self._config.effective_alpha:
+            return real, noise, tf.zeros([0])
+        alpha = tf.constant(self._config.effective_alpha)
+        lam = mixing.draw_lam(alpha, math.prod(size), seed=fourth)
+        return real, noise, tf.reshape(lam, size)
+
+    @tf.function(jit_compile=True)
+    def _iterate(self, real: tf.Tensor, noise: tf.Tensor, lam: Any) -> None:
+        """Some steps of the discriminator, then one of the generator."""
+        generator, discriminator = self._generator, self._discriminator
+        *noises, last = tf.unstack(noise)
+        fakes = tf.split(generator(tf.concat(noises, axis=0)), len(noises))
+        lams = tf.unstack(lam) or [None] * len(noises)
+        for points, fake, each in zip(
+            tf.unstack(real), fakes, lams, strict=True
+        ):
+            with tf.GradientTape() as tape:
+                loss = judge(discriminator, points, fake, each)
+            self._step(tape, loss, discriminator)
+        # Up the discriminator's loss on fakes that are not mixed: as the
+        # authors' demonstration has it, for both kinds of GAN.
+        with tf.GradientTape() as tape:
+            loss = -_loss(discriminator(generator(last)), 0.0)
+        self._step(tape, loss, generator)
+
+    def _step(
+        self, tape: tf.GradientTape, loss: tf.Tensor, player: keras.Model
+    ) -> None:
+        variables = player.trainable_variables
+        gradients = tape.gradient(loss, variables)
+        self._optimizers[player].apply(gradients, variables)

@@ -1,0 +1,1 @@
+"""Reads Keras models: how they predict, and what their outputs are."""

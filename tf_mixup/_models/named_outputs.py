@@ -1,0 +1,73 @@
+"""A model's outputs by their names, and the labels that belong to them.
+
+One output, also one in a dictionary or a list, has the empty name, as Keras
+has it in the names of metrics. Several have the keys of their dictionary, or
+the names that a functional model gives its outputs.
+"""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from tf_mixup import _checks
+
+
+def by_name(outputs: Any, model: keras.Model) -> dict[str, Any]:
+    """Returns outputs by name.
+
+    Args:
+        outputs: Of `model`: tensors, arrays or symbolic tensors, in any
+            structure.
+        model: The model, which may know their names.
+
+    Returns:
+        named: Name -> output; `""` for a single one.
+    """
+    leaves = keras.tree.flatten(outputs)
+    if len(leaves) == 1:
+        return {"": leaves[0]}
+    if isinstance(outputs, Mapping) and len(outputs) == len(leaves):
+        return {str(key): outputs[key] for key in outputs}
+    names = getattr(model, "output_names", None)
+    if not names or len(set(names)) != len(leaves):
+        names = [str(place) for place in range(len(leaves))]
+    return dict(zip(names, leaves, strict=True))
+
+
+def of_outputs(
+    parts: Any, names: Sequence[str], *, what: str, shared: bool = False
+) -> dict[str, Any]:
+    """Returns labels or weights by the names of the outputs they belong to.
+
+    Args:
+        parts: One for all, a dictionary by name, or a list in the order of
+            `names`; None for none.
+        names: All names of the model's outputs, in order.
+        what: What messages call them.
+        shared: Whether one array belongs to every output.
+
+    Returns:
+        named: Name -> part; without the names that have none.
+
+    Raises:
+        ValueError: If it cannot be said which belongs to which.
+    """
+    leaves = keras.tree.flatten(parts)
+    if parts is None:
+        return {}
+    if len(names) == 1 and len(leaves) == 1:
+        return {names[0]: leaves[0]}
+    if isinstance(parts, Mapping) and set(parts) <= set(names):
+        return dict(parts)
+    if isinstance(parts, (list, tuple)) and len(leaves) == len(names):
+        return dict(zip(names, leaves, strict=True))
+    if shared and len(leaves) == 1:
+        return dict.fromkeys(names, leaves[0])
+    found = list(parts) if isinstance(parts, Mapping) else len(leaves)
+    raise _checks.refusal(
+        f"Each output of the model needs its own {what}",
+        f"{what} {found} for outputs {list(names)}",
+        f"Give a dictionary with the {what} of each output by its name",
+    )

@@ -1,0 +1,714 @@
+"""Logits or probabilities? The library asks here, and nowhere else.
+
+The answer comes from the first of these that knows it:
+
+1. the activation that made the outputs: of a model its last layer, of a tensor
+   on TensorFlow what Keras notes on the output of a softmax or a sigmoid;
+2. what the caller says with `from_logits`;
+3. the values. Examples that are at least 0 and sum to 1 are probabilities, and
+   examples with values outside [0, 1] are logits.
+
+Shapes: B or N examples, K classes.
+"""
+
+import warnings
+from typing import Any
+from typing import NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from tf_mixup import _checks
+from tf_mixup import _numbers
+
+# Half precision rounds each of K probabilities; logits miss by far more. Also
+# how far one value may lie outside of [0, 1], as a sum of probabilities does.
+SUM_TOLERANCE = 0.02
+# No rounding makes a probability less than this, as small logits are.
+_NEGATIVE = -0.001
+# Fewer examples of logits can look like probabilities by chance.
+_FEW_EXAMPLES = 4
+# In a batch the first examples tell as much as all.
+_LOOKED_AT = 64
+# Activations by name: those that give probabilities, and those that do not.
+_PROBABILITIES = ("softmax", "sigmoid")
+_LOGITS = ("linear", "log_softmax", "log_sigmoid")
+# Layers that change the shape of outputs, or nothing.
+_PASSING = (
+    keras.layers.Identity,
+    keras.layers.Reshape,
+    keras.layers.Flatten,
+)
+
+
+class Columns(NamedTuple):
+    """Outputs of a model as one column for each class.
+
+    Attributes:
+        values: Logits or probabilities, float32 `(B, K)`; K is 2 for one
+            sigmoid column.
+        from_logits: Whether they are logits: a bool, or a scalar tensor where
+            only the values of a compiled function tell.
+        floor: The least probability above 0 that the outputs' own type holds.
+        evidence: What the values of this batch say, as `evidence` does; 0 if
+            they were not looked at.
+    """
+
+    values: Any
+    from_logits: Any
+    floor: float
+    evidence: Any = 0.0
+
+
+def read(
+    outputs: Any,
+    from_logits: bool | None = None,
+    *,
+    prior: Any = 0.0,
+    ask: bool = False,
+) -> Columns:
+    """Reads a batch of outputs, in or outside of a compiled function.
+
+    Args:
+        outputs: Float tensor `(B, K)`, or `(B,)` or `(B, 1)` of a sigmoid.
+        from_logits: Whether they are logits; None finds out.
+        prior: `evidence` of earlier batches, which counts before the values
+            of this one.
+        ask: For a loss, whose first outputs may all be 0: values that tell
+            nothing are logits, and one column in a compiled function is asked
+            about.
+
+    Returns:
+        columns: Logits where they are to be had, also behind a softmax.
+
+    Raises:
+        ValueError: If outputs have another rank, are sigmoids of several
+            labels, or have to be asked about.
+    """
+    from_logits = check_from_logits(from_logits)
+    outputs = to_tensor(outputs)
+    count = count_columns(outputs)
+    logits = _behind_activation(outputs, count)
+    if logits is not None:
+        if from_logits:
+            _warn("the output of a softmax or sigmoid")
+        return Columns(_to_columns(logits, True), True, 0.0)
+    floor = _floor(outputs.dtype)
+    values = ops.cast(outputs, "float32")
+    if from_logits is None and _ends_linear(outputs):
+        from_logits = True
+    counted = 0.0
+    if from_logits is None:
+        counted = evidence(values[:_LOOKED_AT])
+        found = prior + counted
+        from_logits = concrete(found >= 0 if ask else found > 0)
+        if ask and count == 1 and not isinstance(from_logits, bool):
+            raise _ask_about_column()
+    elif from_logits is True and _operation(outputs) is None:
+        values = _refuse_distributions(values)
+    columns = _to_columns(values, from_logits)
+    return Columns(columns, from_logits, floor, counted)
+
+
+def check_from_logits(from_logits: Any) -> bool | None:
+    """Returns what a caller says of outputs, if it is an answer.
+
+    Args:
+        from_logits: True, False or None.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    if from_logits is None:
+        return None
+    truth = isinstance(from_logits, bool | np.bool_ | int)
+    if not truth or from_logits not in (0, 1):
+        raise _checks.refusal(
+            "`from_logits` must be True, False or None",
+            f"from_logits={from_logits!r}",
+            "Leave it out to have it found out",
+        )
+    return bool(from_logits)
+
+
+def to_tensor(outputs: Any) -> Any:
+    """Returns outputs `(B, K)`, `(B,)` or `(B, 1)` as a tensor."""
+    outputs = ops.convert_to_tensor(_numbers.read(outputs, "Predictions"))
+    if len(outputs.shape) not in (1, 2) or count_columns(outputs) == 0:
+        raise _checks.refusal(
+            "Predictions must have shape (B, K), (B,) or (B, 1)",
+            f"predictions of shape {tuple(outputs.shape)}",
+            "Reshape labels and predictions to one example per prediction",
+        )
+    return outputs
+
+
+def count_columns(outputs: Any) -> int:
+    """Returns K of outputs `(B, K)`; 1 of a sigmoid's, also `(B,)`."""
+    return outputs.shape[1] if len(outputs.shape) > 1 else 1
+
+
+def to_columns(outputs: Any, *, from_logits: Any = False) -> Any:
+    """Returns float32 outputs `(B, K)`, where a sigmoid's column is two.
+
+    Args:
+        outputs: Float tensor `(B, K)`, or `(B,)` or `(B, 1)` of a sigmoid.
+        from_logits: Whether `outputs` are logits: the other class of a
+            sigmoid then has logit 0, else probability `1 - p`.
+
+    Raises:
+        ValueError: If `outputs` has another rank.
+    """
+    return _to_columns(ops.cast(to_tensor(outputs), "float32"), from_logits)
+
+
+def evidence(values: Any) -> Any:
+    """Counts the examples that speak for logits, less those that do not.
+
+    Args:
+        values: Float32 outputs `(B, K)`, or `(B,)` or `(B, 1)` of a sigmoid.
+
+    Returns:
+        evidence: Float32 scalar. Above 0 the outputs are logits, below 0
+            probabilities; 0 where no example tells, as values in [0, 1] that
+            do not sum to 1.
+    """
+    single = count_columns(values) == 1
+    rows = ops.reshape(values, (-1, 1)) if single else values
+    # A logit of -inf is that of a masked class, and tells as much as others.
+    finite = ops.all(rows < float("inf"), axis=-1)
+    valid = ops.zeros_like(finite) if single else are_distributions(rows)
+    outside = ops.logical_or(
+        ops.any(rows > 1 + SUM_TOLERANCE, axis=-1),
+        ops.logical_and(
+            ops.logical_not(valid), ops.any(rows < _NEGATIVE, axis=-1)
+        ),
+    )
+    outside = _count(ops.logical_and(finite, outside))
+    if single:
+        # One value beyond 1 is no probability, and the others stand in [0, 1]
+        # by chance.
+        inside = _count(finite) - outside
+        return ops.where(outside > 0, outside, -inside)
+    return outside - _count(valid)
+
+
+def are_distributions(values: Any) -> Any:
+    """Returns which of `(B, K)` are at least 0 and sum to 1, within .02."""
+    total = ops.sum(values, axis=-1)
+    return ops.logical_and(
+        ops.all(values >= -SUM_TOLERANCE, axis=-1),
+        ops.abs(total - 1) <= SUM_TOLERANCE,
+    )
+
+
+def refuse_logits(probabilities: Any) -> Any:
+    """Returns probabilities; others are refused, or NaN when compiled.
+
+    Args:
+        probabilities: Float32 tensor, in [0, 1] within .02.
+
+    Raises:
+        ValueError: If a value lies outside, as logits do.
+    """
+    return refuse_outside(
+        probabilities,
+        "Probabilities",
+        received="values",
+        remedy="Write `from_logits=True` if they are logits",
+    )
+
+
+def refuse_outside(
+    values: Any, name: str, *, received: str, remedy: str
+) -> Any:
+    """Returns values in [0, 1]; others are refused, or NaN when compiled.
+
+    Args:
+        values: Float tensor, in [0, 1] within .02.
+        name: What a message calls it.
+        received: What the message calls its values.
+        remedy: How to fix the call, a sentence without its full stop.
+
+    Raises:
+        ValueError: If a value lies outside.
+    """
+    outside = ops.logical_or(
+        values < -SUM_TOLERANCE, values > 1 + SUM_TOLERANCE
+    )
+    if concrete(ops.any(outside)) is True:
+        raise _checks.refusal(
+            f"{name} must lie in [0, 1]",
+            f"{received} from {float(ops.min(values)):g} to"
+            f" {float(ops.max(values)):g}",
+            remedy,
+        )
+    return ops.where(outside, ops.cast(float("nan"), values.dtype), values)
+
+
+def are_logits(
+    outputs: Any,
+    from_logits: bool | None = None,
+    *,
+    model: keras.Model | None = None,
+) -> bool:
+    """Tells whether predictions in memory are logits.
+
+    Args:
+        outputs: Float array `(N, K)`, or `(N,)` or `(N, 1)`.
+        from_logits: What the caller says. With None the last layer of `model`
+            decides, else the values.
+        model: What predicted them, if it is at hand.
+
+    Returns:
+        from_logits: Whether they are logits.
+
+    Raises:
+        ValueError: If `outputs` are no such array; if `from_logits`, the last
+            layer and the values contradict each other; or if nothing tells:
+            one column within [0, 1], or several whose examples do not sum
+            to 1, as the sigmoids of several labels.
+
+    Example:
+        >>> are_logits([[0.5, 0.5]]), are_logits([[0.5, -0.5]])
+        (False, True)
+    """
+    from_logits = check_from_logits(from_logits)
+    values = check_outputs(outputs)
+    layer = None if model is None else last_layer_gives_logits(model)
+    if model is not None and _last_activation(model) == "sigmoid":
+        _refuse_several_labels(values.shape[-1] if values.ndim > 1 else 1)
+    told = _agree(layer, from_logits)
+    if told is None:
+        return _find_in_values(values)
+    _compare_with_values(values, told)
+    return told
+
+
+def check_outputs(outputs: Any) -> np.ndarray:
+    """Returns outputs `(N, K)`, `(N,)` or `(N, 1)` as a float array."""
+    array = _numbers.to_numpy(outputs, "Outputs")
+    # Types such as bfloat16 are none of NumPy's own floats.
+    array = array.astype(
+        np.float64 if array.dtype == np.float64 else np.float32
+    )
+    if array.ndim not in (1, 2) or not array.size:
+        raise _checks.refusal(
+            "Outputs must have shape (N, K), or (N,) or (N, 1) of a sigmoid,"
+            " and at least one example",
+            f"outputs of shape {array.shape}",
+            "Give one list of logits or probabilities for each example",
+        )
+    return array
+
+
+def last_layer_gives_logits(model: keras.Model) -> bool | None:
+    """Returns whether the last layer gives logits; None if it is unknown.
+
+    Args:
+        model: Any Keras model; of one that is not functional or sequential,
+            or has several outputs, nothing is known.
+    """
+    activation = _last_activation(model)
+    if activation in _PROBABILITIES:
+        return False
+    return True if activation in _LOGITS else None
+
+
+def must_give_logits(
+    model: keras.Model, from_logits: bool | None = None
+) -> bool:
+    """Returns whether a model gives logits, where there are no values yet.
+
+    Args:
+        model: Any Keras model.
+        from_logits: What the caller says; None leaves it to the last layer.
+
+    Raises:
+        ValueError: If nothing tells, or the caller and the last layer
+            contradict each other.
+    """
+    layer = last_layer_gives_logits(model)
+    told = _agree(layer, check_from_logits(from_logits))
+    if told is None:
+        raise _checks.refusal(
+            "Whether outputs are logits must be known to build a model",
+            f"from_logits=None and a model named {model.name!r} whose last"
+            " layer does not tell",
+            "Write `from_logits=True`, or False",
+        )
+    return told
+
+
+def _agree(layer: bool | None, from_logits: bool | None) -> bool | None:
+    """Returns what is known of a last layer; refuses a contradiction."""
+    if None not in (layer, from_logits) and layer != from_logits:
+        raise _checks.refusal(
+            "`from_logits` must say what the model's last layer gives",
+            f"from_logits={from_logits} with a last layer that gives"
+            f" {'logits' if layer else 'probabilities'}",
+            f"Write `from_logits={layer}`, or leave it out",
+        )
+    return layer if from_logits is None else from_logits
+
+
+def check_single_label(model: keras.Model) -> None:
+    """Refuses a model that ends in the sigmoids of several labels.
+
+    Args:
+        model: Any Keras model; one whose last layer is not known passes.
+
+    Raises:
+        ValueError: If its last layer gives several sigmoids.
+    """
+    if _last_activation(model) == "sigmoid":
+        _refuse_several_labels(int(_last_tensor(model).shape[-1] or 1))
+
+
+def before_softmax(model: keras.Model) -> keras.Model | None:
+    """Returns the model without its last softmax, or sigmoid of one column.
+
+    Args:
+        model: Any Keras model of one output.
+
+    Returns:
+        logits: Model of the same inputs and the same layers, whose outputs
+            are logits. None if the model does not end so.
+
+    Raises:
+        ValueError: If it ends with a softmax of one column.
+    """
+    activation = _last_activation(model)
+    several = activation == "sigmoid" and model.outputs[0].shape[-1] != 1
+    if activation not in _PROBABILITIES or several:
+        return None
+    if activation == "softmax" and model.outputs[0].shape[-1] == 1:
+        raise _checks.refusal(
+            "A softmax needs at least 2 columns: of one it is always 1",
+            f"a model named {model.name!r} that ends with a softmax of one",
+            'End it with `Dense(1, "sigmoid")` or `Dense(2, "softmax")`',
+        )
+    layer = _last_tensor(model)._keras_history.operation
+    if isinstance(layer, (keras.Model, *_PASSING)) or _is_named(
+        layer, "linear"
+    ):
+        return None
+    inside = _single_input(layer)
+    if inside is None:
+        return None
+    if not _is_bare_activation(layer):
+        if getattr(layer, "activation", None) is None:
+            return None
+        inside = BeforeActivation(layer, name=f"{layer.name}_logits")(inside)
+    sequential = isinstance(model, keras.Sequential)
+    inputs = model.inputs[0] if sequential else model.input
+    return keras.Model(inputs, inside, name=f"{model.name}_logits")
+
+
+@keras.saving.register_keras_serializable("tf_mixup")
+class BeforeActivation(keras.layers.Layer):
+    """Calls a layer without its activation, on the layer's own weights.
+
+    Args:
+        layer: A built layer with an attribute `activation`.
+        name: Name of this layer.
+    """
+
+    def __init__(
+        self, layer: keras.layers.Layer, *, name: str | None = None
+    ) -> None:
+        # The policy of a quantized layer asks for a call that this has not.
+        super().__init__(name=name, dtype=layer.compute_dtype)
+        self.layer = layer
+
+    def call(self, inputs: Any) -> Any:
+        """Returns what the layer gives before its activation."""
+        activation = self.layer.activation
+        self.layer.activation = keras.activations.linear
+        try:
+            return self.layer(inputs)
+        finally:
+            self.layer.activation = activation
+
+    def build(self, input_shape: Any) -> None:
+        """Builds the layer, if it is not built."""
+        if not self.layer.built:
+            self.layer.build(input_shape)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Returns the shape that the layer gives."""
+        return self.layer.compute_output_shape(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that rebuild this layer."""
+        return {
+            "name": self.name,
+            "layer": keras.saving.serialize_keras_object(self.layer),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "BeforeActivation":
+        """Returns the layer that `get_config` describes."""
+        layer = keras.saving.deserialize_keras_object(config["layer"])
+        return cls(layer, name=config["name"])
+
+
+def _to_columns(values: Any, from_logits: Any) -> Any:
+    values = ops.cast(values, "float32")
+    if count_columns(values) != 1:
+        return values
+    column = ops.reshape(values, (-1, 1))
+    if isinstance(from_logits, bool):
+        other = ops.zeros_like(column) if from_logits else 1 - column
+    else:
+        other = ops.where(from_logits, ops.zeros_like(column), 1 - column)
+    return ops.concatenate([other, column], axis=-1)
+
+
+def _behind_activation(outputs: Any, count: int) -> Any:
+    """Returns the logits that Keras keeps beside a softmax or a sigmoid."""
+    logits = getattr(outputs, "_keras_logits", None)
+    if logits is None or logits.shape != outputs.shape:
+        return None
+    kind = _kind(outputs)
+    if kind == "Sigmoid":
+        _refuse_several_labels(count)
+    if (
+        kind is None
+        and count > 1
+        and not concrete(
+            ops.all(are_distributions(ops.cast(outputs, "float32")))
+        )
+    ):
+        # Outside of graphs only the values tell a softmax from sigmoids.
+        return None
+    # The softmax of one column is 1, whatever its logit.
+    return None if kind == "Softmax" and count == 1 else logits
+
+
+def _operation(tensor: Any) -> Any:
+    """Returns the TensorFlow operation behind a graph's tensor, or None."""
+    if keras.backend.backend() != "tensorflow":
+        return None
+    try:
+        operation = tensor.op
+    except AttributeError:
+        return None
+    # Losses cast what half precision gives.
+    while operation.type == "Cast":
+        operation = operation.inputs[0].op
+    return operation
+
+
+def _kind(tensor: Any) -> str | None:
+    """Returns the type of the operation behind a graph's tensor."""
+    operation = _operation(tensor)
+    return None if operation is None else operation.type
+
+
+def cast(outputs: Any, dtype: Any) -> Any:
+    """Casts a model's outputs, and keeps what Keras notes on them.
+
+    Args:
+        outputs: Tensor of a float type.
+        dtype: The type to cast it to.
+    """
+    outputs = ops.convert_to_tensor(outputs)
+    converted = ops.cast(outputs, dtype)
+    if converted is outputs:
+        return outputs
+    logits = getattr(outputs, "_keras_logits", None)
+    mask = getattr(outputs, "_keras_mask", None)
+    if logits is not None:
+        converted._keras_logits = ops.cast(logits, dtype)
+    if mask is not None:
+        converted._keras_mask = mask
+    return converted
+
+
+def _ends_linear(tensor: Any) -> bool:
+    """Tells whether a graph's tensor comes straight from a dense layer."""
+    operation = _operation(tensor)
+    if operation is None or operation.type in ("MatMul", "BiasAdd"):
+        return operation is not None
+    return operation.type in ("Add", "AddV2") and any(
+        _kind(each) == "MatMul" for each in operation.inputs
+    )
+
+
+def _floor(dtype: Any) -> float:
+    """Returns the least positive probability of a type, as float32 has it."""
+    name = keras.backend.standardize_dtype(dtype)
+    return 2.0**-24 if name == "float16" else float(np.finfo(np.float32).tiny)
+
+
+def _count(flags: Any) -> Any:
+    return ops.sum(ops.cast(flags, "float32"))
+
+
+def _all_distributions(values: Any) -> Any:
+    """Tells whether more than a few examples are all probabilities."""
+    size = values.shape[0] or 0
+    if count_columns(values) == 1 or size < _FEW_EXAMPLES:
+        return ops.convert_to_tensor(False)
+    return ops.all(are_distributions(values))
+
+
+def _refuse_distributions(logits: Any) -> Any:
+    """Warns of logits that are all probabilities; compiled, gives NaN."""
+    mistaken = concrete(_all_distributions(logits[:_LOOKED_AT]))
+    if mistaken is True:
+        _warn("examples that are probabilities")
+    return (
+        logits
+        if isinstance(mistaken, bool)
+        else ops.where(mistaken, ops.cast(float("nan"), "float32"), logits)
+    )
+
+
+def concrete(flag: Any) -> Any:
+    """Returns a bool; in a compiled function, which has none, the tensor."""
+    try:
+        return bool(flag)
+    except TypeError:
+        return flag
+
+
+def _warn(what: str) -> None:
+    warnings.warn(
+        f"`from_logits=True` was given {what}. Leave `from_logits` out, or"
+        " remove the activation of the last layer.",
+        stacklevel=4,
+    )
+
+
+def _find_in_values(values: np.ndarray) -> bool:
+    examples = values.reshape(len(values), -1)
+    examples = examples[(examples < np.inf).all(axis=-1)]
+    if not len(examples):
+        return True
+    found = float(evidence(examples.astype(np.float32)))
+    columns = examples.shape[-1]
+    if columns == 1 and found <= 0:
+        raise _ask_about_column()
+    low, high = examples.min(), examples.max()
+    if found == 0 and (low < _NEGATIVE or high > 1 + SUM_TOLERANCE):
+        return True
+    if found == 0 or (found < 0 and _count_wrong(examples)):
+        raise _checks.refusal(
+            "Columns within [0, 1] must sum to 1 in each example, as"
+            " probabilities do",
+            f"from_logits=None with {columns} columns that do not",
+            "Sigmoids of several labels at once have no confidence in one"
+            " class; write `from_logits=True` if they are logits",
+        )
+    return found > 0
+
+
+def _ask_about_column() -> ValueError:
+    return _checks.refusal(
+        "One column within [0, 1] can be logits or probabilities",
+        "from_logits=None",
+        "Write `from_logits=False` for a sigmoid's probabilities",
+    )
+
+
+def _compare_with_values(values: np.ndarray, told: bool) -> None:
+    """Refuses values that cannot be what they are said to be; or warns."""
+    examples = values.reshape(len(values), -1)
+    examples = examples[np.isfinite(examples).all(axis=-1)]
+    if told:
+        if len(examples) and concrete(_all_distributions(examples)):
+            _warn("examples that are probabilities")
+        return
+    wrong = _count_wrong(examples)
+    if wrong:
+        raise _checks.refusal(
+            "Probabilities must lie in [0, 1], and sum to 1 over classes",
+            f"from_logits=False with {wrong} of {len(examples)} examples that"
+            " do not",
+            "Write `from_logits=True` if they are logits",
+        )
+
+
+def _count_wrong(examples: np.ndarray) -> int:
+    """Counts the examples `(N, K)` that are no probabilities."""
+    if examples.shape[-1] == 1:
+        examples = np.hstack([1 - examples, examples])
+    valid = are_distributions(examples.astype(np.float32))
+    return int(np.sum(~ops.convert_to_numpy(valid)))
+
+
+def _refuse_several_labels(columns: int) -> None:
+    if columns > 1:
+        raise _checks.refusal(
+            "Calibration of one label for each example needs probabilities"
+            " that sum to 1 over classes",
+            f"{columns} sigmoids, as of a model of several labels",
+            "Measure each label by itself, as `outputs[:, k]`; for exclusive"
+            " classes end the model with a softmax",
+        )
+
+
+def _last_activation(model: keras.Model) -> str | None:
+    """Returns the name of the activation that a model ends with, if known."""
+    tensor = _last_tensor(model)
+    while tensor is not None:
+        layer = tensor._keras_history.operation
+        if isinstance(layer, keras.Model):
+            # A model within the model: its own last layer.
+            tensor = _last_tensor(layer)
+        elif isinstance(layer, _PASSING) or (
+            _is_bare_activation(layer) and _is_named(layer, "linear")
+        ):
+            tensor = _single_input(layer)
+        else:
+            return _activation_name(layer)
+    return None
+
+
+def _last_tensor(model: keras.Model) -> Any:
+    """Returns the symbolic output of a model of one output, else None."""
+    try:
+        outputs = model.outputs
+    except (AttributeError, ValueError):
+        return None
+    if not outputs or len(outputs) != 1:
+        return None
+    history = getattr(outputs[0], "_keras_history", None)
+    return outputs[0] if history is not None else None
+
+
+def _single_input(layer: Any) -> Any:
+    """Returns the symbolic input of a layer that was called once, or None."""
+    try:
+        tensor = layer.input
+    except (AttributeError, ValueError):
+        return None
+    return None if keras.tree.is_nested(tensor) else tensor
+
+
+def _activation_name(layer: Any) -> str | None:
+    """Returns the activation of a layer or operation, by Keras' name."""
+    if isinstance(layer, keras.layers.Softmax):
+        return "softmax"
+    activation = getattr(layer, "activation", None)
+    if activation is not None:
+        return getattr(activation, "__name__", None)
+    # `keras.ops.softmax` on a symbolic tensor is an operation of that name.
+    name = type(layer).__name__.lower()
+    if name in ("scaledsoftmax", "isotonicsoftmax"):
+        return "softmax"
+    return name if name in _PROBABILITIES else None
+
+
+def _is_bare_activation(layer: Any) -> bool:
+    """Tells whether a layer, or operation, is an activation and no more."""
+    if isinstance(layer, keras.layers.Softmax | keras.layers.Activation):
+        return True
+    return type(layer).__name__.lower() in _PROBABILITIES
+
+
+def _is_named(layer: Any, name: str) -> bool:
+    return _activation_name(layer) == name

@@ -1,0 +1,416 @@
+"""Calibration: do predictions of confidence 0.8 come true 8 times in 10?
+
+`Bins` holds sums, so that a batch, an epoch, a replica and a data set are the
+same type and add with `+`. Every error is a function of `Bins` (see `errors`),
+so that no two of them can disagree. What does not add up over batches (exact
+equal-mass bins, intervals) is in `resampling`.
+
+Shapes: B examples, K classes, M bins. Errors are fractions in [0, 1].
+
+`per_example` says what labels and predictions may be. An example whose
+prediction is no distribution over classes (NaN, logits in place of
+probabilities), or whose label is out of range, makes the result NaN: nothing
+is left out in silence.
+
+**Edges.** Bins have equal width. `edges="right"` closes bins on the right,
+`((m - 1) / M, m / M]`, as in the papers; `edges="left"` on the left, as in
+TensorFlow Probability. Confidence 0 and 1 always count, in the first and the
+last bin. An edge is the float32 nearest to `m / M` and confidences are
+compared with it as float32, never multiplied: a confidence of 0.8 is on the
+edge 4/5.
+"""
+
+import math
+from typing import Any
+from typing import NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from tf_mixup import _checks
+from tf_mixup import _numbers
+from tf_mixup._models import output_kind
+from tf_mixup.calibration import per_example
+
+EDGES = ("right", "left")
+
+
+# Numbers of the table of rows and bins that is made at a time.
+_BLOCK = 2**21
+
+
+class Bins(NamedTuple):
+    """Sums over the rows of each bin of confidence; `a + b` adds two tables.
+
+    Attributes:
+        count: Sum of weights (without weights: number of rows), `(..., M)`.
+        confidence: Weighted sum of confidences, `(..., M)`.
+        correct: Weighted sum of correct predictions, `(..., M)`.
+    """
+
+    count: Any
+    confidence: Any
+    correct: Any
+
+    def __add__(self, other: "Bins") -> "Bins":  # type: ignore[override]
+        """Returns the table of both sets of rows."""
+        return Bins(
+            self.count + other.count,
+            self.confidence + other.confidence,
+            self.correct + other.correct,
+        )
+
+
+def accumulator_dtype() -> str:
+    """Returns the type of sums: float64 where the backend has it.
+
+    JAX without `jax_enable_x64` has none; sums are then float32, exact to
+    2**24 rows in a bin.
+    """
+    # Asking for a float64 would make JAX warn; giving one does not.
+    given = ops.convert_to_tensor(np.zeros((), "float64"))
+    return keras.backend.standardize_dtype(given.dtype)
+
+
+def bin_edges(num_bins: int) -> np.ndarray:
+    """Returns the edges `m / M` of equal-width bins.
+
+    Args:
+        num_bins: Number of bins, at least 1.
+
+    Returns:
+        edges: Float32 array of shape `(M + 1,)` from 0 to 1. Rounded from
+            float64, so that `(k * m) / (k * M)` is `m / M` to the bit.
+
+    Raises:
+        ValueError: If `num_bins` is not an integer, at least 1.
+    """
+    _checks.integer_at_least(
+        "num_bins", num_bins, 1, remedy="Write 15, as most papers do"
+    )
+    return (np.arange(num_bins + 1) / num_bins).astype("float32")
+
+
+def bin_predictions(
+    labels: Any,
+    probabilities: Any,
+    *,
+    num_bins: int = 15,
+    edges: str = "right",
+    from_logits: bool | None = None,
+    sample_weight: Any = None,
+    ignore_label: int | None = None,
+) -> Bins:
+    """Sums predictions into equal-width bins of confidence.
+
+    Args:
+        labels: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`.
+        probabilities: Float tensor `(B, K)`, or `(B,)` or `(B, 1)`.
+        num_bins: Number of bins, at least 1. Many bins and few rows measure
+            noise: see `resampling.null_calibration_error`.
+        edges: The closed side of bins, `"right"` (papers) or `"left"` (tfp).
+        from_logits: Whether they are logits instead; None finds out.
+        sample_weight: Optional weights `(B,)` or `(B, 1)` of any type, at
+            least 0; an example of weight 0 is left out.
+        ignore_label: Class id of examples without a label, often -1, which are
+            left out; None ignores none.
+
+    Returns:
+        bins: `Bins` of shape `(M,)`.
+
+    Raises:
+        ValueError: If the shapes do not fit or an option is out of range.
+
+    Example:
+        >>> probabilities = np.array([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8]])
+        >>> bins = bin_predictions([0, 1, 1], probabilities, num_bins=2)
+        >>> np.array(bins.count).tolist(), np.array(bins.correct).tolist()
+        ([0.0, 3.0], [0.0, 2.0])
+    """
+    labels, probabilities, sample_weight = per_example.flatten_steps(
+        labels, probabilities, sample_weight
+    )
+    confidence, correct = per_example.top_label(
+        labels, probabilities, from_logits=from_logits
+    )
+    return bin_confidences(
+        confidence,
+        correct,
+        num_bins=num_bins,
+        edges=edges,
+        sample_weight=weigh(labels, sample_weight, ignore_label),
+    )
+
+
+def bin_confidences(
+    confidence: Any,
+    correct: Any,
+    *,
+    num_bins: int = 15,
+    edges: str = "right",
+    sample_weight: Any = None,
+) -> Bins:
+    """Sums confidences that are known already into bins.
+
+    Adds a column for each bin, in place of a histogram: XLA compiles it, and
+    no device adds in the order in which threads come by.
+
+    Args:
+        confidence: Float tensor `(B,)` in [0, 1]; or `(B, K)`, which makes a
+            table for each column.
+        correct: Tensor of the same shape: 0 or 1, or mass in [0, 1].
+        num_bins: Number of bins, at least 1.
+        edges: The closed side of bins, `"right"` or `"left"`.
+        sample_weight: Optional weights `(B,)` or `(B, 1)`, at least 0.
+
+    Returns:
+        bins: `Bins` of shape `(M,)` or `(K, M)`.
+
+    Raises:
+        ValueError: If an option is out of range.
+    """
+    dtype = accumulator_dtype()
+    confidence = _check_shares("confidence", confidence, "float32")
+    correct = _check_shares("correct", correct, dtype)
+    if correct.shape != confidence.shape or len(correct.shape) not in (1, 2):
+        raise _checks.refusal(
+            "`confidence` and `correct` must have the same shape, (B,) or"
+            " (B, K)",
+            f"shapes {tuple(confidence.shape)} and {tuple(correct.shape)}",
+            "Take both from `calibration.top_label(labels, probabilities)`",
+        )
+    weight = ops.ones_like(confidence, dtype=dtype)
+    if sample_weight is not None:
+        given = read_weights(sample_weight, confidence.shape[0])
+        weight = weight * ops.reshape(
+            given, (-1,) + (1,) * (len(confidence.shape) - 1)
+        )
+        # Left out, not only weighted by 0: 0 * NaN is NaN.
+        confidence, correct = (
+            ops.where(weight == 0, ops.zeros_like(column), column)
+            for column in (confidence, correct)
+        )
+    return sum_into_bins(
+        confidence, correct, weight, num_bins=num_bins, edges=edges
+    )
+
+
+def sum_into_bins(
+    confidence: Any, correct: Any, weight: Any, *, num_bins: int, edges: str
+) -> Bins:
+    """Does what `bin_confidences` does with columns that are checked.
+
+    Args:
+        confidence: Float32 tensor `(B,)` or `(B, K)`, in [0, 1] or NaN.
+        correct: Tensor like it, of the type of sums.
+        weight: Tensor like it, at least 0.
+        num_bins: Number of bins, at least 1.
+        edges: The closed side of bins, `"right"` or `"left"`.
+
+    Returns:
+        bins: `Bins` of shape `(M,)` or `(K, M)`.
+    """
+    _checks.one_of("edges", edges, EDGES)
+    limits = bin_edges(num_bins)
+    dtype = accumulator_dtype()
+    columns = (confidence, correct)
+
+    def sum_rows(rows: slice) -> Bins:
+        part, right = (column[rows] for column in columns)
+        inside = _membership(part, limits, edges, dtype)
+        weighted = weight[rows]
+        summed = (weighted, weighted * ops.cast(part, dtype), weighted * right)
+        if dtype == "float64" and len(confidence.shape) == 1:
+            # Faster, but hardware rounds the products of float32 matrices.
+            return Bins(*ops.unstack(ops.matmul(ops.stack(summed), inside)))
+        return Bins(
+            *(ops.sum(inside * column[..., None], axis=0) for column in summed)
+        )
+
+    size = confidence.shape[0] or 0
+    block = max(1, _BLOCK // (num_bins * math.prod(confidence.shape[1:])))
+    if size <= block:
+        return sum_rows(slice(None))
+    parts = (slice(start, start + block) for start in range(0, size, block))
+    total = sum_rows(next(parts))
+    for rows in parts:
+        total = total + sum_rows(rows)
+    return total
+
+
+def class_bins(
+    labels: Any,
+    probabilities: Any,
+    *,
+    num_bins: int = 15,
+    edges: str = "right",
+    from_logits: bool | None = None,
+    sample_weight: Any = None,
+    ignore_label: int | None = None,
+) -> Bins:
+    """Sums the probability of every class, not of the predicted one only.
+
+    In class k's table the confidence is the probability of k, and correct is
+    whether k is the label (or the target's mass on k).
+
+    Args:
+        labels: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`.
+        probabilities: Float tensor `(B, K)`, or `(B,)` or `(B, 1)`.
+        num_bins: Number of bins, at least 1.
+        edges: The closed side of bins, `"right"` or `"left"`.
+        from_logits: Whether they are logits instead; None finds out.
+        sample_weight: Optional weights `(B,)` or `(B, 1)` of any type, at
+            least 0; an example of weight 0 is left out.
+        ignore_label: Class id of examples without a label, often -1, which are
+            left out; None ignores none.
+
+    Returns:
+        bins: `Bins` of shape `(K, M)`; K is 2 for a sigmoid.
+
+    Raises:
+        ValueError: If the shapes do not fit or an option is out of range.
+    """
+    labels, probabilities, sample_weight = per_example.flatten_steps(
+        labels, probabilities, sample_weight
+    )
+    targets, probabilities = per_example.pair(
+        labels, probabilities, from_logits=from_logits
+    )
+    return bin_confidences(
+        probabilities,
+        targets,
+        num_bins=num_bins,
+        edges=edges,
+        sample_weight=weigh(labels, sample_weight, ignore_label),
+    )
+
+
+def read_weights(sample_weight: Any, num_examples: int | None = None) -> Any:
+    """Returns sample weights as one column of the type of sums.
+
+    Args:
+        sample_weight: Weights `(B,)` or `(B, 1)`, or a scalar, of any type.
+        num_examples: B, if it is known.
+
+    Returns:
+        weights: Tensor `(B,)`, or `(1,)` of a scalar; NaN where a weight is
+            below 0 in a compiled function, which cannot refuse it.
+
+    Raises:
+        ValueError: If a weight is below 0, or there are not B of them.
+    """
+    given = ops.convert_to_tensor(_numbers.read(sample_weight, "Weights"))
+    size = math.prod(given.shape) if None not in given.shape else None
+    if None not in (size, num_examples) and size not in (num_examples, 1):
+        raise _checks.refusal(
+            "`sample_weight` must be one number for each example",
+            f"weights of shape {tuple(given.shape)} for {num_examples}"
+            " examples",
+            "Give an array of shape (B,)",
+        )
+    weights = ops.reshape(ops.cast(given, accumulator_dtype()), (-1,))
+    negative = weights < 0
+    if output_kind.concrete(ops.any(negative)) is True:
+        raise _checks.refusal(
+            "`sample_weight` must be at least 0",
+            f"weights from {float(ops.min(weights)):g}",
+            "Write 0 to leave an example out",
+        )
+    return ops.where(negative, float("nan"), weights)
+
+
+def weigh(labels: Any, sample_weight: Any, ignore_label: int | None) -> Any:
+    """Returns weights that are 0 where there is no label; or None.
+
+    Args:
+        labels: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`.
+        sample_weight: Weights `(B,)` or `(B, 1)`; None weighs all the same.
+        ignore_label: Class id of examples without a label; None ignores none.
+    """
+    ignored = per_example.ignored(labels, ignore_label)
+    if ignored is None:
+        return sample_weight
+    kept = ops.cast(ops.logical_not(ignored), accumulator_dtype())
+    if sample_weight is None:
+        return kept
+    return read_weights(sample_weight, kept.shape[0]) * kept
+
+
+def _check_shares(name: str, values: Any, dtype: str) -> Any:
+    """Returns values in [0, 1]; others are refused, or NaN when compiled."""
+    values = _numbers.read(values, f"`{name}`")
+    return output_kind.refuse_outside(
+        ops.cast(ops.convert_to_tensor(values), dtype),
+        f"`{name}`",
+        received=name,
+        remedy="Give shares, not percent, and probabilities, not logits",
+    )
+
+
+def merge_bins(bins: Bins, factor: int) -> Bins:
+    """Sums groups of adjacent bins; exact, as fine edges contain the coarse.
+
+    Args:
+        bins: Table `(..., M)`.
+        factor: How many bins become one; divides M.
+
+    Returns:
+        merged: Table `(..., M / factor)`, as if binned with that number.
+
+    Raises:
+        ValueError: If `factor` does not divide M.
+    """
+    size = bins.count.shape[-1]
+    if factor < 1 or size % factor:
+        raise _checks.refusal(
+            f"`factor` must divide the number of bins, {size}",
+            f"factor={factor!r}",
+            "Bin again with a number of bins that it divides",
+        )
+    shape = (*bins.count.shape[:-1], size // factor, factor)
+    return Bins(*(ops.sum(ops.reshape(part, shape), -1) for part in bins))
+
+
+def equal_mass_bins(bins: Bins, num_bins: int) -> Bins:
+    """Regroups a fine table into bins that hold equally many rows.
+
+    A fine bin that a boundary cuts is shared out in proportion, as if its
+    rows were alike.
+
+    Args:
+        bins: Fine table `(..., M_fine)`, with many more bins than `num_bins`.
+        num_bins: Number of bins of equal count, at least 1.
+
+    Returns:
+        equal: Table `(..., num_bins)` with equal counts.
+    """
+    after = ops.cumsum(bins.count, -1)[..., None, :]
+    before = after - bins.count[..., None, :]
+    place = ops.convert_to_tensor(np.arange(num_bins + 1) / num_bins)
+    bounds = after[..., -1:] * ops.cast(place, after.dtype)[:, None]
+    overlap = ops.relu(
+        ops.minimum(after, bounds[..., 1:, :])
+        - ops.maximum(before, bounds[..., :-1, :])
+    )
+    share = divide(overlap, bins.count[..., None, :])
+    return Bins(*(ops.sum(share * part[..., None, :], -1) for part in bins))
+
+
+def _membership(
+    confidence: Any, limits: np.ndarray, edges: str, dtype: str
+) -> Any:
+    """Returns 1 for the bin in which each confidence lies, `(..., M)`."""
+    # The outer bins are open-ended: a softmax may exceed 1 by rounding.
+    place = ops.searchsorted(
+        limits[1:-1],
+        ops.reshape(confidence, (-1,)),
+        side="left" if edges == "right" else "right",
+    )
+    place = ops.reshape(place, ops.shape(confidence))
+    return ops.one_hot(place, len(limits) - 1, dtype=dtype)
+
+
+def divide(numerator: Any, denominator: Any) -> Any:
+    """Divides sums; an empty bin's 0 / 0 is 0, and NaN stays NaN."""
+    return numerator / ops.where(denominator == 0, 1.0, denominator)

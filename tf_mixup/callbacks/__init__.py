@@ -1,0 +1,17 @@
+"""Callbacks for `fit`: the clock of mixing, and what to measure each epoch.
+
+`MixingSchedule` comes first in a list of callbacks; monitors may stand
+anywhere in it.
+"""
+
+from tf_mixup.callbacks.calibration_monitor import CalibrationMonitor
+from tf_mixup.callbacks.mixed_batch_summary import MixedBatchSummary
+from tf_mixup.callbacks.mixing_schedule import MixingSchedule
+from tf_mixup.callbacks.ood_monitor import OODMonitor
+
+__all__ = (
+    "CalibrationMonitor",
+    "MixedBatchSummary",
+    "MixingSchedule",
+    "OODMonitor",
+)

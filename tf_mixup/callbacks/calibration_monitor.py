@@ -1,0 +1,376 @@
+"""CalibrationMonitor: calibration of the validation set by epoch."""
+
+import math
+import os
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
+from typing import ClassVar
+
+import keras
+
+from tf_mixup import _checks
+from tf_mixup import calibration
+from tf_mixup import metrics
+from tf_mixup import summaries
+from tf_mixup._data import examples as examples_lib
+from tf_mixup._models import data_pass
+from tf_mixup._models import model_outputs
+from tf_mixup._models import named_outputs
+from tf_mixup.callbacks import _monitor
+
+# What CalibrationMonitor adds to `logs`, as `val_<key>`, and what TensorBoard
+# says of it.
+CALIBRATION_KEYS = {
+    "ece": "How far confidence is from accuracy: the mean over bins, weighted"
+    " by their examples. Few examples in many bins raise it.",
+    "oe": "The cost of overconfidence: the gaps of overconfident bins, weighted"
+    " by their examples and confidence. Underconfidence costs nothing.",
+    "nll": "Mean negative log-likelihood of the labels, in nats.",
+    "brier": "Mean squared distance of probabilities from labels, in [0, 2].",
+    "mce": "How far confidence is from accuracy in the worst bin.",
+    "signed_gap": "Mean confidence minus accuracy: above 0 is overconfident,"
+    " below 0 underconfident.",
+    "over": "The part of `ece` in overconfident bins.",
+    "under": "The part of `ece` in underconfident bins.",
+    "adaptive_ece": "`ece` over bins of equally many examples, estimated.",
+    "class_bias": "The largest difference over classes between the mean"
+    " probability of a class and its share of the labels. A temperature cannot"
+    " cure it.",
+}
+
+
+class CalibrationMonitor(_monitor.Monitor):
+    """Puts calibration of the validation set into `logs`, and draws it.
+
+    Without `data` it costs no forward pass: a compiled metric of
+    `tf_mixup.metrics` still holds the validation set when `fit`'s own pass
+    ends. One metric gives all the values; the first one counts.
+
+    With `data` it makes one pass of its own, under a strategy over all
+    replicas, through the model's own `test_step`, `predict_step` or `predict`
+    where it overrides one. The values have the same names; give another `name`
+    if the data are not those of the compiled metric.
+
+    Adds `val_ece`, `val_oe`, `val_mce`, `val_signed_gap` (mean confidence
+    minus accuracy), `val_over` and `val_under` (the parts of ECE),
+    `val_adaptive_ece`, `val_class_bias`, `val_nll` and `val_brier`. Confidence
+    and accuracy themselves belong to Keras' metrics. ECE of few examples in
+    many bins is mostly bias: see `tf_mixup.calibration`. A model of several
+    outputs adds them as `val_<output>_ece`, ... for each output that has a
+    metric of bins, and with `data` also for each that ends in a softmax or
+    one sigmoid.
+
+    `EarlyStopping("val_ece")` and `ModelCheckpoint(monitor="val_ece")` know
+    which way is better from the compiled metric of that name. All other names
+    need a `mode`: `"min"`, as each is better when it is nearer to 0. Keras'
+    `TensorBoard` writes each value of `logs` as `epoch_<name>`; leave
+    `log_dir` out if its curves are enough.
+
+    Args:
+        data: Batches of `(x, y)` or `(x, y, sample_weight)`, or such a tuple
+            of arrays. None, the default, reads the compiled metric.
+        name: What names in `logs` begin with. Defaults to `"val"`.
+        log_dir: Folder for TensorBoard: values, reliability diagram,
+            confidence histogram and the density of accuracy and confidence go
+            to `<log_dir>/<validation, or name>`. None, the default, draws
+            nothing.
+        every: Measures in epochs `every`, `2 * every`, ... counted from 1.
+            Defaults to 1.
+        num_bins: Bins, with `data`; else the compiled metric says.
+            Defaults to 15.
+        edges: `"right"` or `"left"`, with `data`. Defaults to `"right"`.
+        from_logits: Whether outputs are logits, with `data`. None, the
+            default, finds out.
+        ignore_label: Class id of examples without a label, with `data`; None,
+            the default, ignores none.
+        outputs: Names of the outputs to measure, of a model that has several.
+            None, the default, measures those said above.
+        batch_size: Examples in a batch where `data` is arrays. Defaults to
+            128.
+        figures_every: Draws in epochs `figures_every`, `2 * figures_every`,
+            ..., of those it measures in. Drawing takes half a second, and
+            TensorBoard shows ten images of each kind. Defaults to 1.
+
+    Raises:
+        ValueError: If `data` is not what is asked for; when training starts
+            if `outputs` are none of the model's, or it has several labels; at
+            the end of an epoch if there is nothing to measure, or predictions
+            are not finite.
+
+    Example:
+        >>> model = keras.Sequential([keras.layers.Dense(3, "softmax")])
+        >>> model.compile("sgd", "sparse_categorical_crossentropy",
+        ...               metrics=[metrics.CalibrationBins()])
+        >>> x, y = np.ones((8, 2)), np.zeros(8, "int32")
+        >>> history = model.fit(x, y, validation_data=(x, y), verbose=0,
+        ...                     callbacks=[CalibrationMonitor()])
+        >>> "val_oe" in history.history
+        True
+    """
+
+    _new: ClassVar[dict[str, Any]] = {
+        **_monitor.Monitor._new,
+        "_metrics": {},
+        "_tables": {},
+        "_pass": None,
+        "_broken": None,
+    }
+
+    def __init__(
+        self,
+        data: Any = None,
+        *,
+        name: str = "val",
+        log_dir: str | os.PathLike[str] | None = None,
+        every: int = 1,
+        num_bins: int = 15,
+        edges: str = "right",
+        from_logits: bool | None = None,
+        ignore_label: int | None = None,
+        outputs: Sequence[str] | None = None,
+        batch_size: int = 128,
+        figures_every: int = 1,
+    ) -> None:
+        super().__init__(log_dir=log_dir, every=every)
+        self.name = _monitor.check_name("name", name)
+        self.run_name = "validation" if name == "val" else name
+        self._figures_every = _checks.integer_at_least(
+            "figures_every", figures_every, 1, remedy="Write 1 to draw always"
+        )
+        self._outputs = _read_names(outputs)
+        self._options: dict[str, Any] = {
+            "num_bins": num_bins,
+            "edges": edges,
+            "from_logits": from_logits,
+            "ignore_label": ignore_label,
+        }
+        # Refuses options here and not when training starts.
+        metrics.CalibrationBins(**self._options)
+        self._data = (
+            None if data is None else _monitor.Source("data", data, batch_size)
+        )
+        if self._data is not None:
+            self._data.read(labeled=True)
+        self._metrics: dict[str, Any] = {}
+        self._tables: dict[str, tuple[calibration.Bins, ...]] = {}
+        self._pass: Callable[[], None] | None = None
+        self._broken: Any = None
+
+    def __repr__(self) -> str:
+        of = "the compiled metric" if self._data is None else "its own data"
+        return f"<CalibrationMonitor {self.name!r} of {of}, every={self.every}>"
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Refuses what cannot be measured."""
+        super().on_train_begin(logs)
+        # The model may have been compiled anew since the last `fit`.
+        self._metrics, self._pass = {}, None
+        if self._data is not None:
+            model_outputs.check_single_label(self.model)
+            examples = self._data.read(labeled=True, model=self.model)
+            _monitor.choose(
+                _monitor.name_outputs(self.model, examples), self._outputs
+            )
+
+    def _prepare(self, examples: examples_lib.Examples) -> None:
+        """Makes metrics, and the pass that updates them."""
+        # Keras makes compiled metrics in the first step.
+        heads = self._find_heads(examples)
+        with _monitor.scope(self.model):
+            self._metrics = {
+                name: self._make_metric(name, head)
+                for name, head in heads.items()
+            }
+            self._broken = keras.metrics.Sum()
+        self._pass = data_pass.make(self.model, examples, self._update)
+
+    def measure(self, validated: bool) -> dict[str, float]:
+        """Returns the calibration of the validation set."""
+        if self._data is not None and self._pass is None:
+            self._prepare(self._data.read(labeled=True))
+        if self._pass is not None:
+            for metric in (*self._metrics.values(), self._broken):
+                metric.reset_state()
+            self._pass()
+        else:
+            found = _find_compiled(self.model, validated)
+            self._metrics = _monitor.choose(found, self._outputs)
+        values = {}
+        # Read by all of several workers, though one alone may draw.
+        self._tables = {
+            name: (metric.fine_bins(), metric.bins())
+            for name, metric in self._metrics.items()
+        }
+        for name, metric in self._metrics.items():
+            results = metric.results()
+            self._check(name, metric, int(results["nonfinite"]))
+            prefix = f"{self.name}_{name}_" if name else f"{self.name}_"
+            values.update(
+                {f"{prefix}{key}": results[key] for key in CALIBRATION_KEYS}
+            )
+        return values
+
+    def write(self, step: int) -> None:
+        """Writes values and figures."""
+        for name, (fine, bins) in self._tables.items():
+            prefix = f"{self.name}_{name}_" if name else f"{self.name}_"
+            tag = f"calibration/{name}" if name else "calibration"
+            summaries.write_scalars(
+                {key: self.values[prefix + key] for key in CALIBRATION_KEYS},
+                step=step,
+                name=tag,
+                descriptions=CALIBRATION_KEYS,
+            )
+            summaries.write_table(fine, step=step, name=tag)
+            if (step + 1) % self._figures_every == 0:
+                summaries.write_bins(bins, step=step, name=tag)
+
+    def _find_heads(self, examples: examples_lib.Examples) -> dict[str, Any]:
+        """Returns the outputs to measure, symbolic or of the first batch."""
+        named = _monitor.name_outputs(self.model, examples)
+        if self._outputs or len(named) == 1:
+            return _monitor.choose(named, self._outputs)
+        metered = _compiled_metrics(self.model)
+        heads = {
+            name: head
+            for name, head in named.items()
+            if name in metered or _gives_logits(self.model, head) is False
+        }
+        if not heads:
+            raise _checks.refusal(
+                "CalibrationMonitor needs to know which outputs are of a"
+                " classifier",
+                f"outputs {list(named)} without a metric of bins",
+                f"Write e.g. `outputs=[{next(iter(named))!r}]`",
+            )
+        return heads
+
+    def _make_metric(self, name: str, head: Any) -> Any:
+        options = dict(self._options)
+        if options["from_logits"] is None:
+            options["from_logits"] = _gives_logits(self.model, head)
+        metric = metrics.CalibrationBins(**options, name=name or "ece")
+        if len(head.shape) < 3 and head.shape[-1:] != (None,):
+            # A strategy makes no variables inside of its replicas.
+            columns = head.shape[1] if len(head.shape) == 2 else 1
+            metric.build(max(columns, 2))
+        return metric
+
+    def _update(self, outputs: Any, labels: Any, weights: Any) -> None:
+        """Adds a batch to the metrics."""
+        named = named_outputs.by_name(outputs, self.model)
+        names = list(named)
+        labels = named_outputs.of_outputs(labels, names, what="labels")
+        weights = named_outputs.of_outputs(
+            weights, names, what="weights", shared=True
+        )
+        for name, metric in self._metrics.items():
+            values = keras.ops.convert_to_tensor(named[name])
+            metric.update_state(
+                labels[name], values, sample_weight=weights.get(name)
+            )
+            broken = keras.ops.logical_not(keras.ops.isfinite(values))
+            self._broken.update_state(keras.ops.cast(broken, "float32"))
+
+    def _check(self, name: str, metric: Any, wrong: int) -> None:
+        """Refuses a validation set of which examples were left out."""
+        if not wrong:
+            return
+        model_outputs.check_single_label(self.model)
+        finite, said = _loss_is_finite(self.model), metric.from_logits
+        if self._pass is not None:
+            finite = not float(self._broken.result())
+            said = self._options["from_logits"]
+        raise _checks.refusal(
+            "Predictions and labels of the validation set must be"
+            " distributions over classes",
+            f"{wrong} examples that are not"
+            + (f" at the output {name!r}" if name else ""),
+            _remedy(finite, said),
+        )
+
+
+def _gives_logits(model: keras.Model, head: Any) -> bool | None:
+    """Returns whether a symbolic output is logits; None if it is unknown."""
+    if not isinstance(head, keras.KerasTensor):
+        return None
+    head_model = keras.Model(model.inputs, head)
+    return model_outputs.last_layer_gives_logits(head_model)
+
+
+def _find_compiled(model: keras.Model, validated: bool) -> dict[str, Any]:
+    """Returns the compiled metrics that hold the validation set, by output."""
+    if not validated:
+        raise _checks.refusal(
+            "CalibrationMonitor without `data` reads what `fit` has validated",
+            "an epoch without validation",
+            "Pass `validation_data` to `fit`, with `validation_freq` the same"
+            " as `every`; or write `CalibrationMonitor(data)`",
+        )
+    found = _compiled_metrics(model)
+    if not found:
+        raise _checks.refusal(
+            "CalibrationMonitor without `data` needs a compiled metric of bins",
+            f"metrics {[metric.name for metric in model.metrics]}",
+            "Add `tf_mixup.metrics.CalibrationBins()` to the metrics in"
+            " `compile`; or write `CalibrationMonitor(data)`",
+        )
+    return found
+
+
+def _compiled_metrics(model: keras.Model) -> dict[str, Any]:
+    """Returns the first metric of bins of each output, by its name."""
+    found: dict[str, Any] = {}
+    for metric in model.metrics:
+        # Keras keeps compiled metrics in one that holds the others, and whose
+        # result has their names in `logs`, in the same order.
+        held = getattr(metric, "metrics", ())
+        pairs = zip(metric.result(), held, strict=True) if held else ()
+        for name, each in ((metric.name, metric), *pairs):
+            if isinstance(each, metrics.CalibrationBins):
+                output = name.removesuffix(each.name).removesuffix("_")
+                if output not in (getattr(metric, "output_names", None) or ()):
+                    output = output.removesuffix("weighted").removesuffix("_")
+                found.setdefault(output, each)
+    return found
+
+
+def _loss_is_finite(model: keras.Model) -> bool:
+    """Returns whether the model's loss is a number; True if it is unknown."""
+    losses = [metric for metric in model.metrics if metric.name == "loss"]
+    return all(math.isfinite(float(loss.result())) for loss in losses)
+
+
+def _remedy(finite: bool, from_logits: bool | None) -> str:
+    """Returns what to do about examples that could not be measured.
+
+    Args:
+        finite: Whether all predictions, or the loss, are numbers.
+        from_logits: What was said of the outputs.
+    """
+    if not finite:
+        return (
+            "Look for NaN in the inputs, and for labels out of range; if there"
+            " are none training has diverged: lower the learning rate"
+        )
+    labels = (
+        "Count classes from 0, and leave out examples without a label by a"
+        " weight of 0, or by `ignore_label=-1`"
+    )
+    if from_logits is False:
+        return f"{labels}; leave `from_logits` out if outputs are logits"
+    return labels
+
+
+def _read_names(outputs: Any) -> tuple[str, ...] | None:
+    """Returns names of outputs as a tuple; None for all."""
+    if outputs is None:
+        return None
+    if not outputs:
+        raise _checks.refusal(
+            "`outputs` must name an output",
+            f"outputs={outputs!r}",
+            "Leave it out to measure all of a classifier",
+        )
+    return (outputs,) if isinstance(outputs, str) else tuple(outputs)

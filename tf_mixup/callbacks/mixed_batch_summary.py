@@ -1,0 +1,97 @@
+"""MixedBatchSummary: shows in TensorBoard what mixing makes of a batch."""
+
+import os
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_mixup import _checks
+from tf_mixup import mixing
+from tf_mixup import summaries
+
+# Steps of an epoch whose coefficients make a histogram.
+_STEPS = 256
+
+
+class MixedBatchSummary(keras.callbacks.Callback):
+    """Draws a batch, its partners, the mixed rows and their coefficients.
+
+    It replays the stage on the same rows in each epoch; the training dataset
+    is not touched. Written are an image with each row's `lam` and targets in
+    the first step, and a histogram of the coefficients of the epoch's steps,
+    256 at most. With more than two points the partners of a row are shown as
+    one image, averaged as they were mixed.
+
+    Args:
+        mixup: The stage that the training dataset went through.
+        batch: An unmixed batch of images, `(x, y)` with x of shape `(B, H, W)`
+            or `(B, H, W, C)`, e.g. `next(iter(train))`.
+        log_dir: Folder for TensorBoard; files go to `<log_dir>/mixing`.
+        every: Epochs between two pictures. Defaults to 1.
+
+    Raises:
+        ValueError: If `every` is below 1, or x is not one array of images.
+
+    Example:
+        >>> mixup = pipeline.MixUp(alpha=0.2, num_classes=2, seed=0)
+        >>> batch = np.zeros((4, 8, 8, 1), "uint8"), np.array([0, 1, 0, 1])
+        >>> callback = MixedBatchSummary(mixup, batch, "logs")
+    """
+
+    def __init__(
+        self,
+        mixup: mixing.MixUp,
+        batch: tuple,
+        log_dir: str | os.PathLike[str],
+        *,
+        every: int = 1,
+    ) -> None:
+        super().__init__()
+        self.mixup = mixup
+        self.every = _checks.integer_at_least(
+            "every", every, 1, remedy="Write 1 for a picture each epoch"
+        )
+        shape = getattr(batch[0], "shape", ())
+        if len(shape) not in (3, 4):
+            raise _checks.refusal(
+                "The batch must be (x, y) with one array of images as x",
+                f"x of shape {tuple(shape)}",
+                "Leave this callback out for other inputs",
+            )
+        self._batch = tuple(batch)
+        self._log_dir = os.path.join(os.fspath(log_dir), "mixing")
+        self._writer: Any = None
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Draws the first step of this epoch."""
+        if (epoch + 1) % self.every:
+            return
+        # Not Keras' number of the epoch: a second `fit` goes on.
+        seen = self.mixup.clock.epoch
+        replay = self.mixup.replay(self._batch, epoch=seen, step=0)
+        steps = (self.params or {}).get("steps") or _STEPS
+        drawn = self.mixup.coefficients(
+            self._batch, epoch=seen, steps=min(steps, _STEPS)
+        )
+        if self.mixup.points > 2:
+            drawn = drawn[..., 0]
+        if self._writer is None:
+            self._writer = tf.summary.create_file_writer(self._log_dir)
+        with self._writer.as_default():
+            summaries.write_mixed_batch(
+                self._batch[0],
+                replay.inputs,
+                replay.lam,
+                replay.partner,
+                step=epoch,
+                targets=replay.targets,
+                drawn=drawn,
+            )
+        self._writer.flush()
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        """Closes the file."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None

@@ -1,0 +1,177 @@
+"""MixingSchedule: announces each epoch to the mixing stage."""
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from tf_mixup import _checks
+from tf_mixup import mixing
+
+
+class MixingSchedule(keras.callbacks.Callback):
+    """Announces each epoch to `MixUp`, and says in which epochs to mix.
+
+    With it the plan of each batch is a function of (seed, epoch, step), so
+    that a resumed `fit(initial_epoch=...)` mixes as an uninterrupted one does,
+    and sees the same if the dataset orders its examples by the epoch, too. A
+    second `fit` of the same model goes on with the epochs after the first; a
+    model that has not been trained yet starts at epoch 0, warm-up included,
+    with draws of its own. For an alpha that changes with the epoch give
+    `MixUp` a function.
+
+    Evaluate on data from `mixup.evaluation`: a whole pass over the mixed
+    training data during `fit` may count as its next epoch. Copies, deep ones
+    too, belong to the same stage; what is pickled brings a stage of its own,
+    to which datasets must be applied. A warning is given if `fit` trains in its
+    first epoch on nothing that went through the stage.
+
+    Args:
+        mixup: The stage that the training dataset went through; several
+            schedules for one stage must agree.
+        warmup_epochs: First epochs, without mixing. Defaults to 0.
+        stop_epoch: First epoch, counted from 0, without mixing again.
+            Defaults to `None`, which is never.
+
+    Raises:
+        ValueError: If the epochs are out of order; when training starts, if
+            mixing inside the model cannot work with the strategy's replicas,
+            the model mixes in more or fewer places than `mixup` draws of, or
+            another schedule restricts the stage to other epochs.
+
+    Example:
+        >>> mixup = pipeline.MixUp(alpha=0.2, num_classes=10, seed=0)
+        >>> schedule = MixingSchedule(mixup, warmup_epochs=5)
+    """
+
+    def __init__(
+        self,
+        mixup: mixing.MixUp,
+        *,
+        warmup_epochs: int = 0,
+        stop_epoch: int | None = None,
+    ) -> None:
+        super().__init__()
+        if not isinstance(mixup, mixing.MixUp):
+            raise _checks.refusal(
+                "A schedule is of a mixing stage",
+                f"a {type(mixup).__name__}",
+                "Give the `MixUp` that the dataset was applied to",
+            )
+        self.mixup = mixup
+        self.warmup_epochs = _checks.integer_at_least(
+            "warmup_epochs", warmup_epochs, 0, remedy="Write 0 for none"
+        )
+        if stop_epoch is not None:
+            _checks.integer_at_least(
+                "stop_epoch",
+                stop_epoch,
+                warmup_epochs,
+                remedy="Write None to mix to the end",
+            )
+        self.stop_epoch = stop_epoch
+        self._first_epoch = True
+        self._warned = False
+
+    def __repr__(self) -> str:
+        return (
+            f"MixingSchedule(warmup_epochs={self.warmup_epochs},"
+            f" stop_epoch={self.stop_epoch})"
+        )
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Winds the clock to the start of a training run."""
+        self._first_epoch = True
+        self._check_groups()
+        self._check_places()
+        self.mixup.restrict(self.warmup_epochs, self.stop_epoch)
+        self.mixup.clock.start_training(
+            self.params.get("steps"), goes_on=_has_trained(self.model)
+        )
+
+    def on_epoch_begin(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        """Announces the epoch before its first batch is drawn."""
+        if self._first_epoch:
+            self._check_window()
+        self.mixup.clock.start_epoch(epoch)
+
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        """Warns after the first epoch if nothing went through the stage."""
+        drawn = self.mixup.clock.has_started(self.mixup)
+        if self._first_epoch and not drawn and not self._warned:
+            self._warned = True
+            warnings.warn(
+                "MixingSchedule: no batch of this epoch was drawn from its"
+                " stage. Train on `dataset.apply(mixup)` with the same `mixup`"
+                " that the schedule was given.",
+                stacklevel=2,
+            )
+        self._first_epoch = False
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Tells the clock that no epoch will be announced."""
+        self.mixup.clock.end_training()
+
+    def _check_window(self) -> None:
+        mine, found = (self.warmup_epochs, self.stop_epoch), self.mixup.window
+        if mine != found:
+            raise _checks.refusal(
+                "The schedules of one stage must agree",
+                f"warmup_epochs and stop_epoch of {mine} and {found}",
+                "Leave one of them out",
+            )
+
+    def _check_groups(self) -> None:
+        strategy = getattr(self.model, "distribute_strategy", None)
+        replicas = _count_sharing(strategy) if strategy else 1
+        groups = self.mixup.groups
+        if self.mixup.placement == "model" and groups % replicas:
+            raise _checks.refusal(
+                "Inside the model a replica can mix its own rows only, so"
+                " `groups` must be the number of replicas, or a multiple",
+                f"groups={groups} with {replicas} replicas",
+                f"Write `MixUp(..., groups={replicas})`",
+            )
+
+    def _check_places(self) -> None:
+        places = max(_find_places(self.model), default=None)
+        if self.mixup.placement == "model" and places not in (
+            None,
+            self.mixup.places,
+        ):
+            raise _checks.refusal(
+                "`places` must be how many places the model mixes in",
+                f"places={self.mixup.places} with a model of {places}",
+                f"Write `MixUp(..., places={places})`",
+            )
+
+
+def _has_trained(model: Any) -> bool:
+    """Returns whether the model's optimizer has taken a step."""
+    optimizer = getattr(model, "optimizer", None)
+    iterations = getattr(optimizer, "iterations", 0)
+    return int(keras.ops.convert_to_numpy(iterations)) > 0
+
+
+def _find_places(model: Any) -> Iterator[int]:
+    """Yields what the model's `Mix` layers take the places to be."""
+    # One that only standardises inputs knows of no others, and says 1.
+    for layer in getattr(model, "layers", ()):
+        if isinstance(layer, mixing.Mix):
+            yield layer.places
+        yield from _find_places(layer)
+
+
+def _count_sharing(strategy: Any) -> int:
+    """Returns how many replicas share a batch: those of one worker."""
+    replicas = strategy.num_replicas_in_sync
+    if strategy.cluster_resolver is None:
+        return replicas
+    jobs = strategy.cluster_resolver.cluster_spec().as_dict()
+    workers = sum(len(jobs.get(job, ())) for job in ("chief", "worker"))
+    return replicas // max(workers, 1)

@@ -1,0 +1,282 @@
+"""Mix: the plan of `MixUp` applied inside a model.
+
+On an accelerator the batch then travels as it is stored (uint8: a quarter of
+the bytes) and XLA fuses the mixing into the training step. Inside a model not
+only inputs can be mixed, but also embeddings of tokens and hidden features.
+Shapes: B examples, P points.
+"""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from tf_mixup import _checks
+
+_WIDE_INTEGERS = ("int64", "uint32", "uint64")
+
+
+@keras.saving.register_keras_serializable("tf_mixup")
+class Mix(keras.layers.Layer):
+    """Mixes each example with its partners in training, and else passes it on.
+
+    Computes `lam * example + (1 - lam) * partner` in float32 (with more than
+    two points the sum over the example and all its partners), then
+    `(mixed - mean) / std`. Outside of training only the second.
+
+    Under a strategy each replica sees a slice of the batch, so a partner is
+    given by its distance, and `MixUp(groups=replicas)` keeps it
+    within the slice. A partner outside of the slice gives NaN, so that the
+    loss shows it, rather than a wrong example.
+
+    Args:
+        mean: Subtracted after mixing, a number or one for each channel.
+        std: Divides after mixing, above 0.
+        place: Number of this layer among the `places`, from 0: it mixes the
+            batches whose plan names it. Defaults to 0.
+        places: Layers of a model that mix, one for each batch. Defaults to 1.
+        name: Name of the layer.
+        dtype: Type, or policy, of what is returned.
+
+    Raises:
+        ValueError: If `std` is not above 0 or `place` not below `places`; when
+            called, if there are more or fewer numbers than channels, or
+            examples that are to be mixed carry a mask or name no place of
+            several.
+
+    Example:
+        >>> rows = np.array([[0.0], [8.0]], "float32")
+        >>> lam, shift = np.array([0.75, 0.75]), np.array([1, -1])
+        >>> np.array(Mix()(rows, lam, shift, training=True)).tolist()
+        [[2.0], [6.0]]
+    """
+
+    def __init__(
+        self,
+        *,
+        mean: Sequence[float] | float | None = None,
+        std: Sequence[float] | float | None = None,
+        place: int = 0,
+        places: int = 1,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        # Without autocast: half precision would round the coefficients.
+        super().__init__(name=name, dtype=dtype, autocast=False)
+        self.supports_masking = True
+        self.mean, self.std = _checks.statistics(mean, std)
+        self.places = _checks.integer_at_least(
+            "places", places, 1, remedy="Write 1 to mix every batch"
+        )
+        self.place = _checks.integer_at_least(
+            "place", place, 0, remedy="Count places from 0"
+        )
+        if self.place >= self.places:
+            raise _checks.refusal(
+                "`place` must be one of the places, which are counted from 0",
+                f"place={place} with places={places}",
+                f"Write `places={self.place + 1}` or more",
+            )
+
+    def call(
+        self,
+        inputs: Any,
+        lam: Any = None,
+        shift: Any = None,
+        place: Any = None,
+        training: bool = False,
+        mask: Any = None,
+    ) -> Any:
+        """Returns the mixed examples in training, else the examples.
+
+        Args:
+            inputs: Tensor of any type and rank with B examples.
+            lam: Coefficients in `[0, 1]`, float `(B,)`; with more than two
+                points `(B, P)`, the example's own first.
+            shift: Distance of each example to its partner, integer `(B,)`, so
+                that `index + shift` lies in `[0, B - 1]`; with more than two
+                points `(B, P - 1)`.
+            place: Number of the layer that mixes, integer `(B,)`; needed with
+                several places. An unknown number gives NaN.
+            training: Whether to mix.
+            mask: Refused with `lam`: two examples of different lengths have no
+                common mask.
+
+        Returns:
+            mixed: Tensor like `inputs`, of the layer's compute type.
+        """
+        if mask is not None and lam is not None:
+            raise _checks.refusal(
+                "Examples with a mask cannot be mixed",
+                f"a mask for examples of shape {tuple(inputs.shape)}",
+                "Mix after the layer that pools over the mask, or embed with"
+                " `mask_zero=False`",
+            )
+        if self.places > 1 and lam is not None and place is None:
+            raise _checks.refusal(
+                "Of several places a batch must name the one it is mixed in",
+                f"no `place` with places={self.places}",
+                "Give what `MixUp(..., places=...)` sends as `place`",
+            )
+        _checks.fits_channels(self.mean, self.std, inputs.shape)
+        mixes = training and lam is not None
+        scales = self.mean != 0.0 or self.std != 1.0
+        if not (mixes or scales):
+            # Not by way of float32, which would round.
+            return ops.cast(inputs, self.compute_dtype)
+        rows = ops.cast(inputs, "float32")
+        if mixes:
+            rows = self._mix(rows, lam, shift, place)
+        if scales:
+            mean, std = (
+                _checks.along_channels(numbers, len(rows.shape))
+                for numbers in (self.mean, self.std)
+            )
+            rows = (rows - ops.convert_to_tensor(mean, "float32")) / (
+                ops.convert_to_tensor(std, "float32")
+            )
+        return ops.cast(rows, self.compute_dtype)
+
+    def _mix(self, rows: Any, lam: Any, shift: Any, place: Any) -> Any:
+        lam, partner, known = _read_plan(lam, shift, ops.shape(rows)[0])
+        own = lam[:, 0]
+        if place is not None:
+            own = ops.where(place == self.place, own, 1.0)
+            known = known & (place >= 0) & (place < self.places)
+        own = ops.where(known, own, float("nan"))
+        mixed = _spread(own, rows) * rows
+        for k in range(partner.shape[1]):
+            others = ops.take(rows, partner[:, k], axis=0)
+            mixed = mixed + _spread(lam[:, k + 1], rows) * others
+        return ops.where(_spread(own == 1, rows), rows, mixed)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that rebuild this layer."""
+        config = super().get_config()
+        # There is nothing to train, and `__init__` does not take it.
+        del config["trainable"]
+        names = ("mean", "std", "place", "places")
+        return config | {name: getattr(self, name) for name in names}
+
+
+@keras.saving.register_keras_serializable("tf_mixup")
+class Unite(keras.layers.Layer):
+    """Unites the mask of each example with its partners' in training.
+
+    The elementwise maximum over the examples of a mixture whose share is
+    above 0: of a mask the positions that any of them has. Outside of training
+    the mask passes as it is.
+
+    Args:
+        name: Name of the layer.
+        dtype: Type, or policy; what is returned has the type of the mask.
+
+    Example:
+        >>> mask = np.array([[1, 0], [1, 1]])
+        >>> lam, shift = np.array([0.75, 1.0]), np.array([1, -1])
+        >>> np.array(Unite()(mask, lam, shift, training=True)).tolist()
+        [[1, 1], [1, 1]]
+    """
+
+    def __init__(self, *, name: str | None = None, dtype: Any = None) -> None:
+        super().__init__(name=name, dtype=dtype, autocast=False)
+
+    def call(
+        self, inputs: Any, lam: Any, shift: Any, training: bool = False
+    ) -> Any:
+        """Returns the united masks in training, else the masks.
+
+        Args:
+            inputs: Masks `(B, ...)`, booleans or numbers of at least 0.
+            lam: As `Mix.call` takes it.
+            shift: As `Mix.call` takes it.
+            training: Whether to unite.
+
+        Returns:
+            united: Tensor like `inputs`, of its type.
+        """
+        if not training:
+            return inputs
+        dtype = keras.backend.standardize_dtype(inputs.dtype)
+        masks = ops.cast(inputs, "int32") if dtype == "bool" else inputs
+        lam, partner, _ = _read_plan(lam, shift, ops.shape(inputs)[0])
+        united = ops.where(_spread(lam[:, 0] > 0, masks), masks, 0)
+        for k in range(partner.shape[1]):
+            other = ops.take(masks, partner[:, k], axis=0)
+            other = ops.where(_spread(lam[:, k + 1] > 0, masks), other, 0)
+            united = ops.maximum(united, other)
+        return ops.cast(united, dtype)
+
+    def compute_output_spec(
+        self, inputs: Any, lam: Any, shift: Any, training: bool = False
+    ) -> Any:
+        """Returns the specification of the result, that of `inputs`."""
+        return keras.KerasTensor(inputs.shape, inputs.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that rebuild this layer."""
+        config = super().get_config()
+        # There is nothing to train, and `__init__` does not take it.
+        del config["trainable"]
+        return config
+
+
+def _read_plan(lam: Any, shift: Any, size: Any) -> tuple[Any, Any, Any]:
+    """Returns coefficients, partners and which examples have them all.
+
+    Args:
+        lam: `(B,)`, or `(B, P)` with the example's own first.
+        shift: `(B,)` or `(B, P - 1)`.
+        size: Examples in the batch, B.
+
+    Returns:
+        lam: Float32 `(B, P)`.
+        partner: Int32 `(B, P - 1)`, each within the batch.
+        known: Whether all partners were within it, `(B,)`.
+
+    Raises:
+        ValueError: If the two are no plan: of other shapes, or distances that
+            are no integers.
+    """
+    lam, shift = map(ops.convert_to_tensor, (lam, shift))
+    _check_plan(lam, shift)
+    if keras.backend.standardize_dtype(shift.dtype) in _WIDE_INTEGERS:
+        # Farther than any batch is long, and still within int32.
+        shift = ops.clip(ops.cast(shift, "int64"), -(2**30), 2**30)
+    lam, shift = ops.cast(lam, "float32"), ops.cast(shift, "int32")
+    if len(shift.shape) == 1:
+        lam, shift = ops.stack([lam, 1 - lam], axis=1), shift[:, None]
+    partner = ops.arange(size, dtype="int32")[:, None] + shift
+    known = ops.all((partner >= 0) & (partner < size), axis=1)
+    return lam, ops.clip(partner, 0, size - 1), known
+
+
+def _check_plan(lam: Any, shift: Any) -> None:
+    pairs = len(lam.shape) == len(shift.shape) == 1
+    several = len(lam.shape) == len(shift.shape) == 2
+    fits = pairs or (several and lam.shape[1] == shift.shape[1] + 1)
+    sizes = {lam.shape[0], shift.shape[0]} if fits else set()
+    if (
+        not fits
+        or len(sizes - {None}) > 1
+        or not keras.backend.is_int_dtype(shift.dtype)
+    ):
+        raise _checks.refusal(
+            "A plan must have coefficients (B,) and integer distances (B,),"
+            " or of P points (B, P) and (B, P - 1)",
+            f"lam of shape {tuple(lam.shape)} and shift of shape"
+            f" {tuple(shift.shape)} and dtype {shift.dtype}",
+            'Give both as `MixUp(..., placement="model")` sends them',
+        )
+
+
+def _spread(values: Any, rows: Any) -> Any:
+    """Shapes `(B,)` as `(B, 1, ..., 1)` to go with `rows`."""
+    return ops.reshape(values, (-1,) + (1,) * (len(rows.shape) - 1))
+
+
+def takes_plan(structure: Any) -> bool:
+    """Returns whether inputs, or their specs, have `lam` and `shift`."""
+    return isinstance(structure, Mapping) and {"lam", "shift"} <= set(structure)

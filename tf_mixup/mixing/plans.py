@@ -1,0 +1,331 @@
+"""Mixing in two pure steps: draw a plan, then apply it.
+
+A plan is a coefficient `lam` and a `partner` for each row of a batch; it is
+all the randomness there is. Applying it is arithmetic:
+
+    mixed = lam * row + (1 - lam) * partner's row
+
+for inputs and targets alike (Zhang et al., equation for the vicinal
+distribution). With more points a row has several partners, and `lam` one
+coefficient for itself and one for each of them (d-Mixup: d + 1 points).
+Letters: B rows, K classes, G groups, P points.
+
+References:
+    Zhang, Cisse, Dauphin and Lopez-Paz. mixup: Beyond Empirical Risk
+    Minimization. ICLR 2018. https://arxiv.org/abs/1710.09412
+    Chidambaram and Ge. On the Limitations of Temperature Scaling for
+    Distributions with Overlaps. ICLR 2024. https://arxiv.org/abs/2306.00740
+"""
+
+from typing import Any
+
+import tensorflow as tf
+
+from tf_mixup import _checks
+
+# Who a row may be mixed with. Each name is explained in `choose_partner`.
+PARTNERS = ("random", "same_class", "different_class")
+
+
+def draw_lam(
+    alpha: tf.Tensor, size: int, *, seed: tf.Tensor, points: int = 2
+) -> tf.Tensor:
+    """Draws mixing coefficients from Beta(alpha, alpha), or Dirichlet.
+
+    TensorFlow Probability draws in log space: the usual ratio of two Gammas
+    underflows in float32 and gives 1/2 to a fifth of the rows at alpha 0.01.
+
+    Args:
+        alpha: Concentration, a float scalar >= 0; 0 gives coefficients of 1,
+            which is no mixing.
+        size: How many to draw.
+        seed: Stateless seed, an integer tensor of shape `(2,)`.
+        points: Rows in a mixture, P. Above 2 the coefficients come from
+            Dirichlet(alpha, ..., alpha). Defaults to 2.
+
+    Returns:
+        lam: Float32 tensor in `[0, 1]` of shape `(size,)`; with more than two
+            points `(size, P)`, each row's own coefficient first, sums of 1.
+    """
+    # Late: it takes as long to import as half of TensorFlow.
+    import tensorflow_probability as tfp
+
+    alpha = tf.convert_to_tensor(alpha, tf.float32)
+    positive = tf.where(alpha > 0, alpha, 1.0)
+    seed = tf.cast(seed, tf.int32)
+    if points == 2:
+        beta = tfp.distributions.Beta(positive, positive)
+        return tf.where(alpha > 0, beta.sample(size, seed=seed), 1.0)
+    dirichlet = tfp.distributions.Dirichlet(tf.fill([points], positive))
+    lam = dirichlet.sample(size, seed=seed)
+    # At alpha 1e-3 its sums are off by 1e-4, from large logarithms.
+    lam /= tf.reduce_sum(lam, axis=-1, keepdims=True)
+    return tf.where(alpha > 0, lam, own_share(points))
+
+
+def own_share(points: int) -> tf.Tensor:
+    """Returns the coefficients of a row that is not mixed.
+
+    Args:
+        points: Rows in a mixture, P.
+
+    Returns:
+        lam: Float32; 1, or with more than two points `(P,)`: 1, 0, ..., 0.
+    """
+    return tf.constant(1.0) if points == 2 else tf.one_hot(0, points)
+
+
+def choose_partner(
+    size: tf.Tensor,
+    *,
+    seed: tf.Tensor,
+    kind: str = "random",
+    labels: tf.Tensor | None = None,
+    groups: int = 1,
+    self_pairs: bool = True,
+) -> tf.Tensor:
+    """Chooses the row that each row is mixed with.
+
+    - `"random"`: a random permutation.
+    - `"same_class"`: a random permutation within each class.
+    - `"different_class"`: any row of another class, each equally likely; a
+      row may be chosen more than once. Where there is no other class a row is
+      its own partner.
+
+    Args:
+        size: Rows in the batch, B.
+        seed: Stateless seed, an integer tensor of shape `(2,)`.
+        kind: One of `PARTNERS`.
+        labels: Integer tensor of shape `(B,)`; needed by the two kinds that
+            look at classes.
+        groups: Partners stay within this many contiguous blocks of
+            `ceil(B / groups)` rows: the slices that the replicas of a
+            strategy see.
+        self_pairs: False gives each row another partner than itself, where
+            its block (and class) has another row: a random cycle in place of
+            a random permutation.
+
+    Returns:
+        partner: Int32 tensor of shape `(B,)` with values in `[0, B - 1]`.
+    """
+    rows = tf.range(size)
+    # Of no examples there is one block of none.
+    block = rows // tf.maximum((size - 1) // groups + 1, 1)
+    if kind == "random":
+        return _permute_within(block, seed, self_pairs)
+    # Each pair of a block and a class is a cell.
+    num_labels = tf.reduce_max(labels) + 1
+    cell = block * num_labels + labels
+    if kind == "same_class":
+        return _permute_within(cell, seed, self_pairs)
+    return _choose_outside(cell, block, seed)
+
+
+def _permute_within(
+    cell: tf.Tensor, seed: tf.Tensor, self_pairs: bool
+) -> tf.Tensor:
+    """Permutes rows at random within each cell, all cells at once."""
+    size = tf.size(cell)
+    key = tf.random.stateless_uniform([size], seed, dtype=tf.float64)
+    # Sorting by cell, then at random: float64 has bits to spare for both.
+    shuffled = tf.argsort(tf.cast(cell, tf.float64) + key)
+    if self_pairs:
+        ordered = tf.argsort(cell, stable=True)
+        partners = shuffled
+    else:
+        # Each row takes the next of its cell; the last takes the first.
+        ordered = shuffled
+        start, count = _runs(tf.gather(cell, shuffled))
+        place = tf.range(size) - start
+        partners = tf.gather(shuffled, start + (place + 1) % count)
+    return tf.scatter_nd(ordered[:, None], partners, [size])
+
+
+def _choose_outside(
+    cell: tf.Tensor, block: tf.Tensor, seed: tf.Tensor
+) -> tf.Tensor:
+    """Chooses for each row a row of its block, but not of its cell."""
+    size = tf.size(cell)
+    ordered = tf.argsort(cell, stable=True)
+    cell_start, cell_count = _runs(tf.gather(cell, ordered))
+    block_start, block_count = _runs(tf.gather(block, ordered))
+    others = block_count - cell_count
+    uniform = tf.random.stateless_uniform([size], seed, dtype=tf.float64)
+    place = tf.cast(uniform * tf.cast(others, tf.float64), tf.int32)
+    # The places of the own cell are jumped over.
+    jump = tf.where(block_start + place >= cell_start, cell_count, 0)
+    chosen = tf.where(others > 0, block_start + place + jump, tf.range(size))
+    return tf.scatter_nd(ordered[:, None], tf.gather(ordered, chosen), [size])
+
+
+def _runs(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns for each element of a sorted vector its run's start and size."""
+    start = tf.searchsorted(values, values, side="left")
+    return start, tf.searchsorted(values, values, side="right") - start
+
+
+def mix(
+    inputs: Any, targets: Any, lam: tf.Tensor, partner: tf.Tensor
+) -> tuple[Any, Any]:
+    """Mixes each row of a batch with its partner, inputs and targets alike.
+
+    Args:
+        inputs: Tensor, or nested structure of tensors, of any rank whose first
+            axis is B; examples beyond B are partners only, and not returned.
+            Integers and booleans become floats before any arithmetic, so
+            uint8 does not overflow: float64 from 32 bits on, which float32
+            cannot hold, else float32. Floats keep their type. Mix embeddings
+            of tokens, not their ids.
+        targets: The same; class probabilities `(B, K)`, or regression targets.
+        lam: Coefficients in `[0, 1]`, float of shape `(B,)` or a scalar; for
+            more than two points `(B, P)`, the row's own first, sums of 1.
+            Rows with an own coefficient of 1 are returned bit by bit (of a
+            bfloat16's NaN XLA keeps only that it is one).
+        partner: Integer tensor of shape `(B,)`: the row to mix with; for more
+            than two points `(B, P - 1)`.
+
+    Returns:
+        mixed_inputs: Structure of `inputs`.
+        mixed_targets: Structure of `targets`.
+
+    Raises:
+        ValueError: If a tensor has no numbers to mix (strings, ragged rows),
+            or `lam` and `partner` do not fit.
+
+    Example:
+        >>> x, y = mix([[0.0], [8.0]], [[1.0, 0.0], [0.0, 1.0]], 0.75, [1, 0])
+        >>> x.numpy().tolist(), y.numpy().tolist()
+        ([[2.0], [6.0]], [[0.75, 0.25], [0.25, 0.75]])
+
+    References:
+        Zhang et al., section 2. https://arxiv.org/abs/1710.09412
+    """
+    lam = tf.convert_to_tensor(lam, tf.float32)
+    partner = tf.convert_to_tensor(partner)
+    _check_points(lam, partner)
+
+    def interpolate(rows: Any) -> tf.Tensor:
+        return _interpolate(rows, lam, partner)
+
+    return _map_tensors(interpolate, inputs), _map_tensors(interpolate, targets)
+
+
+def take_nearer(values: Any, lam: tf.Tensor, partner: tf.Tensor) -> Any:
+    """Returns the value of the nearest of the rows that were mixed.
+
+    With it the inputs alone are mixed and the label stays hard, the ablation
+    in which mixup loses its effect on calibration.
+
+    Args:
+        values: Tensor or structure of tensors whose first axis is B, or
+            longer as for `mix`.
+        lam: Coefficients as for `mix`. The row with the largest is nearest,
+            and a row to itself where it shares the largest.
+        partner: Integer tensor, as for `mix`.
+
+    Returns:
+        nearest: Structure of `values`.
+
+    Raises:
+        ValueError: If `lam` and `partner` do not fit.
+
+    References:
+        Thulasidasan et al. On Mixup Training: Improved Calibration and
+        Predictive Uncertainty for Deep Neural Networks. NeurIPS 2019.
+        https://arxiv.org/abs/1905.11001
+    """
+    lam = tf.convert_to_tensor(lam, tf.float32)
+    partner = tf.convert_to_tensor(partner, tf.int32)
+    _check_points(lam, partner)
+    own = tf.range(tf.shape(partner)[0])
+    if partner.shape.rank == 1:
+        nearest = tf.where(lam >= 0.5, own, partner)
+    else:
+        sources = tf.concat([own[:, None], partner], axis=1)
+        nearest = tf.gather(sources, tf.argmax(lam, axis=1), batch_dims=1)
+    return _map_tensors(lambda rows: tf.gather(rows, nearest), values)
+
+
+def _check_points(lam: tf.Tensor, partner: tf.Tensor) -> None:
+    if partner.shape.rank == 1:
+        fit = lam.shape.rank <= 1
+    else:
+        fit = lam.shape.rank == 2 and lam.shape[1] == partner.shape[1] + 1
+    if not fit:
+        raise _checks.refusal(
+            "`lam` must have one coefficient for a row and for each of its"
+            " partners, or that of the row alone if it has one partner",
+            f"lam of shape {lam.shape}, partner of shape {partner.shape}",
+            "Give shapes (B,) and (B,), or (B, P) and (B, P - 1)",
+        )
+
+
+def _interpolate(rows: Any, lam: tf.Tensor, partner: tf.Tensor) -> tf.Tensor:
+    """Returns the sum of each row and its partners, by their coefficients."""
+    if isinstance(rows, tf.RaggedTensor | tf.SparseTensor):
+        raise _checks.refusal(
+            "Only dense tensors can be mixed",
+            f"a {type(rows).__name__}",
+            "Pad it to a dense tensor, e.g. with `.to_tensor()`",
+        )
+    rows = tf.convert_to_tensor(rows)
+    if rows.dtype == tf.string:
+        raise _checks.refusal(
+            "Only numbers can be mixed",
+            f"a tensor of dtype {rows.dtype.name}",
+            "Mix embeddings inside the model with `mixing.Mix`",
+        )
+    kept = as_numbers(rows).dtype
+    wide = widen(kept)
+    lam = tf.cast(lam, wide)
+    if partner.shape.rank == 1:
+        shares, partners = [lam, 1 - lam], [partner]
+    else:
+        shares = tf.unstack(lam, axis=1)
+        partners = tf.unstack(partner, axis=1)
+    shares = [_broadcast_rows(share, rows) for share in shares]
+    own = rows[: partner.shape[0] or tf.shape(partner)[0]]
+    own_wide = tf.cast(own, wide)
+    mixed = shares[0] * own_wide
+    for share, index in zip(shares[1:], partners, strict=True):
+        mixed += share * tf.cast(tf.gather(rows, index), wide)
+    # 0 times a partner's infinity or NaN is NaN: not mixed means untouched.
+    # Through float32 and back, half precision would lose a NaN's bits.
+    mixed = tf.cast(mixed, kept)
+    return tf.where(shares[0] == 1, as_numbers(own), mixed)
+
+
+def as_numbers(values: tf.Tensor) -> tf.Tensor:
+    """Returns floats and complex numbers as they are, all else as floats.
+
+    Integers of 32 and 64 bits become float64, as float32 has 24 bits.
+
+    Args:
+        values: Tensor of numbers or booleans.
+
+    Returns:
+        numbers: Tensor of the same shape.
+    """
+    if values.dtype.is_floating or values.dtype.is_complex:
+        return values
+    return tf.cast(values, tf.float64 if values.dtype.size > 2 else tf.float32)
+
+
+def widen(dtype: tf.DType) -> tf.DType:
+    """Returns the type that numbers of `dtype` are computed in."""
+    return dtype if dtype.size > 2 else tf.float32
+
+
+def _broadcast_rows(values: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """Shapes `(B,)` as `(B, 1, ..., 1)` to go with `rows`; keeps scalars."""
+    if values.shape.rank == 0:
+        return values
+    ones = [1] * (rows.shape.rank - 1)
+    return tf.reshape(values, [-1, *ones])
+
+
+def _map_tensors(function: Any, structure: Any) -> Any:
+    """Maps over tensors; plain Python lists of numbers count as tensors."""
+    if isinstance(structure, list):
+        structure = tf.convert_to_tensor(structure)
+    return tf.nest.map_structure(function, structure)

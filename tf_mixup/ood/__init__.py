@@ -1,0 +1,23 @@
+"""Out-of-distribution detection: measures, and noise to test it with."""
+
+from tf_mixup.ood.measures import aupr_in
+from tf_mixup.ood.measures import aupr_out
+from tf_mixup.ood.measures import auroc
+from tf_mixup.ood.measures import confidence
+from tf_mixup.ood.measures import fpr_at_95_tpr
+from tf_mixup.ood.noise import NOISES
+from tf_mixup.ood.noise import gaussian_noise
+from tf_mixup.ood.noise import noise_like
+from tf_mixup.ood.noise import uniform_noise
+
+__all__ = (
+    "NOISES",
+    "aupr_in",
+    "aupr_out",
+    "auroc",
+    "confidence",
+    "fpr_at_95_tpr",
+    "gaussian_noise",
+    "noise_like",
+    "uniform_noise",
+)

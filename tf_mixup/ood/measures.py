@@ -1,0 +1,190 @@
+"""Out-of-distribution detection: scores, exact measures and noise sets.
+
+A detector scores every example; examples of the distribution that the model
+was trained on ("in") should score higher than examples from elsewhere
+("out"). The score here is the model's confidence, the baseline of Hendrycks
+and Gimpel. The measures are exact, with no grid of thresholds; a random score
+has AUROC 1/2, AUPR the share of its positives, FPR95 0.95.
+
+Packages differ in what they count as **positive**. Here it is the examples
+from inside, as in Hendrycks and Gimpel, unless the name ends in `_out`. Others,
+such as OpenOOD, count those from outside for FPR95, and take AUPR by the
+trapezoidal rule, which interpolates between thresholds; AUROC is the same for
+both. For scores `[.9, .8, .7, .3]` inside and `[.6, .5, .4, .2]` outside:
+
+| | here | elsewhere |
+|---|---|---|
+| FPR95 | 0.75 | 0.25, `fpr_at_95_tpr(-out, -in)` |
+| AUPR of "in" | 0.893 | 0.884, by trapezoids |
+
+References:
+    Hendrycks and Gimpel. A Baseline for Detecting Misclassified and
+    Out-of-Distribution Examples in Neural Networks. ICLR 2017.
+    https://arxiv.org/abs/1610.02136
+"""
+
+from typing import Any
+
+import numpy as np
+
+from tf_mixup import _checks
+from tf_mixup import _numbers
+from tf_mixup.calibration.per_example import confidence as confidence
+
+
+def auroc(in_scores: Any, out_scores: Any) -> float:
+    """Returns the area under the ROC curve.
+
+    It is the chance that an example from inside scores higher than one from
+    outside, ties counting half. It does not depend on the sizes of the sets,
+    nor on which side counts as positive.
+
+    Args:
+        in_scores: Scores inside the distribution, `(N,)`, higher for inside.
+        out_scores: Scores outside of it, `(M,)`.
+
+    Returns:
+        auroc: In `[0, 1]`; 1/2 for a random score.
+
+    Raises:
+        ValueError: If scores are empty, not one-dimensional or not finite.
+
+    Example:
+        >>> auroc([0.9, 0.6], [0.7, 0.5])
+        0.75
+    """
+    inside = np.sort(_check_scores("in_scores", in_scores))
+    outside = np.sort(_check_scores("out_scores", out_scores))
+    # Its definition, counted: a tenth of the time of a curve and its area.
+    below = np.searchsorted(outside, inside, "left").sum()
+    not_above = np.searchsorted(outside, inside, "right").sum()
+    return float((below + not_above) / 2 / (inside.size * outside.size))
+
+
+def aupr_in(in_scores: Any, out_scores: Any) -> float:
+    """Returns the average precision at finding the examples from inside.
+
+    Examples from inside are the positives. Average precision is the sum of
+    precision times the step of recall; packages that take the area by the
+    trapezoidal rule get another number, see this module's table. It depends on
+    the sizes of the sets: compare it only between detectors on the same two.
+
+    Args:
+        in_scores: Scores inside the distribution, `(N,)`, higher for inside.
+        out_scores: Scores outside of it, `(M,)`.
+
+    Returns:
+        aupr: In `[0, 1]`; near `N / (N + M)` for a random score.
+
+    Raises:
+        ValueError: If scores are empty, not one-dimensional or not finite.
+
+    Example:
+        >>> aupr_in([0.9, 0.8], [0.1])
+        1.0
+    """
+    from sklearn import metrics as sklearn_metrics
+
+    is_in, scores = _pool(in_scores, out_scores)
+    return float(sklearn_metrics.average_precision_score(is_in, scores))
+
+
+def aupr_out(in_scores: Any, out_scores: Any) -> float:
+    """Returns the average precision at finding the examples from outside.
+
+    Examples from outside are the positives, with the lowest scores first; else
+    it is like `aupr_in`.
+
+    Args:
+        in_scores: Scores inside the distribution, `(N,)`, higher for inside.
+        out_scores: Scores outside of it, `(M,)`.
+
+    Returns:
+        aupr: In `[0, 1]`; near `M / (N + M)` for a random score.
+
+    Raises:
+        ValueError: If scores are empty, not one-dimensional or not finite.
+
+    Example:
+        >>> aupr_out([0.9, 0.8], [0.1])
+        1.0
+    """
+    from sklearn import metrics as sklearn_metrics
+
+    is_in, scores = _pool(in_scores, out_scores)
+    return float(sklearn_metrics.average_precision_score(1 - is_in, -scores))
+
+
+def fpr_at_95_tpr(in_scores: Any, out_scores: Any) -> float:
+    """Returns the share of examples from outside that pass for inside.
+
+    The threshold is the highest one that still accepts 95% of the examples
+    from inside, which are the positives. Examples that score exactly the
+    threshold are accepted.
+
+    Packages that count the examples from outside as positive report another
+    number: the share of examples from inside that are rejected where 95% of
+    those from outside are. That is `fpr_at_95_tpr(-out_scores, -in_scores)`.
+
+    Args:
+        in_scores: Scores inside the distribution, `(N,)`, higher for inside.
+        out_scores: Scores outside of it, `(M,)`.
+
+    Returns:
+        fpr: In `[0, 1]`; 0 is best.
+
+    Raises:
+        ValueError: If scores are empty, not one-dimensional or not finite.
+
+    Example:
+        >>> inside = np.array([0.9, 0.8, 0.7, 0.3])
+        >>> outside = np.array([0.6, 0.5, 0.4, 0.2])
+        >>> fpr_at_95_tpr(inside, outside), fpr_at_95_tpr(-outside, -inside)
+        (0.75, 0.25)
+    """
+    from sklearn import metrics as sklearn_metrics
+
+    is_in, scores = _pool(in_scores, out_scores)
+    # Without `drop_intermediate=False` points of the curve are left out.
+    fpr, tpr, _ = sklearn_metrics.roc_curve(
+        is_in, scores, drop_intermediate=False
+    )
+    return float(fpr[np.argmax(tpr >= 0.95)])
+
+
+def _pool(in_scores: Any, out_scores: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Returns 1 for examples from inside, 0 for others, and all scores."""
+    inside = _check_scores("in_scores", in_scores)
+    outside = _check_scores("out_scores", out_scores)
+    is_in = np.concatenate([np.ones(inside.size), np.zeros(outside.size)])
+    return is_in.astype(np.int64), np.concatenate([inside, outside])
+
+
+def _check_scores(name: str, scores: Any) -> np.ndarray:
+    given = _numbers.to_numpy(scores, f"`{name}`")
+    scores = given.astype(np.float64)
+    largest = int(np.abs(scores).max(initial=0)) if _is_whole(given) else 0
+    if largest >= 2**53:
+        raise _checks.refusal(
+            f"`{name}` must be numbers that float64 holds",
+            f"integers up to {largest}",
+            "Subtract what all scores have in common",
+        )
+    if scores.ndim != 1 or not scores.size:
+        raise _checks.refusal(
+            f"`{name}` must be one score for each example, at least one",
+            f"{name} of shape {scores.shape}",
+            "Give a one-dimensional array, e.g. of `ood.confidence`",
+        )
+    wrong = int(np.sum(~np.isfinite(scores)))
+    if wrong:
+        raise _checks.refusal(
+            f"`{name}` must be finite",
+            f"{name} with {wrong} of {scores.size} scores NaN or infinite",
+            "Look for a diverged model, or leave these examples out",
+        )
+    return scores
+
+
+def _is_whole(numbers: np.ndarray) -> bool:
+    return numbers.dtype.kind in "iu"

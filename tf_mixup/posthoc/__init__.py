@@ -1,0 +1,23 @@
+"""Calibration after training: scalers, and models whose outputs they scale."""
+
+from tf_mixup.posthoc.calibrated_model import calibrate
+from tf_mixup.posthoc.calibrated_model import check_disjoint
+from tf_mixup.posthoc.ensembles import DeepEnsemble
+from tf_mixup.posthoc.ensembles import MixupRescaling
+from tf_mixup.posthoc.ensembles import MonteCarloDropout
+from tf_mixup.posthoc.scalers import IsotonicScaling
+from tf_mixup.posthoc.scalers import Scaler
+from tf_mixup.posthoc.scalers import TemperatureScaling
+from tf_mixup.posthoc.scalers import VectorScaling
+
+__all__ = (
+    "DeepEnsemble",
+    "IsotonicScaling",
+    "MixupRescaling",
+    "MonteCarloDropout",
+    "Scaler",
+    "TemperatureScaling",
+    "VectorScaling",
+    "calibrate",
+    "check_disjoint",
+)

@@ -1,0 +1,301 @@
+"""After training: calibrate on a validation set, or average predictions.
+
+`calibrate` fits a scaler on a model's predictions and returns the calibrated
+model. Examples that it is fitted on cannot show how calibrated it is:
+`check_disjoint` makes sure that the test set has none of them.
+
+A calibrated model is saved as any Keras model. Where it is loaded, write
+`import tf_mixup` before `keras.saving.load_model`; what `model.export` writes
+needs no import.
+
+Shapes: N examples, K classes.
+"""
+
+import hashlib
+import numbers
+import warnings
+from collections.abc import Iterable
+from collections.abc import Iterator
+from typing import Any
+from typing import NamedTuple
+
+import keras
+import ml_dtypes
+import numpy as np
+
+from tf_mixup import _checks
+from tf_mixup._data import examples as examples_lib
+from tf_mixup._models import model_calls
+from tf_mixup._models import model_outputs
+from tf_mixup._models import output_layers
+from tf_mixup.posthoc.scalers import Scaler
+
+# Of examples with a probability of exactly 0; some is the rule of large K.
+_MANY_ZEROS = 0.1
+# What values are rounded to before they are compared, the finest first.
+_PRECISIONS = ("float64", "float32", "float16", "bfloat16")
+_TYPES = {
+    name: np.dtype(getattr(ml_dtypes, name, name)) for name in _PRECISIONS
+}
+_REAL_PARTS = {"complex128": "float64", "complex64": "float32"}
+
+
+def calibrate(
+    model: keras.Model,
+    scaler: Scaler,
+    calibration: Any,
+    *,
+    test: Any = None,
+    from_logits: bool | None = None,
+    ignore_label: int | None = None,
+    batch_size: int = 128,
+    verbose: int | str = 0,
+) -> keras.Model:
+    """Fits a scaler on a model's predictions and returns both as one model.
+
+    The scaler sees what `model.predict` says. If the model is plain and ends
+    with a softmax or a sigmoid, the logits before it are scaled: where the
+    softmax has saturated, its probabilities no longer hold them. A model that
+    overrides `call`, `predict_step` or `predict` is called as a whole, as are
+    KerasHub's tasks with their preprocessor: give such a task raw text or
+    images, in `calibration` and to the `predict` of what is returned.
+
+    Args:
+        model: Model with one output: logits or probabilities, `(N, K)`, or
+            one sigmoid column.
+        scaler: A `TemperatureScaling`, `VectorScaling` or `IsotonicScaling`;
+            it is fitted in place.
+        calibration: Validation set that did not train the model: arrays
+            `(inputs, labels)` or `(inputs, labels, sample_weight)`; a batched
+            `tf.data.Dataset`, `PyDataset`, generator or other iterable of such
+            batches, or of `{"image": ..., "label": ...}`.
+        test: Inputs of the test set, or the same with labels, in any of these
+            forms. If given, it must share no example.
+        from_logits: Whether the model's outputs are logits. None finds it out
+            by the last layer, else by the values.
+        ignore_label: Examples with this label are left out; None leaves none
+            out.
+        batch_size: Examples to predict at once, where they are arrays.
+        verbose: 0 shows nothing; 1 or `"auto"` shows a progress bar.
+
+    Returns:
+        calibrated: Model that shares its weights with `model` and predicts
+            probabilities `(N, K)`; see `Scaler.attach`.
+
+    Raises:
+        ValueError: If the sets share examples, if the model has several
+            outputs or is none of Keras 3, or as `Scaler.fit`.
+
+    Example:
+        >>> labels = np.arange(60) % 3
+        >>> noise = np.random.default_rng(0).normal(size=(60, 3))
+        >>> inputs = (np.eye(3)[labels] + noise).astype("float32")
+        >>> sure = keras.layers.Rescaling(9.0)
+        >>> model = keras.Sequential([keras.Input((3,)), sure])
+        >>> scaler = TemperatureScaling()
+        >>> calibrated = calibrate(model, scaler, (inputs, labels))
+        >>> scaler.temperature > 1, calibrated.output.shape
+        (True, (None, 3))
+    """
+    model_calls.check_model(model)
+    if not isinstance(scaler, Scaler):
+        raise _checks.refusal(
+            "`scaler` must be a scaler",
+            f"scaler={scaler!r}",
+            "Write `TemperatureScaling()`",
+        )
+    examples = examples_lib.read(
+        calibration,
+        name="calibration",
+        labeled=True,
+        batch_size=batch_size,
+        model=model,
+    )
+    if test is not None:
+        check_disjoint(examples, test)
+    name = f"{model.name}_calibrated"
+    model, from_logits = _cut(model, from_logits)
+    predicted = model_calls.predict_examples(model, examples, verbose=verbose)
+    outputs = model_calls.check_one_output(predicted.outputs)
+    # What is said to be logits is looked at by `fit`, which warns once.
+    looked_at = outputs[:1] if from_logits else outputs
+    from_logits = model_outputs.are_logits(looked_at, from_logits, model=model)
+    if not from_logits:
+        _warn_of_zeros(outputs)
+    scaler.fit(
+        output_layers.to_logits(outputs, from_logits),
+        model_calls.single_output(predicted.labels),
+        sample_weight=predicted.weights,
+        ignore_label=ignore_label,
+    )
+    calibrated = scaler.attach(model, from_logits=from_logits)
+    calibrated.name = name
+    return calibrated
+
+
+def _cut(
+    model: keras.Model, from_logits: bool | None
+) -> tuple[keras.Model, bool | None]:
+    """Returns the model before its softmax, if it can be had."""
+    if from_logits is True or not model_calls.runs_plainly(model):
+        return model, from_logits
+    model_outputs.structured_inputs(model)
+    before = model_outputs.before_softmax(model)
+    return (model, from_logits) if before is None else (before, True)
+
+
+def _warn_of_zeros(probabilities: np.ndarray) -> None:
+    columns = probabilities.reshape(len(probabilities), -1)
+    share = float(np.mean(np.any(columns == 0, axis=-1)))
+    if share > _MANY_ZEROS:
+        warnings.warn(
+            f"{share:.0%} of the examples have a probability of exactly 0,"
+            " whose logit is lost. Let the model return logits, without its"
+            " last softmax, and calibrate these.",
+            stacklevel=3,
+        )
+
+
+def check_disjoint(calibration: Any, test: Any) -> None:
+    """Refuses two sets of inputs that share an example.
+
+    Examples are the same if their shapes and all their values are, of
+    whatever type: 3 of uint8 is 3.0. Where one set is of float32 or of half
+    precision, the other is rounded to it. It does not see an example that was
+    scaled, cropped or flipped.
+
+    Args:
+        calibration: Inputs, an array or a nested structure of arrays; or a
+            tuple of inputs and labels, of which labels are left out; or a
+            dataset or other iterable of batches of either.
+        test: In any of these forms.
+
+    Raises:
+        ValueError: If they share examples; the message says how many of
+            `test`.
+
+    Example:
+        >>> check_disjoint(np.eye(4)[:2], np.eye(4)[2:])
+    """
+    seen: dict[str, set[bytes]] = {name: set() for name in _PRECISIONS}
+    coarsest = 0
+    for example in _digests(calibration, "calibration"):
+        coarsest = max(coarsest, example.precision)
+        for name, digest in zip(_PRECISIONS, example.digests, strict=True):
+            seen[name].add(digest)
+    count = shared = 0
+    for example in _digests(test, "test"):
+        count += 1
+        place = max(coarsest, example.precision)
+        shared += example.digests[place] in seen[_PRECISIONS[place]]
+    if shared:
+        raise _checks.refusal(
+            "Examples for calibration and for the test must not be the same",
+            f"{shared} of {count} examples of `test` that are in `calibration`",
+            "Split the data once, before anything is fitted",
+        )
+
+
+class _Digest(NamedTuple):
+    """Hashes of one example.
+
+    Attributes:
+        digests: Of its values in each of `_PRECISIONS`.
+        precision: Place of the finest of these that its values have.
+    """
+
+    digests: tuple[bytes, ...]
+    precision: int
+
+
+def _digests(data: Any, name: str) -> Iterator[_Digest]:
+    """Yields the hashes of each example's inputs."""
+    examples = examples_lib.read(data, name=name)
+    for batch in examples.batches():
+        leaves = [
+            _Comparable(leaf) for leaf in keras.tree.flatten(batch.inputs)
+        ]
+        precision = max(leaf.precision for leaf in leaves)
+        for index in range(batch.size):
+            yield _Digest(
+                tuple(
+                    _hash(leaf.digest(index, place) for leaf in leaves)
+                    for place in range(len(_PRECISIONS))
+                ),
+                precision,
+            )
+
+
+def _hash(parts: Iterable[bytes]) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        digest.update(part)
+    return digest.digest()
+
+
+class _Comparable:
+    """A batch of arrays whose bytes are equal where its values are."""
+
+    def __init__(self, leaf: np.ndarray) -> None:
+        leaf = _to_numbers(leaf)
+        self._shape = str(leaf.shape[1:]).encode()
+        self._text = leaf.dtype.kind in "OSU"
+        self._values = [leaf] * len(_PRECISIONS)
+        self.precision = 0
+        if self._text or leaf.dtype.kind in "mM":
+            return
+        name = _REAL_PARTS.get(leaf.dtype.name, leaf.dtype.name)
+        if name in _PRECISIONS:
+            self.precision = _PRECISIONS.index(name)
+        self._values = [
+            _canonical(_cast(leaf, precision)) for precision in _PRECISIONS
+        ]
+
+    def digest(self, index: int, precision: int) -> bytes:
+        """Returns the bytes of one example.
+
+        Args:
+            index: Of the example in the batch.
+            precision: Place in `_PRECISIONS` of what values are rounded to.
+        """
+        values = self._values[precision][index]
+        if not self._text:
+            return self._shape + values.tobytes()
+        # The bytes of text are an address, or padded.
+        texts = np.ravel(np.asarray(values)).tolist()
+        return self._shape + repr([_to_text(each) for each in texts]).encode()
+
+
+def _to_numbers(leaf: np.ndarray) -> np.ndarray:
+    """Returns objects that are numbers, as of tables, as an array of them."""
+    if leaf.dtype.kind != "O":
+        return leaf
+    values = np.ravel(leaf).tolist()
+    real = all(isinstance(each, numbers.Real) for each in values)
+    return leaf.astype(np.float64) if real else leaf
+
+
+def _cast(leaf: np.ndarray, precision: str) -> np.ndarray:
+    """Returns values rounded to a type, from which all fit into the next."""
+    if leaf.dtype.kind == "c":
+        parts = (_cast(part, precision) for part in (leaf.real, leaf.imag))
+        return np.stack(list(parts), axis=-1)
+    whole = leaf.dtype.kind in "iu" and leaf.dtype.itemsize == 8
+    wide = whole and np.abs(leaf.astype(np.float64)).max() >= 2.0**53
+    if wide and precision == "float64":
+        return leaf
+    with np.errstate(over="ignore"):
+        return leaf.astype(_TYPES[precision])
+
+
+def _canonical(values: np.ndarray) -> np.ndarray:
+    # Types such as bfloat16 are none of NumPy's own.
+    if values.dtype.kind not in "fV":
+        return values
+    return np.where(np.isnan(values), np.nan, values + 0.0).astype(values.dtype)
+
+
+def _to_text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode(errors="backslashreplace")
+    return str(value)

@@ -1,0 +1,542 @@
+"""Averages of predictions: over dropout masks, over models, over mixup.
+
+None of them trains anything. Shapes: N examples, K classes.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from tf_mixup import _checks
+from tf_mixup import _numbers
+from tf_mixup._data import columns
+from tf_mixup._data import examples
+from tf_mixup._models import model_calls
+from tf_mixup._models import model_outputs
+from tf_mixup._models import output_layers
+from tf_mixup._models import wrapped_model
+
+# `SpatialDropout1D` and its relatives are subclasses of `Dropout`.
+_DROPOUT = (
+    keras.layers.Dropout,
+    keras.layers.AlphaDropout,
+    keras.layers.GaussianDropout,
+)
+
+
+class MonteCarloDropout:
+    """Averages the predictions of a model with dropout active.
+
+    Each pass drops other units; the mean over passes approximates the mean
+    over the posterior of the weights. Dropout layers alone are active:
+    everything else predicts as it always does, so batch norm keeps to its
+    moving averages and augmentation is off. The model stays as it is, and
+    what is predicted follows its weights.
+
+    Dropout is found where it is a layer of the model, or of a model within
+    it. A layer that drops within itself, as `keras.layers.LSTM(dropout=0.5)`
+    does, is refused. So is a model that overrides `call`, `predict_step` or
+    `predict`, as the dropout of its graph alone can be made active.
+
+    Args:
+        model: Functional or sequential model with one output and dropout
+            layers.
+        passes: Predictions to average, at least 1. What the masks' chance adds
+            to the mean falls as one over its square root.
+        seed: Integer that fixes the masks: the same seed, inputs and
+            `batch_size` give the same probabilities, in each call anew.
+        batch_size: Examples to predict at once.
+        from_logits: Whether the model's outputs are logits. None finds it out
+            by the last layer, else by the values: examples that are at least 0
+            and sum to 1 are probabilities.
+
+    Raises:
+        ValueError: If the model has no dropout layer, or one out of reach; if
+            its inputs are not defined; if it overrides how it predicts; or if
+            a number is out of range.
+
+    References:
+        Gal and Ghahramani. Dropout as a Bayesian Approximation: Representing
+        Model Uncertainty in Deep Learning. ICML 2016, section 4.
+        https://arxiv.org/abs/1506.02142
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        *,
+        passes: int = 10,
+        seed: int = 0,
+        batch_size: int = 128,
+        from_logits: bool | None = None,
+    ) -> None:
+        self.passes = _checks.integer_at_least(
+            "passes", passes, 1, remedy="Write 10"
+        )
+        self.seed = _checks.integer_at_least(
+            "seed", seed, 0, remedy="Write any other integer"
+        )
+        self.batch_size = _checks.integer_at_least(
+            "batch_size", batch_size, 1, remedy="Write 128"
+        )
+        self.from_logits = from_logits
+        model_calls.check_model(model)
+        _check_plain(model)
+        model_outputs.structured_inputs(model)
+        self._active: list[_ActiveDropout] = []
+        self._model = keras.models.clone_model(
+            model, clone_function=self._reuse, recursive=True
+        )
+        if not self._active:
+            raise _checks.refusal(
+                "The model must have a dropout layer",
+                f"a model named {model.name!r} without one",
+                "Train it with `keras.layers.Dropout`, or average a"
+                " `DeepEnsemble`",
+            )
+
+    def __repr__(self) -> str:
+        return f"<MonteCarloDropout of {self.passes} passes>"
+
+    def predict(self, inputs: Any, *, verbose: int | str = 0) -> np.ndarray:
+        """Returns the mean probabilities over all passes.
+
+        Args:
+            inputs: Array of N examples, a list of examples of one shape, or a
+                nested structure of arrays as the model takes it. No dataset,
+                which may be shuffled anew in each pass.
+            verbose: 0 shows nothing; 1 or `"auto"` shows a progress bar.
+
+        Returns:
+            probabilities: Float32 `(N, K)`; K is 2 for a sigmoid. Never below
+                1e-38, so that their logarithms are finite.
+
+        Raises:
+            ValueError: If `inputs` is no array, or it cannot be told whether
+                outputs are logits.
+        """
+        states = np.random.SeedSequence(self.seed).generate_state(
+            len(self._active)
+        )
+        for layer, state in zip(self._active, states, strict=True):
+            layer.seed_with(int(state >> 1))
+        return _mean_probabilities(
+            [self._model] * self.passes,
+            inputs,
+            batch_size=self.batch_size,
+            from_logits=self.from_logits,
+            verbose=verbose,
+        )
+
+    def _reuse(self, layer: keras.layers.Layer) -> keras.layers.Layer:
+        """Returns the layer itself, and active twins of dropout layers."""
+        if not isinstance(layer, _DROPOUT):
+            _check_reach(layer)
+            return layer
+        self._active.append(_ActiveDropout(layer))
+        return self._active[-1]
+
+
+class DeepEnsemble:
+    """Averages the predictions of models trained from different seeds.
+
+    Averaging softens. Members that mixup has already made underconfident
+    become more so: calibrate the ensemble, not its members.
+
+    Args:
+        models: At least one model of one output; all with the same inputs and
+            classes. Each predicts as its own `predict` does.
+        from_logits: Whether their outputs are logits. None finds it out for
+            each model, see `MonteCarloDropout`.
+        batch_size: Examples to predict at once.
+
+    Raises:
+        ValueError: If there is no model, or they do not fit together.
+
+    References:
+        Lakshminarayanan et al. Simple and Scalable Predictive Uncertainty
+        Estimation using Deep Ensembles. NeurIPS 2017, section 2.4.
+        https://arxiv.org/abs/1612.01474
+
+        Wen et al. Combining Ensembles and Data Augmentation can Harm your
+        Calibration. ICLR 2021. https://arxiv.org/abs/2010.09875
+    """
+
+    def __init__(
+        self,
+        models: Sequence[keras.Model],
+        *,
+        from_logits: bool | None = None,
+        batch_size: int = 128,
+    ) -> None:
+        if isinstance(models, keras.Model):
+            raise _checks.refusal(
+                "An ensemble is made of a list of models",
+                f"a {type(models).__name__}",
+                "Write `DeepEnsemble([first, second])`",
+            )
+        self.models = list(models)
+        self.from_logits = from_logits
+        self.batch_size = _checks.integer_at_least(
+            "batch_size", batch_size, 1, remedy="Write 128"
+        )
+        if not self.models:
+            raise _checks.refusal(
+                "An ensemble has at least one model",
+                "no models",
+                "Train some, each with another seed",
+            )
+        for model in self.models:
+            model_calls.check_model(model)
+        found = [_describe(model) for model in self.models]
+        first, *others = [each for each in found if each] or [""]
+        for other in others:
+            if other != first:
+                raise _checks.refusal(
+                    "Members of an ensemble must have the same inputs and"
+                    " classes",
+                    f"{first} and {other}",
+                    "Train all of them on the same data",
+                )
+
+    def __repr__(self) -> str:
+        return f"<DeepEnsemble of {len(self.models)} models>"
+
+    def predict(self, inputs: Any, *, verbose: int | str = 0) -> np.ndarray:
+        """Returns the mean probabilities over all models.
+
+        Args:
+            inputs: Array of N examples, a list of examples of one shape, or a
+                nested structure of arrays as the models take it.
+            verbose: 0 shows nothing; 1 or `"auto"` shows a progress bar.
+
+        Returns:
+            probabilities: Float32 `(N, K)`; K is 2 for a sigmoid. Never below
+                1e-38, so that their logarithms are finite.
+
+        Raises:
+            ValueError: If `inputs` is no array, or it cannot be told whether
+                outputs are logits.
+        """
+        return _mean_probabilities(
+            self.models,
+            inputs,
+            batch_size=self.batch_size,
+            from_logits=self.from_logits,
+            verbose=verbose,
+        )
+
+    def to_model(self) -> keras.Model:
+        """Returns one model that predicts the mean probabilities.
+
+        It shares its weights with the members, and is saved as one `.keras`
+        file that needs `import tf_mixup` to be loaded. If a member overrides
+        `call`, `predict_step` or `predict`, members are called as a whole, so
+        that each predicts as it does alone.
+
+        Returns:
+            ensemble: Model of the members' inputs, with output `(N, K)`.
+
+        Raises:
+            ValueError: If it is not known whether a member's outputs are
+                logits: there are no values yet by which to find it out.
+        """
+        from_logits = [self._gives_logits(model) for model in self.models]
+        if not all(map(model_calls.runs_plainly, self.models)):
+            return wrapped_model.WrappedModel(
+                self.models, from_logits, name="ensemble"
+            )
+        inputs = model_outputs.structured_inputs(self.models[0])
+        members = []
+        for number, model in enumerate(self.models):
+            # Models of one builder have one name, which must be unique here.
+            member = keras.Model(
+                model_outputs.structured_inputs(model),
+                model.outputs[0],
+                name=f"member_{number}",
+            )
+            logits = output_layers.Logits(from_logits[number])(member(inputs))
+            members.append(keras.layers.Softmax(dtype="float32")(logits))
+        # Keras averages no single layer.
+        mean = members[0]
+        if len(members) > 1:
+            mean = keras.layers.Average(dtype="float32")(members)
+        return keras.Model(inputs, mean, name="ensemble")
+
+    def _gives_logits(self, model: keras.Model) -> bool:
+        return model_outputs.must_give_logits(model, self.from_logits)
+
+
+class MixupRescaling:
+    """Predicts at the inputs that mixup trained on, and takes the mix back.
+
+    A mixed input is on average the example pulled towards the mean of all
+    inputs, and so is its target, both by `theta = E[max(lam, 1 - lam)]`. So the
+    model is asked at `theta * x + (1 - theta) * mean_inputs`, and its logits
+    become `logits / theta + (1 - 1 / theta) * class_priors`.
+
+    This assumes that `lam ~ Beta(alpha, alpha)` mixes inputs and labels alike,
+    and that of the two examples of a mix the nearer one, with weight
+    `max(lam, 1 - lam)`, is taken for its first. That is no restriction where
+    partners are drawn at random.
+
+    Args:
+        alpha: As in training, at least 0; with 0 nothing changes.
+        mean_inputs: Mean of the training inputs, of one example's shape or
+            one that broadcasts to it, as `train.mean(axis=0)`.
+        class_priors: `(K,)`, the share of each class in the training labels.
+
+    Attributes:
+        theta: `1 - I(alpha + 1, alpha; 1/2)`, of the regularized incomplete
+            beta function; 3/4 for alpha 1.
+
+    Raises:
+        ValueError: If `alpha` is below 0, or `class_priors` is no distribution.
+
+    References:
+        Carratino et al. On Mixup Regularization. JMLR 23, 2022.
+        https://arxiv.org/abs/2006.06049
+    """
+
+    def __init__(
+        self, alpha: float, *, mean_inputs: Any, class_priors: Any
+    ) -> None:
+        import scipy.special
+
+        self.alpha = _checks.real_at_least(
+            "alpha", alpha, 0, remedy="Give the alpha of training"
+        )
+        self.theta = 1.0
+        if alpha > 0:
+            self.theta -= float(scipy.special.betainc(alpha + 1, alpha, 0.5))
+        self.mean_inputs = _numbers.to_numpy(
+            mean_inputs, "`mean_inputs`", dtype=np.float32
+        )
+        if not np.all(np.isfinite(self.mean_inputs)):
+            raise _checks.refusal(
+                "`mean_inputs` must be finite",
+                "NaN or infinity",
+                "Leave out the examples that are not",
+            )
+        self.class_priors = _numbers.to_numpy(
+            class_priors, "`class_priors`", dtype=np.float64
+        )
+        priors = self.class_priors
+        if priors.ndim != 1 or not (
+            np.all(priors >= 0) and np.isclose(priors.sum(), 1)
+        ):
+            raise _checks.refusal(
+                "`class_priors` must be (K,), at least 0, and sum to 1",
+                f"class_priors={class_priors!r}",
+                "Give the share of each class in the training labels",
+            )
+
+    def __repr__(self) -> str:
+        return f"<MixupRescaling of alpha {self.alpha:g}>"
+
+    def predict(
+        self,
+        model: keras.Model,
+        inputs: Any,
+        *,
+        batch_size: int = 128,
+        from_logits: bool | None = None,
+    ) -> np.ndarray:
+        """Returns rescaled probabilities.
+
+        Args:
+            model: Model with one input, of a float type.
+            inputs: Array of N examples.
+            batch_size: Examples to predict at once.
+            from_logits: Whether the model's outputs are logits, see
+                `MonteCarloDropout`. If not, their logarithms are rescaled.
+
+        Returns:
+            probabilities: Float32 `(N, K)`; K is 2 for a sigmoid.
+
+        Raises:
+            ValueError: If shapes or classes do not fit, or the model takes
+                integers.
+        """
+        import scipy.special
+
+        pulled = self._pull(model, _numbers.to_numpy(inputs, "Inputs"))
+        logits = _predict_logits(
+            model, pulled, batch_size=batch_size, from_logits=from_logits
+        )
+        if logits.shape[1:] != self.class_priors.shape:
+            raise _checks.refusal(
+                "The model must have as many classes as `class_priors`",
+                f"{logits.shape[1]} classes and {self.class_priors.size}"
+                " priors",
+                "Give the priors of the data that trained the model",
+            )
+        rescaled = (
+            logits / self.theta + (1 - 1 / self.theta) * self.class_priors
+        )
+        return scipy.special.softmax(rescaled, axis=-1).astype(np.float32)
+
+    def _pull(self, model: keras.Model, inputs: np.ndarray) -> np.ndarray:
+        """Returns the examples pulled towards the mean, in float32."""
+        structure = model_outputs.structured_inputs(model)
+        if keras.tree.is_nested(structure) or "float" not in structure.dtype:
+            raise _checks.refusal(
+                "The model must have one input, of a float type",
+                f"a model of {structure}",
+                "Cut it after its embedding, where mixup mixed",
+            )
+        mean, row = self.mean_inputs.shape, inputs.shape[1:]
+        if len(mean) > len(row) or any(
+            size not in (1, whole)
+            for size, whole in zip(mean[::-1], row[::-1], strict=False)
+        ):
+            raise _checks.refusal(
+                "`mean_inputs` must have the shape of one example",
+                f"mean_inputs of shape {mean} for examples of shape {row}",
+                "Write `train.mean(axis=0)`",
+            )
+        theta = np.float32(self.theta)
+        return theta * inputs.astype(np.float32) + (
+            (1 - theta) * self.mean_inputs
+        )
+
+
+class _ActiveDropout(keras.layers.Layer):
+    """A twin of a dropout layer, with its own generator, that always drops."""
+
+    def __init__(self, layer: keras.layers.Layer) -> None:
+        super().__init__(name=layer.name, dtype=layer.dtype_policy)
+        self.supports_masking = True
+        self.layer = type(layer).from_config(layer.get_config())
+
+    def call(self, inputs: Any) -> Any:
+        return self.layer(inputs, training=True)
+
+    def seed_with(self, seed: int) -> None:
+        # Keras gives no generator to a layer of rate 0.
+        if self.layer.rate > 0:
+            self.layer.seed_generator.state.assign([seed, 0])
+
+
+def _check_reach(layer: keras.layers.Layer) -> None:
+    """Refuses a layer that drops within itself, which would stay off."""
+    if type(layer).__module__.startswith("keras."):
+        # All have generators, used or not; their config tells.
+        drops = any(
+            (path[-1] in ("dropout", "recurrent_dropout") and value)
+            or (path[-1] == "class_name" and "Dropout" in str(value))
+            for path, value in keras.tree.flatten_with_path(layer.get_config())
+        )
+    else:
+        drops = any("seed_generator" in v.path for v in layer.variables)
+    if drops:
+        raise _checks.refusal(
+            "Dropout must be a layer of the model, where it can be made active",
+            f"{type(layer).__name__} named {layer.name!r}, which draws random"
+            " numbers within itself",
+            "Use `keras.layers.Dropout` beside that layer",
+        )
+
+
+def _check_plain(model: keras.Model) -> None:
+    """Refuses a model of whose predictions the graph is only a part."""
+    override = model_calls.override_in_the_way(model)
+    if override is not None:
+        raise _checks.refusal(
+            "Dropout can be made active in a model that is its graph alone",
+            f"a model named {model.name!r} with the override `{override}`",
+            "Give the functional model inside, and prepare its inputs as the"
+            " override does",
+        )
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            _check_plain(layer)
+
+
+def _describe(model: keras.Model) -> str | None:
+    """Returns what members of one ensemble have in common, if it is known."""
+    if not model_calls.runs_plainly(model):
+        return None
+    structure = keras.tree.map_structure(
+        lambda tensor: (tensor.shape[1:], tensor.dtype),
+        model_outputs.structured_inputs(model),
+    )
+    return f"inputs {structure} and outputs {model.outputs[0].shape[1:]}"
+
+
+def _predict_logits(
+    model: keras.Model,
+    inputs: Any,
+    *,
+    batch_size: int,
+    from_logits: bool | None,
+) -> np.ndarray:
+    """Returns the logits that a model predicts, float32 `(N, K)`."""
+    outputs = model_calls.check_one_output(
+        model_calls.predict(model, inputs, batch_size=batch_size)
+    )
+    from_logits = model_outputs.are_logits(outputs, from_logits, model=model)
+    return output_layers.to_logits(outputs, from_logits)
+
+
+def _mean_probabilities(
+    models: list[keras.Model],
+    inputs: Any,
+    *,
+    batch_size: int,
+    from_logits: bool | None,
+    verbose: int | str = 0,
+) -> np.ndarray:
+    """Returns the mean of what the models predict, float32 `(N, K)`."""
+    import scipy.special
+
+    inputs = _read_inputs(inputs, models[0])
+    bar = examples.progress_bar(len(models), verbose)
+    total: Any = 0.0
+    for number, model in enumerate(models):
+        logits = _predict_logits(
+            model, inputs, batch_size=batch_size, from_logits=from_logits
+        )
+        if number and logits.shape != total.shape:
+            raise _checks.refusal(
+                "Members of an ensemble must have the same classes",
+                f"{total.shape[1]} and {logits.shape[1]} classes",
+                "Train all of them on the same data",
+            )
+        total = total + scipy.special.softmax(
+            logits.astype(np.float64), axis=-1
+        )
+        if bar is not None:
+            bar.update(number + 1)
+    tiny = np.finfo(np.float32).tiny
+    return np.maximum(total / len(models), tiny).astype(np.float32)
+
+
+def _read_inputs(inputs: Any, model: keras.Model) -> Any:
+    """Returns arrays of the examples; refuses what has an order of its own."""
+    nested = isinstance(inputs, (list, tuple, dict))
+    if not (nested or hasattr(inputs, "shape")):
+        raise _checks.refusal(
+            "Inputs must be arrays",
+            f"a {type(inputs).__name__}",
+            "Stack the examples of a dataset first: it may give them in"
+            " another order each time",
+        )
+    several = examples.takes_several(model)
+    inputs, _, _ = columns.align(
+        inputs, None, None, name="inputs", several=several
+    )
+    inputs = keras.tree.map_structure(
+        lambda leaf: columns.to_numpy(leaf, "inputs"), inputs
+    )
+    if not all(
+        np.shape(leaf)[:1] != (0,) for leaf in keras.tree.flatten(inputs)
+    ):
+        raise _checks.refusal(
+            "There must be at least one example",
+            "inputs without any",
+            "Look at how the inputs are made",
+        )
+    return inputs
