@@ -34,7 +34,7 @@ class MixedBatchSummary(keras.callbacks.Callback):
         ValueError: If `every` is below 1, or x is not one array of images.
 
     Example:
-        >>> mixup = pipeline.MixUp(alpha=0.2, num_classes=2, seed=0)
+        >>> mixup = mixing.MixUp(alpha=0.2, num_classes=2, seed=0)
         >>> batch = np.zeros((4, 8, 8, 1), "uint8"), np.array([0, 1, 0, 1])
         >>> callback = MixedBatchSummary(mixup, batch, "logs")
     """

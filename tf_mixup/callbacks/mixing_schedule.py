@@ -41,7 +41,7 @@ class MixingSchedule(keras.callbacks.Callback):
             another schedule restricts the stage to other epochs.
 
     Example:
-        >>> mixup = pipeline.MixUp(alpha=0.2, num_classes=10, seed=0)
+        >>> mixup = mixing.MixUp(alpha=0.2, num_classes=10, seed=0)
         >>> schedule = MixingSchedule(mixup, warmup_epochs=5)
     """
 

@@ -87,12 +87,13 @@ def calibrate(
             outputs or is none of Keras 3, or as `Scaler.fit`.
 
     Example:
+        >>> import tf_mixup
         >>> labels = np.arange(60) % 3
         >>> noise = np.random.default_rng(0).normal(size=(60, 3))
         >>> inputs = (np.eye(3)[labels] + noise).astype("float32")
         >>> sure = keras.layers.Rescaling(9.0)
         >>> model = keras.Sequential([keras.Input((3,)), sure])
-        >>> scaler = TemperatureScaling()
+        >>> scaler = tf_mixup.posthoc.TemperatureScaling()
         >>> calibrated = calibrate(model, scaler, (inputs, labels))
         >>> scaler.temperature > 1, calibrated.output.shape
         (True, (None, 3))

@@ -162,8 +162,7 @@ def check_mixing(
             line for each check that failed.
 
     Example:
-        >>> from tf_mixup import pipeline
-        >>> mixup = pipeline.MixUp(alpha=0.4, num_classes=3, seed=0)
+        >>> mixup = mixing.MixUp(alpha=0.4, num_classes=3, seed=0)
         >>> x = np.random.default_rng(0).normal(size=(3200, 5))
         >>> data = tf.data.Dataset.from_tensor_slices((x, np.arange(3200) % 3))
         >>> train = data.shuffle(3200).batch(32)
