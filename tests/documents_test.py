@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import tf_mixup
-from tf_mixup import model_outputs
+from tf_mixup._models import model_outputs
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 GUIDE = ROOT / "docs" / "guide.md"
