@@ -146,7 +146,7 @@ class TestIterativeFgsm:
     def test_against_reference(self):
         targets = np.eye(3)[LABELS]
         for options in ({}, {"low": 0.0, "high": 10.0}):
-            found = attacks.iterative_fgsm(
+            found = attacks.bim(
                 linear(), INPUTS, LABELS, 4.0, steps=5, **{**WIDE, **options}
             )
             slow = reference.attack_linear(
@@ -156,13 +156,13 @@ class TestIterativeFgsm:
 
     def test_one_step_is_fgsm(self):
         model = bent()
-        found = attacks.iterative_fgsm(model, INPUTS, LABELS, 2.0, steps=1)
+        found = attacks.bim(model, INPUTS, LABELS, 2.0, steps=1)
         np.testing.assert_array_equal(
             found, attacks.fgsm(model, INPUTS, LABELS, 2.0)
         )
 
     def test_stays_in_the_ball_and_the_range(self):
-        found = attacks.iterative_fgsm(
+        found = attacks.bim(
             bent(), INPUTS, LABELS, 4.0, step_size=3.0, low=0.0, high=10.0
         )
         assert np.abs(found - INPUTS).max() <= 4.0 + 1e-6
@@ -171,17 +171,17 @@ class TestIterativeFgsm:
         assert np.abs(found - INPUTS).max() > 3.5
 
     def test_epsilon_0_is_the_identity(self):
-        found = attacks.iterative_fgsm(linear(), INPUTS, LABELS, 0)
+        found = attacks.bim(linear(), INPUTS, LABELS, 0)
         np.testing.assert_array_equal(found, INPUTS)
 
     @pytest.mark.parametrize("batch_size", [1, 3, 7])
     def test_batches_do_not_matter(self, batch_size):
         model = bent()
         np.testing.assert_allclose(
-            attacks.iterative_fgsm(
+            attacks.bim(
                 model, INPUTS, LABELS, 2.0, steps=3, batch_size=batch_size
             ),
-            attacks.iterative_fgsm(model, INPUTS, LABELS, 2.0, steps=3),
+            attacks.bim(model, INPUTS, LABELS, 2.0, steps=3),
             atol=1e-6,
         )
 
@@ -191,7 +191,7 @@ class TestIterativeFgsm:
             activation = "softmax" if columns == 3 else "sigmoid"
             labels = LABELS if columns == 3 else LABELS == 1
             found = [
-                attacks.iterative_fgsm(
+                attacks.bim(
                     linear(kernel, bias, activation),
                     INPUTS,
                     labels,
@@ -231,7 +231,7 @@ class TestModel:
         config = model.get_config()
         variables = [variable.numpy() for variable in model.variables]
         before = model.predict(INPUTS, verbose=0)
-        attacks.iterative_fgsm(model, INPUTS, LABELS, 2.0)
+        attacks.bim(model, INPUTS, LABELS, 2.0)
         for old, new in zip(variables, model.variables, strict=True):
             np.testing.assert_array_equal(old, new.numpy())
         np.testing.assert_array_equal(before, model.predict(INPUTS, verbose=0))
@@ -268,7 +268,7 @@ class TestRefusals:
     def test_arguments(self, options, message):
         arguments = {"inputs": INPUTS, "labels": LABELS, "epsilon": 1.0}
         with pytest.raises(ValueError, match=message):
-            attacks.iterative_fgsm(linear(), **{**arguments, **options})
+            attacks.bim(linear(), **{**arguments, **options})
 
     def test_ids_of_words(self):
         model = keras.Sequential(

@@ -48,8 +48,12 @@ class TestSmooth:
 @pytest.mark.parametrize(
     "loss",
     [
-        losses.SmoothedCrossentropy(0.1, from_logits=True, reduction=None),
-        losses.EntropyRegularized(0.1, from_logits=True, reduction=None),
+        losses.LabelSmoothingCrossentropy(
+            0.1, from_logits=True, reduction=None
+        ),
+        losses.ConfidencePenaltyCrossentropy(
+            0.1, from_logits=True, reduction=None
+        ),
     ],
 )
 class TestForms:
@@ -91,16 +95,18 @@ class TestForms:
 class TestSmoothedCrossentropy:
     @pytest.mark.parametrize("spread", losses.SPREADS)
     def test_against_reference(self, spread):
-        loss = losses.SmoothedCrossentropy(
+        loss = losses.LabelSmoothingCrossentropy(
             0.1, spread=spread, from_logits=True, reduction=None
         )
-        expected = reference.smoothed_crossentropy(
+        expected = reference.label_smoothing_crossentropy(
             SOFT, PROBABILITIES, 0.1, spread
         )
         np.testing.assert_allclose(loss(SOFT, LOGITS), expected, rtol=1e-5)
 
     def test_all_is_keras(self):
-        ours = losses.SmoothedCrossentropy(0.1, spread="all", from_logits=True)
+        ours = losses.LabelSmoothingCrossentropy(
+            0.1, spread="all", from_logits=True
+        )
         theirs = keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=0.1
         )
@@ -109,21 +115,21 @@ class TestSmoothedCrossentropy:
         )
 
     def test_probabilities_are_logits_after_softmax(self):
-        told = losses.SmoothedCrossentropy(0.1)(SOFT, PROBABILITIES)
-        logits = losses.SmoothedCrossentropy(0.1, from_logits=True)
+        told = losses.LabelSmoothingCrossentropy(0.1)(SOFT, PROBABILITIES)
+        logits = losses.LabelSmoothingCrossentropy(0.1, from_logits=True)
         np.testing.assert_allclose(told, logits(SOFT, LOGITS), rtol=1e-5)
 
     @pytest.mark.parametrize("shape", [(-1,), (-1, 1)])
     def test_class_ids_are_one_hot(self, shape):
         ids = np.array([0, 1, 2, 3, 0, 1])
-        loss = losses.SmoothedCrossentropy(0.1, from_logits=True)
+        loss = losses.LabelSmoothingCrossentropy(0.1, from_logits=True)
         np.testing.assert_allclose(
             loss(ids.reshape(shape), LOGITS), loss(np.eye(4)[ids], LOGITS)
         )
 
     def test_a_sigmoid_is_two_classes(self):
         column, targets = LOGITS[:, :1], SOFT[:, :1]
-        loss = losses.SmoothedCrossentropy(0.1, from_logits=True)
+        loss = losses.LabelSmoothingCrossentropy(0.1, from_logits=True)
         two = np.concatenate([np.zeros_like(column), column], axis=1)
         both = np.concatenate([1 - targets, targets], axis=1)
         np.testing.assert_allclose(
@@ -131,19 +137,23 @@ class TestSmoothedCrossentropy:
         )
 
     def test_refuses_other_columns(self):
-        loss = losses.SmoothedCrossentropy(0.1, from_logits=True)
+        loss = losses.LabelSmoothingCrossentropy(0.1, from_logits=True)
         with pytest.raises(ValueError, match=r"targets \(B, 4\).*\(6, 3\)"):
             loss(SOFT[:, :3], LOGITS)
 
 
 class TestEntropyRegularized:
     def test_against_reference(self):
-        loss = losses.EntropyRegularized(0.7, from_logits=True, reduction=None)
-        expected = reference.entropy_regularized(SOFT, PROBABILITIES, 0.7)
+        loss = losses.ConfidencePenaltyCrossentropy(
+            0.7, from_logits=True, reduction=None
+        )
+        expected = reference.confidence_penalty_crossentropy(
+            SOFT, PROBABILITIES, 0.7
+        )
         np.testing.assert_allclose(loss(SOFT, LOGITS), expected, rtol=1e-5)
 
     def test_without_weight_is_crossentropy(self):
-        ours = losses.EntropyRegularized(0.0, from_logits=True)
+        ours = losses.ConfidencePenaltyCrossentropy(0.0, from_logits=True)
         theirs = keras.losses.CategoricalCrossentropy(from_logits=True)
         np.testing.assert_allclose(
             ours(SOFT, LOGITS), theirs(SOFT, LOGITS), rtol=1e-6
@@ -155,7 +165,7 @@ class TestEntropyRegularized:
         target = np.array([[1.0, 0.0, 0.0]], "float32")
 
         def gradient(kappa):
-            loss = losses.EntropyRegularized(kappa, from_logits=True)
+            loss = losses.ConfidencePenaltyCrossentropy(kappa, from_logits=True)
             return backends.gradient(lambda z: loss(target, z), logits)[0]
 
         # dH/dz_k = -p_k (log p_k + H).
@@ -168,14 +178,14 @@ class TestEntropyRegularized:
 
     def test_refuses(self):
         with pytest.raises(ValueError, match=r"`kappa`.*kappa=-0.1"):
-            losses.EntropyRegularized(-0.1)
+            losses.ConfidencePenaltyCrossentropy(-0.1)
 
 
 @pytest.mark.parametrize(
     "loss",
     [
-        losses.SmoothedCrossentropy(0.2, spread="all", from_logits=True),
-        losses.EntropyRegularized(0.3, from_logits=True),
+        losses.LabelSmoothingCrossentropy(0.2, spread="all", from_logits=True),
+        losses.ConfidencePenaltyCrossentropy(0.3, from_logits=True),
     ],
 )
 class TestInKeras:

@@ -12,7 +12,7 @@ from tf_mixup import metrics
 from tf_mixup.calibration import resampling
 
 METRICS = [
-    metrics.CalibrationBins,
+    metrics.CalibrationMetrics,
     metrics.ExpectedCalibrationError,
     metrics.OverconfidenceError,
 ]
@@ -38,7 +38,7 @@ def stream(metric, *columns, batch_size=128):
 
 class TestResults:
     def test_by_hand(self):
-        metric = metrics.CalibrationBins(num_bins=2)
+        metric = metrics.CalibrationMetrics(num_bins=2)
         # One bin, (1/2, 1]: confidence .75, .75, .5625; two of three right.
         metric.update_state(
             [0, 1, 1], [[0.75, 0.25], [0.75, 0.25], [0.4375, 0.5625]]
@@ -69,7 +69,7 @@ class TestResults:
     def test_agrees_with_the_reference_at_fifty_thousand_rows(self):
         labels, probabilities = draw(50_000)
         results = stream(
-            metrics.CalibrationBins(), labels, probabilities
+            metrics.CalibrationMetrics(), labels, probabilities
         ).results()
         for name, error in (
             ("ece", reference.expected_calibration_error),
@@ -85,7 +85,7 @@ class TestResults:
 
     def test_agrees_with_the_functions(self):
         labels, probabilities = draw(1000)
-        metric = stream(metrics.CalibrationBins(100), labels, probabilities)
+        metric = stream(metrics.CalibrationMetrics(100), labels, probabilities)
         bins = calibration.bin_predictions(labels, probabilities, num_bins=100)
         for ours, theirs in zip(metric.bins(), bins, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=backends.EXACT)
@@ -131,7 +131,7 @@ class TestResults:
         edges = (np.arange(num_bins + 1) / num_bins).astype("float32")
         column = edges[edges >= 0.5]
         labels = np.ones(len(column), "int32")
-        metric = metrics.CalibrationBins(num_bins)
+        metric = metrics.CalibrationMetrics(num_bins)
         metric.update_state(labels, column)
         assert metric.fine_bins().count.shape == (fine,)
         bins = calibration.bin_predictions(labels, column, num_bins=num_bins)
@@ -139,7 +139,7 @@ class TestResults:
 
     @backends.needs_float64
     def test_a_million_rows_lose_nothing(self):
-        metric = metrics.CalibrationBins()
+        metric = metrics.CalibrationMetrics()
         # The sums of 2**25 rows, where float32 cannot add 1.
         table = np.zeros((3, 300))
         table[:, -1] = 2.0**25
@@ -150,7 +150,7 @@ class TestResults:
     @pytest.mark.parametrize("size", [0, 5])
     def test_no_weight_gives_nan(self, size):
         labels, probabilities = draw(size)
-        metric = metrics.CalibrationBins()
+        metric = metrics.CalibrationMetrics()
         metric.update_state(labels, probabilities, np.zeros(size))
         assert np.isnan(float(metric.result()))
         results = metric.results()
@@ -158,7 +158,7 @@ class TestResults:
         assert np.isnan(list(results.values())).all()
 
     def test_reset_forgets(self):
-        metric = stream(metrics.CalibrationBins(), *draw(100))
+        metric = stream(metrics.CalibrationMetrics(), *draw(100))
         before = metric.results()
         metric.reset_state()
         assert np.isnan(metric.results()["ece"])
@@ -168,7 +168,7 @@ class TestResults:
         labels, probabilities = draw(500, 4)
         weight = np.random.default_rng(1).integers(0, 3, 500)
         for targets in (labels, np.eye(4)[labels]):
-            metric = metrics.CalibrationBins()
+            metric = metrics.CalibrationMetrics()
             metric.update_state(targets, probabilities, weight)
             sums = resampling.class_sums(
                 targets, probabilities, sample_weight=weight
@@ -188,7 +188,7 @@ class TestInputs:
             "one_hot": np.eye(10)[labels],
             "float": labels.astype("float32"),
         }[encode]
-        metric = stream(metrics.CalibrationBins(), given, probabilities)
+        metric = stream(metrics.CalibrationMetrics(), given, probabilities)
         np.testing.assert_allclose(
             metric.result(),
             reference.expected_calibration_error(labels, probabilities, 15),
@@ -199,7 +199,7 @@ class TestInputs:
         _, probabilities = draw(300)
         targets = np.random.default_rng(1).dirichlet(np.ones(10), 300)
         results = stream(
-            metrics.CalibrationBins(), targets, probabilities
+            metrics.CalibrationMetrics(), targets, probabilities
         ).results()
         for name, error in (
             ("ece", reference.expected_calibration_error),
@@ -224,7 +224,7 @@ class TestInputs:
         if from_logits:
             column = np.log(probabilities[:, 1] / probabilities[:, 0])
         results = stream(
-            metrics.CalibrationBins(from_logits=from_logits),
+            metrics.CalibrationMetrics(from_logits=from_logits),
             labels,
             column.reshape(shape),
         ).results()
@@ -242,7 +242,9 @@ class TestInputs:
     def test_logits(self):
         labels, probabilities = draw(300)
         ours, theirs = (
-            stream(metrics.CalibrationBins(from_logits=logits), labels, column)
+            stream(
+                metrics.CalibrationMetrics(from_logits=logits), labels, column
+            )
             for logits, column in (
                 (False, probabilities),
                 (True, np.log(probabilities) + 3),
@@ -258,13 +260,13 @@ class TestInputs:
         labels, probabilities = draw(200)
         weight = np.random.default_rng(1).integers(0, 4, 200)
         weighted = stream(
-            metrics.CalibrationBins(),
+            metrics.CalibrationMetrics(),
             labels,
             probabilities,
             weight.reshape(shape).astype("float32"),
         )
         repeated = stream(
-            metrics.CalibrationBins(),
+            metrics.CalibrationMetrics(),
             labels.repeat(weight),
             probabilities.repeat(weight, 0),
         )
@@ -279,11 +281,11 @@ class TestInputs:
         spoiled = probabilities.copy()
         spoiled[3, 2], spoiled[5, 0] = np.nan, np.inf
         labels[7] = 10
-        metric = metrics.CalibrationBins()
+        metric = metrics.CalibrationMetrics()
         backends.compile_update(metric, jit=jit)(labels, spoiled)
         rest = np.delete(np.arange(20), [3, 5, 7])
         expected = stream(
-            metrics.CalibrationBins(), labels[rest], probabilities[rest]
+            metrics.CalibrationMetrics(), labels[rest], probabilities[rest]
         ).results()
         results = metric.results()
         assert results.pop("nonfinite") == 3
@@ -291,7 +293,7 @@ class TestInputs:
             np.testing.assert_allclose(value, expected[name], rtol=1e-6)
 
     def test_spoiled_rows_of_no_weight_are_not_counted(self):
-        metric = metrics.CalibrationBins()
+        metric = metrics.CalibrationMetrics()
         metric.update_state([0, 0], [[np.nan, 1], [1, 0]], [0.0, 1.0])
         assert metric.results()["nonfinite"] == 0
 
@@ -334,7 +336,7 @@ class TestConfig:
     )
     def test_refuses(self, options, message):
         with pytest.raises(ValueError, match=message):
-            metrics.CalibrationBins(**options)
+            metrics.CalibrationMetrics(**options)
 
 
 def build(**options):
@@ -345,7 +347,7 @@ def build(**options):
     model.compile(
         "sgd",
         "categorical_crossentropy",
-        metrics=["accuracy", metrics.CalibrationBins(10)],
+        metrics=["accuracy", metrics.CalibrationMetrics(10)],
         weighted_metrics=[metrics.OverconfidenceError(10)],
         **options,
     )
@@ -482,6 +484,6 @@ def find(model):
         metric
         for outer in model.metrics
         for metric in getattr(outer, "metrics", [outer])
-        if type(metric) is metrics.CalibrationBins
+        if type(metric) is metrics.CalibrationMetrics
     )
     return metric

@@ -251,7 +251,7 @@ def softmax(logits):
     return np.array(rows)
 
 
-def smoothed_crossentropy(targets, probabilities, epsilon, spread):
+def label_smoothing_crossentropy(targets, probabilities, epsilon, spread):
     """Cross-entropy of each row against smoothed targets."""
     losses = []
     for target, row in zip(targets, probabilities, strict=True):
@@ -266,7 +266,7 @@ def smoothed_crossentropy(targets, probabilities, epsilon, spread):
     return np.array(losses)
 
 
-def entropy_regularized(targets, probabilities, kappa):
+def confidence_penalty_crossentropy(targets, probabilities, kappa):
     """Cross-entropy of each row minus kappa times its entropy."""
     losses = []
     for target, row in zip(targets, probabilities, strict=True):

@@ -73,7 +73,7 @@ def fgsm(
         Goodfellow et al. Explaining and Harnessing Adversarial Examples. ICLR
         2015, section 4. https://arxiv.org/abs/1412.6572
     """
-    return iterative_fgsm(
+    return bim(
         model,
         inputs,
         labels,
@@ -86,7 +86,7 @@ def fgsm(
     )
 
 
-def iterative_fgsm(
+def bim(
     model: keras.Model,
     inputs: Any,
     labels: Any,
@@ -153,6 +153,10 @@ def iterative_fgsm(
             moved = np.clip(moved + step, lower, upper)
         adversarial[part] = moved
     return adversarial
+
+
+# The name of Kurakin et al. is the basic iterative method.
+iterative_fgsm = bim
 
 
 def _check_inputs(inputs: Any, low: float, high: float) -> np.ndarray:

@@ -121,8 +121,9 @@ class _Loss(keras.losses.Loss):
         return ops.where(unused, valid, labels)
 
 
-@keras.saving.register_keras_serializable("tf_mixup")
-class SmoothedCrossentropy(_Loss):
+# Version 0.1 saved models with these names of the losses.
+@keras.saving.register_keras_serializable("tf_mixup", "SmoothedCrossentropy")
+class LabelSmoothingCrossentropy(_Loss):
     """Cross-entropy against smoothed targets.
 
     Args:
@@ -143,7 +144,7 @@ class SmoothedCrossentropy(_Loss):
         ValueError: If an argument is out of range.
 
     Example:
-        >>> loss = SmoothedCrossentropy(0.1, from_logits=True)
+        >>> loss = LabelSmoothingCrossentropy(0.1, from_logits=True)
         >>> round(float(loss(np.array([0]), np.array([[0.0, 0.0]]))), 4)
         0.6931
 
@@ -161,7 +162,7 @@ class SmoothedCrossentropy(_Loss):
         from_logits: bool | None = None,
         ignore_label: int | None = None,
         reduction: str = "sum_over_batch_size",
-        name: str = "smoothed_crossentropy",
+        name: str = "label_smoothing_crossentropy",
         dtype: Any = None,
     ) -> None:
         super().__init__(
@@ -205,8 +206,8 @@ class SmoothedCrossentropy(_Loss):
         }
 
 
-@keras.saving.register_keras_serializable("tf_mixup")
-class EntropyRegularized(_Loss):
+@keras.saving.register_keras_serializable("tf_mixup", "EntropyRegularized")
+class ConfidencePenaltyCrossentropy(_Loss):
     """Cross-entropy minus `kappa` times the predictions' entropy (ERL).
 
     `loss = -sum_k y_k log p_k - kappa * H(p)` with `H(p) = -sum_k p_k log
@@ -228,7 +229,7 @@ class EntropyRegularized(_Loss):
         ValueError: If `kappa` is negative or not finite.
 
     Example:
-        >>> loss = EntropyRegularized(0.5, from_logits=True)
+        >>> loss = ConfidencePenaltyCrossentropy(0.5, from_logits=True)
         >>> round(float(loss(np.array([0]), np.array([[0.0, 0.0]]))), 4)
         0.3466
 
@@ -244,7 +245,7 @@ class EntropyRegularized(_Loss):
         from_logits: bool | None = None,
         ignore_label: int | None = None,
         reduction: str = "sum_over_batch_size",
-        name: str = "entropy_regularized",
+        name: str = "confidence_penalty_crossentropy",
         dtype: Any = None,
     ) -> None:
         super().__init__(

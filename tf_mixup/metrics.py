@@ -24,8 +24,9 @@ from tf_mixup.calibration import per_example
 _FINE = 300
 
 
-@keras.saving.register_keras_serializable("tf_mixup")
-class CalibrationBins(keras.metrics.Metric):
+# Version 0.1 saved models with this name.
+@keras.saving.register_keras_serializable("tf_mixup", "CalibrationBins")
+class CalibrationMetrics(keras.metrics.Metric):
     """Sums predictions into bins of confidence; the result is ECE.
 
     One pass over the data gives all that `results()` lists. The state is a
@@ -56,13 +57,13 @@ class CalibrationBins(keras.metrics.Metric):
         ValueError: If `num_bins` or `edges` is out of range.
 
     Example:
-        >>> metric = CalibrationBins(num_bins=10)
+        >>> metric = CalibrationMetrics(num_bins=10)
         >>> metric.update_state([0, 1], [[0.9, 0.1], [0.8, 0.2]])
         >>> results = metric.results()
         >>> round(results["ece"], 4), round(results["over"], 4)
         (0.45, 0.4)
 
-        In training: `model.compile(..., metrics=[CalibrationBins()])`.
+        In training: `model.compile(..., metrics=[CalibrationMetrics()])`.
     """
 
     # What Keras' callbacks look for to know which way is better.
@@ -286,8 +287,8 @@ def _outside_of_functions() -> Any:
 
 
 @keras.saving.register_keras_serializable("tf_mixup")
-class ExpectedCalibrationError(CalibrationBins):
-    """ECE by its short name: `CalibrationBins` that logs as `ece`.
+class ExpectedCalibrationError(CalibrationMetrics):
+    """ECE by its short name: `CalibrationMetrics` that logs as `ece`.
 
     Biased upwards on few rows; see `calibration.expected_calibration_error`.
 
@@ -328,7 +329,7 @@ class ExpectedCalibrationError(CalibrationBins):
 
 
 @keras.saving.register_keras_serializable("tf_mixup")
-class OverconfidenceError(CalibrationBins):
+class OverconfidenceError(CalibrationMetrics):
     """The same state, whose result is OE, the cost of over-confidence.
 
     Under-confidence costs nothing; see `calibration.overconfidence_error`.

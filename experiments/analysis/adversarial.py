@@ -85,9 +85,7 @@ def attack(
     arguments = (model, *rows, epsilon)
     return {
         "fgsm": attacks.fgsm(*arguments, from_logits=True),
-        "ifgsm": attacks.iterative_fgsm(
-            *arguments, steps=STEPS, from_logits=True
-        ),
+        "ifgsm": attacks.bim(*arguments, steps=STEPS, from_logits=True),
     }
 
 

@@ -142,7 +142,7 @@ def _mixup(size: mixing.Size, placement: str) -> tf_mixup.MixUp:
 
 
 def _compile(model: keras.Model, *, watched: bool = False) -> keras.Model:
-    extra = [metrics.CalibrationBins(from_logits=True)] if watched else []
+    extra = [metrics.CalibrationMetrics(from_logits=True)] if watched else []
     model.compile(
         keras.optimizers.SGD(1e-3, momentum=0.9),
         keras.losses.CategoricalCrossentropy(from_logits=True),

@@ -176,8 +176,8 @@ def _updater() -> Callable[[list], float]:
     return run
 
 
-def _compile_metric() -> tuple[metrics.CalibrationBins, Callable[..., None]]:
-    metric = metrics.CalibrationBins(from_logits=True)
+def _compile_metric() -> tuple[metrics.CalibrationMetrics, Callable[..., None]]:
+    metric = metrics.CalibrationMetrics(from_logits=True)
 
     @tf.function
     def update(batch: tf.Tensor, targets: tf.Tensor) -> None:

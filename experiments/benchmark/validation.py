@@ -24,7 +24,7 @@ UPDATES = 50
 
 
 def measure_metrics(repeats: int) -> list[timing.Section]:
-    """Times updates of `CalibrationBins` beside Keras' accuracy.
+    """Times updates of `CalibrationMetrics` beside Keras' accuracy.
 
     Args:
         repeats: Rounds.
@@ -43,8 +43,8 @@ def measure_metrics(repeats: int) -> list[timing.Section]:
             repeats=repeats,
         )
         ratio = timing.Ratio(
-            name="CalibrationBins / CategoricalAccuracy",
-            rounds=milliseconds["CalibrationBins"]
+            name="CalibrationMetrics / CategoricalAccuracy",
+            rounds=milliseconds["CalibrationMetrics"]
             / milliseconds["CategoricalAccuracy"],
         )
         sections.append(
@@ -72,7 +72,7 @@ def metric_updates() -> dict[str, Callable[..., Any]]:
     updates: dict[str, Callable[..., Any]] = {}
     for name, metric in (
         ("CategoricalAccuracy", keras.metrics.CategoricalAccuracy()),
-        ("CalibrationBins", metrics.CalibrationBins(from_logits=True)),
+        ("CalibrationMetrics", metrics.CalibrationMetrics(from_logits=True)),
     ):
         updates[name] = _compile_update(metric)
     return updates
@@ -108,7 +108,9 @@ def compile_for_validation(
 ) -> keras.Model:
     """Returns a model of the network's weights, with or without our metric."""
     model = keras.Model(network.inputs, network.outputs)
-    extra = [metrics.CalibrationBins(from_logits=True)] if calibration else []
+    extra = (
+        [metrics.CalibrationMetrics(from_logits=True)] if calibration else []
+    )
     model.compile(
         loss=keras.losses.CategoricalCrossentropy(from_logits=True),
         metrics=["accuracy", *extra],
@@ -119,7 +121,7 @@ def compile_for_validation(
 def measure_pass(
     repeats: int, *, rows: int, width: int = 64
 ) -> list[timing.Section]:
-    """Times a validation pass with and without `CalibrationBins`.
+    """Times a validation pass with and without `CalibrationMetrics`.
 
     The difference of two long passes is lost in their noise, so the metric's
     own work for as many rows is timed beside them.
@@ -137,20 +139,20 @@ def measure_pass(
     without = compile_for_validation(network, calibration=False)
     with_bins = compile_for_validation(network, calibration=True)
     size = min(rows, BATCH_SIZE)
-    update = metric_updates()["CalibrationBins"]
+    update = metric_updates()["CalibrationMetrics"]
     predictions = draw_predictions(size, NUM_CLASSES)
     milliseconds = timing.run_in_turns(
         {
-            "without CalibrationBins": _evaluating(without, data),
-            "with CalibrationBins": _evaluating(with_bins, data),
+            "without CalibrationMetrics": _evaluating(without, data),
+            "with CalibrationMetrics": _evaluating(with_bins, data),
             "its updates alone": timing.calling(
                 _repeat(update, len(data)), *predictions
             ),
         },
         repeats=repeats,
     )
-    whole = milliseconds["with CalibrationBins"]
-    added = whole - milliseconds["without CalibrationBins"]
+    whole = milliseconds["with CalibrationMetrics"]
+    added = whole - milliseconds["without CalibrationMetrics"]
     ratios = (
         timing.Ratio(
             name="added / pass with it",

@@ -98,7 +98,7 @@ def measure(
             confidence,
             num_bins=convention.num_bins,
             edges=convention.edges,
-            draws=50,
+            num_resamples=50,
             seed=0,
         )
         ece = calibration.expected_calibration_error(bins)

@@ -98,11 +98,11 @@ def count_parameters(model: keras.Model) -> int:
 def build_loss(config: config_lib.Config) -> keras.losses.Loss:
     """Returns the loss of a run, on logits and mixed targets."""
     if config.label_smoothing:
-        return losses.SmoothedCrossentropy(
+        return losses.LabelSmoothingCrossentropy(
             config.label_smoothing, from_logits=True
         )
     if config.entropy_weight:
-        return losses.EntropyRegularized(
+        return losses.ConfidencePenaltyCrossentropy(
             config.entropy_weight, from_logits=True
         )
     return keras.losses.CategoricalCrossentropy(from_logits=True)
@@ -112,7 +112,7 @@ def build_metrics(num_classes: int) -> list[keras.metrics.Metric]:
     """Returns what is measured in each epoch: top-1, top-5, calibration."""
     found = [
         keras.metrics.CategoricalAccuracy(name="accuracy"),
-        metrics.CalibrationBins(from_logits=True),
+        metrics.CalibrationMetrics(from_logits=True),
     ]
     if num_classes > evaluation.MANY_CLASSES:
         found.append(

@@ -344,14 +344,12 @@ def _monitors(
     logs: pathlib.Path | None,
 ) -> list[keras.callbacks.Callback]:
     """Returns what is measured in each epoch; drawn where there are logs."""
-    every = max(config.epochs // NUM_FIGURES, 1)
-    found = [callbacks.CalibrationMonitor(log_dir=logs, figures_every=every)]
+    freq = max(config.epochs // NUM_FIGURES, 1)
+    found = [callbacks.CalibrationMonitor(log_dir=logs, figure_freq=freq)]
     if logs is not None and splits.train.inputs.ndim == 4:
         # Only images can be looked at.
         shown = _shown_rows(splits, neighbors)
-        found.append(
-            callbacks.MixedBatchSummary(mixup, shown, logs, every=every)
-        )
+        found.append(callbacks.MixedBatchSummary(mixup, shown, logs, freq=freq))
     if config.ood_every:
         found.append(_ood_monitor(config, mixup, splits, sets, logs))
     if isinstance(splits.train.inputs, datasets.Stream):
@@ -392,7 +390,7 @@ def _ood_monitor(
         reference=prepare(splits.validation.inputs),
         noise=(),
         from_logits=True,
-        every=config.ood_every,
+        freq=config.ood_every,
         max_rows=OOD_ROWS,
         log_dir=logs,
     )
@@ -508,7 +506,7 @@ def build_dropout(
         ValueError: If the network has no dropout.
     """
     return posthoc.MonteCarloDropout(
-        network, passes=config.mc_passes, seed=config.seed
+        network, num_samples=config.mc_passes, seed=config.seed
     )
 
 

@@ -70,7 +70,7 @@ class TestAdaptive:
 class TestBootstrap:
     def test_same_seed_same_interval(self):
         first, second = (
-            resampling.bootstrap_interval(*draw(300), draws=20, seed=3)
+            resampling.bootstrap_interval(*draw(300), num_resamples=20, seed=3)
             for _ in range(2)
         )
         assert first == second
@@ -82,7 +82,7 @@ class TestBootstrap:
             confidence,
             correct,
             measure=calibration.overconfidence_error,
-            draws=10,
+            num_resamples=10,
             seed=0,
         )
         np.testing.assert_allclose(
@@ -95,7 +95,7 @@ class TestBootstrap:
             np.full(400, 0.8),
             correct,
             measure=calibration.accuracy,
-            draws=2000,
+            num_resamples=2000,
             seed=0,
         )
         # 1.96 sqrt(.75 .25 / 400) = .0424
@@ -123,7 +123,7 @@ class TestBootstrap:
                 *draw(size, seed=2),
                 measure=measure,
                 num_bins=num_bins,
-                draws=100,
+                num_resamples=100,
                 seed=0,
             )
             assert interval.low == 0
@@ -134,7 +134,7 @@ class TestBootstrap:
         low, high = resampling.bootstrap_interval(
             *draw(2000, shift=shift),
             measure=calibration.signed_gap,
-            draws=200,
+            num_resamples=200,
             seed=0,
         )[1:]
         # 1.96 sqrt(.75 .25 / 2000) = .019, less where confidence explains it.
@@ -143,7 +143,7 @@ class TestBootstrap:
 
     def test_of_miscalibrated_excludes_zero(self):
         interval = resampling.bootstrap_interval(
-            *draw(2000, shift=0.1), draws=200, seed=0
+            *draw(2000, shift=0.1), num_resamples=200, seed=0
         )
         assert 0.02 < interval.low < 0.1 < interval.high < 0.16
 
@@ -153,7 +153,7 @@ class TestBootstrap:
             calibration.accuracy,
             calibration.expected_calibration_error,
         ]
-        options = {"draws": 20, "seed": 3}
+        options = {"num_resamples": 20, "seed": 3}
         assert resampling.bootstrap_intervals(
             *columns, measures=measures, **options
         ) == [
@@ -167,7 +167,7 @@ class TestBootstrap:
             confidence,
             np.ones(20),
             measure=calibration.mean_confidence,
-            draws=5,
+            num_resamples=5,
             seed=0,
         )
         assert interval == (1, 1, 1)
@@ -182,7 +182,7 @@ class TestBootstrap:
             confidence = generator.uniform(0.4, 1.0, size)
             correct = generator.random(size) < confidence - shift
             interval = resampling.bootstrap_interval(
-                confidence, correct, draws=200, seed=seed
+                confidence, correct, num_resamples=200, seed=seed
             )
             covered += interval.low <= shift <= interval.high
         # At a coverage of 0.95 fewer than 182 occur 1 % of the time.
@@ -302,7 +302,9 @@ class TestNull:
     def test_follows_the_normal_approximation(self):
         # E|N(0, s)| = s sqrt(2 / pi), with s^2 = p (1 - p) / n for each bin.
         confidence = np.full(1000, 0.8)
-        null = resampling.null_calibration_error(confidence, draws=4000, seed=0)
+        null = resampling.null_calibration_error(
+            confidence, num_resamples=4000, seed=0
+        )
         expected = np.sqrt(2 / np.pi * 0.8 * 0.2 / 1000)
         np.testing.assert_allclose(null.mean, expected, rtol=0.05)
 
@@ -347,15 +349,18 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"draws": 0}, "`draws` must be an integer, at least 1. Received"),
+            (
+                {"num_resamples": 0},
+                "`num_resamples` must be an integer, at least 1. Received",
+            ),
             ({"level": 2}, r"`level` must be a number in \[0, 1\]. Received"),
             ({"num_bins": 0}, "`num_bins` must be an integer, at least 1. Rec"),
             ({"edges": "up"}, "`edges` must be one of 'right', 'left'. Receiv"),
             ({"seed": -1}, "`seed` must be an integer, at least 0. Received"),
             ({"level": np.nan}, r"`level` must be a number in \[0, 1\]. Rec"),
             (
-                {"draws": 2.5},
-                "`draws` must be an integer, at least 1. Received",
+                {"num_resamples": 2.5},
+                "`num_resamples` must be an integer, at least 1. Received",
             ),
         ],
     )

@@ -81,7 +81,7 @@ def test_two_hundred_epochs_with_all_monitors(tmp_path):
     model.compile(
         "sgd",
         keras.losses.CategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy", metrics.CalibrationBins(from_logits=True)],
+        metrics=["accuracy", metrics.CalibrationMetrics(from_logits=True)],
     )
     watch = Watch(tmp_path, count)
     model.fit(
@@ -91,7 +91,7 @@ def test_two_hundred_epochs_with_all_monitors(tmp_path):
         verbose=0,
         callbacks=[
             callbacks.MixingSchedule(mixup),
-            callbacks.CalibrationMonitor(log_dir=tmp_path, figures_every=10),
+            callbacks.CalibrationMonitor(log_dir=tmp_path, figure_freq=10),
             callbacks.OODMonitor(
                 {"negatives": 255 - images},
                 reference=images,
@@ -99,7 +99,7 @@ def test_two_hundred_epochs_with_all_monitors(tmp_path):
                 log_dir=tmp_path,
             ),
             callbacks.MixedBatchSummary(
-                mixup, (images[:8], labels[:8]), tmp_path, every=10
+                mixup, (images[:8], labels[:8]), tmp_path, freq=10
             ),
             keras.callbacks.TensorBoard(tmp_path),
             watch,

@@ -137,7 +137,7 @@ class TestMixedBatchSummary:
             callbacks=[
                 callbacks.MixingSchedule(mixup),
                 callbacks.MixedBatchSummary(
-                    mixup, make_batch(), tmp_path, every=2
+                    mixup, make_batch(), tmp_path, freq=2
                 ),
             ],
         )
@@ -178,5 +178,5 @@ class TestMixedBatchSummary:
 
     def test_rejects_every_below_one(self, tmp_path):
         mixup = mixing.MixUp(0.4, num_classes=4)
-        with pytest.raises(ValueError, match="every=0"):
-            callbacks.MixedBatchSummary(mixup, make_batch(), tmp_path, every=0)
+        with pytest.raises(ValueError, match="freq=0"):
+            callbacks.MixedBatchSummary(mixup, make_batch(), tmp_path, freq=0)

@@ -62,7 +62,7 @@ def make_model(compiled=True, first=None, logits=False, graph=False):
     model = keras.Sequential(
         [keras.Input((4,)), *layers, keras.layers.Dense(K, activation)]
     )
-    extra = [metrics.CalibrationBins(from_logits=logits)] if compiled else []
+    extra = [metrics.CalibrationMetrics(from_logits=logits)] if compiled else []
     model.compile(
         keras.optimizers.SGD(0.1),
         keras.losses.SparseCategoricalCrossentropy(from_logits=logits),
@@ -83,7 +83,7 @@ def fit(model, *callbacks, epochs=2, validation=True, **options):
 
 
 def measure_directly(model, data, num_bins=15):
-    metric = metrics.CalibrationBins(num_bins)
+    metric = metrics.CalibrationMetrics(num_bins)
     x, y = data
     metric.update_state(y, model.predict(x, verbose=0))
     return metric.results()
@@ -114,7 +114,7 @@ def two_outputs(only=None, compiled=True):
         outputs, losses = {only: outputs[only]}, {only: losses[only]}
     model = keras.Model(inputs, outputs)
     bins = {
-        name: [metrics.CalibrationBins(), metrics.OverconfidenceError()]
+        name: [metrics.CalibrationMetrics(), metrics.OverconfidenceError()]
         for name in losses
         if name != "r"
     }
@@ -203,7 +203,7 @@ class TestCalibrationMonitor:
 
     def test_measures_in_the_epochs_asked_for(self):
         spy = Spy()
-        monitor = monitors.CalibrationMonitor(every=2)
+        monitor = monitors.CalibrationMonitor(freq=2)
         fit(make_model(), monitor, spy, epochs=4, validation_freq=2)
         measured = ["val_oe" in logs for logs in spy.seen]
         assert measured == [False, True, False, True]
@@ -264,7 +264,7 @@ class TestCalibrationMonitor:
             (False, monitors.CalibrationMonitor((x, y))),
             (False, monitors.OODMonitor({}, reference=x)),
         ):
-            bins = [metrics.CalibrationBins()] if compiled else []
+            bins = [metrics.CalibrationMetrics()] if compiled else []
             model.compile(
                 "sgd", "binary_crossentropy", metrics=bins, run_eagerly=eager
             )
@@ -578,7 +578,7 @@ class TestWhatTheModelSays:
         model.compile(
             "sgd",
             "sparse_categorical_crossentropy",
-            metrics=[metrics.CalibrationBins()],
+            metrics=[metrics.CalibrationMetrics()],
             run_eagerly=True,
         )
         own = monitors.CalibrationMonitor(examples(30), name="own")
@@ -630,7 +630,7 @@ class TestWhatTheModelSays:
         ).history
         found = model.predict(x, verbose=0)
         for name in "abl":
-            metric = metrics.CalibrationBins()
+            metric = metrics.CalibrationMetrics()
             metric.update_state(labels[name], found[name])
             for key, value in metric.results().items():
                 if key in calibration_monitor.CALIBRATION_KEYS:
@@ -696,7 +696,7 @@ class TestWhatTheModelSays:
             model.compile(
                 keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.9),
                 "sparse_categorical_crossentropy",
-                metrics=["accuracy", metrics.CalibrationBins()],
+                metrics=["accuracy", metrics.CalibrationMetrics()],
                 run_eagerly=True,
             )
             swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=on_epoch)
@@ -759,7 +759,7 @@ class TestWeightsAndNames:
         model.compile(
             "sgd",
             dict.fromkeys(names, "sparse_categorical_crossentropy"),
-            metrics={name: [metrics.CalibrationBins()] for name in names},
+            metrics={name: [metrics.CalibrationMetrics()] for name in names},
         )
         labels = dict.fromkeys(names, y)
         history = model.fit(
@@ -817,9 +817,9 @@ class TestCopies:
     def test_have_a_short_repr(self):
         x, y = examples(4)
         detect = monitors.OODMonitor({"far": x}, reference=x, noise=())
-        assert repr(detect) == "<OODMonitor of reference, far, every=1>"
-        assert repr(monitors.CalibrationMonitor(every=2)) == (
-            "<CalibrationMonitor 'val' of the compiled metric, every=2>"
+        assert repr(detect) == "<OODMonitor of reference, far, freq=1>"
+        assert repr(monitors.CalibrationMonitor(freq=2)) == (
+            "<CalibrationMonitor 'val' of the compiled metric, freq=2>"
         )
         assert "its own data" in repr(monitors.CalibrationMonitor((x, y)))
 
@@ -872,7 +872,7 @@ class TestFiles:
         assert found["ood/reference_confidence"].startswith("Mean confidence")
 
     def test_figures_of_some_epochs(self, tmp_path):
-        monitor = monitors.CalibrationMonitor(log_dir=tmp_path, figures_every=2)
+        monitor = monitors.CalibrationMonitor(log_dir=tmp_path, figure_freq=2)
         fit(make_model(), monitor, epochs=3)
         tags = summaries_test.read(tmp_path / "validation")
         assert [s for s, _ in tags["calibration/ece"]] == [0, 1, 2]
@@ -1088,7 +1088,7 @@ class TestOODMonitor:
 
     def test_measures_every_few_epochs(self):
         spy = Spy()
-        monitor = monitors.OODMonitor({}, reference=examples()[0], every=2)
+        monitor = monitors.OODMonitor({}, reference=examples()[0], freq=2)
         fit(make_model(), monitor, spy, epochs=3, validation=False)
         measured = ["gaussian_auroc" in logs for logs in spy.seen]
         assert measured == [False, True, False]
@@ -1189,7 +1189,7 @@ class TestRefusals:
             ({}, {"seed": -1}, "`seed` must be an integer, at least 0"),
             ({}, {"model": 3}, "must be a model of Keras 3"),
             ({}, {"max_rows": 0}, "`max_rows` must be an integer, at least 1"),
-            ({}, {"every": 0}, "`every` must be an integer, at least 1"),
+            ({}, {"freq": 0}, "`freq` must be an integer, at least 1"),
         ],
     )
     def test_unusable_sets(self, sets, options, message):
@@ -1206,7 +1206,7 @@ class TestRefusals:
             ({"num_bins": 0}, "`num_bins` must be an integer"),
             ({"edges": "both"}, "`edges` must be one of"),
             ({"name": "a/b"}, "`name` must be letters"),
-            ({"figures_every": 0}, "`figures_every` must be an integer"),
+            ({"figure_freq": 0}, "`figure_freq` must be an integer"),
             ({"batch_size": 0}, "`batch_size` must be an integer"),
             ({"data": examples(4)[0]}, "`data` must come with their labels"),
         ],

@@ -43,7 +43,7 @@ def calibrate(model, data):
 
 
 def report(model, data):
-    result = tf_mixup.report(model, data, draws=2, noise=False)
+    result = tf_mixup.report(model, data, num_resamples=2, noise=False)
     return result.overall["nll"].estimate
 
 

@@ -71,7 +71,7 @@ class TestLabels:
         probabilities = [[0.9, 0.1], [0.2, 0.8]]
         _, correct = calibration.top_label([2**32, 1], probabilities)
         np.testing.assert_array_equal(correct, [np.nan, 1])
-        metric = metrics.CalibrationBins()
+        metric = metrics.CalibrationMetrics()
         metric.update_state([2**32, 1], probabilities)
         assert metric.results()["nonfinite"] == 1
 
@@ -232,11 +232,11 @@ class TestWeights:
 
     @backends.needs_tensorflow
     def test_negative_weight_in_a_graph_is_left_out_and_counted(self):
-        metric = metrics.CalibrationBins()
+        metric = metrics.CalibrationMetrics()
         weight = np.array([1, -1, 1, 1, 1.0])
         backends.compile_update(metric)(LABELS, PROBABILITIES, weight)
         rest = weight > 0
-        expected = objects.measure_metric(metrics.CalibrationBins)(
+        expected = objects.measure_metric(metrics.CalibrationMetrics)(
             LABELS[rest], PROBABILITIES[rest]
         )
         assert float(metric.result()) == pytest.approx(expected, rel=1e-6)
@@ -301,7 +301,7 @@ class TestForms:
     @pytest.mark.parametrize("unit", [1e-300, 1e300])
     def test_class_bias_of_weights_of_any_size(self, unit):
         weight = np.array([1, 2, 0, 0.5, 3])
-        metric = metrics.CalibrationBins()
+        metric = metrics.CalibrationMetrics()
         metric.update_state(LABELS, PROBABILITIES, unit * weight)
         excess = weight @ (PROBABILITIES - np.eye(3)[LABELS])
         expected = np.abs(excess).max() / weight.sum()
@@ -310,7 +310,7 @@ class TestForms:
         )
 
     def test_refuses_batches_of_other_classes(self):
-        metric = metrics.CalibrationBins()
+        metric = metrics.CalibrationMetrics()
         metric.update_state(LABELS, PROBABILITIES)
         with pytest.raises(
             ValueError, match=r"same classes.*2 classes after 3"
@@ -378,16 +378,16 @@ class TestLossGradients:
     @pytest.mark.parametrize(
         "loss",
         [
-            losses.SmoothedCrossentropy(0.1),
-            losses.SmoothedCrossentropy(0.0),
-            losses.EntropyRegularized(0.1),
+            losses.LabelSmoothingCrossentropy(0.1),
+            losses.LabelSmoothingCrossentropy(0.0),
+            losses.ConfidencePenaltyCrossentropy(0.1),
         ],
         ids=lambda loss: loss.name,
     )
     def test_masked_class_leaves_a_finite_gradient(self, loss):
         logits = np.array([[1.0, -np.inf, 2.0]], "float32")
         targets = np.array([[0.0, 0.0, 1.0]], "float32")
-        if isinstance(loss, losses.EntropyRegularized):
+        if isinstance(loss, losses.ConfidencePenaltyCrossentropy):
             two = float(loss(targets[:, [0, 2]], logits[:, [0, 2]]))
             assert float(loss(targets, logits)) == pytest.approx(two)
         gradient = backends.gradient(lambda z: loss(targets, z), logits)
@@ -416,7 +416,7 @@ class TestLossGradients:
 
     def test_softmax_in_memory_keeps_a_gradient(self):
         # Without the logits: log p of p = 2e-9 has the slope -1 / p.
-        loss = losses.SmoothedCrossentropy(0.0)
+        loss = losses.LabelSmoothingCrossentropy(0.0)
         outputs = np.array([[1.0, 2e-9, 0.0]], "float32")
         gradient = backends.gradient(lambda p: loss([1], p), outputs)
         assert gradient[0, 1] == pytest.approx(-5e8, rel=1e-3)

@@ -72,7 +72,7 @@ class TestValues:
     def test_earlier_batches_decide(self):
         # By itself the last batch looks like probabilities.
         outputs = np.array([[2.0, -3.0], [-1.0, 4.0], [0.4, 0.6]], "float32")
-        metric = metrics.CalibrationBins()
+        metric = metrics.CalibrationMetrics()
         for rows in (slice(0, 2), slice(2, 3)):
             metric.update_state(np.array([0, 1, 1])[rows], outputs[rows])
         expected = reference.expected_calibration_error(
@@ -96,7 +96,7 @@ class TestInFit:
             pytest.skip("logits as probabilities are left out, and counted")
         x, labels = examples()
         model = head(activation)
-        metric = metrics.CalibrationBins(from_logits=told)
+        metric = metrics.CalibrationMetrics(from_logits=told)
         loss = objects.LOSSES[1](0.0, from_logits=told)
         model.compile(loss=loss, metrics=[metric], jit_compile=jit_compile)
         with warnings.catch_warnings(record=True) as caught:
@@ -120,7 +120,7 @@ class TestInFit:
         x, labels = examples()
         labels = (labels > 0).astype("int32")
         model = head(activation, units=1)
-        metric = metrics.CalibrationBins()
+        metric = metrics.CalibrationMetrics()
         model.compile(loss=objects.LOSSES[0](0.0), metrics=[metric])
         found = model.evaluate(x, labels, verbose=0, return_dict=True)
         logits = (x @ model.get_weights()[0])[:, 0]
@@ -133,7 +133,7 @@ class TestInFit:
         x, labels = examples()
         model = head("softmax")
         model.set_weights([300 * w for w in model.get_weights()])
-        metric = metrics.CalibrationBins()
+        metric = metrics.CalibrationMetrics()
         loss = keras.losses.SparseCategoricalCrossentropy()
         model.compile(loss=loss, metrics=[metric])
         found = model.evaluate(x, labels, verbose=0, return_dict=True)
@@ -147,7 +147,7 @@ class TestInFit:
         finally:
             keras.config.set_dtype_policy("float32")
         x, labels = examples()
-        metric = metrics.CalibrationBins()
+        metric = metrics.CalibrationMetrics()
         model.compile(loss="sparse_categorical_crossentropy", metrics=[metric])
         model.evaluate(x, labels, verbose=0)
         exact = reference.softmax(x @ model.get_weights()[0])
@@ -158,7 +158,7 @@ class TestInFit:
         x, _ = examples(8)
         model = head("sigmoid")
         model.compile(
-            loss="binary_crossentropy", metrics=[metrics.CalibrationBins()]
+            loss="binary_crossentropy", metrics=[metrics.CalibrationMetrics()]
         )
         with pytest.raises(ValueError, match="3 sigmoids, as of a model of"):
             model.evaluate(x, np.ones((8, 3)), verbose=0)
@@ -168,7 +168,7 @@ class TestInFit:
         embedded = keras.layers.Embedding(5, 4, mask_zero=True)(inputs)
         outputs = keras.layers.Dense(3, "softmax")(embedded)
         model = keras.Model(inputs, outputs)
-        metric = metrics.CalibrationBins()
+        metric = metrics.CalibrationMetrics()
         model.compile(loss="sparse_categorical_crossentropy", metrics=[metric])
         x = np.array([[1, 2, 0], [3, 0, 0]])
         model.evaluate(x, np.ones((2, 3), "int32"), verbose=0)

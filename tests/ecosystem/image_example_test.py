@@ -97,7 +97,7 @@ def test_image_classification_from_scratch(tmp_path, label_mode):
     model.compile(
         keras.optimizers.Adam(0.01),
         loss,
-        metrics=["accuracy", tf_mixup.metrics.CalibrationBins()],
+        metrics=["accuracy", tf_mixup.metrics.CalibrationMetrics()],
     )
     history = model.fit(
         train.apply(mixup),
@@ -134,7 +134,7 @@ def test_image_classification_from_scratch(tmp_path, label_mode):
         test,
         ood={"stripes": stripes},
         class_names=train.class_names,
-        draws=2,
+        num_resamples=2,
     )
     agreement.check_report(report, labels, predict(inputs))
     assert [each.name for each in report.classes] == list(shapes)

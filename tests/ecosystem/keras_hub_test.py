@@ -66,10 +66,10 @@ def check_tools(task, validation, test, folder, *, from_logits):
     agreement.check_calibrated(
         calibrated, scaler, inputs, outputs, from_logits=from_logits
     )
-    report = tf_mixup.report(task, test, draws=2)
+    report = tf_mixup.report(task, test, num_resamples=2)
     probabilities = agreement.to_probabilities(outputs, from_logits=from_logits)
     agreement.check_report(report, labels, probabilities)
-    report = tf_mixup.report(calibrated, test, draws=2)
+    report = tf_mixup.report(calibrated, test, num_resamples=2)
     agreement.check_report(report, labels, calibrated.predict(inputs))
 
 
@@ -85,7 +85,7 @@ def test_image_classifier(tmp_path, activation):
     task.compile(
         keras.optimizers.Adam(0.01),
         keras.losses.CategoricalCrossentropy(from_logits=from_logits),
-        metrics=["accuracy", tf_mixup.metrics.CalibrationBins()],
+        metrics=["accuracy", tf_mixup.metrics.CalibrationMetrics()],
     )
     mixup = tf_mixup.MixUp(alpha=0.2, num_classes=len(SHAPES), seed=0)
     evaluated = batch(*validation).apply(mixup.evaluation)
@@ -160,7 +160,7 @@ def test_text_classifier(tmp_path):
     twin.compile(
         keras.optimizers.Adam(0.01),
         keras.losses.CategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy", tf_mixup.metrics.CalibrationBins()],
+        metrics=["accuracy", tf_mixup.metrics.CalibrationMetrics()],
     )
     # The twin takes tokens; the task cuts sentences itself.
     tokens = task.preprocessor

@@ -45,7 +45,7 @@ class Model(keras_tuner.HyperModel):
         model.compile(
             keras.optimizers.SGD(0.1),
             "categorical_crossentropy",
-            metrics=[tf_mixup.metrics.CalibrationBins(), mixed, largest],
+            metrics=[tf_mixup.metrics.CalibrationMetrics(), mixed, largest],
         )
         hp.Choice("alpha", ALPHAS)
         return model

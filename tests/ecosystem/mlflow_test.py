@@ -43,7 +43,7 @@ def test_every_epoch_arrives_once(client, place):
     model.compile(
         "sgd",
         "categorical_crossentropy",
-        metrics=["accuracy", tf_mixup.metrics.CalibrationBins()],
+        metrics=["accuracy", tf_mixup.metrics.CalibrationMetrics()],
     )
     data = keras.utils.split_dataset((x, labels), left_size=24)
     train, validation = (each.batch(8) for each in data)

@@ -103,7 +103,7 @@ def test_text_classification_from_scratch(tmp_path, activation):
     twin.compile(
         keras.optimizers.Adam(0.01),
         "binary_crossentropy" if binary else "categorical_crossentropy",
-        metrics=["accuracy", tf_mixup.metrics.CalibrationBins()],
+        metrics=["accuracy", tf_mixup.metrics.CalibrationMetrics()],
     )
     history = twin.fit(
         train.apply(mixup),
@@ -145,7 +145,7 @@ def test_text_classification_from_scratch(tmp_path, activation):
         calibrated, scaler, inputs, outputs, from_logits=False
     )
     report = tf_mixup.report(
-        end_to_end, raw_test, ood={"backwards": backwards}, draws=2
+        end_to_end, raw_test, ood={"backwards": backwards}, num_resamples=2
     )
     agreement.check_report(report, labels, predict(inputs))
 

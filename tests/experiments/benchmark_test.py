@@ -244,7 +244,7 @@ class TestValidation:
         logits = tf.cast(logits, tf.float32)
         accuracy = updates["CategoricalAccuracy"](labels, logits)
         np.testing.assert_allclose(accuracy, 1 / 4)
-        ece = updates["CalibrationBins"](labels, logits)
+        ece = updates["CalibrationMetrics"](labels, logits)
         np.testing.assert_allclose(ece, 3 / 4 - 1 / 4, rtol=1e-6)
 
     def test_metrics_at_two_sizes(self):

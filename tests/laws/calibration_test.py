@@ -148,7 +148,7 @@ def test_ece_of_true_predictions_is_that_of_the_null(seed, num_bins):
     probabilities = draw_probabilities(generator)
     confidence = probabilities.max(1)
     null = resampling.null_calibration_error(
-        confidence, num_bins=num_bins, draws=400, seed=seed
+        confidence, num_bins=num_bins, num_resamples=400, seed=seed
     )
     sets = draw_correct(generator, probabilities, 100)
     table = calibration.bin_confidences(
@@ -168,7 +168,7 @@ def test_the_same_seed_gives_the_same_intervals(data, seed):
         (resampling.bootstrap_interval, columns),
         (resampling.null_calibration_error, columns[:1]),
     ):
-        options = {"draws": 20, "seed": seed} | data.options
+        options = {"num_resamples": 20, "seed": seed} | data.options
         assert measure(*given, **options) == measure(*given, **options)
 
 

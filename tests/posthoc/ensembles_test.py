@@ -34,7 +34,7 @@ def softmax(model):
 class TestMonteCarloDropout:
     def test_of_rate_zero_equals_the_model(self):
         model = build_with_norm(rate=0.0)
-        dropout = posthoc.MonteCarloDropout(model, passes=2)
+        dropout = posthoc.MonteCarloDropout(model, num_samples=2)
         np.testing.assert_allclose(
             dropout.predict(INPUTS), softmax(model), atol=1e-6
         )
@@ -49,7 +49,9 @@ class TestMonteCarloDropout:
             ]
         )
         model.set_weights([np.array([[1.0, 0.0]])])
-        dropout = posthoc.MonteCarloDropout(model, passes=2, batch_size=4000)
+        dropout = posthoc.MonteCarloDropout(
+            model, num_samples=2, batch_size=4000
+        )
         first = dropout.predict(np.ones((4000, 1), "float32"))[:, 0]
         kept = 1 / (1 + np.exp(-2))
         # Of two passes none, one or two are kept.
@@ -65,22 +67,22 @@ class TestMonteCarloDropout:
         twice = [keras.layers.Dropout(0.5), keras.layers.Dropout(0.5)]
         model = keras.Sequential([keras.Input((1,)), *twice])
         dropout = posthoc.MonteCarloDropout(
-            model, passes=1, batch_size=4000, from_logits=True
+            model, num_samples=1, batch_size=4000, from_logits=True
         )
         once = dropout.predict(np.ones((4000, 1), "float32"))
-        dropout.passes = 2
+        dropout.num_samples = 2
         pair = dropout.predict(np.ones((4000, 1), "float32"))
         assert np.mean(once[:, 1] > 0.6) == pytest.approx(1 / 4, abs=0.03)
         assert np.mean(pair[:, 1] > 0.6) == pytest.approx(7 / 16, abs=0.03)
 
     def test_same_seed_same_probabilities(self):
         model = build(keras.layers.Dropout(0.5))
-        dropout = posthoc.MonteCarloDropout(model, passes=3, seed=1)
+        dropout = posthoc.MonteCarloDropout(model, num_samples=3, seed=1)
         first = dropout.predict(INPUTS)
         np.testing.assert_array_equal(dropout.predict(INPUTS), first)
-        twin = posthoc.MonteCarloDropout(model, passes=3, seed=1)
+        twin = posthoc.MonteCarloDropout(model, num_samples=3, seed=1)
         np.testing.assert_array_equal(twin.predict(INPUTS), first)
-        other = posthoc.MonteCarloDropout(model, passes=3, seed=2)
+        other = posthoc.MonteCarloDropout(model, num_samples=3, seed=2)
         assert np.abs(other.predict(INPUTS) - first).max() > 0.01
 
     def test_variance_falls_as_one_over_passes(self):
@@ -89,7 +91,7 @@ class TestMonteCarloDropout:
         inputs = np.repeat(INPUTS, 30, axis=0)
         variance = {}
         for passes in (1, 8):
-            dropout.passes = passes
+            dropout.num_samples = passes
             drawn = dropout.predict(inputs).reshape(30, 30, 3)
             variance[passes] = drawn.var(axis=1).mean()
         assert variance[1] / variance[8] == pytest.approx(8, rel=0.25)
@@ -101,7 +103,7 @@ class TestMonteCarloDropout:
         states = [keras.ops.convert_to_numpy(v) for v in variables]
         before = softmax(model)
         names = [layer.name for layer in model.layers]
-        posthoc.MonteCarloDropout(model, passes=2).predict(INPUTS)
+        posthoc.MonteCarloDropout(model, num_samples=2).predict(INPUTS)
         for now, then in zip(model.get_weights(), weights, strict=True):
             np.testing.assert_array_equal(now, then)
         for variable, then in zip(variables, states, strict=True):
@@ -112,7 +114,7 @@ class TestMonteCarloDropout:
         np.testing.assert_array_equal(softmax(model), before)
 
     def test_batch_norm_does_not_look_at_the_batch(self):
-        dropout = posthoc.MonteCarloDropout(build_with_norm(0.0), passes=1)
+        dropout = posthoc.MonteCarloDropout(build_with_norm(0.0), num_samples=1)
         np.testing.assert_allclose(
             dropout.predict(INPUTS[:1]), dropout.predict(INPUTS)[:1], atol=1e-6
         )
@@ -121,14 +123,14 @@ class TestMonteCarloDropout:
         model = build(
             keras.layers.GaussianNoise(1.0), keras.layers.Dropout(0.0)
         )
-        dropout = posthoc.MonteCarloDropout(model, passes=1)
+        dropout = posthoc.MonteCarloDropout(model, num_samples=1)
         np.testing.assert_allclose(
             dropout.predict(INPUTS), softmax(model), atol=1e-6
         )
 
     def test_follows_the_weights_of_the_model(self):
         model = build(keras.layers.Dropout(0.0))
-        dropout = posthoc.MonteCarloDropout(model, passes=1)
+        dropout = posthoc.MonteCarloDropout(model, num_samples=1)
         model.set_weights([-weight for weight in model.get_weights()])
         np.testing.assert_allclose(
             dropout.predict(INPUTS), softmax(model), atol=1e-6
@@ -147,7 +149,7 @@ class TestMonteCarloDropout:
     def test_finds_every_kind_and_depth(self, layer):
         shape = keras.layers.Reshape((1, 4)), keras.layers.Flatten()
         model = build(shape[0], layer, shape[1])
-        dropout = posthoc.MonteCarloDropout(model, passes=1)
+        dropout = posthoc.MonteCarloDropout(model, num_samples=1)
         assert np.abs(dropout.predict(INPUTS) - softmax(model)).max() > 0.01
 
     def test_of_two_inputs(self):
@@ -156,7 +158,7 @@ class TestMonteCarloDropout:
         dropped = keras.layers.Dropout(0.0)(joined)
         model = keras.Model(inputs, keras.layers.Dense(3)(dropped))
         both = {"a": INPUTS, "b": -INPUTS}
-        dropout = posthoc.MonteCarloDropout(model, passes=1)
+        dropout = posthoc.MonteCarloDropout(model, num_samples=1)
         np.testing.assert_allclose(
             dropout.predict(both),
             reference.softmax(model.predict(both, verbose=0)),
@@ -166,12 +168,14 @@ class TestMonteCarloDropout:
     def test_of_a_softmax_and_of_a_sigmoid(self):
         model = build(keras.layers.Dropout(0.0), activation="softmax")
         np.testing.assert_allclose(
-            posthoc.MonteCarloDropout(model, passes=1).predict(INPUTS),
+            posthoc.MonteCarloDropout(model, num_samples=1).predict(INPUTS),
             model.predict(INPUTS, verbose=0),
             atol=1e-6,
         )
         model = build(keras.layers.Dropout(0.0), units=1, activation="sigmoid")
-        dropout = posthoc.MonteCarloDropout(model, passes=1, from_logits=False)
+        dropout = posthoc.MonteCarloDropout(
+            model, num_samples=1, from_logits=False
+        )
         np.testing.assert_allclose(
             dropout.predict(INPUTS)[:, 1:],
             model.predict(INPUTS, verbose=0),
@@ -181,7 +185,7 @@ class TestMonteCarloDropout:
     def test_logarithms_are_finite(self):
         model = build(keras.layers.Dropout(0.0))
         model.set_weights([1e4 * weight for weight in model.get_weights()])
-        dropout = posthoc.MonteCarloDropout(model, passes=1)
+        dropout = posthoc.MonteCarloDropout(model, num_samples=1)
         probabilities = dropout.predict(INPUTS)
         assert probabilities.dtype == np.float32
         assert probabilities.min() < 1e-37
@@ -191,7 +195,7 @@ class TestMonteCarloDropout:
         model = build(keras.layers.Dropout(0.0))
         inputs = keras.Input((4,))
         named = keras.Model(inputs, {"logits": model(inputs)})
-        dropout = posthoc.MonteCarloDropout(named, passes=1)
+        dropout = posthoc.MonteCarloDropout(named, num_samples=1)
         np.testing.assert_allclose(
             dropout.predict(list(INPUTS)), softmax(model), atol=1e-6
         )
@@ -244,7 +248,7 @@ class TestMonteCarloDropout:
         inputs = keras.Input((4,))
         part = build(keras.layers.Dropout(0.5))
         model = keras.Model(inputs, part(Own(2)(inputs)) + part(inputs))
-        dropout = posthoc.MonteCarloDropout(model, passes=1)
+        dropout = posthoc.MonteCarloDropout(model, num_samples=1)
         assert np.abs(dropout.predict(INPUTS) - softmax(model)).max() > 0.01
 
     def test_refuses_dropout_in_an_own_layer(self):
@@ -267,7 +271,7 @@ class TestMonteCarloDropout:
             keras.layers.Dropout(0.0),
         )
         np.testing.assert_allclose(
-            posthoc.MonteCarloDropout(model, passes=1).predict(INPUTS),
+            posthoc.MonteCarloDropout(model, num_samples=1).predict(INPUTS),
             softmax(model),
             atol=1e-6,
         )
@@ -279,7 +283,7 @@ class TestMonteCarloDropout:
             dropout.predict(dataset)
 
     @pytest.mark.parametrize(
-        ("name", "value"), [("passes", 0), ("seed", -1), ("batch_size", 0)]
+        ("name", "value"), [("num_samples", 0), ("seed", -1), ("batch_size", 0)]
     )
     def test_refuses_numbers_out_of_range(self, name, value):
         model = build(keras.layers.Dropout(0.5))
@@ -364,11 +368,11 @@ class TestDeepEnsemble:
         )
         assert [
             repr(posthoc.DeepEnsemble([model, model])),
-            repr(posthoc.MonteCarloDropout(model, passes=3)),
+            repr(posthoc.MonteCarloDropout(model, num_samples=3)),
             repr(rescaling),
         ] == [
             "<DeepEnsemble of 2 models>",
-            "<MonteCarloDropout of 3 passes>",
+            "<MonteCarloDropout of 3 samples>",
             "<MixupRescaling of alpha 0.2>",
         ]
 

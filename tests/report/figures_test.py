@@ -25,7 +25,7 @@ def drawn(monkeypatch):
 
 def draw(rows, outside):
     conventions = {
-        name: measures.measure_errors(rows, each, draws=2, seed=0)
+        name: measures.measure_errors(rows, each, num_resamples=2, seed=0)
         for name, each in calibration.CONVENTIONS.items()
     }
     return report_figures.draw(rows, conventions, outside)

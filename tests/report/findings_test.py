@@ -26,7 +26,7 @@ def made(temperature=1.0, size=3000, num_classes=3):
 
 def in_calibration(rows, num_bins=15):
     convention = calibration.Convention(num_bins, "right", "")
-    options = {"draws": 100, "seed": 0}
+    options = {"num_resamples": 100, "seed": 0}
     return list(
         report_findings.find_in_calibration(
             measures.measure_overall(rows, **options),
@@ -86,9 +86,11 @@ class TestCalibration:
     def test_a_signed_gap_is_not_good(self):
         # 1,500 bits of evidence in one direction, spread over many bins.
         rows = made(temperature=0.85)
-        overall = measures.measure_overall(rows, draws=100, seed=0)
+        overall = measures.measure_overall(rows, num_resamples=100, seed=0)
         convention = calibration.Convention(1000, "right", "")
-        errors = measures.measure_errors(rows, convention, draws=2, seed=0)
+        errors = measures.measure_errors(
+            rows, convention, num_resamples=2, seed=0
+        )
         assert errors.values["ece"].estimate <= errors.null_ece.high
         assert overall["signed_gap"].low > 0
         first, *_ = report_findings.find_in_calibration(overall, errors, None)

@@ -57,7 +57,7 @@ def numbers():
         logits, "logits", generator.integers(0, 3, 200)
     )
     conventions = {
-        name: measures.measure_errors(rows, each, draws=5, seed=0)
+        name: measures.measure_errors(rows, each, num_resamples=5, seed=0)
         for name, each in calibration.CONVENTIONS.items()
     }
     outside = {"a <b> set": generator.uniform(0.4, 1, 50)}
@@ -72,7 +72,7 @@ def numbers():
         draws=5,
         seed=0,
         versions={"keras": "3"},
-        overall=measures.measure_overall(rows, draws=5, seed=0),
+        overall=measures.measure_overall(rows, num_resamples=5, seed=0),
         conventions=conventions,
         classes=measures.measure_classes(rows, ["cat", "d<o>g", "ox"]),
         ood={

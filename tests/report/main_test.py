@@ -72,7 +72,7 @@ class TestProgram:
         expected = tf_mixup.report(
             model,
             (np.float32(images[rows, ..., np.newaxis]) / 255, labels[rows]),
-            draws=5,
+            num_resamples=5,
         )
         for name, interval in expected.overall.items():
             assert numbers["overall"][name] == pytest.approx(

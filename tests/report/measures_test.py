@@ -27,12 +27,12 @@ def made(size=120, num_classes=3, seed=0):
 class TestOverall:
     def test_equals_the_library(self):
         rows = made()
-        values = measures.measure_overall(rows, draws=30, seed=4)
+        values = measures.measure_overall(rows, num_resamples=30, seed=4)
         expected = resampling.bootstrap_interval(
             rows.confidence,
             rows.correct,
             measure=calibration.signed_gap,
-            draws=30,
+            num_resamples=30,
             seed=4,
         )
         assert values["signed_gap"] == expected
@@ -40,7 +40,7 @@ class TestOverall:
 
     def test_equals_slow_numpy(self):
         rows = made()
-        values = measures.measure_overall(rows, draws=5, seed=0)
+        values = measures.measure_overall(rows, num_resamples=5, seed=0)
         right = rows.predicted == rows.labels
         assert values["accuracy"].estimate == pytest.approx(right.mean())
         assert values["nll"].estimate == pytest.approx(
@@ -63,13 +63,15 @@ class TestErrors:
         rows = made()
         convention = calibration.CONVENTIONS[name]
         setting = {"num_bins": convention.num_bins, "edges": convention.edges}
-        errors = measures.measure_errors(rows, convention, draws=20, seed=1)
+        errors = measures.measure_errors(
+            rows, convention, num_resamples=20, seed=1
+        )
         for measure, function in measures.ERRORS.items():
             assert errors.values[measure] == resampling.bootstrap_interval(
                 rows.confidence,
                 rows.correct,
                 measure=function,
-                draws=20,
+                num_resamples=20,
                 seed=1,
                 **setting,
             )
@@ -96,7 +98,7 @@ class TestErrors:
     def test_equals_slow_numpy(self):
         rows = made()
         errors = measures.measure_errors(
-            rows, calibration.CONVENTIONS["guo"], draws=5, seed=0
+            rows, calibration.CONVENTIONS["guo"], num_resamples=5, seed=0
         )
         arguments = rows.labels, rows.probabilities, 15
         for name, function in (
@@ -111,7 +113,7 @@ class TestErrors:
 
     def test_two_parts_make_ece(self):
         errors = measures.measure_errors(
-            made(), calibration.CONVENTIONS["paper"], draws=5, seed=0
+            made(), calibration.CONVENTIONS["paper"], num_resamples=5, seed=0
         ).values
         parts = (errors[f"{side}confident_part"] for side in ("over", "under"))
         assert sum(part.estimate for part in parts) == pytest.approx(
@@ -121,7 +123,7 @@ class TestErrors:
     def test_many_classes_get_no_interval(self, monkeypatch):
         rows = made()
         convention = calibration.CONVENTIONS["guo"]
-        settings = {"draws": 5, "seed": 0}
+        settings = {"num_resamples": 5, "seed": 0}
         drawn = measures.measure_errors(rows, convention, **settings)
         monkeypatch.setattr(measures, "_MOST_REDRAWN", 1)
         none = measures.measure_errors(rows, convention, **settings)
@@ -138,7 +140,7 @@ class TestErrors:
 class TestBootstrapMean:
     def test_equals_drawing_the_examples_themselves(self):
         column = np.random.default_rng(0).exponential(size=40)
-        interval = measures.bootstrap_mean(column, draws=200, seed=3)
+        interval = measures.bootstrap_mean(column, num_resamples=200, seed=3)
         generator = np.random.default_rng(3)
         drawn = [
             column[generator.integers(0, 40, 40)].mean() for _ in range(200)
@@ -154,7 +156,7 @@ class TestClasswise:
         labels = (logits + generator.gumbel(size=logits.shape)).argmax(-1)
         rows = report_predictions.standardize(logits, "logits", labels)
         errors = measures.measure_errors(
-            rows, calibration.CONVENTIONS["guo"], draws=50, seed=0
+            rows, calibration.CONVENTIONS["guo"], num_resamples=50, seed=0
         )
         for name in ("classwise_ece", "adaptive_ece", "ece"):
             interval = errors.values[name]
@@ -163,7 +165,7 @@ class TestClasswise:
 
     def test_excludes_zero_of_others(self):
         errors = measures.measure_errors(
-            made(600), calibration.CONVENTIONS["guo"], draws=50, seed=0
+            made(600), calibration.CONVENTIONS["guo"], num_resamples=50, seed=0
         )
         assert errors.values["classwise_ece"].low > 0.02
 
@@ -178,7 +180,7 @@ class TestSoftTargets:
 
     def test_equal_the_library(self, rows):
         given = rows.targets, rows.probabilities
-        overall = measures.measure_overall(rows, draws=5, seed=0)
+        overall = measures.measure_overall(rows, num_resamples=5, seed=0)
         bins = calibration.bin_predictions(*given)
         assert overall["accuracy"].estimate == pytest.approx(
             float(calibration.accuracy(bins)), rel=1e-5
@@ -192,7 +194,7 @@ class TestSoftTargets:
                 np.mean(function(*given)), rel=1e-4
             )
         errors = measures.measure_errors(
-            rows, calibration.CONVENTIONS["guo"], draws=5, seed=0
+            rows, calibration.CONVENTIONS["guo"], num_resamples=5, seed=0
         )
         table = calibration.class_bins(*given)
         assert errors.values["classwise_ece"].estimate == pytest.approx(
@@ -211,8 +213,12 @@ class TestBlocks:
         for block in (2**20, 7):
             monkeypatch.setattr(report_predictions, "_BLOCK", block)
             rows = made()
-            errors = measures.measure_errors(rows, convention, draws=2, seed=0)
-            temperature = report_temperature.measure(rows, seed=0, draws=5)
+            errors = measures.measure_errors(
+                rows, convention, num_resamples=2, seed=0
+            )
+            temperature = report_temperature.measure(
+                rows, seed=0, num_resamples=5
+            )
             found.append(
                 [
                     errors.values["classwise_ece"].estimate,

@@ -8,7 +8,7 @@ import pytest
 from tf_mixup import calibration
 from tf_mixup.calibration.resampling import ClassBias
 from tf_mixup.calibration.resampling import Interval
-from tf_mixup.calibration.resampling import NullError
+from tf_mixup.calibration.resampling import NullRange
 from tf_mixup.report import numbers as report_numbers
 from tf_mixup.report.findings import Finding
 from tf_mixup.report.measures import Detection
@@ -38,7 +38,7 @@ def numbers(**changes):
                 note="",
                 rows_per_bin=50.0,
                 values={"classwise_ece": Interval(0.1, np.nan, np.nan)},
-                null_ece=NullError(0.02, 0.01, 0.03),
+                null_ece=NullRange(0.02, 0.01, 0.03),
                 bins=calibration.Bins(*np.arange(6.0).reshape(3, 2)),
             )
         },

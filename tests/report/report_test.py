@@ -58,7 +58,7 @@ def held_out():
 def result(model, held_out):
     upside_down = held_out[0][:50, ::-1]
     return tf_mixup.report(
-        model, held_out, ood={"upside down": upside_down}, draws=20
+        model, held_out, ood={"upside down": upside_down}, num_resamples=20
     )
 
 
@@ -84,7 +84,7 @@ class TestNumbers:
             }
             found = numbers["conventions"][name]
             expected = resampling.bootstrap_interval(
-                confidence, correct, draws=20, seed=0, **setting
+                confidence, correct, num_resamples=20, seed=0, **setting
             )
             assert found["values"]["ece"] == pytest.approx(expected._asdict())
             null = resampling.null_calibration_error(
@@ -119,7 +119,7 @@ class TestNumbers:
             model,
             tf.data.Dataset.from_tensor_slices(held_out).batch(128),
             ood={"upside down": held_out[0][:50, ::-1]},
-            draws=20,
+            num_resamples=20,
         )
         assert again.to_json() == result.to_json()
         assert again.figures.keys() == result.figures.keys()
@@ -131,7 +131,7 @@ class TestOutputs:
         logits = 2 * generator.normal(size=(80, 3)).astype(np.float32)
         labels = generator.integers(0, 3, 80)
         reports = [
-            tf_mixup.report(made(name, 3), (logits, labels), draws=5)
+            tf_mixup.report(made(name, 3), (logits, labels), num_resamples=5)
             for name in ("softmax", "linear", "log_softmax")
         ]
         kinds = [each.outputs for each in reports]
@@ -145,8 +145,12 @@ class TestOutputs:
         generator = np.random.default_rng(0)
         logits = generator.normal(size=(200, 1)).astype(np.float32)
         labels = (generator.random(200) < 1 / (1 + np.exp(-logits[:, 0]))) * 1
-        first = tf_mixup.report(made("sigmoid", 1), (logits, labels), draws=5)
-        second = tf_mixup.report(made("linear", 1), (logits, labels), draws=5)
+        first = tf_mixup.report(
+            made("sigmoid", 1), (logits, labels), num_resamples=5
+        )
+        second = tf_mixup.report(
+            made("linear", 1), (logits, labels), num_resamples=5
+        )
         assert (first.outputs, first.num_classes) == ("sigmoid", 2)
         assert second.outputs == "sigmoid_logits"
         probability = 1 / (1 + np.exp(-logits[:, 0]))
@@ -166,7 +170,7 @@ class TestOutputs:
         with pytest.raises(ValueError, match="must sum to 1"):
             tf_mixup.report(made("linear", 2), data)
         report = tf_mixup.report(
-            made("linear", 2), data, outputs="logits", draws=5
+            made("linear", 2), data, outputs="logits", num_resamples=5
         )
         assert report.outputs == "logits"
 
@@ -177,7 +181,7 @@ class TestTemperature:
         logits = 2 * generator.normal(size=(3000, 4))
         labels = (logits + generator.gumbel(size=logits.shape)).argmax(-1)
         report = tf_mixup.report(
-            made("softmax", 4), (2.5 * logits, labels), draws=5
+            made("softmax", 4), (2.5 * logits, labels), num_resamples=5
         )
         assert report.temperature.temperature == pytest.approx(2.5, rel=0.1)
         texts = [finding.text for finding in report.findings]
@@ -188,7 +192,7 @@ class TestTemperature:
 class TestFindings:
     def test_wrong_scale(self, model, held_out):
         x, y = held_out
-        report = tf_mixup.report(model, (x / 255, y), draws=5)
+        report = tf_mixup.report(model, (x / 255, y), num_resamples=5)
         texts = [finding.text for finding in report.findings]
         (text,) = [each for each in texts if "wrong scale" in each]
         assert "with 255 x in place of x" in text
@@ -197,7 +201,7 @@ class TestFindings:
         rows = np.random.default_rng(0).normal(size=(60, 2))
         rows[7] = np.nan
         report = tf_mixup.report(
-            made("linear", 2), (rows, np.arange(60) % 2), draws=5
+            made("linear", 2), (rows, np.arange(60) % 2), num_resamples=5
         )
         assert (report.rows, report.num_nonfinite) == (59, 1)
         assert "1 of 60 examples have NaN" in report.findings[0].text
@@ -209,7 +213,9 @@ class TestTargets:
         logits = generator.normal(size=(80, 10)).astype(np.float32)
         votes = generator.multinomial(51, np.full(10, 0.1), 80)
         shares = (votes / 51).round(2)
-        report = tf_mixup.report(made("softmax", 10), (logits, shares), draws=5)
+        report = tf_mixup.report(
+            made("softmax", 10), (logits, shares), num_resamples=5
+        )
         bins = calibration.bin_predictions(shares, keras.ops.softmax(logits))
         assert report.overall["accuracy"].estimate == pytest.approx(
             float(calibration.accuracy(bins)), rel=1e-5
@@ -223,7 +229,9 @@ class TestTargets:
         texts = [finding.text for finding in report.findings]
         assert any("divided by their sums" in text for text in texts)
         with pytest.raises(ValueError, match="Divide counts of votes"):
-            tf_mixup.report(made("softmax", 10), (logits, votes), draws=5)
+            tf_mixup.report(
+                made("softmax", 10), (logits, votes), num_resamples=5
+            )
 
     def test_unlabeled_examples(self):
         generator = np.random.default_rng(0)
@@ -231,9 +239,13 @@ class TestTargets:
         y = np.arange(60) % 4 - 1
         model = made("softmax", 3)
         with pytest.raises(ValueError, match="`ignore_label=-1`"):
-            tf_mixup.report(model, (x, y), draws=5)
-        report = tf_mixup.report(model, (x, y), ignore_label=-1, draws=5)
-        expected = tf_mixup.report(model, (x[y >= 0], y[y >= 0]), draws=5)
+            tf_mixup.report(model, (x, y), num_resamples=5)
+        report = tf_mixup.report(
+            model, (x, y), ignore_label=-1, num_resamples=5
+        )
+        expected = tf_mixup.report(
+            model, (x[y >= 0], y[y >= 0]), num_resamples=5
+        )
         assert (report.rows, report.num_ignored) == (45, 15)
         assert report.overall == expected.overall
 
@@ -242,9 +254,9 @@ class TestTargets:
         x = generator.normal(size=(40, 3)).astype(np.float32)
         several = (generator.random((40, 3)) > 0.5).astype(int)
         with pytest.raises(ValueError, match="several labels"):
-            tf_mixup.report(made("softmax", 3), (x, several), draws=5)
+            tf_mixup.report(made("softmax", 3), (x, several), num_resamples=5)
         with pytest.raises(ValueError, match="several labels"):
-            tf_mixup.report(made("sigmoid", 3), (x, several), draws=5)
+            tf_mixup.report(made("sigmoid", 3), (x, several), num_resamples=5)
 
 
 class TestForms:
@@ -265,7 +277,7 @@ class TestForms:
         logits = generator.normal(size=(400, 3)).astype(np.float32)
         labels = (logits + generator.gumbel(size=logits.shape)).argmax(-1)
         report = tf_mixup.report(
-            made("softmax", 3), (60 * logits, labels), draws=5
+            made("softmax", 3), (60 * logits, labels), num_resamples=5
         )
         expected = TemperatureScaling().fit(60 * logits, labels)
         assert report.temperature.temperature == pytest.approx(
@@ -276,7 +288,10 @@ class TestForms:
         x = np.random.default_rng(0).normal(size=(60, 2))
         sets = {1: x, "_hidden": x, "cost in $": x, "$": x}
         report = tf_mixup.report(
-            made("softmax", 2), (x, np.arange(60) % 2), ood=sets, draws=5
+            made("softmax", 2),
+            (x, np.arange(60) % 2),
+            ood=sets,
+            num_resamples=5,
         )
         assert list(report.ood) == ["1", "_hidden", "cost in $", "$"]
         assert "cost in $" in report._repr_html_()
@@ -302,7 +317,7 @@ class TestMemory:
             "y = np.arange(20000) % 1000\n"
             "model = keras.Sequential([keras.Input((1000,)),"
             " keras.layers.Softmax()])\n"
-            "small = {'draws': 2, 'noise': False}\n"
+            "small = {'num_resamples': 2, 'noise': False}\n"
             "tf_mixup.report(model, (x[:2000], y[:2000]), **small)\n"
             "peak = lambda: resource.getrusage("
             "resource.RUSAGE_SELF).ru_maxrss * 1024\n"
@@ -336,15 +351,17 @@ class TestPlaces:
 
     def test_takes_a_path(self, model, held_out, tmp_path):
         model.save(tmp_path / "own.keras")
-        report = tf_mixup.report(tmp_path / "own.keras", held_out, draws=5)
+        report = tf_mixup.report(
+            tmp_path / "own.keras", held_out, num_resamples=5
+        )
         assert report.model == "own.keras"
-        again = tf_mixup.report(model, held_out, draws=5)
+        again = tf_mixup.report(model, held_out, num_resamples=5)
         assert report.overall == again.overall
 
     def test_names_classes(self, model, held_out):
         names = list("abcdefghij")
         report = tf_mixup.report(
-            model, held_out, class_names=names, noise=False, draws=5
+            model, held_out, class_names=names, noise=False, num_resamples=5
         )
         assert [each.name for each in report.classes] == names
         assert set(report.figures) == {"reliability", "confidence"}
@@ -370,24 +387,24 @@ class TestRefusals:
             ValueError, match="There must be examples in `none`"
         ):
             tf_mixup.report(
-                model, held_out, ood={"none": held_out[0][:0]}, draws=5
+                model, held_out, ood={"none": held_out[0][:0]}, num_resamples=5
             )
 
     def test_sets_without_names(self, model, held_out):
         with pytest.raises(ValueError, match="dictionary of named sets"):
-            tf_mixup.report(model, held_out, ood=[held_out[0]], draws=5)
+            tf_mixup.report(model, held_out, ood=[held_out[0]], num_resamples=5)
 
     @pytest.mark.parametrize("output", ["nope", 5])
     def test_another_output_than_the_one(self, model, held_out, output):
         with pytest.raises(ValueError, match=r"the one output .* Leave it out"):
-            tf_mixup.report(model, held_out, output=output, draws=5)
+            tf_mixup.report(model, held_out, output=output, num_resamples=5)
 
     def test_the_name_of_the_one_output(self, model, held_out):
         functional = keras.Model(model.inputs, model.outputs[0])
         for each in (model, functional):
             for output in (0, model.layers[-1].name):
                 report = tf_mixup.report(
-                    each, held_out, output=output, draws=5, noise=False
+                    each, held_out, output=output, num_resamples=5, noise=False
                 )
                 assert report.rows == 300
 
@@ -398,7 +415,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         "option",
         [
-            {"draws": 1},
+            {"num_resamples": 1},
             {"max_rows": -5},
             {"max_rows": 0},
             {"batch_size": 0},

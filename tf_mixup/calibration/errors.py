@@ -219,7 +219,7 @@ def adaptive_calibration_error_from_bins(bins: Bins, num_bins: int) -> Any:
     all correct, as is usual.
 
     Args:
-        bins: Fine table, such as `metrics.CalibrationBins.fine_bins()`.
+        bins: Fine table, such as `metrics.CalibrationMetrics.fine_bins()`.
         num_bins: Number of bins of equal count.
 
     Returns:

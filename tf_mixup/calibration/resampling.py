@@ -47,7 +47,7 @@ class Interval(NamedTuple):
     high: float
 
 
-class NullError(NamedTuple):
+class NullRange(NamedTuple):
     """What an error is on draws from a perfectly calibrated model.
 
     Attributes:
@@ -156,7 +156,7 @@ def adaptive_interval(
     *,
     num_bins: int = 15,
     level: float = 0.95,
-    draws: int = 1000,
+    num_resamples: int = 1000,
     seed: int | None = None,
 ) -> Interval:
     """Returns the adaptive calibration error with its bootstrap interval.
@@ -166,7 +166,7 @@ def adaptive_interval(
         correct: `(B,)`, 0 or 1, or mass in [0, 1].
         num_bins: Number of runs; no more than B are used.
         level: Share of intervals that hold the truth, in [0, 1].
-        draws: How many samples are redrawn.
+        num_resamples: How many samples are redrawn.
         seed: Seed of the draws; None draws a fresh one.
 
     Returns:
@@ -189,11 +189,15 @@ def adaptive_interval(
         adaptive_calibration_error(confidence, correct, num_bins=num_bins),
         [
             error(correct, weight)
-            for weight in redraw(confidence.size, draws=draws, seed=seed)
+            for weight in redraw(
+                confidence.size, num_resamples=num_resamples, seed=seed
+            )
         ],
         [
             error(each, ones)
-            for each in _draw_correct(confidence, draws=NULL_DRAWS, seed=seed)
+            for each in _draw_correct(
+                confidence, num_resamples=NULL_DRAWS, seed=seed
+            )
         ],
         level=level,
     )
@@ -207,7 +211,7 @@ def bootstrap_interval(
     num_bins: int = 15,
     edges: str = "right",
     level: float = 0.95,
-    draws: int = 1000,
+    num_resamples: int = 1000,
     seed: int | None = None,
 ) -> Interval:
     """Returns a function of the bins, with a bootstrap interval.
@@ -237,7 +241,7 @@ def bootstrap_interval(
         num_bins: Number of bins, at least 1.
         edges: The closed side of bins, `"right"` or `"left"`.
         level: Share of intervals that hold the truth, in [0, 1].
-        draws: How many samples are redrawn.
+        num_resamples: How many samples are redrawn.
         seed: Seed of the draws; None draws a fresh one.
 
     Returns:
@@ -263,7 +267,7 @@ def bootstrap_interval(
         num_bins=num_bins,
         edges=edges,
         level=level,
-        draws=draws,
+        num_resamples=num_resamples,
         seed=seed,
     )
     return interval
@@ -277,7 +281,7 @@ def bootstrap_intervals(
     num_bins: int = 15,
     edges: str = "right",
     level: float = 0.95,
-    draws: int = 1000,
+    num_resamples: int = 1000,
     seed: int | None = None,
 ) -> list[Interval]:
     """Returns several functions of the bins, with intervals of one bootstrap.
@@ -289,7 +293,7 @@ def bootstrap_intervals(
         num_bins: Number of bins, at least 1.
         edges: The closed side of bins, `"right"` or `"left"`.
         level: Share of intervals that hold the truth, in [0, 1].
-        draws: How many samples are redrawn.
+        num_resamples: How many samples are redrawn.
         seed: Seed of the draws; None draws a fresh one.
 
     Returns:
@@ -305,11 +309,15 @@ def bootstrap_intervals(
     own = table(correct, ones)
     redrawn = [
         table(correct, weight)
-        for weight in redraw(confidence.size, draws=draws, seed=seed)
+        for weight in redraw(
+            confidence.size, num_resamples=num_resamples, seed=seed
+        )
     ]
     null = [
         table(each, ones)
-        for each in _draw_correct(confidence, draws=NULL_DRAWS, seed=seed)
+        for each in _draw_correct(
+            confidence, num_resamples=NULL_DRAWS, seed=seed
+        )
     ]
     intervals = []
     for measure in measures:
@@ -373,9 +381,9 @@ def null_calibration_error(
     num_bins: int = 15,
     edges: str = "right",
     level: float = 0.95,
-    draws: int = 200,
+    num_resamples: int = 200,
     seed: int | None = None,
-) -> NullError:
+) -> NullRange:
     """Returns the ECE that a perfectly calibrated model would show.
 
     Keeps the confidences and draws correctness as if they were true: each
@@ -389,7 +397,7 @@ def null_calibration_error(
         num_bins: Number of bins, at least 1.
         edges: The closed side of bins, `"right"` or `"left"`.
         level: Share of the draws inside of the range.
-        draws: How many data sets are drawn.
+        num_resamples: How many data sets are drawn.
         seed: Seed of the draws; None draws a fresh one.
 
     Returns:
@@ -414,31 +422,35 @@ def null_calibration_error(
     ones = np.ones(confidence.size)
     tables = [
         _tabulate(place, confidence, correct, ones, num_bins)
-        for correct in _draw_correct(confidence, draws=draws, seed=seed)
+        for correct in _draw_correct(
+            confidence, num_resamples=num_resamples, seed=seed
+        )
     ]
     values = _evaluate(measure, tables)
-    return NullError(float(values.mean()), *_quantiles(values, level))
+    return NullRange(float(values.mean()), *_quantiles(values, level))
 
 
 def redraw(
-    size: int, *, draws: int, seed: int | None = None
+    size: int, *, num_resamples: int, seed: int | None = None
 ) -> Iterator[np.ndarray]:
     """Yields how often each example is in a sample with replacement.
 
     Args:
         size: Number of examples, B.
-        draws: How many samples are drawn.
+        num_resamples: How many samples are drawn.
         seed: Seed of the draws; None draws a fresh one.
 
     Yields:
         weight: Whole numbers `(B,)` that sum to B.
 
     Raises:
-        ValueError: If `draws` or `seed` is out of range.
+        ValueError: If `num_resamples` or `seed` is out of range.
     """
-    _checks.integer_at_least("draws", draws, 1, remedy="Draw 200 or more")
+    _checks.integer_at_least(
+        "num_resamples", num_resamples, 1, remedy="Draw 200 or more"
+    )
     generator = _generator(seed)
-    for _ in range(draws):
+    for _ in range(num_resamples):
         drawn = generator.integers(0, size, size)
         yield np.bincount(drawn, minlength=size)
 
@@ -639,12 +651,14 @@ def _equal_mass_error(table: np.ndarray, num_bins: int) -> float:
 
 
 def _draw_correct(
-    confidence: np.ndarray, *, draws: int, seed: int | None
+    confidence: np.ndarray, *, num_resamples: int, seed: int | None
 ) -> Iterator[np.ndarray]:
     """Yields correctness as if the confidences were true."""
-    _checks.integer_at_least("draws", draws, 1, remedy="Draw 200 or more")
+    _checks.integer_at_least(
+        "num_resamples", num_resamples, 1, remedy="Draw 200 or more"
+    )
     generator = _generator(seed)
-    for _ in range(draws):
+    for _ in range(num_resamples):
         yield generator.random(confidence.size) < confidence
 
 

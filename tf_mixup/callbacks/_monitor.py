@@ -43,12 +43,12 @@ class Monitor(keras.callbacks.Callback, abc.ABC):
 
     Args:
         log_dir: Folder for TensorBoard's files, or None to write none.
-        every: Measures in epochs `every`, `2 * every`, ... counted from 1,
-            the epochs in which `fit(validation_freq=every)` validates.
+        freq: Measures in epochs `freq`, `2 * freq`, ... counted from 1,
+            the epochs in which `fit(validation_freq=freq)` validates.
             Defaults to 1.
 
     Raises:
-        ValueError: If `every` is below 1; when it is given a model that is not
+        ValueError: If `freq` is below 1; when it is given a model that is not
             of Keras 3.
     """
 
@@ -67,12 +67,12 @@ class Monitor(keras.callbacks.Callback, abc.ABC):
         self,
         *,
         log_dir: str | os.PathLike[str] | None = None,
-        every: int = 1,
+        freq: int = 1,
     ) -> None:
         super().__init__()
         self.log_dir = None if log_dir is None else pathlib.Path(log_dir)
-        self.every = _checks.integer_at_least(
-            "every", every, 1, remedy="Write 1 to measure in every epoch"
+        self.freq = _checks.integer_at_least(
+            "freq", freq, 1, remedy="Write 1 to measure in every epoch"
         )
         self.values: dict[str, float] = {}
         self._due = False
@@ -113,7 +113,7 @@ class Monitor(keras.callbacks.Callback, abc.ABC):
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Notes whether to measure in this epoch."""
-        self._due = (epoch + 1) % self.every == 0
+        self._due = (epoch + 1) % self.freq == 0
         self.values = {}
 
     def measure_validated(self) -> None:

@@ -75,7 +75,7 @@ class CalibrationMonitor(_monitor.Monitor):
             confidence histogram and the density of accuracy and confidence go
             to `<log_dir>/<validation, or name>`. None, the default, draws
             nothing.
-        every: Measures in epochs `every`, `2 * every`, ... counted from 1.
+        freq: Measures in epochs `freq`, `2 * freq`, ... counted from 1.
             Defaults to 1.
         num_bins: Bins, with `data`; else the compiled metric says.
             Defaults to 15.
@@ -88,7 +88,7 @@ class CalibrationMonitor(_monitor.Monitor):
             None, the default, measures those said above.
         batch_size: Examples in a batch where `data` is arrays. Defaults to
             128.
-        figures_every: Draws in epochs `figures_every`, `2 * figures_every`,
+        figure_freq: Draws in epochs `figure_freq`, `2 * figure_freq`,
             ..., of those it measures in. Drawing takes half a second, and
             TensorBoard shows ten images of each kind. Defaults to 1.
 
@@ -101,7 +101,7 @@ class CalibrationMonitor(_monitor.Monitor):
     Example:
         >>> model = keras.Sequential([keras.layers.Dense(3, "softmax")])
         >>> model.compile("sgd", "sparse_categorical_crossentropy",
-        ...               metrics=[metrics.CalibrationBins()])
+        ...               metrics=[metrics.CalibrationMetrics()])
         >>> x, y = np.ones((8, 2)), np.zeros(8, "int32")
         >>> history = model.fit(x, y, validation_data=(x, y), verbose=0,
         ...                     callbacks=[CalibrationMonitor()])
@@ -123,20 +123,20 @@ class CalibrationMonitor(_monitor.Monitor):
         *,
         name: str = "val",
         log_dir: str | os.PathLike[str] | None = None,
-        every: int = 1,
+        freq: int = 1,
         num_bins: int = 15,
         edges: str = "right",
         from_logits: bool | None = None,
         ignore_label: int | None = None,
         outputs: Sequence[str] | None = None,
         batch_size: int = 128,
-        figures_every: int = 1,
+        figure_freq: int = 1,
     ) -> None:
-        super().__init__(log_dir=log_dir, every=every)
+        super().__init__(log_dir=log_dir, freq=freq)
         self.name = _monitor.check_name("name", name)
         self.run_name = "validation" if name == "val" else name
         self._figures_every = _checks.integer_at_least(
-            "figures_every", figures_every, 1, remedy="Write 1 to draw always"
+            "figure_freq", figure_freq, 1, remedy="Write 1 to draw always"
         )
         self._outputs = _read_names(outputs)
         self._options: dict[str, Any] = {
@@ -146,7 +146,7 @@ class CalibrationMonitor(_monitor.Monitor):
             "ignore_label": ignore_label,
         }
         # Refuses options here and not when training starts.
-        metrics.CalibrationBins(**self._options)
+        metrics.CalibrationMetrics(**self._options)
         self._data = (
             None if data is None else _monitor.Source("data", data, batch_size)
         )
@@ -159,7 +159,7 @@ class CalibrationMonitor(_monitor.Monitor):
 
     def __repr__(self) -> str:
         of = "the compiled metric" if self._data is None else "its own data"
-        return f"<CalibrationMonitor {self.name!r} of {of}, every={self.every}>"
+        return f"<CalibrationMonitor {self.name!r} of {of}, freq={self.freq}>"
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Refuses what cannot be measured."""
@@ -250,7 +250,7 @@ class CalibrationMonitor(_monitor.Monitor):
         options = dict(self._options)
         if options["from_logits"] is None:
             options["from_logits"] = _gives_logits(self.model, head)
-        metric = metrics.CalibrationBins(**options, name=name or "ece")
+        metric = metrics.CalibrationMetrics(**options, name=name or "ece")
         if len(head.shape) < 3 and head.shape[-1:] != (None,):
             # A strategy makes no variables inside of its replicas.
             columns = head.shape[1] if len(head.shape) == 2 else 1
@@ -306,14 +306,14 @@ def _find_compiled(model: keras.Model, validated: bool) -> dict[str, Any]:
             "CalibrationMonitor without `data` reads what `fit` has validated",
             "an epoch without validation",
             "Pass `validation_data` to `fit`, with `validation_freq` the same"
-            " as `every`; or write `CalibrationMonitor(data)`",
+            " as `freq`; or write `CalibrationMonitor(data)`",
         )
     found = _compiled_metrics(model)
     if not found:
         raise _checks.refusal(
             "CalibrationMonitor without `data` needs a compiled metric of bins",
             f"metrics {[metric.name for metric in model.metrics]}",
-            "Add `tf_mixup.metrics.CalibrationBins()` to the metrics in"
+            "Add `tf_mixup.metrics.CalibrationMetrics()` to the metrics in"
             " `compile`; or write `CalibrationMonitor(data)`",
         )
     return found
@@ -328,7 +328,7 @@ def _compiled_metrics(model: keras.Model) -> dict[str, Any]:
         held = getattr(metric, "metrics", ())
         pairs = zip(metric.result(), held, strict=True) if held else ()
         for name, each in ((metric.name, metric), *pairs):
-            if isinstance(each, metrics.CalibrationBins):
+            if isinstance(each, metrics.CalibrationMetrics):
                 output = name.removesuffix(each.name).removesuffix("_")
                 if output not in (getattr(metric, "output_names", None) or ()):
                     output = output.removesuffix("weighted").removesuffix("_")

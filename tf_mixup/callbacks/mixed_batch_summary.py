@@ -28,10 +28,10 @@ class MixedBatchSummary(keras.callbacks.Callback):
         batch: An unmixed batch of images, `(x, y)` with x of shape `(B, H, W)`
             or `(B, H, W, C)`, e.g. `next(iter(train))`.
         log_dir: Folder for TensorBoard; files go to `<log_dir>/mixing`.
-        every: Epochs between two pictures. Defaults to 1.
+        freq: Epochs between two pictures. Defaults to 1.
 
     Raises:
-        ValueError: If `every` is below 1, or x is not one array of images.
+        ValueError: If `freq` is below 1, or x is not one array of images.
 
     Example:
         >>> mixup = mixing.MixUp(alpha=0.2, num_classes=2, seed=0)
@@ -45,12 +45,12 @@ class MixedBatchSummary(keras.callbacks.Callback):
         batch: tuple,
         log_dir: str | os.PathLike[str],
         *,
-        every: int = 1,
+        freq: int = 1,
     ) -> None:
         super().__init__()
         self.mixup = mixup
-        self.every = _checks.integer_at_least(
-            "every", every, 1, remedy="Write 1 for a picture each epoch"
+        self.freq = _checks.integer_at_least(
+            "freq", freq, 1, remedy="Write 1 for a picture each epoch"
         )
         shape = getattr(batch[0], "shape", ())
         if len(shape) not in (3, 4):
@@ -65,7 +65,7 @@ class MixedBatchSummary(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Draws the first step of this epoch."""
-        if (epoch + 1) % self.every:
+        if (epoch + 1) % self.freq:
             return
         # Not Keras' number of the epoch: a second `fit` goes on.
         seen = self.mixup.clock.epoch

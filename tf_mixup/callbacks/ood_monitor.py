@@ -53,7 +53,7 @@ class OODMonitor(_monitor.Monitor):
             of the reference's examples: some of `"gaussian"`, `"uniform"`.
         log_dir: Folder for TensorBoard: values and histograms of confidence
             go to `<log_dir>/ood`. None, the default, draws nothing.
-        every: Measures in epochs `every`, `2 * every`, ... counted from 1.
+        freq: Measures in epochs `freq`, `2 * freq`, ... counted from 1.
             Defaults to 1.
         max_rows: Examples to take of each set, the first ones, and to draw of
             noise; None for all. Defaults to 1024.
@@ -93,7 +93,7 @@ class OODMonitor(_monitor.Monitor):
         reference: Any,
         noise: Sequence[str] = ood.NOISES,
         log_dir: str | os.PathLike[str] | None = None,
-        every: int = 1,
+        freq: int = 1,
         max_rows: int | None = 1024,
         seed: int = 0,
         from_logits: bool | None = None,
@@ -101,7 +101,7 @@ class OODMonitor(_monitor.Monitor):
         batch_size: int = 128,
         model: keras.Model | None = None,
     ) -> None:
-        super().__init__(log_dir=log_dir, every=every)
+        super().__init__(log_dir=log_dir, freq=freq)
         names = _check_names(sets, noise)
         if model is not None:
             model_calls.check_model(model)
@@ -125,7 +125,7 @@ class OODMonitor(_monitor.Monitor):
                 self._sets[kind] = prepare(kind, drawn)
 
     def __repr__(self) -> str:
-        return f"<OODMonitor of {', '.join(self.names)}, every={self.every}>"
+        return f"<OODMonitor of {', '.join(self.names)}, freq={self.freq}>"
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -43,8 +43,8 @@ class MonteCarloDropout:
     Args:
         model: Functional or sequential model with one output and dropout
             layers.
-        passes: Predictions to average, at least 1. What the masks' chance adds
-            to the mean falls as one over its square root.
+        num_samples: Predictions to average, at least 1. The standard error of
+            the mean falls as one over its square root.
         seed: Integer that fixes the masks: the same seed, inputs and
             `batch_size` give the same probabilities, in each call anew.
         batch_size: Examples to predict at once.
@@ -67,13 +67,13 @@ class MonteCarloDropout:
         self,
         model: keras.Model,
         *,
-        passes: int = 10,
+        num_samples: int = 10,
         seed: int = 0,
         batch_size: int = 128,
         from_logits: bool | None = None,
     ) -> None:
-        self.passes = _checks.integer_at_least(
-            "passes", passes, 1, remedy="Write 10"
+        self.num_samples = _checks.integer_at_least(
+            "num_samples", num_samples, 1, remedy="Write 10"
         )
         self.seed = _checks.integer_at_least(
             "seed", seed, 0, remedy="Write any other integer"
@@ -98,7 +98,7 @@ class MonteCarloDropout:
             )
 
     def __repr__(self) -> str:
-        return f"<MonteCarloDropout of {self.passes} passes>"
+        return f"<MonteCarloDropout of {self.num_samples} samples>"
 
     def predict(self, inputs: Any, *, verbose: int | str = 0) -> np.ndarray:
         """Returns the mean probabilities over all passes.
@@ -123,7 +123,7 @@ class MonteCarloDropout:
         for layer, state in zip(self._active, states, strict=True):
             layer.seed_with(int(state >> 1))
         return _mean_probabilities(
-            [self._model] * self.passes,
+            [self._model] * self.num_samples,
             inputs,
             batch_size=self.batch_size,
             from_logits=self.from_logits,

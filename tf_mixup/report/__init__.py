@@ -70,7 +70,7 @@ def report(
     noise: bool = True,
     max_rows: int | None = None,
     batch_size: int = 128,
-    draws: int = 500,
+    num_resamples: int = 500,
     seed: int = 0,
     title: str | None = None,
     source: str = "a data set given in Python",
@@ -114,7 +114,7 @@ def report(
             and variance.
         max_rows: Examples of each set to stop after; None for all.
         batch_size: Examples of arrays to predict at once.
-        draws: Samples redrawn for each interval, at least 2.
+        num_resamples: Samples redrawn for each interval, at least 2.
         seed: Seed of intervals, noise and the split for the temperature, at
             least 0.
         title: Name of the model in the report; its own, or its file's, by
@@ -137,11 +137,12 @@ def report(
         >>> softmax = keras.layers.Softmax()
         >>> model = keras.Sequential([keras.Input((2,)), softmax])
         >>> inputs = np.random.default_rng(0).normal(size=(60, 2))
-        >>> result = report(model, (inputs, np.arange(60) % 2), draws=20)
+        >>> data = inputs, np.arange(60) % 2
+        >>> result = report(model, data, num_resamples=20)
         >>> result.outputs, result.rows, result.num_classes
         ('probabilities', 60, 2)
     """
-    _check_options(outputs, max_rows, batch_size, draws, seed)
+    _check_options(outputs, max_rows, batch_size, num_resamples, seed)
     model, name = _open(model)
     report_run.check_output(model, output)
     sets = _name_sets(ood)
@@ -165,7 +166,7 @@ def report(
         }.items()
     }
     outside = {name: subject.confidence(each) for name, each in runs.items()}
-    measured = _measure(rows, names, draws=draws, seed=seed)
+    measured = _measure(rows, names, num_resamples=num_resamples, seed=seed)
     detections = {
         name: measures.measure_detection(
             rows.confidence, outside[name], num_nonfinite=each.num_nonfinite
@@ -202,7 +203,7 @@ def report(
         num_ignored=run.num_ignored,
         num_normalized=rows.num_normalized,
         num_classes=len(names),
-        draws=draws,
+        draws=num_resamples,
         seed=seed,
         versions={each.__name__: each.__version__ for each in (keras, tf, np)},
         ood=detections,
@@ -318,7 +319,11 @@ class _Subject:
 
 
 def _check_options(
-    outputs: str, max_rows: int | None, batch_size: int, draws: int, seed: int
+    outputs: str,
+    max_rows: int | None,
+    batch_size: int,
+    num_resamples: int,
+    seed: int,
 ) -> None:
     _checks.one_of("outputs", outputs, report_predictions.OUTPUTS)
     if max_rows is not None:
@@ -326,7 +331,9 @@ def _check_options(
             "max_rows", max_rows, 1, remedy="Write None to take all examples"
         )
     _checks.integer_at_least("batch_size", batch_size, 1, remedy="Write 128")
-    _checks.integer_at_least("draws", draws, 2, remedy="Draw 500 or more")
+    _checks.integer_at_least(
+        "num_resamples", num_resamples, 2, remedy="Draw 500 or more"
+    )
     _checks.integer_at_least("seed", seed, 0, remedy="Write 0")
 
 
@@ -334,21 +341,25 @@ def _measure(
     rows: report_predictions.Predictions,
     names: Sequence[str],
     *,
-    draws: int,
+    num_resamples: int,
     seed: int,
 ) -> dict[str, Any]:
     """Returns all measures of the data, by the names that a report has."""
     return {
-        "overall": measures.measure_overall(rows, draws=draws, seed=seed),
+        "overall": measures.measure_overall(
+            rows, num_resamples=num_resamples, seed=seed
+        ),
         "conventions": {
             name: measures.measure_errors(
-                rows, convention, draws=draws, seed=seed
+                rows, convention, num_resamples=num_resamples, seed=seed
             )
             for name, convention in calibration.CONVENTIONS.items()
         },
         "classes": measures.measure_classes(rows, names),
         "class_bias": measures.measure_class_bias(rows),
-        "temperature": report_temperature.measure(rows, seed=seed, draws=draws),
+        "temperature": report_temperature.measure(
+            rows, seed=seed, num_resamples=num_resamples
+        ),
     }
 
 

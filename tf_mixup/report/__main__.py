@@ -129,7 +129,7 @@ def _write_report(values: Any) -> None:
         noise=values.noise,
         output=values.output_name,
         ignore_label=values.ignore_label,
-        draws=values.draws,
+        num_resamples=values.draws,
         seed=values.seed,
         title=pathlib.Path(values.model).name,
         source=data.about,

@@ -62,7 +62,7 @@ class Errors:
     note: str
     rows_per_bin: float
     values: dict[str, Interval]
-    null_ece: resampling.NullError
+    null_ece: resampling.NullRange
     bins: calibration.Bins
 
 
@@ -118,13 +118,13 @@ class Detection:
 
 
 def measure_overall(
-    rows: Predictions, *, draws: int, seed: int
+    rows: Predictions, *, num_resamples: int, seed: int
 ) -> dict[str, Interval]:
     """Measures what no choice of bins changes.
 
     Args:
         rows: Predictions and labels.
-        draws: Samples redrawn for an interval.
+        num_resamples: Samples redrawn for an interval.
         seed: Seed of the draws.
 
     Returns:
@@ -134,13 +134,15 @@ def measure_overall(
         rows.confidence,
         rows.correct,
         measures=list(OVERALL.values()),
-        draws=draws,
+        num_resamples=num_resamples,
         seed=seed,
     )
     values = dict(zip(OVERALL, intervals, strict=True))
     for name in ("nll", "brier"):
         column = getattr(rows, name)
-        values[name] = bootstrap_mean(column, draws=draws, seed=seed)
+        values[name] = bootstrap_mean(
+            column, num_resamples=num_resamples, seed=seed
+        )
     return values
 
 
@@ -148,7 +150,7 @@ def measure_errors(
     rows: Predictions,
     convention: calibration.Convention,
     *,
-    draws: int,
+    num_resamples: int,
     seed: int,
 ) -> Errors:
     """Measures calibration under one convention.
@@ -156,7 +158,7 @@ def measure_errors(
     Args:
         rows: Predictions and labels.
         convention: Number of bins and edges.
-        draws: Samples redrawn for an interval.
+        num_resamples: Samples redrawn for an interval.
         seed: Seed of the draws.
 
     Returns:
@@ -168,7 +170,7 @@ def measure_errors(
         rows.confidence,
         rows.correct,
         measures=list(ERRORS.values()),
-        draws=draws,
+        num_resamples=num_resamples,
         seed=seed,
         **options,
     )
@@ -177,11 +179,11 @@ def measure_errors(
         rows.confidence,
         rows.correct,
         num_bins=num_bins,
-        draws=draws,
+        num_resamples=num_resamples,
         seed=seed,
     )
     values["classwise_ece"] = _Classwise(rows, num_bins, edges).interval(
-        draws=draws, seed=seed
+        num_resamples=num_resamples, seed=seed
     )
     return Errors(
         num_bins=num_bins,
@@ -275,13 +277,13 @@ def main_ece(confidence: np.ndarray, correct: np.ndarray) -> float:
 
 
 def bootstrap_mean(
-    column: np.ndarray, *, draws: int, seed: int, level: float = 0.95
+    column: np.ndarray, *, num_resamples: int, seed: int, level: float = 0.95
 ) -> Interval:
     """Returns a mean over examples with a bootstrap percentile interval.
 
     Args:
         column: One number for each example, `(N,)`.
-        draws: How many samples are redrawn.
+        num_resamples: How many samples are redrawn.
         seed: Seed of the draws.
         level: Share of redrawn values inside of the interval.
 
@@ -292,7 +294,9 @@ def bootstrap_mean(
     size = len(column)
     values = [
         weight @ column / size
-        for weight in resampling.redraw(size, draws=draws, seed=seed)
+        for weight in resampling.redraw(
+            size, num_resamples=num_resamples, seed=seed
+        )
     ]
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(column.mean()), float(low), float(high))
@@ -313,7 +317,7 @@ class _Classwise:
         self._inner = calibration.bin_edges(num_bins)[1:-1]
         self._num_bins = num_bins
 
-    def interval(self, *, draws: int, seed: int) -> Interval:
+    def interval(self, *, num_resamples: int, seed: int) -> Interval:
         """Returns it; ends only where they take seconds."""
         rows = self._rows
         if len(rows) * rows.num_classes > _MOST_REDRAWN:
@@ -327,7 +331,9 @@ class _Classwise:
         gap = probabilities - rows.distributions(slice(None))
         redrawn = [
             self._error(self._sum(cell, gap * weight[:, np.newaxis]))
-            for weight in resampling.redraw(len(rows), draws=draws, seed=seed)
+            for weight in resampling.redraw(
+                len(rows), num_resamples=num_resamples, seed=seed
+            )
         ]
         return resampling.error_interval(
             self._error(self._sum(cell, gap)),

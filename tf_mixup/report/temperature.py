@@ -77,14 +77,14 @@ class Temperature:
 
 
 def measure(
-    rows: Predictions, *, seed: int, draws: int = 500
+    rows: Predictions, *, seed: int, num_resamples: int = 500
 ) -> Temperature | None:
     """Fits temperatures, and tests them on examples they were not fitted on.
 
     Args:
         rows: Predictions and labels.
         seed: Seed of the split and of the draws.
-        draws: Samples redrawn for the interval.
+        num_resamples: Samples redrawn for the interval.
 
     Returns:
         temperature: What it would do; None if there are below 40 examples, or
@@ -106,7 +106,7 @@ def measure(
         at_bound=both in scalers.BOUNDS,
         halves=(tested[0], tested[1]),
         nll_change=measures.bootstrap_mean(
-            np.concatenate(changes), draws=draws, seed=seed
+            np.concatenate(changes), num_resamples=num_resamples, seed=seed
         ),
     )
 

@@ -69,7 +69,7 @@ def fit(
         model.compile(
             optimizers.build_optimizer(config, STEPS),
             keras.losses.CategoricalCrossentropy(from_logits=True),
-            metrics=["accuracy", metrics.CalibrationBins(from_logits=True)],
+            metrics=["accuracy", metrics.CalibrationMetrics(from_logits=True)],
         )
     history = model.fit(
         dataset,

@@ -290,7 +290,7 @@ def fit_alone(config):
     network.compile(
         optimizers.build_optimizer(config, len(both)),
         model_setup.build_loss(config),
-        metrics=["accuracy", metrics.CalibrationBins(from_logits=True)],
+        metrics=["accuracy", metrics.CalibrationMetrics(from_logits=True)],
     )
     network.fit(
         both,
