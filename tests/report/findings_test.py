@@ -110,10 +110,10 @@ class TestCalibration:
         )
         found = in_calibration(rows)
         assert all(each.level != "good" for each in found)
-        assert "b +" in found[0].text
-        assert "class weights or resampled classes" in found[0].text
+        assert "b: +" in found[0].text
+        assert "lass weights or resampled classes" in found[0].text
         assert "VectorScaling" in found[0].text
-        assert "does not change the bias of classes" in found[-1].text
+        assert "does not change class bias" in found[-1].text
 
     @pytest.mark.slow
     def test_calibrated_models_are_told_of_no_temperature(self):
@@ -158,7 +158,7 @@ class TestData:
 
     def test_nan(self):
         (text,) = in_data(made(), num_nonfinite=7)
-        assert text.startswith("7 of 3007 examples have NaN")
+        assert text.startswith("7 of 3,007 examples have NaN")
 
     def test_what_is_left_out_or_changed(self):
         classes = measures.measure_classes(made(), "abc")
@@ -173,14 +173,14 @@ class TestData:
                 num_normalized=9,
             )
         ]
-        assert texts[0].startswith("4 examples with the label that is ignored")
+        assert texts[0].startswith("4 examples with the ignored label")
         assert texts[1].startswith("9 targets did not sum to 1")
 
     def test_chance(self):
         rows = made()
         moved = dataclasses.replace(rows, targets=np.roll(rows.targets, 1))
         (text,) = in_data(moved)
-        assert "that of guessing among 3 classes" in text
+        assert "no better than guessing among 3 classes" in text
 
     def test_one_prediction_for_all(self):
         rows = made()
@@ -194,7 +194,7 @@ class TestData:
         kept = np.concatenate([np.flatnonzero(rows.labels == 0), few])
         texts = in_data(rows.take(kept))
         assert texts[0] == "1 of 3 classes have no examples: b."
-        assert "out of balance: a has" in texts[1]
+        assert "imbalanced: a has" in texts[1]
         assert "c 10." in texts[1]
 
     def test_small_classes_differ_by_chance(self):

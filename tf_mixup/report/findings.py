@@ -15,7 +15,7 @@ from tf_mixup.report.measures import Errors
 from tf_mixup.report.temperature import Temperature
 
 # Fewer examples in a bin, and its accuracy is off by 10 points and more.
-_FEW_ROWS = 20
+_FEW_EXAMPLES = 20
 # How many times as frequent a class may be as another.
 _IMBALANCE = 5
 # Classes that a sentence names.
@@ -58,20 +58,20 @@ def find_in_data(
     if num_nonfinite:
         yield Finding(
             "warning",
-            f"{num_nonfinite} of {size + num_nonfinite} examples have NaN or"
-            " infinite predictions and are left out of all numbers. Look for"
+            f"{num_nonfinite:,} of {size + num_nonfinite:,} examples have NaN"
+            " or infinite predictions and are left out of all numbers. Look for"
             " NaN in these inputs, and for half precision that overflows.",
         )
     if num_ignored:
         yield Finding(
             "note",
-            f"{num_ignored} examples with the label that is ignored, or with a"
-            " weight of 0, are left out of all numbers.",
+            f"{num_ignored:,} examples with the ignored label or with a weight"
+            " of 0 are left out of all numbers.",
         )
     if num_normalized:
         yield Finding(
             "note",
-            f"{num_normalized} targets did not sum to 1, as rounded shares do"
+            f"{num_normalized:,} targets did not sum to 1, as rounded shares do"
             " not. They were divided by their sums.",
         )
     yield from _judge_scale(accuracies, num_tried)
@@ -83,9 +83,9 @@ def find_in_data(
     if right / size <= chance + margin:
         yield Finding(
             "warning",
-            f"Accuracy, {right / size:.1%}, is that of guessing among"
-            f" {len(classes)} classes. Check that labels are numbered and"
-            " inputs are scaled as in training; calibration says little until"
+            f"Accuracy, {right / size:.1%}, is no better than guessing among"
+            f" {len(classes):,} classes. Check that labels are numbered and"
+            " inputs are scaled as in training; calibration means little until"
             " then.",
         )
     frequent = [each.name for each in classes if each.predicted == size]
@@ -118,18 +118,18 @@ def find_in_calibration(
         yield Finding(
             "note",
             "All predictions are right, so any confidence below 1 counts as"
-            " too low. Harder data would say more.",
+            " too low. Harder data would show more.",
         )
     biased = list(_judge_class_bias(class_bias, names))
     yield from biased
     yield _judge_error(errors, overall["signed_gap"], good=not biased)
-    if errors.rows_per_bin < _FEW_ROWS:
+    if errors.rows_per_bin < _FEW_EXAMPLES:
         yield Finding(
             "warning",
             f"Few examples: {errors.rows_per_bin:.3g} for each of"
-            f" {errors.num_bins} bins. ECE is then mostly chance, about"
-            f" {null.mean:.1%} of it for a calibrated model. Take more"
-            " examples, or fewer bins.",
+            f" {errors.num_bins} bins. ECE is then mostly chance: a calibrated"
+            f" model would show {null.mean:.1%}. Use more examples, or fewer"
+            " bins.",
         )
     yield _judge_temperature(temperature, biased=bool(biased))
 
@@ -137,7 +137,7 @@ def find_in_calibration(
 def find_in_detection(
     confidence: float, detections: Mapping[str, Detection]
 ) -> Iterator[Finding]:
-    """Yields the sets of which the model is as sure as of its own data.
+    """Yields the sets that confidence does not separate from the data.
 
     Args:
         confidence: Mean confidence on the data.
@@ -147,8 +147,8 @@ def find_in_detection(
         if each.num_nonfinite:
             yield Finding(
                 "warning",
-                f"{each.num_nonfinite} examples of {name} have NaN or infinite"
-                " predictions and are left out.",
+                f"{each.num_nonfinite:,} examples of {name} have NaN or"
+                " infinite predictions and are left out.",
             )
         if each.auroc < 0.6 or each.confidence >= confidence:
             yield Finding(
@@ -166,14 +166,14 @@ def _judge_scale(
     given = accuracies.get("as given", 1.0)
     best = max(accuracies, key=lambda name: accuracies[name], default="")
     gain = accuracies.get(best, 0.0) - given
-    # Of a difference between two shares, of the same rows: a safe bound.
+    # A safe bound for the difference of two shares of the same examples.
     error = np.sqrt(1 / (2 * max(num_tried, 1)))
     if gain > max(0.1, 2 * error):
         yield Finding(
             "warning",
             f"Inputs seem to have the wrong scale: with {best} in place of x"
             f" accuracy is {accuracies[best]:.1%}, as given it is"
-            f" {given:.1%} ({num_tried} examples tried). Scale them as in"
+            f" {given:.1%} ({num_tried:,} examples tried). Scale them as in"
             " training before you read on.",
         )
 
@@ -183,10 +183,10 @@ def _judge_balance(
 ) -> Iterator[Finding]:
     absent = [each.name for each in classes if not each.labelled]
     if absent:
-        more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
+        more = f" and {len(absent) - 5:,} more" if len(absent) > 5 else ""
         yield Finding(
             "note",
-            f"{len(absent)} of {len(classes)} classes have no examples:"
+            f"{len(absent):,} of {len(classes):,} classes have no examples:"
             f" {', '.join(absent[:5])}{more}.",
         )
     present = np.where(labelled > 0, labelled, labelled.max())
@@ -196,10 +196,10 @@ def _judge_balance(
     if labelled[most] > _IMBALANCE * likely:
         yield Finding(
             "note",
-            f"Classes are out of balance: {classes[most].name} has"
-            f" {labelled[most]} examples, {classes[least].name}"
-            f" {labelled[least]}. Accuracy and ECE are mostly those of the"
-            " frequent classes; read the table of classes.",
+            f"Classes are imbalanced: {classes[most].name} has"
+            f" {labelled[most]:,} examples, {classes[least].name}"
+            f" {labelled[least]:,}. Accuracy and ECE are dominated by the"
+            " frequent classes; see the table of classes.",
         )
 
 
@@ -215,16 +215,16 @@ def _judge_class_bias(
         return
     more = len(worst) - _MOST_NAMES
     classes = ", ".join(
-        f"{names[k] if len(names) else k} {100 * bias[k]:+.1f} points (by"
+        f"{names[k] if len(names) else k}: {100 * bias[k]:+.1f} points (by"
         f" chance {100 * limits[k]:.1f})"
         for k in worst[:_MOST_NAMES]
     )
     yield Finding(
         "warning",
-        "Mean probabilities of classes are not their shares of the labels:"
-        f" {classes}{f' and {more} more' if more > 0 else ''}. Training with"
-        " class weights or resampled classes does this, and data with other"
-        " shares than those of training. What to try: vector scaling"
+        "Class bias, mean probability minus share of the labels:"
+        f" {classes}{f' and {more:,} more' if more > 0 else ''}. Class weights"
+        " or resampled classes in training cause this, and so do data with"
+        " other shares than those of training. What to try: vector scaling"
         " (tf_mixup.posthoc.VectorScaling), or training without the weights.",
     )
 
@@ -232,7 +232,7 @@ def _judge_class_bias(
 def _judge_error(errors: Errors, gap: Interval, *, good: bool) -> Finding:
     """Returns what ECE and the signed gap say together."""
     ece, limit = errors.values["ece"].estimate, errors.null_ece.high
-    # A gap that is written as 0.0 points is none to speak of.
+    # A gap that is printed as 0.0 points does not matter.
     certain = max(gap.low, -gap.high) > 0 and abs(gap.estimate) >= 5e-4
     if ece > limit and abs(gap.estimate) < ece / 2:
         return Finding(
@@ -240,8 +240,8 @@ def _judge_error(errors: Errors, gap: Interval, *, good: bool) -> Finding:
             f"Overconfident in some bins and underconfident in others: ECE is"
             f" {ece:.1%} (by chance at most {limit:.1%}), and signed gaps"
             f" cancel to {100 * gap.estimate:+.1f} points. One temperature"
-            " does not correct that; look at the diagram and at the table of"
-            " classes, and try vector scaling.",
+            " does not correct that. See the diagram and the table of classes,"
+            " and try vector scaling.",
         )
     if ece > limit:
         return _judge_gap(
@@ -249,7 +249,7 @@ def _judge_error(errors: Errors, gap: Interval, *, good: bool) -> Finding:
         )
     within = (
         f"ECE, {ece:.1%}, is not above its null range: a calibrated model"
-        f" shows up to {limit:.1%} by chance with as few examples"
+        f" shows up to {limit:.1%} by chance with this many examples"
     )
     if certain:
         return _judge_gap(
@@ -260,13 +260,13 @@ def _judge_error(errors: Errors, gap: Interval, *, good: bool) -> Finding:
     if good:
         return Finding(
             "good",
-            f"{within}. Nothing here speaks against the calibration of this"
-            " model.",
+            f"{within}. These data give no evidence against the calibration of"
+            " this model.",
         )
     return Finding(
         "note",
-        f"{within}. But it is of the predicted class alone and does not see"
-        " the bias of classes.",
+        f"{within}. But ECE covers the predicted class only and does not see"
+        " class bias.",
     )
 
 
@@ -274,13 +274,13 @@ def _judge_gap(gap: float, why: str) -> Finding:
     if gap > 0:
         word, cure = (
             "Overconfident",
-            "First temperature scaling, which keeps every prediction; if you"
+            "first temperature scaling, which keeps every prediction; if you"
             " can train again, mixup with alpha 0.2 to 0.4 or label smoothing",
         )
     else:
         word, cure = (
             "Underconfident",
-            "First temperature scaling, which keeps every prediction; if it"
+            "first temperature scaling, which keeps every prediction; if it"
             " was trained with mixup or label smoothing, train again with"
             " less: a smaller alpha, or the last epochs without mixing",
         )
@@ -296,14 +296,14 @@ def _judge_temperature(
     if temperature is None:
         return Finding(
             "note",
-            "No temperature was tried: that takes 40 examples, and two classes"
-            " in each half of them.",
+            "No temperature was tried: that takes at least 40 examples, with"
+            " two classes in each half of them.",
         )
     if temperature.at_bound:
         return Finding(
             "note",
             "No finite temperature is optimal: either all predictions are"
-            " right, or they say nothing of the labels.",
+            " right, or they are unrelated to the labels.",
         )
     before, after = (temperature.mean(f"nll_{w}") for w in ("before", "after"))
     verdict = "shows no difference beyond chance"
@@ -321,9 +321,9 @@ def _judge_temperature(
         "note",
         f"Temperature {temperature.temperature:.3g} {verdict}: on examples"
         f" that it was not fitted on, NLL goes from {before:.3f} to"
-        f" {after:.3f} nats{interval}. ECE of these halves, in which chance"
-        " adds more to it than in all examples, goes from"
+        f" {after:.3f} nats{interval}. ECE of these halves, to which chance"
+        " adds more than to that of all examples, goes from"
         f" {temperature.mean('ece_before'):.1%} to"
         f" {temperature.mean('ece_after'):.1%}."
-        + (" It does not change the bias of classes." if biased else ""),
+        + (" It does not change class bias." if biased else ""),
     )
