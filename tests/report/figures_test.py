@@ -1,64 +1,85 @@
-"""The figures are PNG files of what they should show."""
+"""Figures are SVG of what they should show, in colors of the page."""
+
+import re
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from sklearn import metrics
 
 from tf_mixup import calibration
 from tf_mixup.report import figures as report_figures
-from tf_mixup.report import measures
-from tf_mixup.report import predictions as report_predictions
+
+SPACE = "{http://www.w3.org/2000/svg}"
 
 
-@pytest.fixture
-def rows():
-    generator = np.random.default_rng(0)
-    logits = generator.normal(size=(60, 2)).astype(np.float32)
-    return report_predictions.standardize(logits, "logits", np.arange(60) % 2)
+def read(figure):
+    """Returns the elements of a figure, which must be well formed."""
+    svg = figure.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ')
+    return list(ElementTree.fromstring(svg).iter())
 
 
-@pytest.fixture
-def drawn(monkeypatch):
-    """Returns the figures as objects, in place of their files."""
-    monkeypatch.setattr(report_figures, "_to_png", lambda figure: figure)
+def bars(figure):
+    return [each.attrib for each in read(figure) if each.tag == SPACE + "rect"]
 
 
-def draw(rows, outside):
-    conventions = {
-        name: measures.measure_errors(rows, each, num_resamples=2, seed=0)
-        for name, each in calibration.CONVENTIONS.items()
-    }
-    return report_figures.draw(rows, conventions, outside)
+def points(figure, css_class):
+    """Returns the points of all lines of a class, `(P, 2)`."""
+    (path,) = [
+        each.get("d") for each in read(figure) if each.get("class") == css_class
+    ]
+    numbers = re.findall(r"[\d.]+", path)
+    return np.array(numbers, float).reshape(-1, 2)
 
 
-class TestDraw:
-    def test_makes_files(self, rows):
-        figures = draw(rows, {})
-        assert set(figures) == {"reliability", "confidence"}
-        for figure in figures.values():
-            assert figure.startswith(b"\x89PNG")
+class TestReliability:
+    def test_heights_are_accuracies_and_shares(self):
+        bins = calibration.Bins(*np.array([[1, 3], [0.25, 2.7], [0.5, 1.5]]))
+        (figure,) = report_figures.reliability_diagrams({"a": bins}).values()
+        heights = [float(each["height"]) for each in bars(figure)]
+        # Both accuracies are a half; 1/4 and 3/4 of examples, up to 1.
+        assert heights == pytest.approx([108, 13.5, 108, 40.5])
+        (_, low), (_, high), *_ = points(figure, "gap c1")
+        assert low - high == pytest.approx((0.5 - 0.25) * -216)
+        assert "mean 25.0%; accuracy 50.0%; 1 examples" in figure
 
-    def test_panels(self, rows, drawn):
-        figures = draw(rows, {"noise": np.array([0.6, 0.7])})
-        titles = [axes.get_title() for axes in figures["reliability"].axes[:2]]
-        assert titles == ["15 bins", "100 bins"]
-        (legend,) = figures["ood"].legends
-        names = [text.get_text() for text in legend.get_texts()]
-        assert names == ["data", "noise"]
+    def test_empty_bins_have_no_bars(self):
+        bins = calibration.Bins(*np.array([[0, 4], [0, 3], [0, 2]]))
+        (figure,) = report_figures.reliability_diagrams({"a": bins}).values()
+        assert len(bars(figure)) == 2
 
-    def test_all_right_leaves_no_wrong_answers(self, rows, drawn):
-        right = report_predictions.standardize(
-            np.array([[2.0, 0.0], [0.0, 1.0]]), "logits", [0, 1]
+    def test_several_have_the_same_axes(self):
+        even, one = (np.array([[2.0, 2], [0, 2], [0, 2]]), np.eye(3, 2) * 4)
+        figures = report_figures.reliability_diagrams(
+            {"a": calibration.Bins(*even), "b": calibration.Bins(*one)}
         )
-        (legend,) = draw(right, {})["confidence"].legends
-        names = [text.get_text() for text in legend.get_texts()]
-        assert names == ["right answers"]
+        (_, low, *_), (_, high, *_) = map(bars, figures.values())
+        assert float(high["height"]) == 2 * float(low["height"])
 
-    def test_area_under_the_curve_is_auroc(self, rows, drawn):
-        outside = np.random.default_rng(1).uniform(0.3, 0.9, 40)
-        (axes,) = draw(rows, {"noise": outside})["roc"].axes
-        curve = axes.get_lines()[0]
-        expected = measures.measure_detection(rows.confidence, outside)
-        area = metrics.auc(curve.get_xdata(), curve.get_ydata())
-        assert area == pytest.approx(expected.auroc)
-        assert curve.get_label().startswith("noise: ")
+
+class TestHistogram:
+    def test_heights_are_shares_of_each_set(self):
+        sets = {"a": np.array([0.52, 0.98]), "none": np.array([])}
+        figure = report_figures.confidence_histogram(sets)
+        top, bottom = points(figure, "area c0")[:, 1].min(), 8 + 284
+        assert bottom - top == pytest.approx(284)
+        assert ">none<" not in figure
+
+    def test_names_are_text_and_colors_of_the_page(self):
+        sets = {f"<{k}>": np.array([0.5]) for k in range(7)}
+        figure = report_figures.confidence_histogram(sets)
+        texts = [each.text for each in read(figure)]
+        assert "&lt;6&gt;" in figure
+        assert any(text == "0%" for text in texts)
+        assert 'class="area c1 dashed"' in figure
+        assert "#" not in figure
+
+
+class TestRoc:
+    def test_encloses_auroc(self):
+        generator = np.random.default_rng(1)
+        inside, outside = generator.uniform(0.5, 1, 60), generator.random(40)
+        figure = report_figures.roc_curves(inside, {"noise": outside})
+        x, y = points(figure, "line c1").T
+        x, y = (x - x[0]) / (x[-1] - x[0]), (y - y[0]) / (y[-1] - y[0])
+        expected = np.mean(inside[:, None] > outside)
+        assert np.trapezoid(y, x) == pytest.approx(expected, abs=0.01)

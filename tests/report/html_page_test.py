@@ -5,6 +5,7 @@ import dataclasses
 import html.parser
 import re
 
+import keras
 import numpy as np
 import pytest
 
@@ -15,6 +16,7 @@ from tf_mixup.report import measures
 from tf_mixup.report import predictions as report_predictions
 from tf_mixup.report import temperature as report_temperature
 from tf_mixup.report.findings import Finding
+from tf_mixup.report.mistakes import Mistake
 from tf_mixup.report.numbers import Numbers
 
 VOID = {"meta", "img", "br"}
@@ -49,6 +51,13 @@ class Page(html.parser.HTMLParser):
         return [attrs for tag, attrs in self.tags if tag == name]
 
 
+class Example(Numbers):
+    """Stands for a report."""
+
+    def to_html(self):
+        return html_page.render(self)
+
+
 @pytest.fixture(scope="module")
 def numbers():
     generator = np.random.default_rng(0)
@@ -61,7 +70,7 @@ def numbers():
         for name, each in calibration.CONVENTIONS.items()
     }
     outside = {"a <b> set": generator.uniform(0.4, 1, 50)}
-    return Numbers(
+    return Example(
         model="<script>alert(1)</script>",
         data="rows & more",
         preparation="x / 255",
@@ -87,6 +96,7 @@ def numbers():
             Finding("warning", "First <thing>."),
         ],
         figures=report_figures.draw(rows, conventions, outside),
+        mistakes=[Mistake(1234, 0, 1, 0.987)],
     )
 
 
@@ -99,19 +109,18 @@ class TestPage:
     def test_needs_nothing_else(self, page):
         assert not page.named("script")
         assert not page.named("link")
-        sources = [attrs["src"] for attrs in page.named("img")]
-        assert len(sources) == 4
-        for source in sources:
-            kind, data = source.split(",")
-            assert kind == "data:image/png;base64"
-            assert base64.b64decode(data).startswith(b"\x89PNG")
+        assert len(page.named("svg")) == 5
+        assert not page.named("img")
 
-    def test_links_are_references(self, numbers, page):
+    def test_links_are_references_or_sections(self, numbers, page):
         links = [attrs["href"] for attrs in page.named("a")]
-        assert links
-        assert all(link.startswith("https://arxiv.org/abs/") for link in links)
+        sections = [f"#{attrs['id']}" for attrs in page.named("h2")]
+        inside = [link for link in links if link.startswith("#")]
+        assert inside == sections
+        outside = [link for link in links if link not in inside]
+        assert all(link.startswith("https://arxiv.org/") for link in outside)
         text = html_page.render(numbers)
-        assert text.count("http") == 2 * len(links)
+        assert text.count("http") == 2 * len(outside)
         assert "url(" not in text
 
     def test_shows_names_as_they_are(self, page):
@@ -157,10 +166,44 @@ class TestPage:
         largest = numbers.class_bias.largest
         assert f"labels: {100 * largest:.1f} points" in page.text
 
-    def test_figures_suit_dark_pages(self, numbers):
-        style = html_page.render(numbers).split("</style>")[0]
-        assert "prefers-color-scheme: dark" in style
-        assert "filter: invert" in style
+    def test_figures_take_their_colors_from_the_page(self, numbers):
+        style, body = html_page.render(numbers).split("</style>")
+        light, dark = style.split("@media (prefers-color-scheme: dark)")
+        for name in (
+            "--page",
+            "--text",
+            "--line",
+            *map("--c{}".format, "01234"),
+        ):
+            assert f"{name}: #" in light
+            assert f"{name}: #" in dark
+        assert not re.search("(fill|stroke|color)=", body)
+
+    def test_the_fine_diagram_is_folded(self, numbers):
+        body = html_page.render(numbers)
+        folded = body.split("<details>")[1].split("</details>")[0]
+        assert "Reliability diagram with 100 bins" in folded
+        assert numbers.figures["fine"] in folded
+
+    def test_its_lines_apply_the_temperature(self, numbers):
+        (code,) = re.findall(
+            "<pre><code>(.+?)</code>", html_page.render(numbers), re.S
+        )
+        generator = np.random.default_rng(0)
+        logits = 3 * generator.normal(size=(200, 3)).astype(np.float32)
+        space = {
+            "model": keras.Sequential(
+                [keras.Input((3,)), keras.layers.Activation("linear")]
+            ),
+            "inputs": logits,
+            "labels": generator.integers(0, 3, 200),
+        }
+        exec(code, space)
+        assert len(code.splitlines()) == 3
+        assert space["scaler"].temperature == pytest.approx(
+            numbers.temperature.temperature, rel=1e-3
+        )
+        assert space["calibrated"].output.shape == (None, 3)
 
     def test_warnings_come_first(self, page):
         assert page.text.index("First") < page.text.index("Second")
@@ -177,8 +220,8 @@ class TestParts:
         )
         page = Page(html_page.render(less))
         assert "Not tried" in page.text
-        assert "None was given" in page.text
-        assert len(page.named("img")) == 2
+        assert "Out-of-distribution" not in page.text
+        assert len(page.named("svg")) == 3
 
     @pytest.mark.parametrize("at_bound", [False, True])
     def test_says_what_the_findings_say_of_a_bound(self, numbers, at_bound):
@@ -189,21 +232,41 @@ class TestParts:
         assert ("the one to use is" in page.text.lower()) != at_bound
         assert ("there is none to use" in page.text) == at_bound
 
-    def test_shows_the_worst_of_many_classes(self, numbers):
-        worst = dataclasses.replace(
-            numbers.classes[0], name="worst", gap=-0.9, predicted=99
+    def test_shows_errors_as_pictures_or_as_a_table(self, numbers, page):
+        start = page.cells.index("1,234")
+        found = page.cells[start : start + 6]
+        assert "".join(found).startswith("1,234d<o>g98.7%cat")
+        shown = dataclasses.replace(numbers, pictures=[b"\x89PNG"])
+        page = Page(html_page.render(shown))
+        (image,) = page.named("img")
+        kind, data = image["src"].split(",")
+        assert kind == "data:image/png;base64"
+        assert base64.b64decode(data) == b"\x89PNG"
+        assert "1,234" not in page.cells
+        assert "label cat" in page.text
+
+    @pytest.mark.parametrize(
+        ("count", "in_all"), [(20, 20), (1000, 1000), (1200, 1000)]
+    )
+    def test_shows_the_extremes_of_many_classes(self, numbers, count, in_all):
+        first = numbers.classes[0]
+        classes = [
+            dataclasses.replace(first, name=f"k{k}", predicted=9, gap=k / count)
+            for k in range(count - 1)
+        ]
+        never = dataclasses.replace(
+            first, name="never", predicted=0, gap=np.nan, ece=np.nan
         )
-        none = dataclasses.replace(
-            numbers.classes[0],
-            name="never",
-            predicted=0,
-            gap=np.nan,
-            ece=np.nan,
-        )
-        many = dataclasses.replace(
-            numbers, classes=[none] * 150 + [worst], num_classes=151
-        )
-        page = Page(html_page.render(many))
-        assert "The 100 of 151 classes" in page.text
-        assert page.cells.count("never") == 99
-        assert re.search("worst.*never", page.text, re.DOTALL)
+        many = dataclasses.replace(numbers, classes=[*classes, never])
+        page = html_page.render(many)
+        shown, *folded = page.split('id="classes"')[1].split("<details>")
+        names = re.findall("<td>(k[0-9]+|never)</td>", shown)
+        if count == 20:
+            assert (len(names), folded) == (20, [])
+            return
+        assert names == [
+            *(f"k{k}" for k in range(count - 2, count - 12, -1)),
+            *(f"k{k}" for k in range(4, -1, -1)),
+        ]
+        assert f"{in_all:,}" in folded[0].split("</summary>")[0]
+        assert folded[0].split("</table>")[0].count("<tr>") == 1 + in_all

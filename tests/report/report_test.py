@@ -104,10 +104,7 @@ class TestNumbers:
         assert set(result.ood) == {NOISE, "upside down"}
         assert result.ood["upside down"].rows == 50
         assert set(result.figures) == {
-            "reliability",
-            "confidence",
-            "ood",
-            "roc",
+            *("reliability", "fine", "confidence", "ood", "roc")
         }
         assert len(result.classes) == 10
         assert result.accuracies["as given"] == pytest.approx(
@@ -364,7 +361,7 @@ class TestPlaces:
             model, held_out, class_names=names, noise=False, num_resamples=5
         )
         assert [each.name for each in report.classes] == names
-        assert set(report.figures) == {"reliability", "confidence"}
+        assert set(report.figures) == {"reliability", "fine", "confidence"}
 
 
 class TestRefusals:

@@ -1,9 +1,8 @@
 """A calibration report for any Keras classifier: `tf_mixup.report`."""
 
-import html
 import os
 import pathlib
-import uuid
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -21,10 +20,13 @@ from tf_mixup.report import figures as report_figures
 from tf_mixup.report import findings as report_findings
 from tf_mixup.report import html_page
 from tf_mixup.report import measures
+from tf_mixup.report import mistakes as report_mistakes
 from tf_mixup.report import model as report_model
 from tf_mixup.report import predictions as report_predictions
 from tf_mixup.report import run as report_run
 from tf_mixup.report import temperature as report_temperature
+from tf_mixup.report.comparison import Comparison as Comparison
+from tf_mixup.report.comparison import compare as compare
 from tf_mixup.report.numbers import Numbers
 
 NOISE = "Gaussian noise"
@@ -35,27 +37,9 @@ _FEW = 1000
 class Report(Numbers):
     """The report; a notebook shows it as a page."""
 
-    def save(self, directory: str | os.PathLike[str]) -> pathlib.Path:
-        """Writes `report.html`, one file with all figures, and `report.json`.
-
-        Args:
-            directory: Made if needed; an older report in it is replaced.
-
-        Returns:
-            path: The HTML file.
-        """
-        folder = pathlib.Path(directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / "report.json", self.to_json() + "\n")
-        return _write(folder / "report.html", html_page.render(self))
-
-    def _repr_html_(self) -> str:
-        """Returns the page in a frame, which keeps its style to itself."""
-        page = html.escape(html_page.render(self), quote=True)
-        return (
-            f'<iframe srcdoc="{page}" width="100%" height="800"'
-            ' style="border: none"></iframe>'
-        )
+    def to_html(self) -> str:
+        """Returns the page, which needs no other file."""
+        return html_page.render(self)
 
 
 def report(
@@ -154,7 +138,8 @@ def report(
         batch_size=batch_size,
         verbose=verbose,
     )
-    run = subject.run(dataset, ignore_label=ignore_label)
+    errors = report_mistakes.MostConfident(subject.find_form)
+    run = subject.run(dataset, ignore_label=ignore_label, watch=errors.add)
     rows = report_predictions.standardize(run.outputs, subject.form, run.labels)
     names = _name_classes(class_names, rows.num_classes)
     accuracies = subject.try_scales(run)
@@ -210,6 +195,13 @@ def report(
         accuracies=accuracies,
         findings=findings,
         figures=report_figures.draw(rows, measured["conventions"], outside),
+        columns={
+            name: getattr(rows, name)
+            for name in ("labels", "confidence", "correct", "nll", "brier")
+        },
+        # Of the first batch alone, outputs may look like another form.
+        mistakes=errors.mistakes if errors.form == subject.form else [],
+        pictures=errors.pictures() if errors.form == subject.form else [],
         **measured,
     )
 
@@ -252,6 +244,7 @@ class _Subject:
         name: str = "data",
         labeled: bool = True,
         ignore_label: int | None = None,
+        watch: Callable[..., None] | None = None,
     ) -> report_run.Run:
         """Returns outputs for a set: logits, where the model has them."""
         run = report_run.run(
@@ -264,6 +257,7 @@ class _Subject:
             ignore_label=ignore_label,
             max_rows=self._max_rows,
             verbose=self._verbose,
+            watch=watch,
         )
         self.kind = self.kind or self._recognize(run.outputs)
         return run
@@ -296,11 +290,16 @@ class _Subject:
     @property
     def form(self) -> str:
         """What the outputs of `run` are; logits also of a softmax model."""
+        return self._find_form(self.kind)
+
+    def find_form(self, outputs: np.ndarray) -> str:
+        """Returns the form of some outputs of `run`."""
+        return self._find_form(self._recognize(outputs))
+
+    def _find_form(self, kind: str) -> str:
         if self._logits is None:
-            return self.kind
-        return {"probabilities": "logits", "sigmoid": "sigmoid_logits"}[
-            self.kind
-        ]
+            return kind
+        return {"probabilities": "logits", "sigmoid": "sigmoid_logits"}[kind]
 
     def _recognize(self, outputs: np.ndarray) -> str:
         if self._logits is None:
@@ -417,14 +416,3 @@ def _name_classes(names: Sequence[str] | None, num_classes: int) -> list[str]:
             "Give each class a name of its own",
         )
     return found
-
-
-def _write(path: pathlib.Path, text: str) -> pathlib.Path:
-    """Writes a file under a temporary name first."""
-    partial = path.with_name(f".partial-{uuid.uuid4().hex}")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path

@@ -4,51 +4,91 @@ import base64
 import html
 import math
 import re
+from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Sequence
 
 from tf_mixup.calibration.resampling import Interval
+from tf_mixup.report import figures as report_figures
 from tf_mixup.report import measures
 from tf_mixup.report.numbers import Numbers
 
-# Shown for a number that there is not.
+# Shown for a number that does not exist.
 _NOTHING = "-"
-# More classes make the page slow; the JSON has all of them.
-_MOST_CLASSES = 100
+# Classes that are all shown, and of more classes those with the largest and
+# the smallest gaps. The rest is folded, and from some number on only in JSON.
+_FEW_CLASSES, _WORST, _BEST, _MOST_CLASSES = 20, 10, 5, 1000
 
 _STYLE = """
-:root { color-scheme: light dark; --line: #8884; --soft: #8882;
-  --good: #2a9d5c; --note: #4477aa; --warning: #d9661f; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem;
-  margin: 0 auto; padding: 1rem 1.2rem 4rem; }
-h1 { font-size: 1.7rem; margin: 1rem 0 .2rem; }
-h2 { font-size: 1.2rem; margin: 2.4rem 0 .6rem;
-  border-bottom: 1px solid var(--line); }
-p, li { max-width: 46rem; }
-.about { opacity: .75; }
-.cards { display: flex; flex-wrap: wrap; gap: .7rem; margin: 1.2rem 0; }
-.card { background: var(--soft); border-radius: .5rem;
-  padding: .5rem .9rem; min-width: 6.5rem; }
-.card b { display: block; font-size: 1.4rem; }
-.card small { opacity: .75; }
-.finding { border-left: .3rem solid; margin: .6rem 0; padding: .2rem .8rem;
-  background: var(--soft); max-width: 46rem; }
-.good { border-color: var(--good); } .note { border-color: var(--note); }
-.warning { border-color: var(--warning); }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums;
-  font-size: .9rem; }
-th, td { padding: .25rem .7rem; text-align: right; white-space: nowrap;
-  border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child { text-align: left; }
-td small { display: block; opacity: .7; }
-.figures { display: flex; flex-wrap: wrap; gap: 1rem; }
-img { max-width: 100%; background: white; border-radius: .5rem;
-  padding: .6rem; box-sizing: border-box; }
+:root { color-scheme: light dark; --page: #fff; --text: #1d2129;
+  --soft: #f2f4f7; --line: #d9dee5; --c0: #4477aa; --c1: #d9661f;
+  --c2: #228833; --c3: #aa3377; --c4: #808080; }
 @media (prefers-color-scheme: dark) {
-  /* White becomes nearly black, and colors keep their hue. */
-  img { filter: invert(.93) hue-rotate(180deg); }
+  :root { --page: #14171c; --text: #e3e6eb; --soft: #20252c; --line: #363d47;
+    --c0: #74a9dc; --c1: #f08c4b; --c2: #5dbb6c; --c3: #dc7cb4;
+    --c4: #a8a8a8; }
 }
+* { box-sizing: border-box; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 66rem;
+  margin: 0 auto; padding: 1rem 1.2rem 4rem; background: var(--page);
+  color: var(--text); }
+h1 { font-size: 1.7rem; line-height: 1.25; margin: 1rem 0 .2rem; }
+h1, td:first-child, figcaption { overflow-wrap: anywhere; }
+h2 { font-size: 1.2rem; margin: 2.4rem 0 .8rem; padding-bottom: .2rem;
+  border-bottom: 1px solid var(--line); }
+p, li { max-width: 48rem; overflow-wrap: break-word; }
+a { color: var(--c0); }
+small, .about { opacity: .75; }
+nav { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; font-size: .9rem; }
+.cards { display: grid; gap: .5rem; margin: 1.2rem 0;
+  grid-template-columns: repeat(auto-fit, minmax(6.6rem, 1fr)); }
+.cards div { background: var(--soft); border-radius: .5rem;
+  padding: .5rem .6rem; line-height: 1.3; }
+.cards b { display: block; font-size: 1.3rem; white-space: nowrap; }
+.cards small { font-size: .8rem; }
+.finding { border-left: .3rem solid; margin: .6rem 0; padding: .3rem .8rem;
+  background: var(--soft); }
+.good { border-color: var(--c2); } .note { border-color: var(--c0); }
+.warning { border-color: var(--c1); }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .9rem; margin: .6rem 0;
+  font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .6rem; text-align: right; white-space: nowrap;
+  vertical-align: top; border-bottom: 1px solid var(--line); }
+th { white-space: normal; vertical-align: bottom; min-width: 4rem;
+  max-width: 11rem; overflow-wrap: anywhere; }
+th:first-child, td:first-child { text-align: left; white-space: normal;
+  min-width: 7rem; max-width: 16rem; }
+td[colspan] { max-width: none; font-style: italic; padding-top: .8rem; }
+td small { display: block; font-weight: normal; }
+.differs { font-weight: bold; }
+pre { background: var(--soft); border-radius: .5rem; padding: .6rem .8rem;
+  overflow-x: auto; font-size: .85rem; }
+details { margin: .8rem 0; } summary { cursor: pointer; }
+.figures { display: grid; gap: 1rem 1.5rem; margin: .8rem 0;
+  grid-template-columns: repeat(auto-fill, minmax(min(21rem, 100%), 1fr)); }
+figure { margin: 0; }
+h3 { font-size: 1rem; margin: .4rem 0; overflow-wrap: anywhere; }
+svg { display: block; width: 100%; height: auto; }
+svg text { font-size: 11px; fill: currentColor; }
+.c0 { color: var(--c0); } .c1 { color: var(--c1); } .c2 { color: var(--c2); }
+.c3 { color: var(--c3); } .c4 { color: var(--c4); }
+.grid { stroke: var(--line); }
+.diagonal { stroke: currentColor; stroke-dasharray: 4 4; opacity: .6; }
+rect, .area { fill: currentColor; }
+.gap, .line, .area { stroke: currentColor; stroke-width: 2; }
+.gap, .line { fill: none; } .area { fill-opacity: .15; }
+.dashed { stroke-dasharray: 6 3; }
+.legend { display: flex; flex-wrap: wrap; gap: 0 1rem; font-size: .85rem;
+  padding-left: 2.6rem; }
+.legend i { display: inline-block; width: .8em; height: .8em;
+  margin-right: .4em; background: currentColor; border-radius: .15em; }
+.legend i.dashed { border-radius: 50%; }
+.pictures { display: grid; gap: .8rem;
+  grid-template-columns: repeat(auto-fill, minmax(7rem, 1fr)); }
+.pictures img { width: 100%; display: block; image-rendering: pixelated; }
+.pictures figcaption { font-size: .8rem; line-height: 1.3; }
 """
 
 _TITLES = {
@@ -63,12 +103,12 @@ _TITLES = {
 }
 
 _MEASURES = (
-    "ECE: distance between confidence and accuracy, averaged over bins; it is"
-    " the sum of the two parts below, where confidence is too high and too"
-    " low. OE weighs the overconfident part by confidence. MCE is the worst"
-    " bin. Debiased ECE takes off an estimate of what chance adds. Adaptive"
-    " ECE has bins of equally many examples. Classwise ECE is of the"
-    " probability of every class, not of the predicted one only."
+    "ECE is the distance between confidence and accuracy, averaged over bins:"
+    " the sum of an overconfident and an underconfident part. OE weighs the"
+    " overconfident part by confidence. MCE is the largest gap of any bin."
+    " Debiased ECE subtracts an estimate of what chance adds. Adaptive ECE"
+    " uses bins with equally many examples. Classwise ECE covers the"
+    " probability of every class, not only that of the predicted one."
 )
 
 _REFERENCES = (
@@ -94,9 +134,16 @@ _REFERENCES = (
     ),
 )
 
+# Run by a test, with `model`, `inputs` and `labels` as in the report.
+_APPLY = """\
+from tf_mixup import posthoc
+scaler = posthoc.TemperatureScaling()
+calibrated = posthoc.calibrate(model, scaler, (inputs, labels))
+"""
+
 
 def render(numbers: Numbers) -> str:
-    """Returns the page.
+    """Returns the page of one model.
 
     Args:
         numbers: The content of the report.
@@ -104,38 +151,102 @@ def render(numbers: Numbers) -> str:
     Returns:
         page: HTML with its style and figures in it, and no script.
     """
-    sections = (
-        _head(numbers),
-        _section("In words", *_findings(numbers)),
-        _section(
-            "Confidence against accuracy",
-            _figures(numbers, "reliability", "confidence"),
-            _paragraph(
-                "Reliability: bars below the diagonal are overconfident; the"
-                " orange line is the gap, the lower panel the number of"
-                " examples of each bar. Histogram: both areas are 1, whatever"
-                " the number of answers."
-            ),
+    title = f"Calibration of {numbers.model}"
+    return _page(
+        title,
+        f"{_about(numbers)}{_cards(numbers)}",
+        {**_sections(numbers), "References": _references()},
+    )
+
+
+def render_comparison(
+    reports: Mapping[str, Numbers],
+    differences: Mapping[str, Mapping[str, Interval]],
+) -> str:
+    """Returns the page of several models.
+
+    Args:
+        reports: Name of a model -> its report.
+        differences: Name of each model but the first -> measure -> its value
+            minus that of the first model; empty without paired examples.
+
+    Returns:
+        page: HTML that compares the models and holds each report, folded.
+    """
+    first, *_ = reports.values()
+    sections = {
+        "Side by side": "".join(_compare(reports, differences)),
+        "Reliability diagrams": _side_by_side(reports),
+        "Out-of-distribution data": _compare_ood(reports),
+        "Findings": "".join(
+            f"<h3>{html.escape(name)}</h3>{''.join(_findings(each))}"
+            for name, each in reports.items()
         ),
-        _section("Calibration under each convention", *_conventions(numbers)),
-        _section("Temperature scaling", *_temperature(numbers)),
-        _section("Classes", *_classes(numbers)),
-        _section("Other data", *_other_data(numbers)),
-        _section("How it was measured", *_method(numbers)),
-        _section("References", _references()),
+        "Reports": "".join(
+            f"<details><summary>{html.escape(name)}</summary>{_cards(each)}"
+            f"{_join(_sections(each), prefix=f'{index}-')}</details>"
+            for index, (name, each) in enumerate(reports.items(), 1)
+        ),
+        "References": _references(),
+    }
+    if not any(each.ood for each in reports.values()):
+        del sections["Out-of-distribution data"]
+    title = f"Calibration of {' and '.join(reports)}"
+    return _page(title, _about(first), sections)
+
+
+def _page(title: str, head: str, sections: Mapping[str, str]) -> str:
+    links = "".join(
+        f'<a href="#{_anchor(name)}">{name}</a>' for name in sections
     )
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width">'
-        f"<title>Calibration of {html.escape(numbers.model)}</title>"
-        f"<style>{_STYLE}</style></head><body>\n{''.join(sections)}"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(title)}</title>"
+        f"<style>{_STYLE}</style></head><body>\n<h1>{html.escape(title)}</h1>"
+        f'{head}<nav aria-label="Contents">{links}</nav>\n{_join(sections)}'
         "</body></html>\n"
     )
 
 
-def _head(numbers: Numbers) -> str:
-    main = numbers.conventions[measures.MAIN]
-    overall = numbers.overall
+def _join(sections: Mapping[str, str], prefix: str = "") -> str:
+    return "".join(
+        f'<h2 id="{prefix}{_anchor(name)}">{name}</h2>\n{body}\n'
+        for name, body in sections.items()
+    )
+
+
+def _anchor(name: str) -> str:
+    return name.lower().replace(" ", "-")
+
+
+def _sections(numbers: Numbers) -> dict[str, str]:
+    """Returns the sections of one report by their titles."""
+    parts = {
+        "Findings": _findings(numbers),
+        "Reliability diagram": _reliability(numbers),
+        "Calibration errors": _conventions(numbers),
+        "Temperature scaling": _temperature(numbers),
+        "Most confident errors": _mistakes(numbers),
+        "Classes": _classes(numbers),
+        "Out-of-distribution data": _other_data(numbers),
+        "Method": _method(numbers),
+    }
+    sections = {name: "".join(part) for name, part in parts.items()}
+    return {name: body for name, body in sections.items() if body}
+
+
+def _about(numbers: Numbers) -> str:
+    return (
+        f'<p class="about">{numbers.rows:,} examples of'
+        f" {html.escape(numbers.data)}, {numbers.num_classes:,} classes. Use"
+        " held-out data: on examples that trained the model these numbers mean"
+        " nothing.</p>"
+    )
+
+
+def _cards(numbers: Numbers) -> str:
+    main, overall = numbers.conventions[measures.MAIN], numbers.overall
     temperature = numbers.temperature
     cards = {
         "accuracy": _share(overall["accuracy"].estimate),
@@ -150,17 +261,10 @@ def _head(numbers: Numbers) -> str:
         else _NOTHING,
     }
     tiles = "".join(
-        f'<div class="card"><b>{value}</b><small>{name}</small></div>'
+        f"<div><b>{value}</b><small>{name}</small></div>"
         for name, value in cards.items()
     )
-    return (
-        f"<h1>Calibration of {html.escape(numbers.model)}</h1>"
-        f'<p class="about">{numbers.rows:,} examples of'
-        f" {html.escape(numbers.data)}, {numbers.num_classes:,} classes."
-        " Measures of examples that the model was trained on would be worth"
-        " nothing.</p>"
-        f'<div class="cards">{tiles}</div>'
-    )
+    return f'<div class="cards">{tiles}</div>\n'
 
 
 def _findings(numbers: Numbers) -> Iterable[str]:
@@ -172,9 +276,24 @@ def _findings(numbers: Numbers) -> Iterable[str]:
         )
 
 
+def _reliability(numbers: Numbers) -> Iterable[str]:
+    yield _figures(numbers, "reliability", "confidence")
+    yield _paragraph(
+        "Reliability: bars below the diagonal are overconfident. The line in"
+        " each bar is its gap; the lower panel shows the share of examples in"
+        " each bin. Histogram: the shares of right and of wrong answers each"
+        " add up to 100%."
+    )
+    bins = numbers.conventions["paper"].num_bins
+    yield _folded(
+        f"Reliability diagram with {bins} bins",
+        _figures(numbers, "fine"),
+    )
+
+
 def _conventions(numbers: Numbers) -> Iterable[str]:
-    conventions = numbers.conventions
-    heads = ["", *conventions]
+    main = {measures.MAIN: numbers.conventions[measures.MAIN]}
+    conventions = {**main, **numbers.conventions}
     lines = [
         ["bins", *(str(each.num_bins) for each in conventions.values())],
         ["closed edge", *(each.edges for each in conventions.values())],
@@ -189,7 +308,7 @@ def _conventions(numbers: Numbers) -> Iterable[str]:
         if name == "ece":
             nulls = (Interval(*e.null_ece) for e in conventions.values())
             lines.append(["ECE by chance (null)", *map(_interval, nulls)])
-    yield _table(heads, lines)
+    yield _table(["convention", *conventions], lines)
     yield _paragraph(_MEASURES)
     yield _paragraph(_why_they_differ(numbers))
     notes = "".join(
@@ -203,7 +322,7 @@ def _why_they_differ(numbers: Numbers) -> str:
     fine = max(numbers.conventions.values(), key=lambda each: each.num_bins)
     coarse = min(numbers.conventions.values(), key=lambda each: each.num_bins)
     return (
-        f"All columns are of the same {numbers.rows:,} predictions. They"
+        f"All columns describe the same {numbers.rows:,} predictions. They"
         " differ in the number of bins and in which of two bins a confidence"
         f" on an edge belongs to. With {fine.num_bins} bins there are"
         f" {_rate(fine.rows_per_bin)} examples in a bin, and chance alone"
@@ -247,11 +366,11 @@ def _temperature(numbers: Numbers) -> Iterable[str]:
             " rises up to a bound of what is tried, so there is none to use."
             if numbers.temperature.at_bound
             else "The one to use is fitted on all examples, T ="
-            f" {numbers.temperature.temperature:.4g}."
-            " tf_mixup.posthoc.TemperatureScaling fits it and attaches it to a"
-            " model."
+            f" {numbers.temperature.temperature:.4g}. These lines apply it:"
         )
     )
+    if not numbers.temperature.at_bound:
+        yield f"<pre><code>{_APPLY}</code></pre>"
 
 
 def _describe_change(change: Interval | None) -> str:
@@ -263,41 +382,71 @@ def _describe_change(change: Interval | None) -> str:
     )
 
 
+def _mistakes(numbers: Numbers) -> Iterable[str]:
+    if not numbers.mistakes:
+        return
+    named = [
+        (
+            html.escape(numbers.classes[each.predicted].name),
+            html.escape(numbers.classes[each.label].name),
+            each,
+        )
+        for each in numbers.mistakes
+    ]
+    if numbers.pictures:
+        tiles = "".join(
+            f'<figure><img alt="example {each.place}" src="{_data_url(image)}">'
+            f"<figcaption><b>{predicted}</b> {_share(each.confidence)}<br>label"
+            f" {label}<br>example {each.place:,}</figcaption></figure>\n"
+            for (predicted, label, each), image in zip(
+                named, numbers.pictures, strict=True
+            )
+        )
+        yield f'<div class="pictures">{tiles}</div>'
+    else:
+        yield _table(
+            ["example", "prediction", "confidence", "label"],
+            [
+                [f"{each.place:,}", guess, _share(each.confidence), label]
+                for guess, label, each in named
+            ],
+        )
+    yield _paragraph(
+        "Look here for wrong labels, unclear examples and damaged inputs."
+        " Examples are numbered from 0 in the order of the data."
+    )
+
+
 def _classes(numbers: Numbers) -> Iterable[str]:
     def weight(each: measures.ClassErrors) -> float:
         return abs(each.gap) * each.predicted if each.predicted else 0.0
 
-    shown = numbers.classes
-    if len(shown) > _MOST_CLASSES:
-        shown = sorted(shown, key=weight, reverse=True)[:_MOST_CLASSES]
-        yield _paragraph(
-            f"The {_MOST_CLASSES} of {len(numbers.classes)} classes whose gap"
-            " weighs most; the JSON file has all."
+    classes = sorted(numbers.classes, key=weight, reverse=True)
+    if len(classes) <= _FEW_CLASSES:
+        yield _class_table({"": numbers.classes})
+    else:
+        best = [each for each in classes[_WORST:] if each.predicted][-_BEST:]
+        yield _class_table(
+            {
+                f"The {_WORST} classes whose gaps affect the most"
+                " predictions": classes[:_WORST],
+                "The classes with the smallest effect": best,
+            }
         )
-    yield _table(
-        [
-            *("class", "labels", "recall", "predictions", "accuracy"),
-            *("confidence", "gap, points", "ECE"),
-        ],
-        [
-            [
-                html.escape(each.name),
-                f"{each.labelled:,}",
-                _share(each.recall),
-                f"{each.predicted:,}",
-                _share(each.accuracy),
-                _share(each.confidence),
-                _points(each.gap),
-                _share(each.ece),
-            ]
-            for each in shown
-        ],
-    )
+        shown = numbers.classes
+        name = f"All {len(shown):,} classes"
+        if len(shown) > _MOST_CLASSES:
+            shown = classes[:_MOST_CLASSES]
+            name = (
+                f"{_MOST_CLASSES:,} of {len(classes):,} classes, largest gaps"
+                " first; the JSON file has all"
+            )
+        yield _folded(name, _class_table({"": shown}))
     yield _paragraph(
-        "From predictions on, a line is of the examples of which this class"
-        " is predicted: of a calibrated model, accuracy is confidence there."
-        " Of examples with one label it need not be. ECE of few examples is"
-        " mostly chance."
+        "The columns from predictions on cover the examples for which this"
+        " class is predicted. There, a calibrated model's accuracy equals its"
+        " confidence; among the examples with one label it need not. ECE of"
+        " few examples is mostly chance."
     )
     if numbers.class_bias:
         yield _paragraph(
@@ -310,23 +459,60 @@ def _classes(numbers: Numbers) -> Iterable[str]:
         )
 
 
+def _class_table(
+    groups: Mapping[str, Sequence[measures.ClassErrors]],
+) -> str:
+    """Returns a table of classes in groups, each below its title."""
+    heads = [
+        *("class", "labels", "recall", "predictions", "accuracy"),
+        *("confidence", "gap, points", "ECE"),
+    ]
+    lines = []
+    for title, classes in groups.items():
+        lines += [[title]] if title else []
+        lines += [
+            [
+                html.escape(each.name),
+                f"{each.labelled:,}",
+                _share(each.recall),
+                f"{each.predicted:,}",
+                _share(each.accuracy),
+                _share(each.confidence),
+                _points(each.gap),
+                _share(each.ece),
+            ]
+            for each in classes
+        ]
+    return _table(heads, lines)
+
+
 def _other_data(numbers: Numbers) -> Iterable[str]:
     if not numbers.ood:
-        yield _paragraph("None was given.")
         return
     inside = numbers.overall["confidence"].estimate
-    yield _table(
+    yield _ood_table(
+        [["data", f"{numbers.rows:,}", _share(inside), *[_NOTHING] * 4]],
+        numbers.ood,
+    )
+    yield _figures(numbers, "ood", "roc")
+    yield _paragraph(
+        "The score is confidence. AUROC is the probability that an example of"
+        " the data has a higher confidence than one of the other set; 50% is"
+        " chance. AUPR is the average precision at finding the data (in) or"
+        " the other set (out); it depends on the sizes of the sets. FPR95 is"
+        " the share of the other set that passes the threshold that 95% of the"
+        " data pass; 0% is best."
+    )
+
+
+def _ood_table(
+    lines: Sequence[Sequence[str]], sets: Mapping[str, measures.Detection]
+) -> str:
+    heads = ["set", "examples", "confidence", "AUROC"]
+    return _table(
+        [*heads, "AUPR in", "AUPR out", "FPR95"],
         [
-            "set",
-            "examples",
-            "confidence",
-            "AUROC",
-            "AUPR in",
-            "AUPR out",
-            "FPR95",
-        ],
-        [
-            ["data", f"{numbers.rows:,}", _share(inside), *[_NOTHING] * 4],
+            *lines,
             *(
                 [
                     html.escape(name),
@@ -337,17 +523,9 @@ def _other_data(numbers: Numbers) -> Iterable[str]:
                     _share(each.aupr_out),
                     _share(each.fpr95),
                 ]
-                for name, each in numbers.ood.items()
+                for name, each in sets.items()
             ),
         ],
-    )
-    yield _figures(numbers, "ood", "roc")
-    yield _paragraph(
-        "The score is confidence. AUROC: the chance that an example of the"
-        " data has more of it than one of the other set; 50% is chance. AUPR:"
-        " average precision at finding the data (in) and the other set (out);"
-        " it depends on the sizes of the sets. FPR95: share of the other set"
-        " that passes where 95% of the data do; 0% is best."
     )
 
 
@@ -359,15 +537,16 @@ def _method(numbers: Numbers) -> Iterable[str]:
         "Examples left out because of NaN or infinity:"
         f" {numbers.num_nonfinite:,}; because of their label or weight:"
         f" {numbers.num_ignored:,}.",
-        f"In small print, 95% bootstrap intervals of {numbers.draws:,} samples"
-        " of examples. Those of calibration errors, which chance makes larger,"
-        " are reflected at the lower end and start at 0 where the error is"
-        " within its null range. Classwise ECE of more than a million"
-        " probabilities has none: it would take minutes.",
-        "Null range: 200 draws of labels from the model's own confidences;"
-        " its mean, and where 95% of them lie. For soft targets it is an upper"
-        " bound, as they vary less than labels.",
-        f"Seed of all draws: {numbers.seed}. Versions: {versions}.",
+        f"Small print shows 95% bootstrap intervals from {numbers.draws:,}"
+        " resamples of the examples. Those of calibration errors, which chance"
+        " makes larger, are reflected at the lower end and start at 0 where"
+        " the error is within its null range. Classwise ECE of more than a"
+        " million probabilities has no interval: it would take minutes.",
+        "Null range: labels are drawn 200 times from the model's own"
+        " confidences; shown are the mean of the ECE, and where 95% of the"
+        " draws lie. For soft targets it is an upper bound, as they vary less"
+        " than labels.",
+        f"Random seed: {numbers.seed}. Versions: {versions}.",
     ]
     if numbers.accuracies:
         tried = "; ".join(
@@ -376,58 +555,159 @@ def _method(numbers: Numbers) -> Iterable[str]:
         items.append(
             f"Accuracy of some examples on other scales of x: {tried}."
         )
-    yield "".join(f"<li>{html.escape(item)}</li>" for item in items).join(
-        ("<ul>", "</ul>")
-    )
+    yield _list(map(html.escape, items))
 
 
 def _references() -> str:
-    items = (
-        f'<li>{html.escape(text)} <a href="{url}">{url}</a></li>'
+    return _list(
+        f'{html.escape(text)} <a href="{url}">{url}</a>'
         for text, url in _REFERENCES
     )
-    return f"<ul>{''.join(items)}</ul>"
 
 
-def _section(title: str, *parts: str) -> str:
-    return f"<h2>{title}</h2>\n{''.join(parts)}\n"
+def _compare(
+    reports: Mapping[str, Numbers],
+    differences: Mapping[str, Mapping[str, Interval]],
+) -> Iterable[str]:
+    """Yields the table of measures by model, with paired differences."""
+    measured = {
+        name: {
+            **each.overall,
+            **each.conventions[measures.MAIN].values,
+            "null_ece": Interval(*each.conventions[measures.MAIN].null_ece),
+        }
+        for name, each in reports.items()
+    }
+    lines = []
+    for key, (title, unit) in _COMPARED.items():
+        changes = (each.get(key) for each in differences.values())
+        lines.append(
+            [
+                title,
+                *(_interval(each[key], unit) for each in measured.values()),
+                *(_difference(change, unit) for change in changes),
+            ]
+        )
+    lines.append(
+        [
+            "best temperature",
+            *(
+                _rate(each.temperature.temperature)
+                if each.temperature and not each.temperature.at_bound
+                else _NOTHING
+                for each in reports.values()
+            ),
+            *[""] * len(differences),
+        ]
+    )
+    first, *_ = reports
+    yield _table(
+        [
+            "measure",
+            *reports,
+            *(f"{name} minus {first}" for name in differences),
+        ],
+        lines,
+    )
+    yield _paragraph(
+        "Small print shows 95% bootstrap intervals. Differences of shares are"
+        " in percentage points. They resample the predictions of both models"
+        " together, so that what makes an example hard cancels. Bold: the"
+        " interval excludes 0."
+        if differences
+        else "The models were not measured on the same examples in the same"
+        " order, so there are no paired differences."
+    )
+
+
+def _difference(value: Interval | None, unit: Callable[[float], str]) -> str:
+    if value is None:
+        return ""
+    text = _interval(value, _signed if unit is _number else _points)
+    differs = value.low > 0 or value.high < 0
+    return f'<span class="differs">{text}</span>' if differs else text
+
+
+def _side_by_side(reports: Mapping[str, Numbers]) -> str:
+    """Returns reliability diagrams on one scale, and all confidences."""
+    bins = {
+        name: each.conventions[measures.MAIN].bins
+        for name, each in reports.items()
+    }
+    confidences = {
+        name: each.columns["confidence"] for name, each in reports.items()
+    }
+    diagrams = report_figures.reliability_diagrams(bins)
+    histogram = report_figures.confidence_histogram(confidences)
+    return "".join(
+        f"<div><h3>{html.escape(name)}</h3>{figure}</div>"
+        for name, figure in (*diagrams.items(), ("Confidence", histogram))
+    ).join(('<div class="figures">', "</div>"))
+
+
+def _compare_ood(reports: Mapping[str, Numbers]) -> str:
+    """Returns the table of other sets, each with all models."""
+    sets = dict.fromkeys(name for each in reports.values() for name in each.ood)
+    return _ood_table(
+        [],
+        {
+            f"{name}: {model}": each.ood[name]
+            for name in sets
+            for model, each in reports.items()
+            if name in each.ood
+        },
+    )
 
 
 def _paragraph(text: str) -> str:
     return f"<p>{html.escape(text)}</p>\n"
 
 
+def _list(items: Iterable[str]) -> str:
+    return f"<ul>{''.join(f'<li>{item}</li>' for item in items)}</ul>\n"
+
+
+def _folded(title: str, body: str) -> str:
+    return f"<details><summary>{title}</summary>{body}</details>\n"
+
+
 def _table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Returns a table; cells are HTML."""
-    rows = "".join(
-        f"<tr>{''.join(f'<td>{cell}</td>' for cell in line)}</tr>\n"
+    """Returns a table; cells are HTML, and one cell alone fills its line."""
+    lines = [
+        [f"<td>{cell}</td>" for cell in line]
+        if len(line) > 1
+        else [f'<td colspan="{len(heads)}">{line[0]}</td>']
         for line in lines
-    )
+    ]
+    body = "".join(f"<tr>{''.join(line)}</tr>\n" for line in lines)
     top = "".join(f"<th>{html.escape(head)}</th>" for head in heads)
     return (
         f'<div class="scroll"><table><thead><tr>{top}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>\n"
+        f"<tbody>{body}</tbody></table></div>\n"
     )
 
 
 def _figures(numbers: Numbers, *names: str) -> str:
-    images = (
-        f'<img alt="{name}" src="data:image/png;base64,'
-        f'{base64.b64encode(numbers.figures[name]).decode()}">\n'
-        for name in names
-    )
-    return f'<div class="figures">{"".join(images)}</div>'
+    figures = "".join(numbers.figures[name] for name in names)
+    return f'<div class="figures">{figures}</div>'
+
+
+def _data_url(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def _code(text: str) -> str:
     return re.sub("`(.+?)`", r"<code>\1</code>", html.escape(text))
 
 
-def _interval(value: Interval) -> str:
+def _interval(
+    value: Interval, unit: Callable[[float], str] | None = None
+) -> str:
+    unit = unit or _share
     if math.isnan(value.low):
-        return _share(value.estimate)
-    low, high = _share(value.low), _share(value.high)
-    return f"{_share(value.estimate)}<small>{low} to {high}</small>"
+        return unit(value.estimate)
+    ends = f"{unit(value.low)} to {unit(value.high)}"
+    return f"{unit(value.estimate)}<small>{ends}</small>"
 
 
 def _share(value: float) -> str:
@@ -445,3 +725,22 @@ def _rate(value: float) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.3f}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}"
+
+
+# What a comparison shows: measure -> title and unit.
+_COMPARED: Mapping[str, tuple[str, Callable[[float], str]]] = {
+    "accuracy": ("accuracy", _share),
+    "confidence": ("confidence", _share),
+    "signed_gap": ("signed gap, points", _points),
+    "ece": ("ECE, 15 bins", _share),
+    "null_ece": ("ECE by chance (null)", _share),
+    "oe": ("OE", _share),
+    "adaptive_ece": ("adaptive ECE", _share),
+    "classwise_ece": ("classwise ECE", _share),
+    "nll": ("NLL, nats", _number),
+    "brier": ("Brier score", _number),
+}

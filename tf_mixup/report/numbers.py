@@ -1,8 +1,13 @@
-"""All numbers of a report, and their JSON."""
+"""All numbers of a report, their JSON, and how pages are saved."""
 
+import abc
 import dataclasses
+import html
 import json
 import math
+import os
+import pathlib
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,12 +20,49 @@ from tf_mixup.report.findings import Finding
 from tf_mixup.report.measures import ClassErrors
 from tf_mixup.report.measures import Detection
 from tf_mixup.report.measures import Errors
+from tf_mixup.report.mistakes import Mistake
 from tf_mixup.report.temperature import Temperature
+
+_NOT_IN_JSON = ("figures", "pictures", "columns")
+
+
+class Page(abc.ABC):
+    """What has a page and numbers; a notebook shows the page."""
+
+    @abc.abstractmethod
+    def to_html(self) -> str:
+        """Returns the page, which needs no other file."""
+
+    def to_json(self) -> str:
+        """Returns all numbers as JSON; NaN becomes null."""
+        return json.dumps(_plain(self), indent=2, allow_nan=False)
+
+    def save(self, directory: str | os.PathLike[str]) -> pathlib.Path:
+        """Writes `report.html`, one file with all figures, and `report.json`.
+
+        Args:
+            directory: Made if needed; an older report in it is replaced.
+
+        Returns:
+            path: The HTML file.
+        """
+        folder = pathlib.Path(directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(folder / "report.json", self.to_json() + "\n")
+        return _write(folder / "report.html", self.to_html())
+
+    def _repr_html_(self) -> str:
+        """Returns the page in a frame, which keeps its style to itself."""
+        page = html.escape(self.to_html(), quote=True)
+        return (
+            f'<iframe srcdoc="{page}" width="100%" height="800"'
+            ' style="border: none"></iframe>'
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class Numbers:
-    """The content of a report; `to_json` gives all of it but the figures.
+class Numbers(Page):
+    """The content of a report; `to_json` leaves out figures and columns.
 
     Attributes:
         model: Name of the model.
@@ -49,7 +91,11 @@ class Numbers:
         accuracies: Accuracy on other scales of inputs; empty if none was
             tried.
         findings: What the numbers mean, in words.
-        figures: PNG files by name.
+        figures: SVG with its legend as HTML, by name.
+        mistakes: The most confident wrong predictions.
+        pictures: Their inputs as PNG files; empty if these are no images.
+        columns: One number for each example, `(N,)`: labels, confidence,
+            correct, nll and brier.
     """
 
     model: str
@@ -69,10 +115,13 @@ class Numbers:
     temperature: Temperature | None
     accuracies: dict[str, float]
     findings: list[Finding]
-    figures: dict[str, bytes]
+    figures: dict[str, str]
     num_ignored: int = 0
     num_normalized: int = 0
     class_bias: ClassBias | None = None
+    mistakes: list[Mistake] = dataclasses.field(default_factory=list)
+    pictures: list[bytes] = dataclasses.field(default_factory=list)
+    columns: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Returns the report in one line."""
@@ -87,17 +136,8 @@ class Numbers:
         parts = [f"{name} {share:.1%}" for name, share in shares.items()]
         return (
             f"<{type(self).__name__} on {self.model!r}:"
-            f" {', '.join([f'{self.rows} examples', *parts])}>"
+            f" {', '.join([f'{self.rows:,} examples', *parts])}>"
         )
-
-    def to_json(self) -> str:
-        """Returns all numbers as JSON; what is NaN is null."""
-        numbers = {
-            field.name: _plain(getattr(self, field.name))
-            for field in dataclasses.fields(self)
-            if field.name != "figures"
-        }
-        return json.dumps(numbers, indent=2, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:
@@ -106,6 +146,7 @@ def _plain(value: Any) -> Any:
         value = {
             field.name: getattr(value, field.name)
             for field in dataclasses.fields(value)
+            if field.name not in _NOT_IN_JSON
         }
     if hasattr(value, "_asdict"):
         value = value._asdict()
@@ -118,3 +159,14 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def _write(path: pathlib.Path, text: str) -> pathlib.Path:
+    """Writes a file under a temporary name first."""
+    partial = path.with_name(f".partial-{uuid.uuid4().hex}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path

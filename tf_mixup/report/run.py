@@ -4,6 +4,7 @@ Shapes: N examples, K columns of outputs, S examples of a sample.
 """
 
 import dataclasses
+from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,6 +56,7 @@ def run(
     output: str | int | None = None,
     ignore_label: int | None = None,
     verbose: int | str = 0,
+    watch: Callable[..., None] | None = None,
 ) -> Run:
     """Runs a model over a data set once.
 
@@ -68,6 +70,8 @@ def run(
         output: Name or place of the output to take; None of a model of one.
         ignore_label: Class id of examples to leave out.
         verbose: 0 shows nothing; 1 or `"auto"` shows a progress bar.
+        watch: Called for each batch with outputs `(B, K)`, labels, inputs and
+            which examples count and are finite.
 
     Returns:
         run: What the model predicts.
@@ -92,18 +96,18 @@ def run(
         verbose=verbose,
     ):
         labels = _choose_labels(batch.labels, output)
-        parts.add(
-            _to_columns(_choose_output(outputs, output)),
+        columns = _to_columns(_choose_output(outputs, output))
+        counted = _find_counted(
             labels,
-            batch.inputs,
-            _find_counted(
-                labels,
-                batch.weights,
-                batch.size,
-                ignore_label=ignore_label,
-                name=name,
-            ),
+            batch.weights,
+            batch.size,
+            ignore_label=ignore_label,
+            name=name,
         )
+        parts.add(columns, labels, batch.inputs, counted)
+        if watch is not None:
+            finite = np.isfinite(columns).all(axis=-1)
+            watch(columns, labels, batch.inputs, counted & finite)
     return parts.join(name)
 
 
