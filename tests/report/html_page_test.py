@@ -78,7 +78,7 @@ def numbers():
         rows=200,
         num_nonfinite=0,
         num_classes=3,
-        draws=5,
+        num_resamples=5,
         seed=0,
         versions={"keras": "3"},
         overall=measures.measure_overall(rows, num_resamples=5, seed=0),

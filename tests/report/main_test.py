@@ -63,7 +63,7 @@ class TestProgram:
         # Two sets and noise, each with a bar.
         assert done.stdout.count("2/2") + done.stdout.count("1/1") >= 3
         numbers = json.loads((tmp_path / "out" / "report.json").read_text())
-        assert (numbers["model"], numbers["rows"]) == ("model.keras", 200)
+        assert (numbers["model"], numbers["rows"]) == ("model", 200)
         assert numbers["data"] == "rows.npz, at most 200 examples"
         assert numbers["preparation"].endswith("1 channels; x / 255")
         assert set(numbers["ood"]) == {NOISE, "flipped"}
@@ -79,10 +79,31 @@ class TestProgram:
                 interval._asdict(), rel=1e-4
             )
 
+    def test_compares_models(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        for name, scale in (("a", 1.0), ("b", 2.0)):
+            layers = [keras.Input((2,)), keras.layers.Rescaling(scale)]
+            keras.Sequential(layers).save(f"{name}.keras")
+        x = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
+        np.savez("rows.npz", x=x, y=np.arange(60) % 2)
+        values = dict.fromkeys(
+            ["output_name", "ignore_label", "data_dir", "max_rows", "verbose"]
+        )
+        values |= {key: [] for key in ["imports", "image_size", "mean", "std"]}
+        values |= {"model": ["a.keras", "other=b.keras"], "data": "rows.npz"}
+        values |= {"ood": [], "noise": False, "output": "out", "draws": 5}
+        values |= {"scale": "none", "outputs": "auto", "seed": 0}
+        program._write_report(types.SimpleNamespace(**values, batch_size=32))
+        numbers = json.loads(pathlib.Path("out/report.json").read_text())
+        assert list(numbers["reports"]) == ["a", "other"]
+        change = numbers["differences"]["other"]["accuracy"]
+        assert set(change.values()) == {0}
+
     @pytest.mark.parametrize(
         ("changes", "sentence"),
         [
-            ({"model": "none.keras"}, "none.keras, which does not exist"),
+            ({"model": ["none.keras"]}, "none.keras, which does not exist"),
+            ({"model": ["a.keras", "b/a.keras"]}, "--model=NAME=b/a.keras"),
             ({"imports": ["no_such"]}, "name modules that Python"),
             ({"mean": ["0.5", "a"]}, "mean=0.5,a. Write 0.5"),
         ],
@@ -91,7 +112,7 @@ class TestProgram:
         monkeypatch.chdir(tmp_path)
         layers = [keras.Input((2,)), keras.layers.Dense(2)]
         keras.Sequential(layers).save("model.keras")
-        values = {"model": "model.keras", "imports": [], "image_size": []}
+        values = {"model": ["model.keras"], "imports": [], "image_size": []}
         values = {**values, "scale": "none", "mean": [], **changes}
         with pytest.raises((ValueError, OSError), match=re.escape(sentence)):
             program._write_report(types.SimpleNamespace(**values))

@@ -6,12 +6,12 @@ Command:
 
 Data are `tfds:NAME[:SPLIT]`, `folder:PATH` (PATH/CLASS/*.png) or a `.npz`
 file with arrays `x` and `y`. Inputs must reach the model as in training: see
-`--scale`, `--mean` and `--std`. In Python: `tf_mixup.report(model, dataset)`.
+`--scale`, `--mean` and `--std`. `--model` repeated compares models. In Python:
+`tf_mixup.report(model, dataset)`.
 """
 
 import importlib
 import logging as python_logging
-import pathlib
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +22,8 @@ from absl import flags
 from absl import logging
 
 from tf_mixup import _checks
+from tf_mixup.report import Report
+from tf_mixup.report import compare
 from tf_mixup.report import data as report_data
 from tf_mixup.report import model as report_model
 from tf_mixup.report import predictions as report_predictions
@@ -47,7 +49,12 @@ def main(argv: Sequence[str]) -> None:
 
 def _define_flags() -> None:
     """Defines flags, which an import must not do: programs have their own."""
-    flags.DEFINE_string("model", None, "A `.keras` file.", required=True)
+    flags.DEFINE_multi_string(
+        "model",
+        None,
+        "A `.keras` file, or NAME=FILE; repeated, models are compared.",
+        required=True,
+    )
     flags.DEFINE_string(
         "data",
         None,
@@ -94,7 +101,24 @@ def _write_report(values: Any) -> None:
     """Writes the report; `values` has an attribute for each flag."""
     for module in values.imports:
         _import(module)
-    model = report_model.load(values.model)
+    # A name may be written also where there is one model.
+    paths = report_data.parse_names(values.model, flag="model")
+    reports = {
+        name: _report_on(values, path, title=name)
+        for name, path in paths.items()
+    }
+    for name, result in reports.items():
+        for finding in result.findings:
+            level = finding.level.capitalize()
+            logging.info("%s: %s. %s", name, level, finding.text)
+    many = len(reports) > 1
+    page = compare(reports) if many else next(iter(reports.values()))
+    logging.info("Report: %s", page.save(values.output))
+
+
+def _report_on(values: Any, path: str, *, title: str) -> Report:
+    """Returns the report on one model, for which the data are prepared."""
+    model = report_model.load(path)
     size = _numbers("image_size", values.image_size)
     preparation = report_data.prepare_for(
         model,
@@ -117,7 +141,7 @@ def _write_report(values: Any) -> None:
 
     data = load(values.data, labeled=True)
     others = report_data.parse_names(values.ood)
-    result = report(
+    return report(
         model,
         data.dataset,
         ood={
@@ -131,14 +155,11 @@ def _write_report(values: Any) -> None:
         ignore_label=values.ignore_label,
         num_resamples=values.draws,
         seed=values.seed,
-        title=pathlib.Path(values.model).name,
+        title=title,
         source=data.about,
         preparation=preparation.describe(),
         verbose=1 if values.verbose else 0,
     )
-    for finding in result.findings:
-        logging.info("%s. %s", finding.level.capitalize(), finding.text)
-    logging.info("Report: %s", result.save(values.output))
 
 
 def _image_size(sides: Sequence[float]) -> tuple[int, int] | None:

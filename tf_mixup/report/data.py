@@ -220,18 +220,19 @@ def parse_name(spec: str) -> tuple[str, str]:
         ('svhn_cropped', 'tfds:svhn_cropped')
     """
     named = re.fullmatch(r"([^=:/\\]+)=(.+)", spec)
-    if named:
+    if named and not pathlib.Path(spec).exists():
         return named[1], named[2]
     if spec.startswith("tfds:"):
         return spec.split(":")[1], spec
     return pathlib.Path(spec.removeprefix("folder:")).stem, spec
 
 
-def parse_names(specs: Sequence[str]) -> dict[str, str]:
+def parse_names(specs: Sequence[str], *, flag: str = "ood") -> dict[str, str]:
     """Splits several, each of which must have a name of its own.
 
     Args:
         specs: As `parse_name` takes them.
+        flag: The flag that they are from.
 
     Returns:
         sets: Name -> spec, in the given order.
@@ -247,9 +248,9 @@ def parse_names(specs: Sequence[str]) -> dict[str, str]:
     for name, spec in map(parse_name, specs):
         if name in sets:
             raise _checks.refusal(
-                "Each other set must have a name of its own",
+                f"Each `{flag}` must have a name of its own",
                 f"{sets[name]} and {spec}, both named {name!r}",
-                f"Give one another name: --ood=NAME={spec}",
+                f"Give one another name: --{flag}=NAME={spec}",
             )
         sets[name] = spec
     return sets
