@@ -75,7 +75,7 @@ def numbers():
         data="rows & more",
         preparation="x / 255",
         outputs="logits",
-        rows=200,
+        num_examples=200,
         num_nonfinite=0,
         num_classes=3,
         num_resamples=5,
@@ -148,10 +148,12 @@ class TestPage:
 
     def test_large_counts_have_no_exponent(self, numbers):
         conventions = {
-            name: dataclasses.replace(each, rows_per_bin=1000.0)
+            name: dataclasses.replace(each, examples_per_bin=1000.0)
             for name, each in numbers.conventions.items()
         }
-        more = dataclasses.replace(numbers, conventions=conventions, rows=15000)
+        more = dataclasses.replace(
+            numbers, conventions=conventions, num_examples=15000
+        )
         page = Page(html_page.render(more))
         assert page.cells.count("1,000") >= len(conventions)
         assert "15,000 examples of" in page.text

@@ -55,7 +55,7 @@ class TestProgram:
             *("-W", "error::RuntimeWarning:runpy"),
             *("-m", "tf_mixup.report", "--model=model.keras"),
             *("--data=rows.npz", "--ood=flipped=other.npz", "--scale=0-1"),
-            *("--output=out", "--draws=5", "--max_rows=200"),
+            *("--output=out", "--num_resamples=5", "--max_rows=200"),
             cwd=tmp_path,
         )
         assert done.returncode == 0, done.stderr
@@ -63,7 +63,7 @@ class TestProgram:
         # Two sets and noise, each with a bar.
         assert done.stdout.count("2/2") + done.stdout.count("1/1") >= 3
         numbers = json.loads((tmp_path / "out" / "report.json").read_text())
-        assert (numbers["model"], numbers["rows"]) == ("model", 200)
+        assert (numbers["model"], numbers["num_examples"]) == ("model", 200)
         assert numbers["data"] == "rows.npz, at most 200 examples"
         assert numbers["preparation"].endswith("1 channels; x / 255")
         assert set(numbers["ood"]) == {NOISE, "flipped"}
@@ -91,7 +91,12 @@ class TestProgram:
         )
         values |= {key: [] for key in ["imports", "image_size", "mean", "std"]}
         values |= {"model": ["a.keras", "other=b.keras"], "data": "rows.npz"}
-        values |= {"ood": [], "noise": False, "output": "out", "draws": 5}
+        values |= {
+            "ood": [],
+            "noise": False,
+            "output": "out",
+            "num_resamples": 5,
+        }
         values |= {"scale": "none", "outputs": "auto", "seed": 0}
         program._write_report(types.SimpleNamespace(**values, batch_size=32))
         numbers = json.loads(pathlib.Path("out/report.json").read_text())

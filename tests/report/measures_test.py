@@ -78,7 +78,7 @@ class TestErrors:
         assert errors.null_ece == resampling.null_calibration_error(
             rows.confidence, seed=1, **setting
         )
-        assert errors.rows_per_bin == 120 / convention.num_bins
+        assert errors.examples_per_bin == 120 / convention.num_bins
         bins = calibration.bin_predictions(
             rows.labels, rows.probabilities, **setting
         )
@@ -267,7 +267,7 @@ class TestDetection:
         generator = np.random.default_rng(0)
         inside, outside = generator.random(50), generator.random(30) / 2
         found = measures.measure_detection(inside, outside, num_nonfinite=2)
-        assert found.rows == 30
+        assert found.num_examples == 30
         assert found.num_nonfinite == 2
         assert found.confidence == pytest.approx(outside.mean())
         assert found.auroc == ood.auroc(inside, outside)

@@ -100,9 +100,9 @@ class TestNumbers:
 
     def test_says_what_it_is_of(self, result):
         assert (result.model, result.outputs) == ("digits", "logits")
-        assert (result.rows, result.num_classes) == (300, 10)
+        assert (result.num_examples, result.num_classes) == (300, 10)
         assert set(result.ood) == {NOISE, "upside down"}
-        assert result.ood["upside down"].rows == 50
+        assert result.ood["upside down"].num_examples == 50
         assert set(result.figures) == {
             *("reliability", "fine", "confidence", "ood", "roc")
         }
@@ -200,7 +200,7 @@ class TestFindings:
         report = tf_mixup.report(
             made("linear", 2), (rows, np.arange(60) % 2), num_resamples=5
         )
-        assert (report.rows, report.num_nonfinite) == (59, 1)
+        assert (report.num_examples, report.num_nonfinite) == (59, 1)
         assert "1 of 60 examples have NaN" in report.findings[0].text
 
 
@@ -243,7 +243,7 @@ class TestTargets:
         expected = tf_mixup.report(
             model, (x[y >= 0], y[y >= 0]), num_resamples=5
         )
-        assert (report.rows, report.num_ignored) == (45, 15)
+        assert (report.num_examples, report.num_ignored) == (45, 15)
         assert report.overall == expected.overall
 
     def test_several_labels_are_refused(self):
@@ -403,7 +403,7 @@ class TestRefusals:
                 report = tf_mixup.report(
                     each, held_out, output=output, num_resamples=5, noise=False
                 )
-                assert report.rows == 300
+                assert report.num_examples == 300
 
     def test_no_model(self, held_out):
         with pytest.raises(ValueError, match="Received: a function"):

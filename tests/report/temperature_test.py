@@ -31,7 +31,7 @@ class TestMeasure:
         assert not found.at_bound
         for half in found.halves:
             assert half.temperature == pytest.approx(truth, rel=0.15)
-            assert half.rows == 2000
+            assert half.num_examples == 2000
 
     def test_scaling_helps_the_overconfident(self):
         logits, labels = calibrated()
@@ -54,7 +54,7 @@ class TestMeasure:
         scaler.fit(logits[first], labels[first])
         half = found.halves[0]
         assert half.temperature == pytest.approx(scaler.temperature)
-        assert half.rows == 50
+        assert half.num_examples == 50
         scaled = scaler.apply(logits[second])
         nll = -np.log(scaled[np.arange(50), labels[second]]).mean()
         assert half.nll_after == pytest.approx(nll, rel=1e-5)

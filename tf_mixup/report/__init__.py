@@ -123,7 +123,7 @@ def report(
         >>> inputs = np.random.default_rng(0).normal(size=(60, 2))
         >>> data = inputs, np.arange(60) % 2
         >>> result = report(model, data, num_resamples=20)
-        >>> result.outputs, result.rows, result.num_classes
+        >>> result.outputs, result.num_examples, result.num_classes
         ('probabilities', 60, 2)
     """
     _check_options(outputs, max_rows, batch_size, num_resamples, seed)
@@ -140,8 +140,10 @@ def report(
     )
     errors = report_mistakes.MostConfident(subject.find_form)
     run = subject.run(dataset, ignore_label=ignore_label, watch=errors.add)
-    rows = report_predictions.standardize(run.outputs, subject.form, run.labels)
-    names = _name_classes(class_names, rows.num_classes)
+    examples = report_predictions.standardize(
+        run.outputs, subject.form, run.labels
+    )
+    names = _name_classes(class_names, examples.num_classes)
     accuracies = subject.try_scales(run)
     runs = {
         each: subject.run(data, name=each, labeled=False)
@@ -151,10 +153,10 @@ def report(
         }.items()
     }
     outside = {name: subject.confidence(each) for name, each in runs.items()}
-    measured = _measure(rows, names, num_resamples=num_resamples, seed=seed)
+    measured = _measure(examples, names, num_resamples=num_resamples, seed=seed)
     detections = {
         name: measures.measure_detection(
-            rows.confidence, outside[name], num_nonfinite=each.num_nonfinite
+            examples.confidence, outside[name], num_nonfinite=each.num_nonfinite
         )
         for name, each in runs.items()
     }
@@ -163,7 +165,7 @@ def report(
             measured["classes"],
             num_nonfinite=run.num_nonfinite,
             num_ignored=run.num_ignored,
-            num_normalized=rows.num_normalized,
+            num_normalized=examples.num_normalized,
             accuracies=accuracies,
             num_tried=0 if run.inputs is None else len(run.inputs),
         ),
@@ -183,20 +185,20 @@ def report(
         data=source,
         preparation=preparation,
         outputs=subject.kind,
-        rows=len(rows),
+        num_examples=len(examples),
         num_nonfinite=run.num_nonfinite,
         num_ignored=run.num_ignored,
-        num_normalized=rows.num_normalized,
+        num_normalized=examples.num_normalized,
         num_classes=len(names),
-        draws=num_resamples,
+        num_resamples=num_resamples,
         seed=seed,
         versions={each.__name__: each.__version__ for each in (keras, tf, np)},
         ood=detections,
         accuracies=accuracies,
         findings=findings,
-        figures=report_figures.draw(rows, measured["conventions"], outside),
+        figures=report_figures.draw(examples, measured["conventions"], outside),
         columns={
-            name: getattr(rows, name)
+            name: getattr(examples, name)
             for name in ("labels", "confidence", "correct", "nll", "brier")
         },
         # Of the first batch alone, outputs may look like another form.
@@ -337,7 +339,7 @@ def _check_options(
 
 
 def _measure(
-    rows: report_predictions.Predictions,
+    examples: report_predictions.Predictions,
     names: Sequence[str],
     *,
     num_resamples: int,
@@ -346,18 +348,18 @@ def _measure(
     """Returns all measures of the data, by the names that a report has."""
     return {
         "overall": measures.measure_overall(
-            rows, num_resamples=num_resamples, seed=seed
+            examples, num_resamples=num_resamples, seed=seed
         ),
         "conventions": {
             name: measures.measure_errors(
-                rows, convention, num_resamples=num_resamples, seed=seed
+                examples, convention, num_resamples=num_resamples, seed=seed
             )
             for name, convention in calibration.CONVENTIONS.items()
         },
-        "classes": measures.measure_classes(rows, names),
-        "class_bias": measures.measure_class_bias(rows),
+        "classes": measures.measure_classes(examples, names),
+        "class_bias": measures.measure_class_bias(examples),
         "temperature": report_temperature.measure(
-            rows, seed=seed, num_resamples=num_resamples
+            examples, seed=seed, num_resamples=num_resamples
         ),
     }
 

@@ -86,7 +86,7 @@ def _define_flags() -> None:
     flags.DEFINE_bool("noise", True, "Compare images with Gaussian noise.")
     flags.DEFINE_integer("max_rows", None, "Examples of each set at most.")
     flags.DEFINE_integer("batch_size", 128, "Examples to predict at once.")
-    flags.DEFINE_integer("draws", 500, "Samples redrawn for an interval.")
+    flags.DEFINE_integer("num_resamples", 500, "Resamples for each interval.")
     flags.DEFINE_integer("seed", 0, "Of all that is drawn.")
     flags.DEFINE_string(
         "output_name", None, "Output to report on, of a model of several."
@@ -153,7 +153,7 @@ def _report_on(values: Any, path: str, *, title: str) -> Report:
         noise=values.noise,
         output=values.output_name,
         ignore_label=values.ignore_label,
-        num_resamples=values.draws,
+        num_resamples=values.num_resamples,
         seed=values.seed,
         title=title,
         source=data.about,

@@ -87,7 +87,9 @@ def _subtract(first: Numbers, second: Numbers) -> dict[str, Interval]:
         columns["signed_gap"] = columns["confidence"] - columns["correct"]
     differences = {
         name: measures.bootstrap_mean(
-            b[name] - a[name], num_resamples=first.draws, seed=first.seed
+            b[name] - a[name],
+            num_resamples=first.num_resamples,
+            seed=first.seed,
         )
         for name in ("accuracy", "confidence", "signed_gap", "nll", "brier")
     }
@@ -117,7 +119,7 @@ def _eces(
         right=edges == "right",
     )
     resamples = resampling.redraw(
-        size, num_resamples=report.draws, seed=report.seed
+        size, num_resamples=report.num_resamples, seed=report.seed
     )
     for weight in (np.ones(size), *resamples):
         yield float(np.abs(np.bincount(place, weight * gap)).sum() / size)

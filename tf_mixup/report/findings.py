@@ -123,10 +123,10 @@ def find_in_calibration(
     biased = list(_judge_class_bias(class_bias, names))
     yield from biased
     yield _judge_error(errors, overall["signed_gap"], good=not biased)
-    if errors.rows_per_bin < _FEW_EXAMPLES:
+    if errors.examples_per_bin < _FEW_EXAMPLES:
         yield Finding(
             "warning",
-            f"Few examples: {errors.rows_per_bin:.3g} for each of"
+            f"Few examples: {errors.examples_per_bin:.3g} for each of"
             f" {errors.num_bins} bins. ECE is then mostly chance: a calibrated"
             f" model would show {null.mean:.1%}. Use more examples, or fewer"
             " bins.",

@@ -238,7 +238,7 @@ def _sections(numbers: Numbers) -> dict[str, str]:
 
 def _about(numbers: Numbers) -> str:
     return (
-        f'<p class="about">{numbers.rows:,} examples of'
+        f'<p class="about">{numbers.num_examples:,} examples of'
         f" {html.escape(numbers.data)}, {numbers.num_classes:,} classes. Use"
         " held-out data: on examples that trained the model these numbers mean"
         " nothing.</p>"
@@ -299,7 +299,7 @@ def _conventions(numbers: Numbers) -> Iterable[str]:
         ["closed edge", *(each.edges for each in conventions.values())],
         [
             "examples per bin",
-            *(_rate(each.rows_per_bin) for each in conventions.values()),
+            *(_rate(each.examples_per_bin) for each in conventions.values()),
         ],
     ]
     for name, title in _TITLES.items():
@@ -322,13 +322,14 @@ def _why_they_differ(numbers: Numbers) -> str:
     fine = max(numbers.conventions.values(), key=lambda each: each.num_bins)
     coarse = min(numbers.conventions.values(), key=lambda each: each.num_bins)
     return (
-        f"All columns describe the same {numbers.rows:,} predictions. They"
-        " differ in the number of bins and in which of two bins a confidence"
-        f" on an edge belongs to. With {fine.num_bins} bins there are"
-        f" {_rate(fine.rows_per_bin)} examples in a bin, and chance alone"
-        " moves the accuracy of so few: a calibrated model would show an ECE"
-        f" of {_share(fine.null_ece.mean)}. With {coarse.num_bins} it would"
-        f" show {_share(coarse.null_ece.mean)}, but gaps within a bin cancel."
+        f"All columns describe the same {numbers.num_examples:,} predictions."
+        " They differ in the number of bins and in which of two bins a"
+        " confidence on an edge belongs to. With"
+        f" {fine.num_bins} bins there are {_rate(fine.examples_per_bin)}"
+        " examples in a bin, and chance alone moves the accuracy of so few: a"
+        " calibrated model would show an ECE of"
+        f" {_share(fine.null_ece.mean)}. With {coarse.num_bins} it would show"
+        f" {_share(coarse.null_ece.mean)}, but gaps within a bin cancel."
         " Compare an ECE with its own null, and only with numbers of the same"
         " bins, edges and number of examples."
     )
@@ -344,7 +345,7 @@ def _temperature(numbers: Numbers) -> Iterable[str]:
             [
                 f"the {fitted} half, tested on the other",
                 _rate(half.temperature),
-                f"{half.rows:,}",
+                f"{half.num_examples:,}",
                 _number(half.nll_before),
                 _number(half.nll_after),
                 _share(half.ece_before),
@@ -491,7 +492,14 @@ def _other_data(numbers: Numbers) -> Iterable[str]:
         return
     inside = numbers.overall["confidence"].estimate
     yield _ood_table(
-        [["data", f"{numbers.rows:,}", _share(inside), *[_NOTHING] * 4]],
+        [
+            [
+                "data",
+                f"{numbers.num_examples:,}",
+                _share(inside),
+                *[_NOTHING] * 4,
+            ]
+        ],
         numbers.ood,
     )
     yield _figures(numbers, "ood", "roc")
@@ -516,7 +524,7 @@ def _ood_table(
             *(
                 [
                     html.escape(name),
-                    f"{each.rows:,}",
+                    f"{each.num_examples:,}",
                     _share(each.confidence),
                     _share(each.auroc),
                     _share(each.aupr_in),
@@ -537,11 +545,12 @@ def _method(numbers: Numbers) -> Iterable[str]:
         "Examples left out because of NaN or infinity:"
         f" {numbers.num_nonfinite:,}; because of their label or weight:"
         f" {numbers.num_ignored:,}.",
-        f"Small print shows 95% bootstrap intervals from {numbers.draws:,}"
-        " resamples of the examples. Those of calibration errors, which chance"
-        " makes larger, are reflected at the lower end and start at 0 where"
-        " the error is within its null range. Classwise ECE of more than a"
-        " million probabilities has no interval: it would take minutes.",
+        "Small print shows 95% bootstrap intervals from"
+        f" {numbers.num_resamples:,} resamples of the examples. Those of"
+        " calibration errors, which chance makes larger, are reflected at the"
+        " lower end and start at 0 where the error is within its null range."
+        " Classwise ECE of more than a million probabilities has no interval:"
+        " it would take minutes.",
         "Null range: labels are drawn 200 times from the model's own"
         " confidences; shown are the mean of the ECE, and where 95% of the"
         " draws lie. For soft targets it is an upper bound, as they vary less"

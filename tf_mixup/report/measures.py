@@ -50,7 +50,7 @@ class Errors:
         num_bins: Number of bins of equal width, M.
         edges: Which side of a bin is closed.
         note: Who counts so.
-        rows_per_bin: Examples per bin, N / M.
+        examples_per_bin: Examples per bin, N / M.
         values: `ERRORS`, `adaptive_ece` and `classwise_ece`, with bootstrap
             intervals; the ends are NaN where none was drawn.
         null_ece: The ECE that a calibrated model would show.
@@ -60,7 +60,7 @@ class Errors:
     num_bins: int
     edges: str
     note: str
-    rows_per_bin: float
+    examples_per_bin: float
     values: dict[str, Interval]
     null_ece: resampling.NullRange
     bins: calibration.Bins
@@ -99,7 +99,7 @@ class Detection:
     """How well confidence separates the data from another set.
 
     Attributes:
-        rows: Examples of the other set.
+        num_examples: Examples of the other set.
         num_nonfinite: Examples left out because of NaN or infinite outputs.
         confidence: Mean confidence on it.
         auroc: `ood.auroc`.
@@ -108,7 +108,7 @@ class Detection:
         fpr95: `ood.fpr_at_95_tpr`.
     """
 
-    rows: int
+    num_examples: int
     num_nonfinite: int
     confidence: float
     auroc: float
@@ -118,12 +118,12 @@ class Detection:
 
 
 def measure_overall(
-    rows: Predictions, *, num_resamples: int, seed: int
+    examples: Predictions, *, num_resamples: int, seed: int
 ) -> dict[str, Interval]:
     """Measures what no choice of bins changes.
 
     Args:
-        rows: Predictions and labels.
+        examples: Predictions and labels.
         num_resamples: Samples redrawn for an interval.
         seed: Seed of the draws.
 
@@ -131,15 +131,15 @@ def measure_overall(
         values: `OVERALL`, and the means of `nll` and `brier`.
     """
     intervals = resampling.bootstrap_intervals(
-        rows.confidence,
-        rows.correct,
+        examples.confidence,
+        examples.correct,
         measures=list(OVERALL.values()),
         num_resamples=num_resamples,
         seed=seed,
     )
     values = dict(zip(OVERALL, intervals, strict=True))
     for name in ("nll", "brier"):
-        column = getattr(rows, name)
+        column = getattr(examples, name)
         values[name] = bootstrap_mean(
             column, num_resamples=num_resamples, seed=seed
         )
@@ -147,7 +147,7 @@ def measure_overall(
 
 
 def measure_errors(
-    rows: Predictions,
+    examples: Predictions,
     convention: calibration.Convention,
     *,
     num_resamples: int,
@@ -156,7 +156,7 @@ def measure_errors(
     """Measures calibration under one convention.
 
     Args:
-        rows: Predictions and labels.
+        examples: Predictions and labels.
         convention: Number of bins and edges.
         num_resamples: Samples redrawn for an interval.
         seed: Seed of the draws.
@@ -167,8 +167,8 @@ def measure_errors(
     num_bins, edges, note = convention
     options: dict[str, Any] = {"num_bins": num_bins, "edges": edges}
     intervals = resampling.bootstrap_intervals(
-        rows.confidence,
-        rows.correct,
+        examples.confidence,
+        examples.correct,
         measures=list(ERRORS.values()),
         num_resamples=num_resamples,
         seed=seed,
@@ -176,60 +176,62 @@ def measure_errors(
     )
     values = dict(zip(ERRORS, intervals, strict=True))
     values["adaptive_ece"] = resampling.adaptive_interval(
-        rows.confidence,
-        rows.correct,
+        examples.confidence,
+        examples.correct,
         num_bins=num_bins,
         num_resamples=num_resamples,
         seed=seed,
     )
-    values["classwise_ece"] = _Classwise(rows, num_bins, edges).interval(
+    values["classwise_ece"] = _Classwise(examples, num_bins, edges).interval(
         num_resamples=num_resamples, seed=seed
     )
     return Errors(
         num_bins=num_bins,
         edges=edges,
         note=note,
-        rows_per_bin=len(rows) / num_bins,
+        examples_per_bin=len(examples) / num_bins,
         values=values,
         null_ece=resampling.null_calibration_error(
-            rows.confidence, seed=seed, **options
+            examples.confidence, seed=seed, **options
         ),
-        bins=_table(rows.confidence, rows.correct, **options),
+        bins=_table(examples.confidence, examples.correct, **options),
     )
 
 
 def measure_classes(
-    rows: Predictions, names: Sequence[str]
+    examples: Predictions, names: Sequence[str]
 ) -> list[ClassErrors]:
     """Measures calibration class by class.
 
     Args:
-        rows: Predictions and labels.
+        examples: Predictions and labels.
         names: Names of the K classes.
 
     Returns:
         classes: One for each class, in order.
     """
     return [
-        _measure_class(rows, name, rows.labels == k, rows.predicted == k)
+        _measure_class(
+            examples, name, examples.labels == k, examples.predicted == k
+        )
         for k, name in enumerate(names)
     ]
 
 
-def measure_class_bias(rows: Predictions) -> resampling.ClassBias:
+def measure_class_bias(examples: Predictions) -> resampling.ClassBias:
     """Measures how much too often each class is expected.
 
     Args:
-        rows: Predictions and labels.
+        examples: Predictions and labels.
     """
     return resampling.class_bias(
         functools.reduce(
             operator.add,
             (
                 resampling.class_sums(
-                    rows.targets[at], probabilities, from_logits=False
+                    examples.targets[at], probabilities, from_logits=False
                 )
-                for at, probabilities in rows.probability_blocks()
+                for at, probabilities in examples.probability_blocks()
             ),
         )
     )
@@ -249,7 +251,7 @@ def measure_detection(
         detection: The measures of `tf_mixup.ood`.
     """
     return Detection(
-        rows=len(outside),
+        num_examples=len(outside),
         num_nonfinite=num_nonfinite,
         confidence=float(np.mean(outside, dtype=np.float64)),
         auroc=ood.auroc(inside, outside),
@@ -312,27 +314,29 @@ def _table(
 class _Classwise:
     """The classwise ECE, from the cells of each probability of each class."""
 
-    def __init__(self, rows: Predictions, num_bins: int, edges: str) -> None:
-        self._rows, self._right = rows, edges == "right"
+    def __init__(
+        self, examples: Predictions, num_bins: int, edges: str
+    ) -> None:
+        self._examples, self._right = examples, edges == "right"
         self._inner = calibration.bin_edges(num_bins)[1:-1]
         self._num_bins = num_bins
 
     def interval(self, *, num_resamples: int, seed: int) -> Interval:
         """Returns it; ends only where they take seconds."""
-        rows = self._rows
-        if len(rows) * rows.num_classes > _MOST_REDRAWN:
+        examples = self._examples
+        if len(examples) * examples.num_classes > _MOST_REDRAWN:
             sums: Any = sum(
-                self._sum(self._find_cells(p), p - rows.distributions(at))
-                for at, p in rows.probability_blocks()
+                self._sum(self._find_cells(p), p - examples.distributions(at))
+                for at, p in examples.probability_blocks()
             )
             return Interval(self._error(sums), np.nan, np.nan)
-        probabilities = rows.probabilities
+        probabilities = examples.probabilities
         cell = self._find_cells(probabilities)
-        gap = probabilities - rows.distributions(slice(None))
+        gap = probabilities - examples.distributions(slice(None))
         redrawn = [
             self._error(self._sum(cell, gap * weight[:, np.newaxis]))
             for weight in resampling.redraw(
-                len(rows), num_resamples=num_resamples, seed=seed
+                len(examples), num_resamples=num_resamples, seed=seed
             )
         ]
         return resampling.error_interval(
@@ -345,14 +349,14 @@ class _Classwise:
         """Returns the number of bin and class of each probability."""
         # `digitize` means by `right` what `edges="right"` means.
         place = np.digitize(probabilities, self._inner, right=self._right)
-        return place + self._num_bins * np.arange(self._rows.num_classes)
+        return place + self._num_bins * np.arange(self._examples.num_classes)
 
     def _sum(self, cell: np.ndarray, gap: np.ndarray) -> np.ndarray:
-        cells = self._num_bins * self._rows.num_classes
+        cells = self._num_bins * self._examples.num_classes
         return np.bincount(cell.ravel(), gap.ravel(), minlength=cells)
 
     def _error(self, sums: np.ndarray) -> float:
-        size = len(self._rows) * self._rows.num_classes
+        size = len(self._examples) * self._examples.num_classes
         return float(np.abs(sums).sum() / size)
 
     def _draw_null(
@@ -371,10 +375,16 @@ class _Classwise:
 
 
 def _measure_class(
-    rows: Predictions, name: str, labelled: np.ndarray, predicted: np.ndarray
+    examples: Predictions,
+    name: str,
+    labelled: np.ndarray,
+    predicted: np.ndarray,
 ) -> ClassErrors:
     count = int(predicted.sum())
-    confidence, correct = rows.confidence[predicted], rows.correct[predicted]
+    confidence, correct = (
+        examples.confidence[predicted],
+        examples.correct[predicted],
+    )
     accuracy = float(correct.mean(dtype=np.float64)) if count else np.nan
     mean = float(confidence.mean(dtype=np.float64)) if count else np.nan
     hits = int(np.sum(labelled & predicted))

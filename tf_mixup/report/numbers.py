@@ -70,13 +70,13 @@ class Numbers(Page):
         preparation: What was done to inputs before the model saw them.
         outputs: What the model's outputs are, one of
             `report_predictions.KINDS`.
-        rows: Examples that all numbers are of, N.
+        num_examples: Examples that all numbers are of, N.
         num_nonfinite: Examples left out because of NaN or infinite outputs.
         num_ignored: Examples left out because of the label that is ignored,
             or a weight of 0.
         num_normalized: Soft targets that were divided by their sums.
         num_classes: Classes, K; 2 for a sigmoid.
-        draws: Samples redrawn for an interval.
+        num_resamples: Samples redrawn for an interval.
         seed: Seed of all that was drawn.
         versions: Of the packages that the numbers depend on.
         overall: What no choice of bins changes: accuracy, confidence,
@@ -102,10 +102,10 @@ class Numbers(Page):
     data: str
     preparation: str
     outputs: str
-    rows: int
+    num_examples: int
     num_nonfinite: int
     num_classes: int
-    draws: int
+    num_resamples: int
     seed: int
     versions: dict[str, str]
     overall: dict[str, Interval]
@@ -136,7 +136,7 @@ class Numbers(Page):
         parts = [f"{name} {share:.1%}" for name, share in shares.items()]
         return (
             f"<{type(self).__name__} on {self.model!r}:"
-            f" {', '.join([f'{self.rows:,} examples', *parts])}>"
+            f" {', '.join([f'{self.num_examples:,} examples', *parts])}>"
         )
 
 

@@ -17,7 +17,7 @@ from tf_mixup._models import model_calls
 from tf_mixup.calibration import per_example
 
 # Inputs kept where there are enough; for a moment twice as many.
-_SAMPLE_ROWS = 500
+_SAMPLE_SIZE = 500
 # Of integers that no byte holds: satellite bands and 16-bit images.
 _WIDE_SCALES = (1000, 10_000, 65_535)
 
@@ -246,7 +246,7 @@ class _Sample:
         self.inputs = _append(self.inputs, inputs[finite])
         if labels is not None:
             self.labels = _append(self.labels, labels[places][finite])
-        while len(self.inputs) >= 2 * _SAMPLE_ROWS:
+        while len(self.inputs) >= 2 * _SAMPLE_SIZE:
             self._stride *= 2
             self.inputs = self.inputs[::2]
             self.labels = None if self.labels is None else self.labels[::2]

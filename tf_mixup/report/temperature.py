@@ -14,7 +14,7 @@ from tf_mixup.report import measures
 from tf_mixup.report.predictions import Predictions
 
 # With fewer, a half says nothing of a temperature.
-_LEAST_ROWS = 40
+_LEAST_EXAMPLES = 40
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Half:
 
     Attributes:
         temperature: Fitted on one half.
-        rows: Examples of the other half; all below is of these.
+        num_examples: Examples of the other half; all below is of these.
         nll_before: Negative log-likelihood as it is, in nats.
         nll_after: The same of the scaled predictions.
         ece_before: ECE under the convention `measures.MAIN` as it is.
@@ -31,7 +31,7 @@ class Half:
     """
 
     temperature: float
-    rows: int
+    num_examples: int
     nll_before: float
     nll_after: float
     ece_before: float
@@ -77,12 +77,12 @@ class Temperature:
 
 
 def measure(
-    rows: Predictions, *, seed: int, num_resamples: int = 500
+    predictions: Predictions, *, seed: int, num_resamples: int = 500
 ) -> Temperature | None:
     """Fits temperatures, and tests them on examples they were not fitted on.
 
     Args:
-        rows: Predictions and labels.
+        predictions: Predictions and labels.
         seed: Seed of the split and of the draws.
         num_resamples: Samples redrawn for the interval.
 
@@ -90,15 +90,15 @@ def measure(
         temperature: What it would do; None if there are below 40 examples, or
             if a half holds one class only.
     """
-    order = np.random.default_rng(seed).permutation(len(rows))
+    order = np.random.default_rng(seed).permutation(len(predictions))
     halves = np.sort(order[::2]), np.sort(order[1::2])
-    classes = [np.unique(rows.labels[half]).size for half in halves]
-    if len(order) < _LEAST_ROWS or min(classes) < 2:
+    classes = [np.unique(predictions.labels[half]).size for half in halves]
+    if len(order) < _LEAST_EXAMPLES or min(classes) < 2:
         return None
-    both = _fit(rows, np.arange(len(rows)))
+    both = _fit(predictions, np.arange(len(predictions)))
     tested, changes = [], []
     for fitted, other in (halves, halves[::-1]):
-        half, change = _test(rows, other, _fit(rows, fitted))
+        half, change = _test(predictions, other, _fit(predictions, fitted))
         tested.append(half)
         changes.append(change)
     return Temperature(
@@ -111,7 +111,7 @@ def measure(
     )
 
 
-def _fit(rows: Predictions, examples: np.ndarray) -> float:
+def _fit(predictions: Predictions, examples: np.ndarray) -> float:
     """Returns what `TemperatureScaling` finds, a block at a time."""
 
     def slope(temperature: float) -> float:
@@ -119,25 +119,25 @@ def _fit(rows: Predictions, examples: np.ndarray) -> float:
             float(
                 np.sum(
                     scalers.temperature_slopes(
-                        rows.logits(at).astype(np.float64),
-                        rows.distributions(at),
+                        predictions.logits(at).astype(np.float64),
+                        predictions.distributions(at),
                         temperature,
                     )
                 )
             )
-            for at in (examples[block] for block in rows.blocks())
+            for at in (examples[block] for block in predictions.blocks())
         )
 
     return scalers.find_temperature(slope)
 
 
 def _test(
-    rows: Predictions, examples: np.ndarray, temperature: float
+    predictions: Predictions, examples: np.ndarray, temperature: float
 ) -> tuple[Half, np.ndarray]:
     """Returns a temperature's effect, and each example's change of NLL."""
-    scaled = rows.scaled(examples, temperature)
+    scaled = predictions.scaled(examples, temperature)
     before = {
-        name: getattr(rows, name)[examples]
+        name: getattr(predictions, name)[examples]
         for name in ("confidence", "correct", "nll")
     }
 
@@ -146,7 +146,7 @@ def _test(
 
     half = Half(
         temperature=temperature,
-        rows=len(examples),
+        num_examples=len(examples),
         nll_before=float(before["nll"].mean(dtype=np.float64)),
         nll_after=float(scaled["nll"].mean(dtype=np.float64)),
         ece_before=ece(before),
