@@ -60,10 +60,13 @@ check: $(READY)
 	@$(VENV)/bin/lint-imports --no-logo
 	@$(RUN) mypy
 
-# The library's reference, from its docstrings: build/docs/index.html.
+# One site of the documents and the reference: build/docs/index.html.
 docs: $(READY)
-	@PDOC_ALLOW_EXEC=1 $(RUN) pdoc -d google --no-show-source \
-		-o build/docs tf_mixup
+	@rm -rf build/pages
+	@mkdir -p build/pages
+	@tar cf - LICENSE *.md docs experiments/*.md experiments/gallery \
+		| tar xf - -C build/pages
+	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --quiet --strict
 
 clean:
 	rm -rf $(VENV) $(VENV).incomplete build dist *.egg-info

@@ -1,19 +1,31 @@
-"""The reference is made of all public names, without a warning."""
+"""`make docs` builds one site of documents and reference, without a warning."""
 
-import warnings
+import pathlib
+import shutil
+import subprocess
+import sys
 
-import pdoc
+import pytest
 
-import tf_mixup
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
-def test_reference_is_made_without_warnings(tmp_path):
-    pdoc.render.configure(docformat="google", show_source=False)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        pdoc.pdoc("tf_mixup", output_directory=tmp_path)
-    page = (tmp_path / "tf_mixup.html").read_text()
-    for name in tf_mixup.__all__:
-        assert f"tf_mixup/{name}.html" in page or f'id="{name}"' in page, name
-    callbacks = (tmp_path / "tf_mixup" / "callbacks.html").read_text()
-    assert 'id="CalibrationMonitor"' in callbacks
+def test_site_is_built_without_warnings(tmp_path):
+    pytest.importorskip("mkdocs", reason="of the extra `dev`")
+    names = ("docs", "experiments", "tf_mixup", "Makefile", "LICENSE")
+    for name in (*names, "mkdocs.yml", *(p.name for p in ROOT.glob("*.md"))):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, tmp_path / name)
+    # The environment is the one that runs the tests: it is not made anew.
+    command = ["make", "-o", ".venv/.installed", "docs"]
+    command.append(f"RUN={sys.executable} -m")
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    site = tmp_path / "build" / "docs"
+    for page in ("index.html", "docs/guide.html", "experiments/RESULTS.html"):
+        assert (site / page).exists(), page
+    reference = (site / "docs" / "reference.html").read_text()
+    assert 'id="tf_mixup.MixUp"' in reference
+    assert 'id="tf_mixup.callbacks.CalibrationMonitor"' in reference
