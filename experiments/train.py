@@ -26,6 +26,7 @@ from experiments import _entry
 from experiments import networks
 from experiments.distributed import preemption
 from experiments.distributed import strategy
+from experiments.papers import defaults
 from experiments.runs import config
 from experiments.runs import training
 from tf_mixup import _checks
@@ -125,7 +126,7 @@ _FIELDS = define_config_flags()
 
 def config_from_flags() -> config.Config:
     """Returns the data set's defaults, overridden by the flags given."""
-    fields = config.paper_defaults(
+    fields = defaults.paper_defaults(
         _DATASET.value,
         network=_FIELDS["network"].value,
         optimizer=_FIELDS["optimizer"].value,

@@ -9,6 +9,7 @@ crops and flips).
 
 from typing import Any
 
+from experiments.papers import defaults
 from experiments.papers import tables
 from experiments.runs import config
 
@@ -43,15 +44,7 @@ SMALL: dict[str, Any] = {
     "num_train": 2500,
     "num_validation": 1000,
 }
-_FULL: dict[str, Any] = {
-    "epochs": 200,
-    "milestones": (60, 120, 160),
-    # The text says .5, the replication's code .2.
-    "decay": 0.2,
-    "weight_decay": 5e-4,
-    "augmentation": "standard",
-    "num_validation": 5000,
-}
+_FULL = defaults.PAPER_DEFAULTS["fashion_mnist"]
 # Data set and network of each image column of the paper's figure 2.
 _IMAGES: tuple[dict[str, Any], ...] = (
     {
@@ -161,7 +154,7 @@ def text(scale: str, seeds: int) -> list[config.Config]:
         }
     return [
         config.Config(
-            **{**config.PAPER_DEFAULTS[name], **arm, **small.get(name, {})},
+            **{**defaults.PAPER_DEFAULTS[name], **arm, **small.get(name, {})},
             dataset=name,
             seed=seed,
         )

@@ -9,6 +9,7 @@ on clean labels and on labels as noisy as the training set's.
 from typing import Any
 
 from experiments.papers import calibration
+from experiments.papers import defaults
 from experiments.papers import tables
 from experiments.runs import config as config_lib
 
@@ -22,7 +23,7 @@ ARMS = (
 )
 DISTANCES = (0.25, 0.05, 0.01)
 FLIPS = (0.0, 0.25, 0.5)
-_SETTING = config_lib.PAPER_DEFAULTS["gaussians"]
+_SETTING = defaults.PAPER_DEFAULTS["gaussians"]
 
 
 def gaussian_overlap(scale: str, seeds: int) -> list[config_lib.Config]:

@@ -13,6 +13,7 @@ import sys
 import pytest
 
 from experiments import datasets
+from experiments.papers import defaults
 from experiments.runs import config as config_lib
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -103,7 +104,7 @@ def answers(tmp_path_factory):
         (directory / "images" / name / "a.jpg").write_bytes(b"no image")
     (directory / "other" / "checkpoints").mkdir(parents=True)
     (directory / "other" / "checkpoints" / "epoch-00001.npz").touch()
-    fields = config_lib.PAPER_DEFAULTS["digits"] | {"seed": 3}
+    fields = defaults.PAPER_DEFAULTS["digits"] | {"seed": 3}
     config = config_lib.Config(**fields)
     (directory / "other" / "config.json").write_text(
         json.dumps(config.to_json())
@@ -131,19 +132,19 @@ def answers(tmp_path_factory):
 
 class TestConfigFromFlags:
     def test_digits_by_default(self, answers):
-        expected = config_lib.Config(**config_lib.PAPER_DEFAULTS["digits"])
+        expected = config_lib.Config(**defaults.PAPER_DEFAULTS["digits"])
         assert answers[0]["digits"] == expected.to_json()
 
     def test_takes_the_papers_settings(self, answers):
         expected = config_lib.Config(
-            dataset="cifar100", **config_lib.PAPER_DEFAULTS["cifar100"]
+            dataset="cifar100", **defaults.PAPER_DEFAULTS["cifar100"]
         )
         assert answers[0]["paper"] == expected.to_json()
 
     @pytest.mark.parametrize("name", ["table", "kind"])
     def test_takes_those_of_names_with_a_colon(self, name, answers):
         dataset = dict(each[2:].split("=") for each in CONFIGS[name])["dataset"]
-        fields = config_lib.paper_defaults(dataset)
+        fields = defaults.paper_defaults(dataset)
         expected = config_lib.Config(dataset=dataset, **fields)
         assert answers[0][name] == expected.to_json()
 
@@ -152,14 +153,14 @@ class TestConfigFromFlags:
         kinds = {"speech:PATH", "imagefolder:PATH", "gaussians:MU"}
         names = {*datasets.NAMES, "imagenet2012", *kinds}
         assert names <= set(words)
-        assert all(map(config_lib.paper_defaults, names))
+        assert all(map(defaults.paper_defaults, names))
         assert {each for each in words if ":" in each} <= {
             *names,
             "folder:PATH",
         }
 
     def test_flags_override_them(self, answers):
-        settings = config_lib.PAPER_DEFAULTS["cifar100"] | {
+        settings = defaults.PAPER_DEFAULTS["cifar100"] | {
             "epochs": 3,
             "alpha": 0.5,
             "milestones": (1, 2),
@@ -174,7 +175,7 @@ class TestConfigFromFlags:
         assert answers[0]["overridden"] == expected.to_json()
 
     def test_sentences_take_words_and_layers(self, answers):
-        settings = config_lib.PAPER_DEFAULTS["trec"] | {
+        settings = defaults.PAPER_DEFAULTS["trec"] | {
             "embeddings": "glove.txt",
             "mix_layers": ("embedding", "logits"),
         }

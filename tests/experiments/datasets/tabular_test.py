@@ -11,6 +11,7 @@ from sklearn import datasets as sklearn_datasets
 from experiments import datasets
 from experiments.datasets import splits
 from experiments.datasets import tabular
+from experiments.papers import defaults
 from experiments.runs import config as config_lib
 from experiments.runs import training
 
@@ -538,7 +539,7 @@ def test_run_trains_on_a_table(tmp_path):
     write_iris(tmp_path, lines)
     config = config_lib.Config(
         dataset="uci:iris",
-        **config_lib.PAPER_DEFAULTS["uci:iris"] | {"num_validation": 5},
+        **defaults.PAPER_DEFAULTS["uci:iris"] | {"num_validation": 5},
     )
     sources = training.Sources(data_dir=str(tmp_path))
     record = training.run(config, tmp_path / "run", sources)

@@ -11,6 +11,7 @@ from experiments import datasets
 from experiments import networks
 from experiments.datasets import speech as recordings
 from experiments.networks import speech
+from experiments.papers import defaults
 from experiments.runs import config as config_lib
 from experiments.runs import model_setup
 from experiments.runs import training
@@ -189,7 +190,7 @@ class TestTraining:
                 recordings.wavfile.write(folder / name, 16_000, wave)
         config = config_lib.Config(
             **{
-                **config_lib.PAPER_DEFAULTS["speech"],
+                **defaults.PAPER_DEFAULTS["speech"],
                 "dataset": f"speech:{folder}",
                 "network": "speech_lenet",
                 "width": 2,

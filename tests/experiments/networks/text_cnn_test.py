@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from experiments import networks
 from experiments.networks import text_cnn
+from experiments.papers import defaults
 from experiments.runs import config as config_lib
 from experiments.runs import optimizers
 from experiments.runs import training
@@ -59,7 +60,7 @@ def give_biases(model):
 
 def compile_as_kim(model, **options):
     config = config_lib.Config(
-        dataset="trec", **config_lib.PAPER_DEFAULTS["trec"]
+        dataset="trec", **defaults.PAPER_DEFAULTS["trec"]
     )
     model.compile(
         optimizers.build_optimizer(config, 1),
@@ -232,7 +233,7 @@ class TestRun:
         config = config_lib.Config(
             dataset="trec",
             **{
-                **config_lib.PAPER_DEFAULTS["trec"],
+                **defaults.PAPER_DEFAULTS["trec"],
                 "width": 32,
                 "epochs": 6,
                 "num_train": 400,
@@ -259,7 +260,7 @@ class TestRun:
             path = tmp_path / "mr" / f"rt-polarity.{name}"
             path.write_text("".join(lines))
         settings = {
-            **config_lib.PAPER_DEFAULTS["mr"],
+            **defaults.PAPER_DEFAULTS["mr"],
             "dataset": "mr",
             "width": 4,
             "epochs": 1,

@@ -8,6 +8,7 @@ import pytest
 
 from experiments import datasets
 from experiments import networks
+from experiments.papers import defaults
 from experiments.runs import config as config_lib
 
 REFUSED = [
@@ -109,7 +110,7 @@ class TestConfig:
 class TestPaperDefaults:
     def test_are_those_of_all_data_sets(self):
         kinds = {"speech", "imagenet2012", "imagefolder", "gaussians"}
-        assert set(config_lib.PAPER_DEFAULTS) == {*datasets.NAMES, *kinds}
+        assert set(defaults.PAPER_DEFAULTS) == {*datasets.NAMES, *kinds}
 
     @pytest.mark.parametrize(
         ("name", "network"),
@@ -120,10 +121,10 @@ class TestPaperDefaults:
         ],
     )
     def test_are_found_by_name_or_by_kind(self, name, network):
-        assert config_lib.paper_defaults(name)["network"] == network
+        assert defaults.paper_defaults(name)["network"] == network
 
     def test_of_own_images_are_those_of_config(self):
-        assert config_lib.paper_defaults("folder:cats") == {}
+        assert defaults.paper_defaults("folder:cats") == {}
 
     @pytest.mark.parametrize(
         ("asked", "rate"),
@@ -135,7 +136,7 @@ class TestPaperDefaults:
         ],
     )
     def test_learning_rate_is_one_that_learns(self, asked, rate):
-        found = config_lib.paper_defaults("folder:cats", **asked)
+        found = defaults.paper_defaults("folder:cats", **asked)
         assert found.get("learning_rate") == rate
 
     @pytest.mark.parametrize(
@@ -147,17 +148,17 @@ class TestPaperDefaults:
         ],
     )
     def test_learning_rate_of_the_papers_stays(self, name, asked):
-        expected = config_lib.paper_defaults(name)
-        assert config_lib.paper_defaults(name, **asked) == expected
+        expected = defaults.paper_defaults(name)
+        assert defaults.paper_defaults(name, **asked) == expected
 
     def test_are_a_copy(self):
-        config_lib.paper_defaults("digits")["epochs"] = 1
-        assert config_lib.PAPER_DEFAULTS["digits"]["epochs"] == 30
+        defaults.paper_defaults("digits")["epochs"] = 1
+        assert defaults.PAPER_DEFAULTS["digits"]["epochs"] == 30
 
-    @pytest.mark.parametrize("name", config_lib.PAPER_DEFAULTS)
+    @pytest.mark.parametrize("name", defaults.PAPER_DEFAULTS)
     def test_are_valid(self, name):
         config = config_lib.Config(
-            dataset=name, **config_lib.PAPER_DEFAULTS[name]
+            dataset=name, **defaults.PAPER_DEFAULTS[name]
         )
         assert config.network in networks.BUILDERS
         assert all(epoch < config.epochs for epoch in config.milestones)
