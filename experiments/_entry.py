@@ -8,6 +8,9 @@ import sys
 from collections.abc import Callable
 from collections.abc import Sequence
 
+from experiments import _quiet as _quiet
+
+# isort: split
 import tensorflow as tf
 from absl import app
 from absl import flags

@@ -21,11 +21,9 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import numpy as np
 from absl import flags
 from absl import logging
-
-# isort: split
-import numpy as np
 
 from experiments import _entry
 from experiments.analysis import seed_statistics

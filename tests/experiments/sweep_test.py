@@ -306,7 +306,9 @@ class TestRealRun:
 
 SWEEP = """
 import pathlib, sys
-from experiments import config, entry, preemption, sweep, training
+from experiments import sweep
+from experiments.distributed import preemption
+from experiments.runs import config, training
 longer = config.Config(width=4, epochs=1000, num_train=256, batch_size=64)
 def main():
     workdir = pathlib.Path(sys.argv.pop())

@@ -20,7 +20,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 ANSWER = """
 import json, os, sys
 from absl import flags
-from experiments import config, entry, train
+from experiments import _entry as entry
+from experiments import train
+from experiments.runs import config
 
 def parse(line):
     for name in flags.FLAGS:

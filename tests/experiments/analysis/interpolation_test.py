@@ -95,7 +95,7 @@ class TestMeasure:
             training_lib, "load_splits", lambda config, sources: splits
         )
         monkeypatch.setattr(
-            interpolation.afterwards, "load_model", lambda folder: Oracle()
+            interpolation.posthoc, "load_model", lambda folder: Oracle()
         )
         ((config, found),) = interpolation.measure(
             {CONFIG: None}, SOURCES, num_pairs=300
