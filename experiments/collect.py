@@ -152,7 +152,7 @@ def _with_networks(
             results = evaluation.measure_outputs(outputs)
             yield ledger.Line(config, "rescaling", results)
     for config, folders in groups.items():
-        unmixed = not config.effective_alpha and not config.label_smoothing
+        unmixed = not config.alpha and not config.label_smoothing
         if len(folders) > 1 and unmixed and not config.entropy_weight:
             outputs = posthoc.average(config, folders, sources)
             results = evaluation.measure_outputs(outputs)

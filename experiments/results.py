@@ -386,7 +386,7 @@ def _judge_trend(
         return None
     ordered = sorted(
         rows.values(),
-        key=lambda runs: next(iter(runs.values())).config.effective_alpha,
+        key=lambda runs: next(iter(runs.values())).config.alpha,
     )
     seeds = sorted(set.intersection(*(set(runs) for runs in ordered)))
     if not seeds:
@@ -400,8 +400,7 @@ def _judge_trend(
         for mean in values.mean(axis=0)
     )
     alphas = ", ".join(
-        f"{next(iter(runs.values())).config.effective_alpha:g}"
-        for runs in ordered
+        f"{next(iter(runs.values())).config.alpha:g}" for runs in ordered
     )
     test = "-" if trend is None else f"Page's test, p = {trend.p_value:.2g}"
     return f"{means} at alpha {alphas}", test, verdict

@@ -58,12 +58,12 @@ def measure(
     unmixed = {
         config.seed: attack(posthoc.load_model(folder), rows, epsilon)
         for config, folder in runs.items()
-        if not config.effective_alpha
+        if not config.alpha
     }
     for config, folder in runs.items():
         model = posthoc.load_model(folder)
         boxes = {}
-        if config.effective_alpha:
+        if config.alpha:
             boxes["white"] = attack(model, rows, epsilon)
         else:
             boxes["white"] = unmixed[config.seed]

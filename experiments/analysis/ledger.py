@@ -223,7 +223,7 @@ def describe_training(config: config_lib.Config) -> str:
 
 def describe_method(config: config_lib.Config) -> str:
     """Returns the name of a way of mixing."""
-    if not config.effective_alpha:
+    if not config.alpha:
         return "no mixup"
     names = {"mixup": "mixup", "cutmix": "CutMix", "regmixup": "RegMixup"}
     name = names[config.method]

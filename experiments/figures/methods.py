@@ -134,7 +134,7 @@ class Setting:
             by_seed = ledger.select(self.lines, arm)
             runs = [by_seed[seed] for seed in sorted(by_seed)]
             if runs:
-                alpha = runs[0].config.effective_alpha
+                alpha = runs[0].config.alpha
                 name = f"{arm.name} (alpha {alpha:g})" if alpha else arm.name
                 folders = [self.folders[run.config] for run in runs]
                 methods.append(Method(name, runs, folders))

@@ -16,7 +16,7 @@ from experiments.runs import config
 PAPER = "1905.11001"
 Arms = list[dict[str, Any]]
 
-ERM = {"method": "erm", "alpha": 0.0}
+ERM = config.NO_MIXING
 SMOOTHING = {**ERM, "label_smoothing": 0.1}
 ERL = {**ERM, "entropy_weight": 0.1}
 DROPOUT = {**ERM, "dropout": 0.3, "mc_passes": 10}

@@ -16,6 +16,8 @@ from tf_mixup.mixing import plans
 
 # Sets that results are named by, whatever `ood` says.
 OWN_SETS = ("train", "validation", "test", "gaussian", "uniform")
+# The one encoding of training without mixing.
+NO_MIXING = {"method": "erm", "alpha": 0.0}
 # Fields that take one of a few names.
 CHOICES = {
     "method": ("erm", "mixup", "cutmix", "regmixup"),
@@ -48,7 +50,8 @@ class Config:
             network of sentences starts from; None draws them.
         method: `"erm"` (no mixing), `"mixup"`, `"cutmix"`, or `"regmixup"`:
             clean and mixed rows in one batch.
-        alpha: Concentration of the mixing coefficients; 0 does not mix.
+        alpha: Concentration of the mixing coefficients. No mixing is stored
+            as `method="erm"` with alpha 0, whichever of the two is given.
         points: Rows in a mixture: 2, or d + 1 for d-Mixup.
         mix_layers: Names of layers whose outputs are mixed, one of them drawn
             for each batch; empty for the inputs.
@@ -207,6 +210,9 @@ class Config:
             elif field.type in (int, int | None):
                 value = int(value)
             object.__setattr__(self, field.name, value)
+        if self.method == "erm" or not self.alpha:
+            for name, value in NO_MIXING.items():
+                object.__setattr__(self, name, value)
 
     def _check_schedule(self) -> None:
         if not self.learning_rate:
@@ -296,14 +302,9 @@ class Config:
         return tuple(pathlib.PurePath(path).stem for path in paths)
 
     @property
-    def effective_alpha(self) -> float:
-        """Alpha as the pipeline sees it: ERM mixes nothing."""
-        return 0.0 if self.method == "erm" else self.alpha
-
-    @property
     def brings_partners(self) -> bool:
         """Whether batches come with the partners of their rows."""
-        return bool(self.neighbors and self.effective_alpha)
+        return bool(self.neighbors and self.alpha)
 
     @property
     def run_name(self) -> str:
@@ -323,7 +324,7 @@ class Config:
         dataset = re.sub("[/:]", "_", self.dataset)
         return (
             f"{dataset}-{self.network}-{self.method}"
-            f"-alpha{self.effective_alpha:g}-seed{self.seed}-{digest}"
+            f"-alpha{self.alpha:g}-seed{self.seed}-{digest}"
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -253,9 +253,9 @@ class Game:
         noise = tf.random.stateless_normal(
             [size[0] + 1, size[1], DIMENSIONS], third
         )
-        if not self._config.effective_alpha:
+        if not self._config.alpha:
             return real, noise, tf.zeros([0])
-        alpha = tf.constant(self._config.effective_alpha)
+        alpha = tf.constant(self._config.alpha)
         lam = mixing.draw_lam(alpha, math.prod(size), seed=fourth)
         return real, noise, tf.reshape(lam, size)
 

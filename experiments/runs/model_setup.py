@@ -60,7 +60,7 @@ def check_sentences(config: config_lib.Config, splits: datasets.Splits) -> None:
             f"network={config.network!r} with dataset={config.dataset!r}",
             "Choose the other network, or another data set",
         )
-    if splits.vocabulary and config.effective_alpha and not config.mix_layers:
+    if splits.vocabulary and config.alpha and not config.mix_layers:
         raise _checks.refusal(
             "Sentences are mixed as word vectors, not as ids",
             f"method={config.method!r} without mix_layers",
@@ -141,13 +141,13 @@ def build_mixup(
     if config.points > 2:
         options["points"] = config.points
     placement = _choose_placement(config)
-    if config.network == "text_cnn" and not config.effective_alpha:
+    if config.network == "text_cnn" and not config.alpha:
         options["inputs"] = None if placement == "model" else "keep"
     if config.method == "cutmix":
         return mixing.CutMix(config.alpha, **options)
     in_model = placement == "model"
     return mixing.MixUp(
-        config.effective_alpha,
+        config.alpha,
         keep_clean=config.method == "regmixup",
         groups=strategy.num_replicas_in_sync // share.count if in_model else 1,
         placement=placement,

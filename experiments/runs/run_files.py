@@ -105,6 +105,8 @@ def describe_changes(
     A run that is older than a field had the field's default.
     """
     there, asked = config_lib.Config().to_json() | {**found}, wanted.to_json()
+    if there["method"] == "erm" or not there["alpha"]:
+        there |= config_lib.NO_MIXING
     return ", ".join(
         f"{name}: {there.get(name)!r} there, {asked.get(name)!r} asked"
         for name in sorted({*there, *asked})

@@ -113,7 +113,7 @@ class TestTables:
         table = TABLES["imagenet"]
         assert table.configs("small") == []
         configs = table.configs("paper", 1)
-        found = {(x.network, x.epochs, x.effective_alpha) for x in configs}
+        found = {(x.network, x.epochs, x.alpha) for x in configs}
         alphas = {"resnet50": 0.2, "resnet101": 0.2, "resnext101": 0.4}
         expected = {
             (network, epochs, each)

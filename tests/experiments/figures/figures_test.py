@@ -329,7 +329,7 @@ class TestOod:
             asked.append((config, folders, sources))
             return make_outputs(config)
 
-        monkeypatch.setattr(ood_figures.afterwards, "average", average)
+        monkeypatch.setattr(ood_figures.posthoc, "average", average)
         ood_figures.read_outputs(ood_setting)
         assert "Skipped the ensemble of cifar10" in caplog.text
         assert not asked

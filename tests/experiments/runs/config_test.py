@@ -99,8 +99,8 @@ class TestConfig:
         assert config_lib.Config.from_json(json.loads(text)) == config
 
     def test_erm_mixes_nothing(self):
-        assert config_lib.Config(method="erm", alpha=1.0).effective_alpha == 0
-        assert config_lib.Config(alpha=1.0).effective_alpha == 1
+        assert config_lib.Config(method="erm", alpha=1.0).alpha == 0
+        assert config_lib.Config(alpha=1.0).alpha == 1
 
     def test_cannot_be_changed(self):
         with pytest.raises(dataclasses.FrozenInstanceError):
