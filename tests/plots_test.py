@@ -398,7 +398,8 @@ class TestRocCurves:
     @pytest.mark.parametrize("wrong", [[], [[0.5]], [0.5, np.nan]])
     def test_refuses_what_are_no_scores(self, wrong):
         with pytest.raises(
-            ValueError, match=r"one finite number for each row.*Received: erm"
+            ValueError,
+            match=r"one finite number for each example.*Received: erm",
         ):
             plots.roc_curves({"erm": [([0.5], wrong)]})
 
@@ -440,6 +441,8 @@ class TestMixedBatch:
         [
             ({"max_rows": 0}, "`max_rows` must be an integer"),
             ({"lam": np.ones(3)}, r"`lam`.*each image.*\(3,\) for 2 images"),
+            ({"lam": np.array([0.5, np.nan])}, r"\[0, 1\].*'lam' with nan"),
+            ({"lam": 1.5}, "'lam' with 1.5"),
             ({"targets": np.ones((1, 2))}, r"`targets`.*\(1, 2\) for 2"),
             ({"sources": np.ones((0, 4, 4))}, "images of one shape"),
         ],

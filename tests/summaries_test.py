@@ -144,11 +144,33 @@ class TestWrite:
         assert sorted(tags) == ["mixup/lam", "mixup/mixed_batch"]
         assert tags["mixup/lam"][0][1][:, 2].sum() == 2
 
+    def test_a_column_of_shares_is_one_each(self, tmp_path):
+        images, lam = np.zeros((2, 3, 3)), np.full((2, 1, 1), 0.25)
+        tags = written(
+            tmp_path,
+            lambda: summaries.write_mixed_batch(
+                images, images, lam, [1, 0], step=0
+            ),
+        )
+        assert tags["mixup/lam"][0][1][:, 2].sum() == 2
+
+    @pytest.mark.parametrize("wrong", [np.nan, -0.5, 1.5])
+    def test_refuses_what_are_no_shares(self, tmp_path, wrong):
+        images = np.zeros((2, 3, 3))
+        for write in (
+            lambda: summaries.write_confidences({"a": [0.5, wrong]}, step=0),
+            lambda: summaries.write_mixed_batch(
+                images, images, 0.5, [1, 0], step=0, drawn=[0.5, wrong]
+            ),
+        ):
+            with pytest.raises(ValueError, match=rf"\[0, 1\].*with {wrong:g}"):
+                written(tmp_path, write)
+
     @pytest.mark.parametrize("partner", [[0, 2], [-1, 0], [0], [0.0, 1.0]])
     def test_mixed_batch_refuses_partners_of_another(self, tmp_path, partner):
         images = np.zeros((2, 3, 3))
         with pytest.raises(
-            ValueError, match=r"`partner` must name.*for 2 examples\. Give the"
+            ValueError, match=r"`partner` must name.*for 2 mixed.*Give the"
         ):
             written(
                 tmp_path,

@@ -1,8 +1,8 @@
 """Calibration, confidence and mixed batches as matplotlib figures.
 
-Figures are plain objects: no window, no state of `pyplot`, nothing to close.
-Matplotlib is imported when a figure is made. Functions of `bins` take
-`calibration.Bins`, whose three sums say all there is to draw.
+Figures are plain objects: they open no window, do not use `pyplot` and need not
+be closed. Matplotlib is imported when a figure is made. Functions of `bins`
+take `calibration.Bins`.
 """
 
 import os
@@ -46,11 +46,11 @@ _POINTS_AREA = 4000
 def reliability_diagram(
     bins: Any, *, title: str = ""
 ) -> "matplotlib.figure.Figure":
-    """Draws accuracy against confidence by bin, above the share of rows.
+    """Draws accuracy against confidence by bin, above the share of examples.
 
     Bars below the diagonal are overconfident. The gap is drawn at the mean
-    confidence of the bin. A bin of few rows may lie far off by chance: the
-    lower panel says how much each counts.
+    confidence of the bin. A bin of few examples may lie far off by chance; the
+    lower panel shows how much each bin counts.
 
     Args:
         bins: `calibration.Bins` of shape `(M,)`, or a mapping of a panel's
@@ -219,16 +219,31 @@ def _weigh_confidences(
         low = np.arange(count.shape[-1]) * width
         inside = confidence.clip(low + width / 1e3, low + width * (1 - 1e-3))
         return np.ravel(inside), np.ravel(count)
+    shares = read_shares(name, values)
+    return shares, np.ones(shares.size)
+
+
+def read_shares(name: object, values: Any) -> np.ndarray:
+    """Returns numbers in [0, 1], such as confidences, as float64 `(N,)`.
+
+    Args:
+        name: What messages call them.
+        values: Of any shape; sums in float16 may leave [0, 1] by a little.
+
+    Raises:
+        ValueError: If one is NaN or outside of [0, 1].
+    """
     values = np.ravel(np.asarray(values, np.float64))
     inside = (values >= -_ROUNDING) & (values <= 1 + _ROUNDING)
     if not inside.all():
         raise _checks.refusal(
-            "Confidences must lie in [0, 1]",
+            "Confidences and shares must lie in [0, 1]",
             f"{name!r} with {values[~inside][0]:g}, and"
             f" {np.sum(~inside) - 1} more of {values.size} outside",
-            "Give the largest probability of each example",
+            "Give the largest probability of each example, or the"
+            " coefficients of a plan",
         )
-    return values.clip(0, 1), np.ones(values.size)
+    return values.clip(0, 1)
 
 
 def accuracy_confidence_density(
@@ -236,8 +251,8 @@ def accuracy_confidence_density(
 ) -> "matplotlib.figure.Figure":
     """Draws the joint density of accuracy and confidence over bins.
 
-    Each bin is a point (mean confidence, accuracy) that weighs as many rows
-    as it has; a Gaussian kernel makes them a density. Most of it lies on the
+    Each bin is a point (mean confidence, accuracy), weighted by its examples; a
+    Gaussian kernel turns the points into a density. Most of it lies on the
     diagonal for a calibrated model, below it for an overconfident one. Give
     several epochs to see the model move. Colors are logarithmic, so that bins
     of few examples show beside a bin that holds nearly all.
@@ -329,8 +344,8 @@ def accuracy_confidence_scatter(
 ) -> "matplotlib.figure.Figure":
     """Draws each bin as a point: its accuracy against its mean confidence.
 
-    A point's area is its bin's share of the rows, so that what counts most is
-    seen best; bins of few rows lie off the diagonal by chance.
+    A point's area is its bin's share of the examples. Bins of few examples lie
+    off the diagonal by chance.
 
     Args:
         bins: Name of a model to its `calibration.Bins`; leading axes are more
@@ -463,8 +478,8 @@ def _roc_curve(
     sets = [np.asarray(each, np.float64) for each in (inside, outside)]
     if any(x.ndim != 1 or not x.size or not np.isfinite(x).all() for x in sets):
         raise _checks.refusal(
-            "Scores must be one finite number for each row, and at least one"
-            " row",
+            "Scores must be one finite number for each example, and at least"
+            " one example",
             f"{name} with scores of shapes {[x.shape for x in sets]}",
             "Give two arrays, e.g. of `ood.confidence`, without NaN",
         )
@@ -527,18 +542,19 @@ def mixed_batch(
     Args:
         sources: Images `(B, H, W)` or `(B, H, W, C)` with 1, 3 or 4 channels.
             All three batches share one gray scale, found from their values.
-        partners: The image that each one was mixed with, likewise.
-        mixed: The mixed images, likewise.
-        lam: Share of the source in each, `(B,)` or a scalar.
+        partners: The image that each one was mixed with, of the same shape.
+        mixed: The mixed images, of the same shape.
+        lam: Share of the source in each, in [0, 1], `(B,)` or a scalar.
         targets: Mixed targets `(B, K)`: the two largest are printed. Defaults
             to nothing.
-        max_rows: Rows to draw at most. Defaults to 6.
+        max_rows: Examples to draw at most. Defaults to 6.
 
     Returns:
-        figure: One line for each row: source, partner, mixed.
+        figure: One row for each example: source, partner, mixed.
 
     Raises:
-        ValueError: If the batches are not images of one shape.
+        ValueError: If the batches are not images of one shape, or if a share
+            is not in [0, 1].
     """
     _checks.integer_at_least(
         "max_rows", max_rows, 1, remedy="Write 6, or leave it out"
@@ -548,6 +564,7 @@ def mixed_batch(
     size = len(batches[0])
     rows = min(max_rows, size)
     lam = _one_each("lam", np.asarray(lam, np.float64), size)
+    read_shares("lam", lam)
     if targets is not None:
         targets = _one_each("targets", np.asarray(targets, np.float64), size)
     figure = _new_figure(4.5, 1.5 * rows + 0.4)

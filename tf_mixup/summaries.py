@@ -1,12 +1,12 @@
 """Writes calibration, confidences and mixed batches for TensorBoard.
 
-Like `tf.summary`'s own functions these write to the default writer:
+Like those of `tf.summary`, these functions write to the default writer:
 
     with tf.summary.create_file_writer("logs/validation").as_default():
         summaries.write_bins(bins, step=epoch)
 
-Nothing is written, and no figure drawn, where there is no default writer.
-Tags never are `epoch_*`, which `keras.callbacks.TensorBoard` writes.
+Without a default writer nothing is written and no figure is drawn. No tag
+begins with `epoch_`, which `keras.callbacks.TensorBoard` uses.
 """
 
 import os
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _TABLE = "table"
 # As many as TensorBoard draws.
 _BUCKETS = 30
-# What TensorBoard says of a figure, in Markdown.
+# Text that TensorBoard shows for a figure, in Markdown.
 _BINS_FIGURES = {
     "reliability_diagram": "Accuracy by bins of confidence; bars that end below"
     " the diagonal are overconfident. Below it, how many examples a bin has:"
@@ -53,7 +53,7 @@ def write_scalars(
         values: Numbers by name.
         step: Position on TensorBoard's axis, e.g. the epoch.
         name: What the tags begin with.
-        descriptions: What TensorBoard says of a number, by its name, in
+        descriptions: Text that TensorBoard shows for a number, by its name, in
             Markdown. Defaults to nothing.
     """
     for key, value in values.items():
@@ -98,7 +98,7 @@ def write_table(bins: Any, *, step: int, name: str = "calibration") -> None:
     """Writes the sums of a table of bins, for `read_tables`.
 
     A table is small, so it can be written each epoch, and any figure of any
-    epoch be drawn when training is long over.
+    epoch can be drawn after training.
 
     Args:
         bins: `calibration.Bins` of shape `(M,)`.
@@ -120,7 +120,7 @@ def read_tables(
 
     Returns:
         tables: Step -> `calibration.Bins` of float64 `(M,)`, in the order of
-            steps; of a step that was written twice the later.
+            steps; the later one if a step was written twice.
 
     Raises:
         FileNotFoundError: If there is no event file.
@@ -128,8 +128,8 @@ def read_tables(
     paths = sorted(pathlib.Path(log_dir).glob("events.out.tfevents.*"))
     if not paths:
         raise FileNotFoundError(
-            "A folder of events must hold some. Received:"
-            f" {str(log_dir)!r} without any. Give `log_dir` of"
+            "There must be event files to read. Received:"
+            f" {str(log_dir)!r}, which has none. Give `log_dir` of"
             " `callbacks.CalibrationMonitor` and its subfolder `validation`."
         )
     tables: dict[int, calibration.Bins] = {}
@@ -200,14 +200,14 @@ def write_mixed_batch(
             they were mixed.
         step: Position on TensorBoard's axis, e.g. the epoch.
         targets: Mixed targets `(B, K)`. Defaults to nothing.
-        drawn: Shares of the histogram, of any shape: those of many batches
-            say more where a batch has one coefficient. Defaults to `lam`.
+        drawn: Shares for the histogram, of any shape, such as those of many
+            batches if each batch has one coefficient. Defaults to `lam`.
         max_rows: Examples to draw at most. Defaults to 6.
         name: What the tags begin with. Defaults to `"mixup"`.
 
     Raises:
-        ValueError: If `partner` does not name examples of `sources`, or the
-            batches are not images.
+        ValueError: If `partner` does not name examples of `sources`, if the
+            batches are not images, or if a share is not in [0, 1].
 
     Example:
         >>> from tf_mixup import mixing
@@ -217,17 +217,22 @@ def write_mixed_batch(
     """
     if not _has_writer():
         return
-    sources, partner = np.asarray(sources), np.asarray(partner)
-    lam, rows = np.asarray(lam), len(mixed)
-    fitting = (rows,) if lam.ndim < 2 else (rows, lam.shape[1] - 1)
+    sources, partner, mixed, lam = map(
+        np.asarray, (sources, partner, mixed, lam)
+    )
+    size, num_sources = ((*each.shape, 0)[0] for each in (mixed, sources))
+    if lam.size == size:
+        lam = lam.ravel()
+    fitting = (size, lam.shape[1] - 1) if lam.ndim == 2 else (size,)
     named = partner.shape == fitting and partner.dtype.kind in "iu"
-    if not named or np.any((partner < 0) | (partner >= len(sources))):
+    if not named or np.any((partner < 0) | (partner >= num_sources)):
         raise _checks.refusal(
             "`partner` must name an example of `sources` for each example",
-            f"partner={partner.tolist()} for {rows} examples",
+            f"partner={partner.tolist()} for {size} mixed examples of"
+            f" {num_sources} sources",
             "Give the plan that this very batch was mixed by",
         )
-    sources, partners = sources[:rows], sources[partner]
+    sources, partners = sources[:size], sources[partner]
     if partner.ndim > 1:
         shares = lam[:, 1:] / np.maximum(lam[:, 1:].sum(1), 1e-9)[:, None]
         partners = np.einsum("bp,bp...->b...", shares, partners)
@@ -270,7 +275,7 @@ def write_figure(
         tag: The summary's whole name.
         figure: The figure.
         step: Position on TensorBoard's axis, e.g. the epoch.
-        description: What TensorBoard says of it, in Markdown. Defaults to
+        description: Text that TensorBoard shows, in Markdown. Defaults to
             nothing.
     """
     image = plots.figure_to_image(figure)[None]
@@ -282,14 +287,13 @@ def _write_shares(
 ) -> None:
     """Writes a histogram of numbers in [0, 1] on that axis.
 
-    `tf.summary.histogram` takes its buckets from the smallest to the largest
-    number, so that no two epochs or runs would share an axis.
+    `tf.summary.histogram` spans the smallest to the largest number, so epochs
+    and runs would not share an axis.
     """
     from tensorboard.plugins.histogram import metadata
 
-    # A softmax may round to above 1.
-    values = np.clip(np.ravel(values), 0, 1)
-    count, edges = np.histogram(values, bins=_BUCKETS, range=(0, 1))
+    shares = plots.read_shares(tag, values)
+    count, edges = np.histogram(shares, bins=_BUCKETS, range=(0, 1))
     tf.summary.write(
         tag,
         np.stack([edges[:-1], edges[1:], count], axis=1),
@@ -299,5 +303,5 @@ def _write_shares(
 
 
 def _has_writer() -> bool:
-    # A figure takes a tenth of a second: not for nothing.
+    # Drawing a figure takes a tenth of a second.
     return bool(tf.summary.should_record_summaries())

@@ -171,10 +171,15 @@ class TestMixedBatchSummary:
 
     def test_rejects_what_is_no_image(self, tmp_path):
         mixup = mixing.MixUp(0.4, num_classes=4)
-        with pytest.raises(ValueError, match=r"x of shape \(8, 2\)"):
-            callbacks.MixedBatchSummary(
-                mixup, (np.zeros((8, 2)), np.zeros(8)), tmp_path
-            )
+        images = np.zeros((8, 4, 4))
+        for batch in (
+            (images[0], np.zeros(8)),
+            (images,),
+            images,
+            {"x": images},
+        ):
+            with pytest.raises(ValueError, match=r"must be \(x, y\) with one"):
+                callbacks.MixedBatchSummary(mixup, batch, tmp_path)
 
     def test_rejects_every_below_one(self, tmp_path):
         mixup = mixing.MixUp(0.4, num_classes=4)

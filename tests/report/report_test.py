@@ -7,6 +7,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+import scipy.special
 import tensorflow as tf
 from sklearn import datasets
 
@@ -110,6 +111,20 @@ class TestNumbers:
         assert result.accuracies["as given"] == pytest.approx(
             result.overall["accuracy"].estimate
         )
+
+    def test_shows_the_inputs_of_the_surest_errors(
+        self, result, model, held_out
+    ):
+        x, y = held_out
+        logits = model.predict(x, verbose=0)
+        confidence = scipy.special.softmax(logits, axis=1).max(axis=1)
+        wrong = np.flatnonzero(logits.argmax(axis=1) != y)
+        order = wrong[np.argsort(-confidence[wrong])][:12]
+        assert [each.place for each in result.mistakes] == order.tolist()
+        shown = tf.io.decode_png(result.pictures[0]).numpy()
+        low, high = x[order].min(), x[order].max()
+        expected = 255 / (high - low) * (x[order[0]].astype(float) - low)
+        np.testing.assert_allclose(shown, expected, atol=1)
 
     def test_is_the_same_twice(self, result, model, held_out):
         again = tf_mixup.report(
@@ -418,11 +433,13 @@ class TestRefusals:
             {"batch_size": 0},
             {"seed": -1},
             {"seed": 0.5},
+            {"verbose": -1},
+            {"verbose": "yes"},
         ],
     )
     def test_options(self, model, held_out, option):
         (name,) = option
-        with pytest.raises(ValueError, match=f"`{name}` must be an integer"):
+        with pytest.raises(ValueError, match=f"`{name}` must be"):
             tf_mixup.report(model, held_out, **option)
 
     def test_repeated_class_names(self, model, held_out):

@@ -52,12 +52,14 @@ class MixedBatchSummary(keras.callbacks.Callback):
         self.freq = _checks.integer_at_least(
             "freq", freq, 1, remedy="Write 1 for a picture each epoch"
         )
-        shape = getattr(batch[0], "shape", ())
-        if len(shape) not in (3, 4):
+        parts = batch if isinstance(batch, tuple | list) else (batch,)
+        shapes = [tuple(getattr(each, "shape", ())) for each in parts]
+        if len(parts) < 2 or len(shapes[0]) not in (3, 4):
             raise _checks.refusal(
                 "The batch must be (x, y) with one array of images as x",
-                f"x of shape {tuple(shape)}",
-                "Leave this callback out for other inputs",
+                f"a {type(batch).__name__} of shapes {shapes}",
+                "Write `next(iter(train))`, or leave this callback out for"
+                " other inputs",
             )
         self._batch = tuple(batch)
         self._log_dir = os.path.join(os.fspath(log_dir), "mixing")

@@ -126,7 +126,7 @@ def report(
         >>> result.outputs, result.num_examples, result.num_classes
         ('probabilities', 60, 2)
     """
-    _check_options(outputs, max_rows, batch_size, num_resamples, seed)
+    _check_options(outputs, max_rows, batch_size, num_resamples, seed, verbose)
     model, name = _open(model)
     report_run.check_output(model, output)
     sets = _name_sets(ood)
@@ -325,6 +325,7 @@ def _check_options(
     batch_size: int,
     num_resamples: int,
     seed: int,
+    verbose: int | str,
 ) -> None:
     _checks.one_of("outputs", outputs, report_predictions.OUTPUTS)
     if max_rows is not None:
@@ -336,6 +337,12 @@ def _check_options(
         "num_resamples", num_resamples, 2, remedy="Draw 500 or more"
     )
     _checks.integer_at_least("seed", seed, 0, remedy="Write 0")
+    if verbose not in (0, 1, 2, "auto"):
+        raise _checks.refusal(
+            '`verbose` must be 0, 1, 2 or "auto"',
+            f"verbose={verbose!r}",
+            "Write 1 for a progress bar",
+        )
 
 
 def _measure(
