@@ -31,8 +31,8 @@ from experiments.analysis import posthoc
 from experiments.papers import tables
 from experiments.runs import config as config_lib
 from experiments.runs import evaluation
+from experiments.runs import run_data
 from experiments.runs import run_files
-from experiments.runs import training
 
 # The tests import several binaries into one process.
 _WORKDIR = flags.DEFINE_string(
@@ -70,7 +70,7 @@ def collect(
     table: str,
     scale: str,
     workdir: pathlib.Path,
-    sources: training.Sources,
+    sources: run_data.Sources,
     known: Mapping[str, Sequence[ledger.Line]],
 ) -> list[ledger.Line]:
     """Returns the lines of a table's runs.
@@ -118,7 +118,7 @@ def _measure(
     record = run_files.read_record(folder, config)
     hours = record["duration_seconds"] / 3600
     yield ledger.Line(config, "", record["results"], hours)
-    if not (folder / training.PREDICTIONS).exists():
+    if not (folder / run_files.PREDICTIONS).exists():
         return  # What draws points has nothing to scale.
     for name, results in posthoc.measure_scaled(folder).items():
         yield ledger.Line(config, name, results)
@@ -139,7 +139,7 @@ def _recall(
 
 def _with_networks(
     complete: Mapping[config_lib.Config, pathlib.Path],
-    sources: training.Sources,
+    sources: run_data.Sources,
 ) -> Iterator[ledger.Line]:
     """Yields what takes the networks: ensembles, and rescaled mixup."""
     groups: dict[config_lib.Config, list[pathlib.Path]] = {}
@@ -162,7 +162,7 @@ def _with_networks(
 def main() -> None:
     """Writes the ledger of the chosen tables that have a run."""
     workdir = pathlib.Path(_WORKDIR.value)
-    sources = training.Sources(data_dir=_DATA_DIR.value)
+    sources = run_data.Sources(data_dir=_DATA_DIR.value)
     output = pathlib.Path(_OUTPUT.value)
     known = ledger.read_all(output)
     for table in [_TABLE.value] if _TABLE.value else papers.TABLES:

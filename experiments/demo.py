@@ -29,6 +29,7 @@ from experiments import _entry
 from experiments.analysis import seed_statistics
 from experiments.runs import config as config_lib
 from experiments.runs import outputs as outputs_lib
+from experiments.runs import run_files
 from experiments.runs import training
 from experiments.runs.outputs import Outputs
 from tf_mixup import calibration
@@ -200,7 +201,7 @@ def train(
             "(done before)" if complete else f"({seconds:.0f} s)",
         )
         outcomes[arm].results.append(results)
-        outputs = outputs_lib.read(folder / training.PREDICTIONS)
+        outputs = outputs_lib.read(folder / run_files.PREDICTIONS)
         outcomes[arm].outputs.append(outputs)
     return outcomes
 

@@ -33,6 +33,7 @@ from experiments.papers.tables import SCALES
 from experiments.runs import config as config_lib
 from experiments.runs import gan
 from experiments.runs import model_setup
+from experiments.runs import run_data
 from experiments.runs import run_files
 from experiments.runs import training
 from tf_mixup import _checks
@@ -101,7 +102,7 @@ def find_configs(
 def sweep(
     configs: Sequence[config_lib.Config],
     workdir: pathlib.Path,
-    sources: training.Sources,
+    sources: run_data.Sources,
     *,
     jobs: int = 1,
 ) -> int:
@@ -161,7 +162,7 @@ def sweep(
 def _run_one(
     config: config_lib.Config,
     workdir: pathlib.Path,
-    sources: training.Sources,
+    sources: run_data.Sources,
     jobs: int,
 ) -> None:
     import keras
@@ -186,7 +187,7 @@ def _run_one(
 def describe(
     configs: Sequence[config_lib.Config],
     workdir: pathlib.Path,
-    sources: training.Sources,
+    sources: run_data.Sources,
 ) -> list[str]:
     """Describes each run: its fields, parameters and estimated hours.
 
@@ -227,7 +228,7 @@ def describe(
 
 
 def _count_parameters(
-    config: config_lib.Config, sources: training.Sources
+    config: config_lib.Config, sources: run_data.Sources
 ) -> int:
     """Counts without the data where its shape is known."""
     if config.dataset in gan.MODES:
@@ -235,7 +236,7 @@ def _count_parameters(
     try:
         splits = datasets.make_placeholder(config.dataset)
     except ValueError:
-        splits = training.load_splits(config, sources)
+        splits = run_data.load_splits(config, sources)
     return model_setup.count_parameters(
         model_setup.build_network(config, splits)
     )
@@ -249,7 +250,7 @@ def main() -> None:
         known = {line.config for lines in tables for line in lines}
         configs = [config for config in configs if config not in known]
     workdir = pathlib.Path(_WORKDIR.value)
-    sources = training.Sources(
+    sources = run_data.Sources(
         data_dir=_DATA_DIR.value, download=_DOWNLOAD.value
     )
     if _DRY_RUN.value:

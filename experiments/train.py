@@ -28,6 +28,7 @@ from experiments.distributed import preemption
 from experiments.distributed import strategy
 from experiments.papers import defaults
 from experiments.runs import config
+from experiments.runs import run_data
 from experiments.runs import training
 from tf_mixup import _checks
 
@@ -160,7 +161,7 @@ def main() -> None:
         strategy.split_cpu(_LOGICAL_CPUS.value)
     supervised = preemption.follow_launcher()
     with preemption.Preemption(supervised=supervised) as asked:
-        sources = training.Sources(
+        sources = run_data.Sources(
             data_dir=_DATA_DIR.value,
             download=_DOWNLOAD.value,
             verbose=_VERBOSE.value,

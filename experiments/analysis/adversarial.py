@@ -16,7 +16,8 @@ from experiments.analysis import posthoc
 from experiments.datasets import Arrays
 from experiments.runs import config as config_lib
 from experiments.runs import evaluation
-from experiments.runs import training
+from experiments.runs import run_data
+from experiments.runs import run_evaluation
 from tf_mixup import attacks
 
 # As in the paper, of 255 grey values and with 10 steps.
@@ -27,7 +28,7 @@ NUM_ROWS = 2000
 
 def measure(
     runs: Mapping[config_lib.Config, pathlib.Path],
-    sources: training.Sources,
+    sources: run_data.Sources,
     *,
     num_rows: int = NUM_ROWS,
     epsilon: float = EPSILON,
@@ -52,7 +53,7 @@ def measure(
     """
     if not runs:
         return
-    test = training.load_splits(next(iter(runs)), sources).test
+    test = run_data.load_splits(next(iter(runs)), sources).test
     order = np.random.default_rng(0).permutation(len(test.labels))
     rows = test.take(order[:num_rows])
     unmixed = {
@@ -91,7 +92,7 @@ def attack(
 
 def errors(model: keras.Model, rows: Arrays, name: str) -> dict[str, float]:
     """Returns the shares of rows whose class is not the first, or top five."""
-    logits = training.predict_logits(model, rows.inputs)
+    logits = run_evaluation.predict_logits(model, rows.inputs)
     return {
         f"{name}_error{suffix}": 1
         - evaluation.top_accuracy(rows.labels, logits, k)

@@ -16,7 +16,7 @@ import tensorflow as tf
 from experiments.analysis import posthoc
 from experiments.datasets import Splits
 from experiments.runs import config as config_lib
-from experiments.runs import training
+from experiments.runs import run_data
 
 NUM_PAIRS = 1000
 BATCH = 250
@@ -26,7 +26,7 @@ LAMS = tuple(round(0.05 * step, 2) for step in range(11))
 
 def measure(
     runs: Mapping[config_lib.Config, pathlib.Path],
-    sources: training.Sources,
+    sources: run_data.Sources,
     *,
     num_pairs: int = NUM_PAIRS,
 ) -> Iterator[tuple[config_lib.Config, dict[str, float]]]:
@@ -44,7 +44,7 @@ def measure(
             mean length of the loss's gradient in the standardised image.
     """
     for config, folder in runs.items():
-        splits = training.load_splits(config, sources)
+        splits = run_data.load_splits(config, sources)
         model = posthoc.load_model(folder)
         results = {}
         for lam in LAMS:

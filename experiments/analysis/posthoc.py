@@ -17,8 +17,8 @@ from experiments import datasets
 from experiments.runs import config as config_lib
 from experiments.runs import evaluation
 from experiments.runs import outputs as outputs_lib
+from experiments.runs import run_data
 from experiments.runs import run_files
-from experiments.runs import training
 from experiments.runs.outputs import Outputs
 from tf_mixup import posthoc
 
@@ -69,7 +69,7 @@ def measure_scaled(folder: pathlib.Path) -> dict[str, dict[str, float]]:
     Returns:
         results: Name of what was done -> results.
     """
-    outputs = outputs_lib.read(folder / training.PREDICTIONS)
+    outputs = outputs_lib.read(folder / run_files.PREDICTIONS)
     results = {}
     for name, scaler in [(name, make()) for name, make in SCALERS.items()]:
         scaled = scale(outputs, scaler, "validation")
@@ -81,7 +81,7 @@ def measure_scaled(folder: pathlib.Path) -> dict[str, dict[str, float]]:
         scaled = scale(outputs, noisy, "validation_noisy")
         results[NOISY] = evaluation.measure_outputs(scaled)
         results[NOISY]["temperature"] = noisy.temperature
-    dropout = folder / training.MC_PREDICTIONS
+    dropout = folder / run_files.MC_PREDICTIONS
     if dropout.exists():
         results["dropout"] = evaluation.measure_outputs(
             outputs_lib.read(dropout)
@@ -92,7 +92,7 @@ def measure_scaled(folder: pathlib.Path) -> dict[str, dict[str, float]]:
 def average(
     config: config_lib.Config,
     folders: Sequence[pathlib.Path],
-    sources: training.Sources,
+    sources: run_data.Sources,
 ) -> Outputs:
     """Returns the outputs of the ensemble of several runs.
 
@@ -107,21 +107,21 @@ def average(
     ensemble = posthoc.DeepEnsemble(
         [load_model(folder) for folder in folders], from_logits=True
     )
-    splits = training.load_splits(config, sources)
+    splits = run_data.load_splits(config, sources)
     return _predict(config, splits, sources, ensemble.predict)
 
 
 def rescale(
     config: config_lib.Config,
     folder: pathlib.Path,
-    sources: training.Sources,
+    sources: run_data.Sources,
 ) -> Outputs:
     """Returns a mixup run's outputs with test-time rescaling.
 
     Each input is mixed with the mean of the training set, as training mixed
     it with others, and the prediction is unmixed (Carratino et al. 2020).
     """
-    splits = training.load_splits(config, sources)
+    splits = run_data.load_splits(config, sources)
     counts = np.bincount(splits.train.labels, minlength=splits.num_classes)
     rescaling = posthoc.MixupRescaling(
         config.alpha,
@@ -140,19 +140,19 @@ def load_model(folder: pathlib.Path) -> keras.Model:
     Raises:
         ValueError: If it is not there, or not of the record beside it.
     """
-    path = run_files.check_file(folder / training.MODEL)
+    path = run_files.check_file(folder / run_files.MODEL)
     return keras.saving.load_model(path, compile=False)
 
 
 def _predict(
     config: config_lib.Config,
     splits: datasets.Splits,
-    sources: training.Sources,
+    sources: run_data.Sources,
     predict: Callable[[np.ndarray], np.ndarray],
 ) -> Outputs:
     sets = {"test": splits.test.inputs} | {
         outputs_lib.OOD + name: images
-        for name, images in training.load_ood(config, splits, sources).items()
+        for name, images in run_data.load_ood(config, splits, sources).items()
     }
     return Outputs(
         {name: to_logits(predict(inputs)) for name, inputs in sets.items()},

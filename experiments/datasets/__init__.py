@@ -26,9 +26,6 @@ from experiments.datasets.placeholder import (
 from experiments.datasets.splits import Arrays as Arrays
 from experiments.datasets.splits import Splits as Splits
 from experiments.datasets.splits import corrupt as corrupt
-from experiments.datasets.streams import (
-    StopWhenUnreadable as StopWhenUnreadable,
-)
 from experiments.datasets.streams import Stream as Stream
 from tf_mixup import _checks
 

@@ -9,6 +9,7 @@ from experiments.datasets import order
 from tf_mixup import _checks
 from tf_mixup import mixing
 
+EVALUATION_BATCH = 500
 # Each draw of a step has its own stream beside that of the augmentation.
 _PARTNERS, _NOISE = 1, 2
 
@@ -129,7 +130,7 @@ def evaluation_batches(
     images: np.ndarray | datasets.Stream,
     labels: np.ndarray,
     *,
-    batch_size: int,
+    batch_size: int = EVALUATION_BATCH,
     replicas: int = 1,
     worker: int = 0,
     workers: int = 1,

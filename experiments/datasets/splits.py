@@ -7,6 +7,7 @@ import dataclasses
 from typing import Any
 from typing import NamedTuple
 
+import keras
 import numpy as np
 
 from tf_mixup import _checks
@@ -29,6 +30,15 @@ class Arrays(NamedTuple):
     inputs: Any
     labels: np.ndarray
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether the inputs are an array, not a `streams.Stream`."""
+        return isinstance(self.inputs, np.ndarray)
+
+    def watchers(self) -> list[keras.callbacks.Callback]:
+        """Returns the callbacks that a run on these examples needs."""
+        return [] if self.in_memory else [self.inputs.watcher()]
+
     def take(self, rows: np.ndarray) -> "Arrays":
         """Returns the chosen rows, in the order given."""
         return Arrays(self.inputs[rows], self.labels[rows])
@@ -38,7 +48,7 @@ class Arrays(NamedTuple):
 
         Streams are not searched: their sets come apart from each other.
         """
-        if not isinstance(self.inputs, np.ndarray):
+        if not self.in_memory:
             return self
         known = {row.tobytes() for row in other.inputs}
         apart = [row.tobytes() not in known for row in self.inputs]

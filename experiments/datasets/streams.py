@@ -210,6 +210,10 @@ class Stream:
             found[index] = images[int(place)]
         return found
 
+    def watcher(self) -> keras.callbacks.Callback:
+        """Returns what stops a run that meets too many bad examples."""
+        return StopWhenUnreadable(self.replaced)
+
     def training_batches(
         self,
         *,

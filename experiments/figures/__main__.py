@@ -31,7 +31,7 @@ from experiments.figures import rings
 from experiments.figures.methods import Setting
 from experiments.papers import tables
 from experiments.runs import config as config_lib
-from experiments.runs import training
+from experiments.runs import run_data
 from tf_mixup import _checks
 from tf_mixup import plots
 from tf_mixup import summaries
@@ -86,7 +86,7 @@ def find_settings(
     scale: str,
     runs: run_tables.Runs,
     workdir: pathlib.Path,
-    sources: training.Sources | None = None,
+    sources: run_data.Sources | None = None,
 ) -> list[Setting]:
     """Returns the complete runs of a table, by data set and network.
 
@@ -158,7 +158,7 @@ def draw_runs(
     """
     sources = None
     if _DATA_DIR.value is not None:
-        sources = training.Sources(data_dir=_DATA_DIR.value)
+        sources = run_data.Sources(data_dir=_DATA_DIR.value)
     runs = run_tables.read_runs(workdir)
     for sentence in runs.damaged:
         logging.warning("%s", sentence)

@@ -15,8 +15,8 @@ from experiments.analysis.claims import Arm
 from experiments.papers import calibration_claims as arms
 from experiments.runs import config
 from experiments.runs import outputs as outputs_lib
+from experiments.runs import run_data
 from experiments.runs import run_files
-from experiments.runs import training
 from experiments.runs.outputs import Outputs
 from tf_mixup import calibration
 from tf_mixup import plots
@@ -68,7 +68,7 @@ class Method:
         """Returns a result of each seed, `(S,)`; NaN where one lacks it."""
         return np.array([line.value(result) for line in self.lines])
 
-    def outputs(self, name: str = training.PREDICTIONS) -> list[Outputs]:
+    def outputs(self, name: str = run_files.PREDICTIONS) -> list[Outputs]:
         """Returns the outputs of each seed."""
         return [outputs_lib.read(folder / name) for folder in self.folders]
 
@@ -125,7 +125,7 @@ class Setting:
     title: str
     lines: Sequence[ledger.Line]
     folders: Mapping[config.Config, pathlib.Path]
-    sources: training.Sources | None = None
+    sources: run_data.Sources | None = None
 
     def find(self, *chosen: Arm) -> list[Method]:
         """Returns the runs of arms, without arms that have none."""

@@ -15,7 +15,7 @@ from experiments.figures import methods as methods_lib
 from experiments.figures.methods import Setting
 from experiments.papers import calibration_claims as arms
 from experiments.runs import outputs as outputs_lib
-from experiments.runs import training
+from experiments.runs import run_files
 from experiments.runs.outputs import Outputs
 from tf_mixup import ood
 from tf_mixup import plots
@@ -58,7 +58,7 @@ def read_outputs(setting: Setting) -> dict[str, list[Outputs]]:
             for outputs in found[plain.name]
         ]
     for dropout in setting.find(dataclasses.replace(arms.DROPOUT, after="")):
-        found[dropout.name] = dropout.outputs(training.MC_PREDICTIONS)
+        found[dropout.name] = dropout.outputs(run_files.MC_PREDICTIONS)
     for plain in setting.find(arms.NO_MIXUP):
         size = len(plain.folders)
         if setting.sources is None or size < 2:

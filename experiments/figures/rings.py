@@ -12,7 +12,8 @@ from experiments.datasets import Splits
 from experiments.figures import methods
 from experiments.figures.methods import Setting
 from experiments.papers import mixup_claims as arms
-from experiments.runs import training
+from experiments.runs import run_data
+from experiments.runs import run_evaluation
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -40,10 +41,10 @@ def draw(setting: Setting) -> Iterator[tuple[str, "matplotlib.figure.Figure"]]:
     for method in setting.find(*ARMS):
         config = method.lines[0].config
         network = posthoc.load_model(method.folders[0])
-        logits = training.predict_logits(network, _grid())
+        logits = run_evaluation.predict_logits(network, _grid())
         odds = logits[:, 1] - logits[:, 0]
         surfaces[method.name] = 1 / (1 + np.exp(-np.float64(odds)))
-        splits = training.load_splits(config, training.Sources())
+        splits = run_data.load_splits(config, run_data.Sources())
     if splits is not None:
         yield "surface", draw_surfaces(surfaces, splits)
 

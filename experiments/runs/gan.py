@@ -20,8 +20,8 @@ import tensorflow as tf
 from experiments.runs import atomic_files
 from experiments.runs import config as config_lib
 from experiments.runs import model_setup
+from experiments.runs import run_data
 from experiments.runs import run_files
-from experiments.runs import training
 from experiments.runs import workdirs
 from tf_mixup import _checks
 from tf_mixup import mixing
@@ -56,7 +56,7 @@ MODES = {
 def run(
     config: config_lib.Config,
     workdir: pathlib.Path,
-    sources: training.Sources | None = None,
+    sources: run_data.Sources | None = None,
 ) -> dict[str, Any]:
     """Trains a generator and a discriminator; leaves a record in `workdir`.
 

@@ -18,7 +18,12 @@ from tf_mixup import _checks
 
 CONFIG = "config.json"
 RECORD = "record.json"
-# Name of a file -> its digest, in records.
+PREDICTIONS = "predictions.npz"
+MC_PREDICTIONS = "mc_predictions.npz"
+MODEL = "model.keras"
+# Files whose digests a record has.
+WRITTEN = (PREDICTIONS, MC_PREDICTIONS, MODEL)
+# Key of a record: name of a file -> its digest.
 DIGESTS = "files"
 # Fields that runs of every version have had.
 _ALWAYS = ("dataset", "network", "method", "alpha", "seed")

@@ -8,6 +8,8 @@ import pytest
 
 from experiments.runs import config as config_lib
 from experiments.runs import outputs
+from experiments.runs import run_data
+from experiments.runs import run_files
 from experiments.runs import training
 
 CONFIG = config_lib.Config(
@@ -43,7 +45,7 @@ def cut(path):
 def test_leaves_a_record_and_tells_n(folder, tmp_path, caplog, strategy):
     cut(next((folder / "val" / "n01").iterdir()))
     cut(next((folder / "train" / "n00").iterdir()))
-    sources = training.Sources(data_dir=str(folder))
+    sources = run_data.Sources(data_dir=str(folder))
     with caplog.at_level(logging.INFO):
         config = dataclasses.replace(CONFIG, strategy=strategy)
         record = training.run(config, tmp_path / "run", sources)
@@ -51,7 +53,7 @@ def test_leaves_a_record_and_tells_n(folder, tmp_path, caplog, strategy):
     assert 0 <= record["results"]["test_accuracy"] <= 1
     assert len(record["history"]["gaussian_auroc"]) == 1
     assert "train_accuracy" not in record["results"]
-    found = outputs.read(tmp_path / "run" / training.PREDICTIONS)
+    found = outputs.read(tmp_path / "run" / run_files.PREDICTIONS)
     assert found.labels["test"].tolist() == [1] * 7
     assert found.logits["test"].shape == (7, 2)
     assert np.isfinite(found.logits["validation"]).all()
@@ -69,7 +71,7 @@ def test_leaves_a_record_and_tells_n(folder, tmp_path, caplog, strategy):
 )
 def test_refuses_what_needs_memory(folder, tmp_path, changes, message):
     config = dataclasses.replace(CONFIG, **changes)
-    sources = training.Sources(data_dir=str(folder))
+    sources = run_data.Sources(data_dir=str(folder))
     with pytest.raises(ValueError, match=message):
         training.run(config, tmp_path / "run", sources)
 

@@ -17,11 +17,11 @@ from experiments.papers import calibration
 from experiments.runs import checkpoint
 from experiments.runs import config as config_lib
 from experiments.runs import model_setup
-from experiments.runs import training
+from experiments.runs import run_data
 from tests.experiments.distributed import processes_test
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SOURCES = training.Sources()
+SOURCES = run_data.Sources()
 
 
 def configs(count=3, **fields):
@@ -228,7 +228,7 @@ class TestDescribe:
         assert name == wanted[0].run_name
         parameters, rest = rest.split(" parameters, ")
         network = model_setup.build_network(
-            wanted[0], training.load_splits(wanted[0], SOURCES)
+            wanted[0], run_data.load_splits(wanted[0], SOURCES)
         )
         assert parameters == f"{model_setup.count_parameters(network):,}"
         assert rest == f"hours unknown before the first run; {wanted[0]}"
@@ -308,12 +308,12 @@ SWEEP = """
 import pathlib, sys
 from experiments import sweep
 from experiments.distributed import preemption
-from experiments.runs import config, training
+from experiments.runs import config, run_data
 longer = config.Config(width=4, epochs=1000, num_train=256, batch_size=64)
 def main():
     workdir = pathlib.Path(sys.argv.pop())
     with preemption.Preemption():
-        sweep.sweep([longer], workdir, training.Sources())
+        sweep.sweep([longer], workdir, run_data.Sources())
 if __name__ == "__main__":
     main()
 """

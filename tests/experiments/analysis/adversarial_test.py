@@ -15,13 +15,13 @@ from experiments.datasets import Arrays
 from experiments.papers import tables
 from experiments.runs import config as config_lib
 from experiments.runs import model_setup
-from experiments.runs import training
+from experiments.runs import run_data
 from tf_mixup import attacks
 
 MIXED = config_lib.Config(width=4, num_train=128, num_validation=100)
 ERM = dataclasses.replace(MIXED, method="erm", alpha=0.0)
 OTHER = dataclasses.replace(ERM, seed=1)
-SOURCES = training.Sources()
+SOURCES = run_data.Sources()
 BOXES = ("fgsm_white", "ifgsm_white", "fgsm_black", "ifgsm_black")
 
 
@@ -31,7 +31,7 @@ def runs(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("runs")
     folders = {}
     for config in (ERM, OTHER, MIXED):
-        splits = training.load_splits(config, SOURCES)
+        splits = run_data.load_splits(config, SOURCES)
         network = model_setup.build_network(config, splits)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         network.compile("adam", loss)
@@ -48,7 +48,7 @@ class TestMeasure:
         for config, found in adversarial.measure(
             unmixed, SOURCES, num_rows=10_000, epsilon=0
         ):
-            test = training.load_splits(config, SOURCES).test
+            test = run_data.load_splits(config, SOURCES).test
             model = keras.saving.load_model(runs[config] / "model.keras")
             classes = model.predict(test.inputs, verbose=0).argmax(-1)
             assert found["clean_error"] == pytest.approx(
@@ -60,7 +60,7 @@ class TestMeasure:
 
     def test_black_box_is_the_next_seed_without_mixup(self, runs):
         found = dict(adversarial.measure(runs, SOURCES, num_rows=60))
-        test = training.load_splits(ERM, SOURCES).test
+        test = run_data.load_splits(ERM, SOURCES).test
         order = np.random.default_rng(0).permutation(len(test.labels))
         rows = test.take(order[:60])
         models = {

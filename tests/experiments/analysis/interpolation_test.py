@@ -10,12 +10,12 @@ from experiments.analysis import ledger
 from experiments.figures import between as between_figures
 from experiments.runs import config as config_lib
 from experiments.runs import model_setup
-from experiments.runs import training as training_lib
+from experiments.runs import run_data
 
 CONFIG = config_lib.Config(
     width=4, num_train=40, num_validation=20, method="erm", alpha=0.0
 )
-SOURCES = training_lib.Sources()
+SOURCES = run_data.Sources()
 STD = (2.0,)
 
 
@@ -77,7 +77,7 @@ class Oracle:
 class TestMeasure:
     @pytest.fixture
     def splits(self):
-        splits = training_lib.load_splits(CONFIG, SOURCES)
+        splits = run_data.load_splits(CONFIG, SOURCES)
         # Classes 0 and 4, told by the first pixel, so that 2 is between.
         labels = np.where(splits.train.labels % 2, 4, 0).astype("int32")
         inputs = np.zeros((len(labels), 2, 2, 1), "uint8")
@@ -92,7 +92,7 @@ class TestMeasure:
 
     def test_misses_are_classes_of_neither(self, splits, monkeypatch):
         monkeypatch.setattr(
-            training_lib, "load_splits", lambda config, sources: splits
+            run_data, "load_splits", lambda config, sources: splits
         )
         monkeypatch.setattr(
             interpolation.posthoc, "load_model", lambda folder: Oracle()
@@ -109,7 +109,7 @@ class TestMeasure:
         assert len(found) == 2 * len(interpolation.LAMS)
 
     def test_of_a_network(self, tmp_path):
-        splits = training_lib.load_splits(CONFIG, SOURCES)
+        splits = run_data.load_splits(CONFIG, SOURCES)
         network = model_setup.build_network(CONFIG, splits)
         network.save(tmp_path / "model.keras")
         runs = {CONFIG: tmp_path}

@@ -13,6 +13,8 @@ from experiments.analysis import posthoc
 from experiments.papers import tables
 from experiments.runs import config as config_lib
 from experiments.runs import outputs as outputs_lib
+from experiments.runs import run_data
+from experiments.runs import run_files
 from experiments.runs import training
 from experiments.runs.outputs import Outputs
 from tf_mixup import posthoc as posthoc_lib
@@ -30,7 +32,7 @@ CONFIG = config_lib.Config(
 ERM = dataclasses.replace(
     CONFIG, method="erm", alpha=0.0, dropout=0.3, mc_passes=2
 )
-SOURCES = training.Sources()
+SOURCES = run_data.Sources()
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,7 @@ class TestScale:
         assert abs(gap) < 0.03
 
     def test_leaves_out_what_it_was_fitted_on(self, runs):
-        outputs = outputs_lib.read(runs / ERM.run_name / training.PREDICTIONS)
+        outputs = outputs_lib.read(runs / ERM.run_name / run_files.PREDICTIONS)
         scaled = posthoc.scale(
             outputs, posthoc_lib.VectorScaling(), "validation"
         )
@@ -96,7 +98,7 @@ class TestMeasureScaled:
 
     def test_temperature_keeps_accuracy_and_lowers_validation_nll(self, runs):
         folder = runs / ERM.run_name
-        outputs = outputs_lib.read(folder / training.PREDICTIONS)
+        outputs = outputs_lib.read(folder / run_files.PREDICTIONS)
         found = posthoc.measure_scaled(folder)["temperature"]
         before = (
             outputs.logits["test"].argmax(-1) == outputs.labels["test"]
@@ -107,7 +109,7 @@ class TestMeasureScaled:
     def test_noisy_labels_are_the_validation_sets_as_training_has_them(
         self, runs
     ):
-        outputs = outputs_lib.read(runs / ERM.run_name / training.PREDICTIONS)
+        outputs = outputs_lib.read(runs / ERM.run_name / run_files.PREDICTIONS)
         clean = outputs.labels["validation"]
         noisy = outputs.labels["validation_noisy"]
         assert 0.15 < np.mean(clean != noisy) < 0.45
@@ -120,7 +122,7 @@ class TestWithNetworks:
     def test_ensemble_of_one_is_the_run(self, runs):
         folder = runs / ERM.run_name
         found = posthoc.average(ERM, [folder], SOURCES)
-        alone = outputs_lib.read(folder / training.PREDICTIONS)
+        alone = outputs_lib.read(folder / run_files.PREDICTIONS)
         for name in ("test", "ood_gaussian"):
             np.testing.assert_allclose(
                 found.probabilities(name),

@@ -13,6 +13,7 @@ from experiments.datasets import splits
 from experiments.datasets import tabular
 from experiments.papers import defaults
 from experiments.runs import config as config_lib
+from experiments.runs import run_data
 from experiments.runs import training
 
 PARTS = ("train", "validation", "test")
@@ -541,7 +542,7 @@ def test_run_trains_on_a_table(tmp_path):
         dataset="uci:iris",
         **defaults.PAPER_DEFAULTS["uci:iris"] | {"num_validation": 5},
     )
-    sources = training.Sources(data_dir=str(tmp_path))
+    sources = run_data.Sources(data_dir=str(tmp_path))
     record = training.run(config, tmp_path / "run", sources)
     assert record["results"]["test_accuracy"] > 0.95
     # The saved network takes the features as they are.

@@ -23,7 +23,7 @@ from experiments.runs import checkpoint
 from experiments.runs import config as config_lib
 from experiments.runs import model_setup
 from experiments.runs import optimizers
-from experiments.runs import training
+from experiments.runs import run_data
 from tests.experiments.runs import training_test
 from tf_mixup import callbacks
 from tf_mixup import metrics
@@ -263,7 +263,7 @@ def finish(workdir, config=CONFIG, every_steps=0):
 def fit_alone(config):
     """Trains on what both workers read, in one process."""
     config = dataclasses.replace(config, strategy="none")
-    splits = training.load_splits(config, training.Sources())
+    splits = run_data.load_splits(config, run_data.Sources())
     strategy = strategy_lib.build_strategy("none")
     parts, stages = [], []
     for worker in range(2):

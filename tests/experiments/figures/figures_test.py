@@ -22,7 +22,8 @@ from experiments.figures import ood as ood_figures
 from experiments.papers import calibration_claims as arms
 from experiments.runs import evaluation
 from experiments.runs import outputs as outputs_lib
-from experiments.runs import training
+from experiments.runs import run_data
+from experiments.runs import run_files
 from experiments.runs.outputs import Outputs
 from tf_mixup import calibration
 from tf_mixup import plots
@@ -65,12 +66,12 @@ def make_tables(config):
 def write_run(folder, config):
     """Writes what a run leaves behind, without training."""
     outputs = make_outputs(config)
-    outputs_lib.write(outputs, folder / training.PREDICTIONS)
+    outputs_lib.write(outputs, folder / run_files.PREDICTIONS)
     if config.mc_passes:
         halved = {name: x / 2 for name, x in outputs.logits.items()}
         outputs_lib.write(
             dataclasses.replace(outputs, logits=halved),
-            folder / training.MC_PREDICTIONS,
+            folder / run_files.MC_PREDICTIONS,
         )
     writer = tf.summary.create_file_writer(str(folder / "logs/validation"))
     with writer.as_default():
@@ -333,7 +334,7 @@ class TestOod:
         ood_figures.read_outputs(ood_setting)
         assert "Skipped the ensemble of cifar10" in caplog.text
         assert not asked
-        sources = training.Sources(data_dir="somewhere")
+        sources = run_data.Sources(data_dir="somewhere")
         found = ood_figures.read_outputs(
             dataclasses.replace(ood_setting, sources=sources)
         )

@@ -14,6 +14,7 @@ from experiments.networks import speech
 from experiments.papers import defaults
 from experiments.runs import config as config_lib
 from experiments.runs import model_setup
+from experiments.runs import run_data
 from experiments.runs import training
 from tests import reference
 from tf_mixup import mixing
@@ -245,8 +246,8 @@ class TestTraining:
             training.train(
                 config,
                 splits,
-                training.load_ood(config, splits, training.Sources()),
+                run_data.load_ood(config, splits, run_data.Sources()),
                 tmp_path,
-                training.Sources(),
+                run_data.Sources(),
                 tf.distribute.get_strategy(),
             )

@@ -10,6 +10,7 @@ from experiments.networks import text_cnn
 from experiments.papers import defaults
 from experiments.runs import config as config_lib
 from experiments.runs import optimizers
+from experiments.runs import run_data
 from experiments.runs import training
 from tests import reference
 from tf_mixup import mixing
@@ -240,7 +241,7 @@ class TestRun:
                 "num_validation": 100,
             },
         )
-        sources = training.Sources(data_dir=str(data_dir / "tfds"))
+        sources = run_data.Sources(data_dir=str(data_dir / "tfds"))
         record = training.run(config, tmp_path, sources)
         results, history = record["results"], record["history"]
         assert history["loss"][-1] < 0.9 * history["loss"][0]
@@ -267,7 +268,7 @@ class TestRun:
             "batch_size": 8,
             "num_validation": 6,
         }
-        return settings, training.Sources(data_dir=str(tmp_path))
+        return settings, run_data.Sources(data_dir=str(tmp_path))
 
     @pytest.mark.parametrize(
         ("fields", "message"),

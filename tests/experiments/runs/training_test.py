@@ -26,6 +26,9 @@ from experiments.runs import checkpoint
 from experiments.runs import config as config_lib
 from experiments.runs import event_files
 from experiments.runs import outputs
+from experiments.runs import run_data
+from experiments.runs import run_evaluation
+from experiments.runs import run_files
 from experiments.runs import training
 from experiments.runs import workdirs
 
@@ -73,7 +76,7 @@ np.savez_compressed = save
 """
 ASK_TO_END = """
 import os, signal
-from experiments import checkpoint
+from experiments.runs import checkpoint
 begin = checkpoint.Checkpoint.on_train_batch_begin
 def ask(self, batch, logs=None):
     if (self._epoch, batch) == (1, 3):
@@ -82,9 +85,9 @@ def ask(self, batch, logs=None):
 checkpoint.Checkpoint.on_train_batch_begin = ask
 """
 PROGRAM = """
-from experiments import entry
+from experiments import _entry
 from experiments import train
-entry.start(train.main)
+_entry.start(train.main)
 """
 
 
@@ -132,7 +135,7 @@ def finish_well(workdir, config=CONFIG):
 
 def epochs_done(workdir):
     """Returns the newest epoch on the disk, 0 before the first."""
-    found = checkpoint.find(workdir / training.CHECKPOINTS)
+    found = checkpoint.find(workdir / workdirs.CHECKPOINTS)
     return checkpoint._position(found[-1])[0] if found else 0
 
 
@@ -249,10 +252,10 @@ class TestWorkdir:
         )
 
     def test_saved_model_gives_the_saved_predictions(self, reference):
-        splits = training.load_splits(CONFIG, training.Sources())
+        splits = run_data.load_splits(CONFIG, run_data.Sources())
         network = keras.models.load_model(reference / "model.keras")
-        saved = outputs.read(reference / training.PREDICTIONS)
-        found = training.predict_logits(network, splits.test.inputs)
+        saved = outputs.read(reference / run_files.PREDICTIONS)
+        found = run_evaluation.predict_logits(network, splits.test.inputs)
         np.testing.assert_allclose(found, saved.logits["test"], atol=1e-5)
         np.testing.assert_array_equal(saved.labels["test"], splits.test.labels)
         accuracy = (found.argmax(-1) == splits.test.labels).mean()
@@ -264,7 +267,7 @@ class TestWorkdir:
         assert names == {"reliability.png", "confidence.png"}
 
     def test_complete_run_is_not_run_again(self, complete, monkeypatch):
-        monkeypatch.setattr(training, "load_splits", None)
+        monkeypatch.setattr(run_data, "load_splits", None)
         # Readers need no lock.
         (complete / atomic_files.LOCK).unlink()
         before = {path: path.stat().st_mtime_ns for path in complete.rglob("*")}
@@ -425,7 +428,7 @@ class TestFailure:
     @pytest.mark.slow
     @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
     def test_each_file_may_fail_once(self, number, tmp_path, monkeypatch):
-        sources = training.Sources(checkpoint_every_steps=1)
+        sources = run_data.Sources(checkpoint_every_steps=1)
         expected = training.run(SHORT, tmp_path / "whole", sources)
         write, failed = atomic_files.write_atomically, set()
 
@@ -484,7 +487,7 @@ class TestFailure:
     ):
         monkeypatch.setattr(keras.Model, "fit", None)
         config = dataclasses.replace(CONFIG, ood_every=0, **changes)
-        sources = training.Sources(data_dir=str(tmp_path))
+        sources = run_data.Sources(data_dir=str(tmp_path))
         with pytest.raises((ValueError, OSError), match=message):
             training.run(config, tmp_path / "run", sources)
         # Nothing was done: the workdir is free for the right config.
@@ -508,14 +511,14 @@ def train(workdir, **changes):
     """Returns the network's weights and the history of a short run."""
     config = dataclasses.replace(SHORT, **changes)
     keras.utils.set_random_seed(config.seed)
-    sources = training.Sources()
-    splits = training.load_splits(config, sources)
+    sources = run_data.Sources()
+    splits = run_data.load_splits(config, sources)
     strategy = strategy_lib.build_strategy(config.strategy)
-    sets = training.load_ood(config, splits, sources)
+    sets = run_data.load_ood(config, splits, sources)
     network, history = training.train(
         config, splits, sets, workdir, sources, strategy
     )
-    logits = training.predict_logits(network, splits.test.inputs)
+    logits = run_evaluation.predict_logits(network, splits.test.inputs)
     return network.get_weights(), history, logits
 
 
@@ -590,7 +593,7 @@ class TestTrain:
             assert keras.config.dtype_policy().name == "mixed_bfloat16"
             raise ValueError("stop here")
 
-        monkeypatch.setattr(training, "load_splits", fail)
+        monkeypatch.setattr(run_data, "load_splits", fail)
         config = dataclasses.replace(SHORT, precision="mixed_bfloat16")
         with pytest.raises(ValueError, match="stop here"):
             training.run(config, tmp_path)
@@ -651,8 +654,8 @@ class TestMethods:
 
     def test_noise_is_in_units_of_the_data(self):
         config = dataclasses.replace(SHORT, noise=0.5)
-        splits = training.load_splits(config, training.Sources())
-        noise = training.scale_noise(config, splits)
+        splits = run_data.load_splits(config, run_data.Sources())
+        noise = run_data.scale_noise(config, splits)
         deviation = splits.train.inputs.std()
         np.testing.assert_allclose(noise, 0.5 * deviation, rtol=0.1)
 
@@ -683,7 +686,7 @@ class TestAugmentation:
         config = dataclasses.replace(SHORT, dataset=dataset)
         with pytest.raises(StopError, match=str(expected)):
             training.train(
-                *(config, splits, {}, tmp_path, training.Sources()),
+                *(config, splits, {}, tmp_path, run_data.Sources()),
                 tf.distribute.get_strategy(),
             )
 
@@ -693,10 +696,10 @@ class TestLoadOod:
     def test_sets_are_for_images(self, asked):
         config = config_lib.Config(dataset="gaussians:0.25", network="mlp")
         splits = datasets.make_placeholder(config.dataset)
-        assert training.load_ood(config, splits, training.Sources()) == {}
+        assert run_data.load_ood(config, splits, run_data.Sources()) == {}
         asking = dataclasses.replace(config, **asked)
         with pytest.raises(ValueError, match=r"for images.*'gaussians:0.25'"):
-            training.load_ood(asking, splits, training.Sources())
+            run_data.load_ood(asking, splits, run_data.Sources())
 
     def test_are_named_as_the_ledger_names_them(self, tmp_path):
         rows = np.zeros((3, 8, 8), np.uint8)
@@ -705,10 +708,10 @@ class TestLoadOod:
         folder.mkdir(parents=True)
         keras.utils.save_img(folder / "one.png", np.zeros((8, 8, 1)))
         config = config_lib.Config(ood=("folder:away/images", "blank.npz"))
-        sets = training.load_ood(
+        sets = run_data.load_ood(
             config,
             datasets.make_placeholder(config.dataset),
-            training.Sources(data_dir=str(tmp_path)),
+            run_data.Sources(data_dir=str(tmp_path)),
         )
         assert list(sets) == ["gaussian", "uniform", "images", "blank"]
         run = ledger.Line(config, "", {"images_auroc": 0.5})
