@@ -206,8 +206,8 @@ class CalibrationMetrics(keras.metrics.Metric):
             "signed_gap": calibration.signed_gap(bins),
             "accuracy": calibration.accuracy(bins),
             "confidence": calibration.mean_confidence(bins),
-            "adaptive_ece": calibration.adaptive_calibration_error_from_bins(
-                fine, self.num_bins
+            "adaptive_ece": calibration.adaptive_calibration_error(
+                fine, num_bins=self.num_bins
             ),
         }
         results = {name: float(value) for name, value in numbers.items()}

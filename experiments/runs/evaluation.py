@@ -79,12 +79,9 @@ def measure(
         "nll": float(np.mean(np.asarray(nll, np.float64))),
         "brier": float(np.mean(np.asarray(brier, np.float64))),
     }
-    confidence, correct = (
-        np.asarray(column)
-        for column in calibration.top_label(labels, probabilities)
-    )
-    results["adaptive_ece"] = resampling.adaptive_calibration_error(
-        confidence, correct
+    confidence, _ = calibration.top_label(labels, probabilities)
+    results["adaptive_ece"] = calibration.adaptive_calibration_error(
+        labels, probabilities
     )
     for suffix, name in CONVENTIONS.items():
         convention = calibration.CONVENTIONS[name]

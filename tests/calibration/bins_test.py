@@ -76,8 +76,8 @@ class TestErrors:
             calibration.accuracy,
             calibration.mean_confidence,
             calibration.debiased_calibration_error,
-            lambda bins: calibration.adaptive_calibration_error_from_bins(
-                bins, 2
+            lambda bins: calibration.adaptive_calibration_error(
+                bins, num_bins=2
             ),
         ],
     )
@@ -335,9 +335,7 @@ class TestAdaptive:
         labels, probabilities = draw(size, sharpness=sharpness)
         confidence, correct = calibration.top_label(labels, probabilities)
         fine = calibration.bin_confidences(confidence, correct, num_bins=300)
-        sketch = calibration.adaptive_calibration_error_from_bins(
-            fine, num_bins
-        )
+        sketch = calibration.adaptive_calibration_error(fine, num_bins=num_bins)
         exact = reference.adaptive_calibration_error(
             np.array(confidence), np.array(correct), num_bins
         )

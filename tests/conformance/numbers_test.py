@@ -147,8 +147,8 @@ class TestOutputs:
             calibration.maximum_calibration_error,
             calibration.debiased_calibration_error,
             calibration.signed_gap,
-            lambda each: calibration.adaptive_calibration_error_from_bins(
-                each, 2
+            lambda each: calibration.adaptive_calibration_error(
+                each, num_bins=2
             ),
         ):
             assert np.isfinite(float(error(bins)))

@@ -90,9 +90,12 @@ class TestErrors:
             float(classwise), rel=1e-6
         )
         assert errors.values["adaptive_ece"].estimate == pytest.approx(
-            resampling.adaptive_calibration_error(
-                rows.confidence, rows.correct, num_bins=convention.num_bins
-            )
+            resampling.adaptive_interval(
+                rows.confidence,
+                rows.correct,
+                num_bins=convention.num_bins,
+                num_resamples=1,
+            ).estimate
         )
 
     def test_equals_slow_numpy(self):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tf_mixup import calibration
-from tf_mixup.calibration.resampling import ClassBias
+from tf_mixup.calibration import ClassBias
 from tf_mixup.calibration.resampling import Interval
 from tf_mixup.calibration.resampling import NullRange
 from tf_mixup.report import numbers as report_numbers

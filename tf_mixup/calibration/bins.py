@@ -21,6 +21,8 @@ edge 4/5.
 """
 
 import math
+from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 from typing import NamedTuple
 
@@ -106,13 +108,15 @@ def bin_predictions(
 
     Args:
         labels: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`.
-        probabilities: Float tensor `(B, K)`, or `(B,)` or `(B, 1)`.
-        num_bins: Number of bins, at least 1. Many bins and few rows measure
-            noise: see `resampling.null_calibration_error`.
+        probabilities: Float tensor `(B, K)`, or `(B,)` or `(B, 1)` of a
+            sigmoid.
+        num_bins: Number of bins, at least 1. Defaults to 15. Many bins and few
+            examples measure noise: see `resampling.null_calibration_error`.
         edges: The closed side of bins, `"right"` (papers) or `"left"` (tfp).
-        from_logits: Whether they are logits instead; None finds out.
-        sample_weight: Optional weights `(B,)` or `(B, 1)` of any type, at
-            least 0; an example of weight 0 is left out.
+            Defaults to `"right"`.
+        from_logits: Whether they are logits instead; None detects it.
+        sample_weight: Weights `(B,)` or `(B, 1)`, at least 0, or None; an
+            example of weight 0 is left out.
         ignore_label: Class id of examples without a label, often -1, which are
             left out; None ignores none.
 
@@ -128,18 +132,86 @@ def bin_predictions(
         >>> np.array(bins.count).tolist(), np.array(bins.correct).tolist()
         ([0.0, 3.0], [0.0, 2.0])
     """
-    labels, probabilities, sample_weight = per_example.flatten_steps(
-        labels, probabilities, sample_weight
-    )
-    confidence, correct = per_example.top_label(
-        labels, probabilities, from_logits=from_logits
+    confidence, correct, weight = columns_of(
+        labels,
+        probabilities,
+        from_logits=from_logits,
+        sample_weight=sample_weight,
+        ignore_label=ignore_label,
     )
     return bin_confidences(
         confidence,
         correct,
         num_bins=num_bins,
         edges=edges,
-        sample_weight=weigh(labels, sample_weight, ignore_label),
+        sample_weight=weight,
+    )
+
+
+def columns_of(
+    labels: Any,
+    probabilities: Any,
+    *,
+    from_logits: bool | None = None,
+    sample_weight: Any = None,
+    ignore_label: int | None = None,
+) -> tuple[Any, Any, Any]:
+    """Returns confidence, correctness and weight of each example, `(B,)`.
+
+    Args:
+        labels: As in `bin_predictions`.
+        probabilities: As in `bin_predictions`.
+        from_logits: As in `bin_predictions`.
+        sample_weight: As in `bin_predictions`.
+        ignore_label: As in `bin_predictions`.
+
+    Returns:
+        columns: Of `top_label`, and weights, 0 where there is no label; None
+            where all weights are 1.
+    """
+    labels, probabilities, sample_weight = per_example.flatten_steps(
+        labels, probabilities, sample_weight
+    )
+    confidence, correct = per_example.top_label(
+        labels, probabilities, from_logits=from_logits
+    )
+    return confidence, correct, weigh(labels, sample_weight, ignore_label)
+
+
+def table_of(
+    kind: type,
+    make: Callable[..., Any],
+    labels: Any,
+    probabilities: Any,
+    options: Mapping[str, Any],
+) -> Any:
+    """Returns the table that a measure was given, or makes it.
+
+    Args:
+        kind: Type of the table.
+        make: Function of labels, probabilities and options.
+        labels: Labels, or the table itself.
+        probabilities: None beside a table.
+        options: Those that were given; none beside a table.
+
+    Raises:
+        ValueError: If a table comes with other arguments, or labels without
+            probabilities.
+    """
+    if not isinstance(labels, kind):
+        if probabilities is not None:
+            return make(labels, probabilities, **options)
+        received = f"a {type(labels).__name__} alone"
+    elif probabilities is None and not options:
+        return labels
+    else:
+        others = ["probabilities"] * (probabilities is not None)
+        received = f"{kind.__name__} with {', '.join([*others, *options])}"
+    raise _checks.refusal(
+        f"A measure takes (labels, probabilities), or {kind.__name__} alone",
+        received,
+        f"Write `measure(labels, probabilities, ...)`; {kind.__name__} hold"
+        " their bins and weights already",
     )
 
 
@@ -370,31 +442,6 @@ def merge_bins(bins: Bins, factor: int) -> Bins:
         )
     shape = (*bins.count.shape[:-1], size // factor, factor)
     return Bins(*(ops.sum(ops.reshape(part, shape), -1) for part in bins))
-
-
-def equal_mass_bins(bins: Bins, num_bins: int) -> Bins:
-    """Regroups a fine table into bins that hold equally many rows.
-
-    A fine bin that a boundary cuts is shared out in proportion, as if its
-    rows were alike.
-
-    Args:
-        bins: Fine table `(..., M_fine)`, with many more bins than `num_bins`.
-        num_bins: Number of bins of equal count, at least 1.
-
-    Returns:
-        equal: Table `(..., num_bins)` with equal counts.
-    """
-    after = ops.cumsum(bins.count, -1)[..., None, :]
-    before = after - bins.count[..., None, :]
-    place = ops.convert_to_tensor(np.arange(num_bins + 1) / num_bins)
-    bounds = after[..., -1:] * ops.cast(place, after.dtype)[:, None]
-    overlap = ops.relu(
-        ops.minimum(after, bounds[..., 1:, :])
-        - ops.maximum(before, bounds[..., :-1, :])
-    )
-    share = divide(overlap, bins.count[..., None, :])
-    return Bins(*(ops.sum(share * part[..., None, :], -1) for part in bins))
 
 
 def _membership(

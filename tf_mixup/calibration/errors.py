@@ -1,72 +1,118 @@
-"""Calibration errors as functions of `Bins`."""
+"""Calibration measures of binned predictions.
 
+Each takes `(labels, probabilities)`, or a table of `Bins` alone, which can be
+summed over batches and shared by several measures. Both give the same number.
+All have 15 bins by default, as in Guo et al. 2017; see `CONVENTIONS` for those
+of other papers and packages. `conf`, `acc` and `n_m` below are the mean
+confidence, the accuracy and the number of examples of bin m; `n` is the number
+of all examples.
+"""
+
+import functools
+import inspect
 import math
+from collections.abc import Callable
 from typing import Any
 
 from keras import ops
 
 from tf_mixup.calibration.bins import Bins
+from tf_mixup.calibration.bins import bin_predictions
+from tf_mixup.calibration.bins import class_bins
 from tf_mixup.calibration.bins import divide
-from tf_mixup.calibration.bins import equal_mass_bins
+from tf_mixup.calibration.bins import table_of
+
+_Measure = Callable[[Bins], Any]
+_EITHER = "Takes labels and probabilities, or `Bins` from `{}` alone.\n\n"
 
 
+def _in_one_call(
+    tabulate: Callable[..., Bins] = bin_predictions,
+) -> Callable[[_Measure], Callable[..., Any]]:
+    """Lets a function of `Bins` also take what `tabulate` takes."""
+
+    def decorate(error: _Measure) -> Callable[..., Any]:
+        @functools.wraps(error)
+        def measure(
+            labels: Any, probabilities: Any = None, **options: Any
+        ) -> Any:
+            return error(
+                table_of(Bins, tabulate, labels, probabilities, options)
+            )
+
+        signature = inspect.signature(tabulate)
+        parameters = dict(signature.parameters)
+        parameters["probabilities"] = parameters["probabilities"].replace(
+            default=None
+        )
+        measure.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=list(parameters.values()), return_annotation=Any
+        )
+        # The arguments are those of `tabulate`, and so is what it says of them.
+        first, _, rest = (inspect.getdoc(error) or "").partition("Returns:\n")
+        _, _, made = (inspect.getdoc(tabulate) or "").partition("Args:\n")
+        arguments, _, _ = made.partition("Returns:\n")
+        measure.__doc__ = (
+            f"{first}{_EITHER.format(tabulate.__name__)}"
+            f"Args:\n{arguments}Returns:\n{rest}"
+        )
+        return measure
+
+    return decorate
+
+
+@_in_one_call()
 def accuracy(bins: Bins) -> Any:
-    """Returns the fraction of correct predictions of a whole table.
-
-    Args:
-        bins: Table from `bin_predictions`, or a sum of several.
+    """Returns the fraction of correct predictions.
 
     Returns:
-        accuracy: Scalar in [0, 1], or one for each leading index of `bins`; NaN
-            for an empty table.
+        accuracy: Scalar in [0, 1], or one for each leading index of `Bins`;
+            NaN without examples.
     """
     return _average(bins.correct, bins)
 
 
+@_in_one_call()
 def mean_confidence(bins: Bins) -> Any:
-    """Returns the mean confidence of a whole table.
-
-    Args:
-        bins: Table from `bin_predictions`, or a sum of several.
+    """Returns the mean confidence.
 
     Returns:
-        confidence: Scalar in [0, 1], or one for each leading index of `bins`;
-            NaN for an empty table.
+        confidence: Scalar in [0, 1], or one for each leading index of `Bins`;
+            NaN without examples.
     """
     return _average(bins.confidence, bins)
 
 
+@_in_one_call()
 def signed_gap(bins: Bins) -> Any:
-    """Returns mean confidence - accuracy: above 0 is over-confidence.
+    """Returns mean confidence - accuracy: above 0 is overconfidence.
 
-    gap = sum over m of |B_m| / n * (conf(B_m) - acc(B_m)), which is
-    `overconfident_part - underconfident_part`. It can be 0 where ECE is large:
-    bins that are too confident and bins that are not enough cancel.
-
-    Args:
-        bins: Table from `bin_predictions`, or a sum of several.
+    It is `overconfident_part - underconfident_part`, and can be 0 where ECE is
+    large: overconfident and underconfident bins cancel.
 
     Returns:
-        gap: Scalar in [-1, 1]; NaN for an empty table.
+        gap: Scalar in [-1, 1]; NaN without examples.
     """
-    return mean_confidence(bins) - accuracy(bins)
+    return _average(bins.confidence, bins) - _average(bins.correct, bins)
 
 
+@_in_one_call()
 def expected_calibration_error(bins: Bins) -> Any:
-    """Averages |accuracy - confidence| over bins, weighted by their counts.
+    """Returns ECE = sum over m of n_m / n * |acc - conf|.
 
-    ECE = sum over m of |B_m| / n * |acc(B_m) - conf(B_m)|. It is biased
-    upwards: a perfectly calibrated model has an ECE above 0 on finite data,
-    more with more bins and fewer rows.
-
-    Args:
-        bins: Table from `bin_predictions`, or a sum of several.
+    It is biased upwards: a perfectly calibrated model has an ECE above 0 on
+    finite data, more with more bins and fewer examples. Report it beside
+    `resampling.null_calibration_error`.
 
     Returns:
-        ece: Scalar in [0, 1], or one for each leading index of `bins`; NaN for
-            an empty table.
+        ece: Scalar in [0, 1], or one for each leading index of `Bins`; NaN
+            without examples.
 
     Example:
+        >>> labels, probabilities = [0, 1], [[0.9, 0.1], [0.8, 0.2]]
+        >>> ece = expected_calibration_error(labels, probabilities)
+        >>> round(float(ece), 6)
+        0.45
         >>> bins = Bins(*np.array([[4.0, 4.0], [1.0, 3.6], [1.0, 3.0]]))
         >>> round(float(expected_calibration_error(bins)), 6)
         0.075
@@ -78,47 +124,38 @@ def expected_calibration_error(bins: Bins) -> Any:
     return _average(ops.abs(bins.confidence - bins.correct), bins)
 
 
+@_in_one_call()
 def overconfident_part(bins: Bins) -> Any:
-    """Returns what the bins with conf > acc add to ECE.
+    """Returns the part of ECE in bins with conf > acc.
 
-    over = sum over m of |B_m| / n * max(conf(B_m) - acc(B_m), 0); ECE is
+    It is the sum over m of n_m / n * max(conf - acc, 0); ECE is
     `overconfident_part + underconfident_part`.
 
-    Args:
-        bins: Table from `bin_predictions`, or a sum of several.
-
     Returns:
-        part: Scalar in [0, 1], at most ECE; NaN for an empty table.
+        part: Scalar in [0, 1], at most ECE; NaN without examples.
     """
     return _average(ops.relu(bins.confidence - bins.correct), bins)
 
 
+@_in_one_call()
 def underconfident_part(bins: Bins) -> Any:
-    """Returns what the bins with acc > conf add to ECE.
-
-    under = sum over m of |B_m| / n * max(acc(B_m) - conf(B_m), 0).
-
-    Args:
-        bins: Table from `bin_predictions`, or a sum of several.
+    """Returns the part of ECE in bins with acc > conf.
 
     Returns:
-        part: Scalar in [0, 1], at most ECE; NaN for an empty table.
+        part: Scalar in [0, 1], at most ECE; NaN without examples.
     """
     return _average(ops.relu(bins.correct - bins.confidence), bins)
 
 
+@_in_one_call()
 def overconfidence_error(bins: Bins) -> Any:
-    """Averages conf * max(conf - acc, 0) over bins: OE.
+    """Returns OE = sum over m of n_m / n * conf * max(conf - acc, 0).
 
-    OE = sum over m of |B_m| / n * conf(B_m) * max(conf(B_m) - acc(B_m), 0).
-    Being wrong with confidence costs most; under-confidence costs nothing,
-    so a model can lower OE by being under-confident: read it beside ECE.
-
-    Args:
-        bins: Table from `bin_predictions`, or a sum of several.
+    Confident errors cost most, and underconfidence costs nothing. An
+    underconfident model has a low OE: read it beside ECE.
 
     Returns:
-        oe: Scalar in [0, 1], at most ECE; NaN for an empty table.
+        oe: Scalar in [0, 1], at most ECE; NaN without examples.
 
     References:
         Thulasidasan, Chennupati, Bilmes, Bhattacharya and Michalak. On Mixup
@@ -131,44 +168,38 @@ def overconfidence_error(bins: Bins) -> Any:
     return _average(gap, bins)
 
 
+@_in_one_call()
 def maximum_calibration_error(bins: Bins) -> Any:
-    """Returns the largest |acc - conf| of any bin: MCE.
+    """Returns MCE, the largest |acc - conf| of any bin with examples.
 
-    MCE = max over m of |acc(B_m) - conf(B_m)|, of the bins with rows. A bin of
-    one row counts as much as one of thousands, so it is mostly the noise of
-    the emptiest bin.
-
-    Args:
-        bins: Table from `bin_predictions`, or a sum of several.
+    A bin of one example counts as much as one of thousands, so it is mostly
+    the noise of the emptiest bin.
 
     Returns:
-        mce: Scalar in [0, 1]; NaN for an empty table.
+        mce: Scalar in [0, 1]; NaN without examples.
     """
     gap = ops.abs(bins.confidence - bins.correct)
     return _average(bins.count, bins) * ops.max(divide(gap, bins.count), -1)
 
 
+@_in_one_call()
 def debiased_calibration_error(bins: Bins) -> Any:
-    """Takes from ECE an estimate of its own bias.
+    """Returns ECE minus an estimate of its bias.
 
-    If m's accuracy had been drawn from N(acc, acc (1 - acc) / |B_m|), ECE
-    would change on average by as much as ECE differs from the truth. With the
-    gap g = |acc(B_m) - conf(B_m)| and s = sqrt(acc (1 - acc) / |B_m|) of each
-    bin it is
+    The bias is taken to be what a second draw of the labels would add: with
+    g = |acc - conf| and s = sqrt(acc (1 - acc) / n_m) of each bin, the result
+    is
 
-        max(sum over m of |B_m| / n * (2 g - f(g, s)), 0)
+        max(sum over m of n_m / n * (2 g - f(g, s)), 0)
         f(g, s) = s sqrt(2 / pi) exp(-g^2 / (2 s^2)) + g erf(g / (s sqrt(2)))
 
-    where f, the mean of |N(g, s^2)|, is g if s is 0. Where the model is far
-    from calibrated this is nothing; of the ECE of a calibrated model it takes
-    about two fifths, and less where bins hold a handful of rows.
-    `resampling.null_calibration_error` shows the rest.
-
-    Args:
-        bins: Table of rows of weight 1.
+    where f, the mean of |N(g, s^2)|, is g if s is 0. Far from calibration the
+    correction is 0; of the ECE of a calibrated model it removes about two
+    fifths, and less where bins hold few examples.
+    `resampling.null_calibration_error` shows the rest. Weights must be 0 or 1.
 
     Returns:
-        ece: Scalar, at least 0; NaN for an empty table.
+        ece: Scalar, at least 0; NaN without examples.
 
     References:
         Kumar, Liang and Ma. Verified Uncertainty Calibration. NeurIPS 2019;
@@ -184,19 +215,17 @@ def debiased_calibration_error(bins: Bins) -> Any:
     return ops.relu(_average(bins.count * (2 * gap - redrawn), bins))
 
 
+@_in_one_call(class_bins)
 def classwise_calibration_error(bins: Bins) -> Any:
-    """Averages the ECE of each class's own probability over classes.
+    """Returns the mean over classes of the ECE of each class's probability.
 
-    error = 1 / K * sum over k and m of |B_km| / n * |acc(B_km) - conf(B_km)|,
-    where bin B_km holds the rows by their probability of class k. It is small
-    by construction with many classes, most of whose probabilities are near 0:
+    It is 1 / K * sum over k and m of n_km / n * |acc_km - conf_km|, where the
+    bins of class k hold all examples by their probability of k. It is small by
+    construction with many classes, most of whose probabilities are near 0:
     compare it only at equal K.
 
-    Args:
-        bins: Table `(K, M)` from `class_bins`.
-
     Returns:
-        error: Scalar in [0, 1]; NaN for an empty table.
+        error: Scalar in [0, 1]; NaN without examples.
 
     References:
         Kull et al. Beyond temperature scaling. NeurIPS 2019, section 2.
@@ -205,31 +234,8 @@ def classwise_calibration_error(bins: Bins) -> Any:
     return ops.mean(expected_calibration_error(bins), -1)
 
 
-def adaptive_calibration_error_from_bins(bins: Bins, num_bins: int) -> Any:
-    """Estimates the ECE over equal-mass bins from a fine table.
-
-    It differs from `resampling.adaptive_calibration_error` by at most
-
-        2 (num_bins - 1) / n
-        + sum over cut bins j of n_j / n * (2 acc_j (1 - acc_j) + w / 2)
-
-    where cut bins are the fine ones (width w) that a boundary between equal
-    masses falls in: rows within them may stand in any order. The estimate is
-    good if the rows are spread out, or if the crowded fine bins are nearly
-    all correct, as is usual.
-
-    Args:
-        bins: Fine table, such as `metrics.CalibrationMetrics.fine_bins()`.
-        num_bins: Number of bins of equal count.
-
-    Returns:
-        error: Scalar in [0, 1]; NaN for an empty table.
-    """
-    return expected_calibration_error(equal_mass_bins(bins, num_bins))
-
-
 def _average(sums: Any, bins: Bins) -> Any:
-    """Divides sums over bins by the whole weight; of an empty table NaN."""
+    """Returns sums over bins divided by the total weight; NaN if it is 0."""
     weight = ops.sum(bins.count, -1)
     total = ops.sum(sums, -1)
     return divide(total, ops.where(weight == 0, float("nan"), weight))

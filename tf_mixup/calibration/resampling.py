@@ -1,16 +1,12 @@
-"""Calibration from stored scores: what does not add up over batches.
+"""Uncertainty of calibration measures, by resampling stored predictions.
 
-One confidence and one correctness for each example, NumPy in, numbers out.
-Exact equal-mass bins, intervals by bootstrap, the error that a perfectly
-calibrated model shows on as few examples, and the bias of each class.
+Bootstrap intervals, and the null range: the error that a perfectly calibrated
+model would show on as few examples. Both take one confidence and one
+correctness for each example, from `calibration.top_label`, and use NumPy.
 
-Shapes: B examples, K classes, M bins. `calibration.top_label` gives both
-columns.
+Shapes: B examples, M bins.
 """
 
-import functools
-import math
-import statistics
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -19,27 +15,27 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
-from keras import ops
 
 from tf_mixup import _checks
 from tf_mixup import _numbers
 from tf_mixup.calibration import bins as bins_lib
+from tf_mixup.calibration import equal_mass
 from tf_mixup.calibration import errors
-from tf_mixup.calibration import per_example
 
-# Draws from a calibrated model behind an interval.
+# Data sets drawn from a calibrated model, for an interval.
 NULL_DRAWS = 200
-# How often a calibrated model may exceed the limits of `class_bias`.
-_CHANCE = 0.05
+
+_Measure = Callable[[bins_lib.Bins], Any]
+_REMEDY = "Take both from `calibration.top_label(labels, probabilities)`"
 
 
 class Interval(NamedTuple):
-    """A number with the range it may lie in.
+    """A number with its interval.
 
     Attributes:
         estimate: The number.
-        low: Lower end of the range.
-        high: Upper end of the range.
+        low: Lower end.
+        high: Upper end.
     """
 
     estimate: float
@@ -48,106 +44,17 @@ class Interval(NamedTuple):
 
 
 class NullRange(NamedTuple):
-    """What an error is on draws from a perfectly calibrated model.
+    """The error of data sets drawn from a perfectly calibrated model.
 
     Attributes:
-        mean: Mean over the draws: the bias of the error on so few examples.
-        low: Lower quantile of the draws.
-        high: Upper quantile: an error above it speaks against the model.
+        mean: Mean over data sets: the bias of the error on so few examples.
+        low: Lower quantile.
+        high: Upper quantile; a larger error is evidence of miscalibration.
     """
 
     mean: float
     low: float
     high: float
-
-
-class ClassSums(NamedTuple):
-    """Sums over examples for each class; `a + b` adds two sets of examples.
-
-    Attributes:
-        count: Sum of weights, a scalar.
-        squared: Sum of squared weights, a scalar.
-        probability: Weighted sum of probabilities, `(K,)`.
-        target: Weighted sum of targets, `(K,)`.
-        variance: Sum of `weight**2 * p * (1 - p)`, `(K,)`: the variance of
-            `target` if the probabilities `p` are true.
-        residual: Sum of `weight**2 * (target - p)**2`, `(K,)`: an estimate of
-            that variance which does not believe the probabilities.
-    """
-
-    count: Any
-    squared: Any
-    probability: Any
-    target: Any
-    variance: Any
-    residual: Any
-
-    def __add__(self, other: "ClassSums") -> "ClassSums":  # type: ignore[override]
-        """Returns the sums over both sets of examples."""
-        return ClassSums(*(a + b for a, b in zip(self, other, strict=True)))
-
-
-class ClassBias(NamedTuple):
-    """How much too often a model expects each class.
-
-    Attributes:
-        largest: The largest `|bias|` of any class, in [0, 1].
-        chance: What `largest` stays below for a calibrated model with as few
-            examples, in 95 of 100 sets at least.
-        bias: Mean probability minus share of the examples, `(K,)`; above 0
-            the class is expected too often.
-        limits: What `|bias|` of each class stays below by chance, `(K,)`, all
-            classes at once in 95 of 100 sets.
-    """
-
-    largest: float
-    chance: float
-    bias: np.ndarray
-    limits: np.ndarray
-
-
-def adaptive_calibration_error(
-    confidence: Any, correct: Any, *, num_bins: int = 15
-) -> float:
-    """Returns ECE over bins that hold equally many examples.
-
-    Examples are sorted by confidence and cut into `num_bins` runs whose
-    lengths differ by 1 at most. Equal-width bins leave most of a modern
-    network's examples in the last bin; these do not. Examples of equal
-    confidence share their mean correctness, also where a cut goes between
-    them, so the result does not depend on the order of the examples.
-
-    Args:
-        confidence: `(B,)` in [0, 1].
-        correct: `(B,)`, 0 or 1, or mass in [0, 1].
-        num_bins: Number of runs; no more than B are used.
-
-    Returns:
-        error: Number in [0, 1]; NaN without examples.
-
-    Raises:
-        ValueError: If the columns differ or hold values outside [0, 1].
-
-    Example:
-        >>> confidence, correct = [0.9, 0.6, 0.8, 0.7], [1, 1, 1, 0]
-        >>> error = adaptive_calibration_error(confidence, correct, num_bins=2)
-        >>> round(error, 6)
-        0.15
-
-    References:
-        Nguyen and O'Connor. Posterior calibration and exploratory analysis
-        for natural language processing models. EMNLP 2015, section 3.
-    """
-    confidence, correct = _check_columns(confidence, correct)
-    _checks.integer_at_least(
-        "num_bins", num_bins, 1, remedy="Write 15, as for equal-width bins"
-    )
-    place = _equal_confidences(confidence)
-    ones = np.ones(confidence.size)
-    return _equal_mass_error(
-        _tabulate(place, confidence, correct, ones, int(place.max(initial=0))),
-        num_bins,
-    )
 
 
 def adaptive_interval(
@@ -159,34 +66,32 @@ def adaptive_interval(
     num_resamples: int = 1000,
     seed: int | None = None,
 ) -> Interval:
-    """Returns the adaptive calibration error with its bootstrap interval.
+    """Returns `adaptive_calibration_error` with a bootstrap interval.
 
     Args:
         confidence: `(B,)` in [0, 1].
         correct: `(B,)`, 0 or 1, or mass in [0, 1].
         num_bins: Number of runs; no more than B are used.
-        level: Share of intervals that hold the truth, in [0, 1].
-        num_resamples: How many samples are redrawn.
-        seed: Seed of the draws; None draws a fresh one.
+        level: Coverage of the interval, in [0, 1].
+        num_resamples: Bootstrap samples.
+        seed: Integer for the same samples again; None draws fresh ones.
 
     Returns:
-        interval: As `error_interval` gives it.
+        interval: As of `error_interval`.
 
     Raises:
         ValueError: As `bootstrap_interval`.
     """
     confidence, correct = _check_columns(confidence, correct)
-    _check_size(confidence)
-    place = _equal_confidences(confidence)
-    groups = int(place.max()) + 1
+    place = equal_mass.rank(confidence)
     ones = np.ones(confidence.size)
 
     def error(right: np.ndarray, weight: np.ndarray) -> float:
-        table = _tabulate(place, confidence, right, weight, groups)
-        return _equal_mass_error(table, num_bins)
+        groups = equal_mass.sum_groups(place, confidence, right, weight)
+        return equal_mass.equal_mass_error(groups, num_bins)
 
     return error_interval(
-        adaptive_calibration_error(confidence, correct, num_bins=num_bins),
+        error(correct, ones),
         [
             error(correct, weight)
             for weight in redraw(
@@ -195,9 +100,7 @@ def adaptive_interval(
         ],
         [
             error(each, ones)
-            for each in _draw_correct(
-                confidence, num_resamples=NULL_DRAWS, seed=seed
-            )
+            for each in _draw_correct(confidence, NULL_DRAWS, seed)
         ],
         level=level,
     )
@@ -207,23 +110,22 @@ def bootstrap_interval(
     confidence: Any,
     correct: Any,
     *,
-    measure: Callable[[bins_lib.Bins], Any] | None = None,
+    measure: _Measure | None = None,
     num_bins: int = 15,
     edges: str = "right",
     level: float = 0.95,
     num_resamples: int = 1000,
     seed: int | None = None,
 ) -> Interval:
-    """Returns a function of the bins, with a bootstrap interval.
+    """Returns a measure with a bootstrap interval.
 
-    Draws B examples with replacement, again and again. Accuracy, confidence
-    and `signed_gap` are means, and their intervals are the quantiles of the
-    draws. A calibration error is biased upwards, and redrawn examples bias it
-    once more: its interval is that of `error_interval`, for which correctness
-    is also drawn from the confidences, as in `null_calibration_error`.
+    Accuracy, mean confidence and `signed_gap` are means: their interval has
+    the quantiles of the bootstrap samples. Calibration errors are biased
+    upwards, and more so on bootstrap samples: they have the interval of
+    `error_interval`.
 
-    Share of intervals of ECE that held the truth at level 0.95, in 1,000
-    simulated sets each (15 bins, 200 draws):
+    Coverage of intervals of ECE at level 0.95, over 1,000 simulated data sets
+    each (15 bins, 200 resamples):
 
     | model | 500 examples | 2,000 examples |
     | --- | --- | --- |
@@ -235,21 +137,21 @@ def bootstrap_interval(
         confidence: `(B,)` in [0, 1].
         correct: `(B,)`, 0 or 1, or mass in [0, 1].
         measure: Function of `Bins`, such as
-            `calibration.overconfidence_error`; ECE by default. It is taken
-            for an error if it is never negative, and 0 where accuracy equals
+            `calibration.overconfidence_error`; ECE by default. It is treated
+            as an error if it is never negative, and 0 where accuracy equals
             confidence in each bin.
         num_bins: Number of bins, at least 1.
         edges: The closed side of bins, `"right"` or `"left"`.
-        level: Share of intervals that hold the truth, in [0, 1].
-        num_resamples: How many samples are redrawn.
-        seed: Seed of the draws; None draws a fresh one.
+        level: Coverage of the interval, in [0, 1].
+        num_resamples: Bootstrap samples, at least 1.
+        seed: Integer for the same samples again; None draws fresh ones.
 
     Returns:
-        interval: The measure of the examples themselves, and the two ends.
+        interval: The measure of the examples, and the two ends.
 
     Raises:
-        ValueError: If there are no examples, if the columns differ, or if
-            they hold values outside [0, 1].
+        ValueError: If there are no examples, the columns differ in length, or
+            hold values outside [0, 1].
 
     Example:
         >>> interval = bootstrap_interval([0.9, 0.8], [1, 0], seed=0)
@@ -277,14 +179,14 @@ def bootstrap_intervals(
     confidence: Any,
     correct: Any,
     *,
-    measures: Sequence[Callable[[bins_lib.Bins], Any]],
+    measures: Sequence[_Measure],
     num_bins: int = 15,
     edges: str = "right",
     level: float = 0.95,
     num_resamples: int = 1000,
     seed: int | None = None,
 ) -> list[Interval]:
-    """Returns several functions of the bins, with intervals of one bootstrap.
+    """Returns several measures with intervals, from one bootstrap.
 
     Args:
         confidence: `(B,)` in [0, 1].
@@ -292,41 +194,37 @@ def bootstrap_intervals(
         measures: Functions of `Bins`.
         num_bins: Number of bins, at least 1.
         edges: The closed side of bins, `"right"` or `"left"`.
-        level: Share of intervals that hold the truth, in [0, 1].
-        num_resamples: How many samples are redrawn.
-        seed: Seed of the draws; None draws a fresh one.
+        level: Coverage of the intervals, in [0, 1].
+        num_resamples: Bootstrap samples, at least 1.
+        seed: Integer for the same samples again; None draws fresh ones.
 
     Returns:
-        intervals: One for each measure, as `bootstrap_interval` gives it.
+        intervals: One for each measure, as of `bootstrap_interval`.
 
     Raises:
         ValueError: As `bootstrap_interval`.
     """
     confidence, correct = _check_columns(confidence, correct)
-    place = _place(confidence, num_bins, edges)
-    table = functools.partial(_tabulate, place, confidence, num_bins=num_bins)
+    table = _Table(confidence, num_bins, edges)
     ones = np.ones(confidence.size)
-    own = table(correct, ones)
+    own = table.sum(correct, ones)
     redrawn = [
-        table(correct, weight)
+        table.sum(correct, weight)
         for weight in redraw(
             confidence.size, num_resamples=num_resamples, seed=seed
         )
     ]
     null = [
-        table(each, ones)
-        for each in _draw_correct(
-            confidence, num_resamples=NULL_DRAWS, seed=seed
-        )
+        table.sum(each, ones)
+        for each in _draw_correct(confidence, NULL_DRAWS, seed)
     ]
     intervals = []
     for measure in measures:
         (estimate,) = _evaluate(measure, [own])
         values = _evaluate(measure, redrawn)
         if _is_error(measure, num_bins):
-            ends = error_interval(
-                estimate, values, _evaluate(measure, null), level=level
-            )
+            chance = _evaluate(measure, null)
+            ends = error_interval(estimate, values, chance, level=level)
         else:
             ends = Interval(float(estimate), *_quantiles(values, level))
         intervals.append(ends)
@@ -336,29 +234,29 @@ def bootstrap_intervals(
 def error_interval(
     estimate: float, redrawn: Any, null: Any, *, level: float = 0.95
 ) -> Interval:
-    """Returns the interval of an error that is biased upwards, as ECE is.
+    """Returns the interval of an error that is biased upwards, such as ECE.
 
-    Quantiles of redrawn values would lie too high. With their lower quantile
-    L, median M and upper quantile H, and the upper quantile N of the error of
-    a calibrated model on as many examples,
+    With the lower quantile L, the median M and the upper quantile H of the
+    error of bootstrap samples, and the upper quantile N of the error of a
+    calibrated model on as many examples,
 
         low = max(0, min(2 estimate - H, estimate - N))
         high = estimate + M - L
 
-    The lower end is reflected, which takes off the bias that the redrawn
-    values show; near calibration they show too little of it, so it also
-    allows for all that chance adds. It is therefore 0 wherever the error does
-    not exceed its null range. From the upper end no bias is taken off.
+    The lower end is that of the basic bootstrap, which removes the bias that
+    the bootstrap samples show. Near calibration they show too little of it, so
+    the null range bounds it too: it is 0 wherever the error lies within its
+    null range. No bias is removed from the upper end.
 
     Args:
-        estimate: The error of the examples themselves, at least 0.
-        redrawn: Errors of redrawn examples, `(D,)`.
-        null: Errors of draws from a calibrated model, `(E,)`.
-        level: Share of intervals that hold the truth, in [0, 1].
+        estimate: The error of the examples, at least 0.
+        redrawn: Errors of bootstrap samples, `(D,)`.
+        null: Errors of data sets drawn from a calibrated model, `(E,)`.
+        level: Coverage of the interval, in [0, 1].
 
     Returns:
-        interval: The estimate, and two ends that hold it; they keep within
-            the bounds that the redrawn values have.
+        interval: The estimate, and two ends around it within the range of the
+            error.
 
     Example:
         >>> error_interval(0.5, [0.5, 0.625, 0.75], [0.0, 0.25], level=1.0)
@@ -369,7 +267,7 @@ def error_interval(
     _, chance = _quantiles(np.asarray(null, "float64"), level)
     estimate = float(estimate)
     low = max(0.0, min(2 * estimate - upper, estimate - chance))
-    # It could lie above 1; no redrawn value does.
+    # It could exceed 1; no redrawn value does.
     high = min(estimate + float(np.median(redrawn)) - lower, redrawn.max())
     return Interval(estimate, min(low, estimate), float(max(high, estimate)))
 
@@ -377,7 +275,7 @@ def error_interval(
 def null_calibration_error(
     confidence: Any,
     *,
-    measure: Callable[[bins_lib.Bins], Any] | None = None,
+    measure: _Measure | None = None,
     num_bins: int = 15,
     edges: str = "right",
     level: float = 0.95,
@@ -386,22 +284,22 @@ def null_calibration_error(
 ) -> NullRange:
     """Returns the ECE that a perfectly calibrated model would show.
 
-    Keeps the confidences and draws correctness as if they were true: each
-    example is correct with the probability that it claims. An ECE inside of
-    this range says nothing against the model. With 100 bins and 500 examples
-    it is about 0.10 for spread confidences: most of what small studies report.
+    The confidences stay; each example is drawn to be correct with the
+    probability that its confidence claims. An ECE within this range is no
+    evidence of miscalibration. With 100 bins and 500 examples it is about 0.10
+    for spread confidences.
 
     Args:
         confidence: `(B,)` in [0, 1].
         measure: Function of `Bins`; ECE by default.
         num_bins: Number of bins, at least 1.
         edges: The closed side of bins, `"right"` or `"left"`.
-        level: Share of the draws inside of the range.
-        num_resamples: How many data sets are drawn.
-        seed: Seed of the draws; None draws a fresh one.
+        level: Share of the data sets within the range, in [0, 1].
+        num_resamples: Data sets to draw, at least 1.
+        seed: Integer for the same data sets again; None draws fresh ones.
 
     Returns:
-        null: Mean over the draws, and the two ends of the range.
+        null: Mean over the data sets, and the two ends of the range.
 
     Raises:
         ValueError: If there are no examples, or confidences outside [0, 1].
@@ -417,15 +315,13 @@ def null_calibration_error(
         Weather and Forecasting 22, 2007: the same draws, bin by bin.
     """
     confidence, _ = _check_columns(confidence, confidence)
-    measure = measure or errors.expected_calibration_error
-    place = _place(confidence, num_bins, edges)
+    table = _Table(confidence, num_bins, edges)
     ones = np.ones(confidence.size)
     tables = [
-        _tabulate(place, confidence, correct, ones, num_bins)
-        for correct in _draw_correct(
-            confidence, num_resamples=num_resamples, seed=seed
-        )
+        table.sum(correct, ones)
+        for correct in _draw_correct(confidence, num_resamples, seed)
     ]
+    measure = measure or errors.expected_calibration_error
     values = _evaluate(measure, tables)
     return NullRange(float(values.mean()), *_quantiles(values, level))
 
@@ -437,142 +333,65 @@ def redraw(
 
     Args:
         size: Number of examples, B.
-        num_resamples: How many samples are drawn.
-        seed: Seed of the draws; None draws a fresh one.
+        num_resamples: Samples to draw, at least 1.
+        seed: Integer for the same samples again; None draws fresh ones.
 
     Yields:
-        weight: Whole numbers `(B,)` that sum to B.
+        weight: Integers `(B,)` that sum to B.
 
     Raises:
         ValueError: If `num_resamples` or `seed` is out of range.
     """
-    _checks.integer_at_least(
-        "num_resamples", num_resamples, 1, remedy="Draw 200 or more"
-    )
-    generator = _generator(seed)
+    generator = _generator(num_resamples, seed)
     for _ in range(num_resamples):
         drawn = generator.integers(0, size, size)
         yield np.bincount(drawn, minlength=size)
 
 
-def class_sums(
-    labels: Any,
-    probabilities: Any,
-    *,
-    from_logits: bool | None = None,
-    sample_weight: Any = None,
-    ignore_label: int | None = None,
-) -> ClassSums:
-    """Sums probabilities and targets of each class, for `class_bias`.
+class _Table:
+    """Bins that stay while labels and weights are redrawn."""
 
-    Args:
-        labels: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`.
-        probabilities: Float tensor `(B, K)`, or `(B,)` or `(B, 1)`.
-        from_logits: Whether they are logits instead; None finds out.
-        sample_weight: Optional weights `(B,)` or `(B, 1)`, at least 0; an
-            example of weight 0 is left out.
-        ignore_label: Class id of examples without a label, often -1, which are
-            left out; None ignores none.
-
-    Returns:
-        sums: Tensors; K is 2 for a sigmoid. NaN if an example is no
-            distribution over classes.
-
-    Raises:
-        ValueError: If the shapes do not fit, or a weight is below 0.
-    """
-    labels, probabilities, sample_weight = per_example.flatten_steps(
-        labels, probabilities, sample_weight
-    )
-    targets, probabilities = per_example.pair(
-        labels, probabilities, from_logits=from_logits
-    )
-    dtype = bins_lib.accumulator_dtype()
-    weight = ops.ones_like(targets[:, 0], dtype=dtype)
-    given = bins_lib.weigh(labels, sample_weight, ignore_label)
-    if given is not None:
-        weight = weight * bins_lib.read_weights(given, weight.shape[0])
-        # Left out, not only weighted by 0: 0 * NaN is NaN.
-        targets, probabilities = (
-            ops.where(weight[:, None] == 0, ops.zeros_like(columns), columns)
-            for columns in (targets, probabilities)
+    def __init__(
+        self, confidence: np.ndarray, num_bins: int, edges: str
+    ) -> None:
+        _checks.one_of("edges", edges, bins_lib.EDGES)
+        inner = bins_lib.bin_edges(num_bins)[1:-1]
+        # `digitize` means by `right` what `edges="right"` means.
+        self._place = np.digitize(
+            confidence.astype("float32"), inner, right=edges == "right"
         )
-    squared = ops.square(weight)
-    spread = probabilities * (1 - probabilities)
-    residual = ops.square(targets - probabilities)
+        self._confidence, self._num_bins = confidence, num_bins
 
-    def add(factor: Any, columns: Any) -> Any:
-        return ops.sum(factor[:, None] * ops.cast(columns, dtype), axis=0)
-
-    return ClassSums(
-        count=ops.sum(weight),
-        squared=ops.sum(squared),
-        probability=add(weight, probabilities),
-        target=add(weight, targets),
-        variance=add(squared, ops.relu(spread)),
-        residual=add(squared, residual),
-    )
-
-
-def class_bias(sums: ClassSums) -> ClassBias:
-    """Returns how far each class's mean probability is from its share.
-
-    Training with class weights or resampled classes, and a test set with
-    other shares than the training set, make a model expect rare classes too
-    often. ECE, of the predicted class alone, can be small all the same, and
-    a temperature cannot change it; `posthoc.VectorScaling` can.
-
-    The sum of targets of class k in a calibrated model has the mean
-    `probability` and the variance V, the larger of `variance` and `residual`.
-    With the quantile z of the normal distribution, shared out over K classes
-    (Bonferroni), the limit of a class is
-
-        (z sqrt(V) + u (z^2 + 2) / 6) / count
-
-    whose second term allows for the skew and the whole numbers of few
-    examples; u is `squared / count`, 1 without weights.
-
-    Args:
-        sums: From `class_sums`, or a sum of several.
-
-    Returns:
-        bias: Of all classes, with their limits. NaN without examples.
-
-    Example:
-        >>> probabilities = np.tile([0.5, 0.5], (400, 1))
-        >>> labels = np.arange(400) % 10 == 0
-        >>> bias = class_bias(class_sums(labels, probabilities))
-        >>> round(bias.largest, 3), bias.largest > bias.chance
-        (0.4, True)
-    """
-    count, squared, probability, target, variance, residual = (
-        np.asarray(keras.ops.convert_to_numpy(each), "float64") for each in sums
-    )
-    if count == 0:
-        count = np.full_like(count, math.nan)
-    z = statistics.NormalDist().inv_cdf(1 - _CHANCE / (2 * len(target)))
-    spread = z * np.sqrt(np.maximum(variance, residual))
-    limits = (spread + squared / count * (z**2 + 2) / 6) / count
-    bias = (probability - target) / count
-    return ClassBias(
-        float(np.abs(bias).max()), float(limits.max()), bias, limits
-    )
+    def sum(self, correct: np.ndarray, weight: np.ndarray) -> bins_lib.Bins:
+        return equal_mass.sum_groups(
+            self._place, self._confidence, correct, weight, self._num_bins
+        )
 
 
 def _check_columns(
     confidence: Any, correct: Any
 ) -> tuple[np.ndarray, np.ndarray]:
-    columns = [
-        _read_column(name, column)
+    """Returns float64 columns of at least one example."""
+    columns = {
+        name: _numbers.to_numpy(
+            column, f"`{name}`", dtype="float64", remedy=_REMEDY
+        )
         for name, column in (("confidence", confidence), ("correct", correct))
-    ]
-    if columns[0].ndim != 1 or columns[0].shape != columns[1].shape:
+    }
+    shapes = [column.shape for column in columns.values()]
+    if len(shapes[0]) != 1 or shapes[0] != shapes[1]:
         raise _checks.refusal(
             "`confidence` and `correct` must be two columns of one length",
-            f"shapes {columns[0].shape} and {columns[1].shape}",
-            "Take both from `calibration.top_label(labels, probabilities)`",
+            f"shapes {shapes[0]} and {shapes[1]}",
+            _REMEDY,
         )
-    for name, column in zip(("confidence", "correct"), columns, strict=True):
+    if shapes[0] == (0,):
+        raise _checks.refusal(
+            "There must be at least one example",
+            "0 examples",
+            "Give the predictions of a data set that is not empty",
+        )
+    for name, column in columns.items():
         # Not `any(outside)`, which a NaN would pass. Softmax rounds.
         if not np.all((column >= 0) & (column <= 1 + 1e-5)):
             raise _checks.refusal(
@@ -581,88 +400,25 @@ def _check_columns(
                 "Give probabilities, not logits, and leave out NaN",
             )
     # An interval of accuracy must not end above 1 for that rounding.
-    return np.minimum(columns[0], 1.0), np.minimum(columns[1], 1.0)
-
-
-def _read_column(name: str, column: Any) -> np.ndarray:
-    return _numbers.to_numpy(
-        column,
-        f"`{name}`",
-        dtype="float64",
-        remedy="Take both columns from"
-        " `calibration.top_label(labels, probabilities)`",
+    return (
+        np.minimum(columns["confidence"], 1.0),
+        np.minimum(columns["correct"], 1.0),
     )
-
-
-def _place(confidence: np.ndarray, num_bins: int, edges: str) -> np.ndarray:
-    """Returns the bin of each example, of which there must be one."""
-    _check_size(confidence)
-    _checks.one_of("edges", edges, bins_lib.EDGES)
-    inner = bins_lib.bin_edges(num_bins)[1:-1]
-    # `digitize` means by `right` what `edges="right"` means.
-    return np.digitize(
-        confidence.astype("float32"), inner, right=edges == "right"
-    )
-
-
-def _check_size(confidence: np.ndarray) -> None:
-    if not confidence.size:
-        raise _checks.refusal(
-            "There must be at least one example",
-            "0 examples",
-            "Give the scores of a data set that is not empty",
-        )
-
-
-def _tabulate(
-    place: np.ndarray,
-    confidence: np.ndarray,
-    correct: np.ndarray,
-    weight: np.ndarray,
-    num_bins: int,
-) -> np.ndarray:
-    """Returns sums `(3, M)`."""
-    columns = (weight, weight * confidence, weight * correct)
-    return np.stack(
-        [np.bincount(place, column, minlength=num_bins) for column in columns]
-    )
-
-
-def _equal_confidences(confidence: np.ndarray) -> np.ndarray:
-    """Returns the place of each confidence among the distinct ones, sorted."""
-    return np.unique(confidence, return_inverse=True)[1]
-
-
-def _equal_mass_error(table: np.ndarray, num_bins: int) -> float:
-    """Returns the adaptive ECE of sums `(3, G)` over equal confidences."""
-    count, confidence, correct = table
-    size = int(count.sum())
-    if not size:
-        return math.nan
-    lengths = size // num_bins + (np.arange(num_bins) < size % num_bins)
-    ends = np.cumsum([0, *lengths])
-    # A group that a cut goes through is shared out in proportion.
-    gaps = np.interp(
-        ends,
-        np.cumsum([0, *count]),
-        np.cumsum([0, *(confidence - correct)]),
-    )
-    return float(np.abs(np.diff(gaps)).sum() / size)
 
 
 def _draw_correct(
-    confidence: np.ndarray, *, num_resamples: int, seed: int | None
+    confidence: np.ndarray, num_resamples: int, seed: int | None
 ) -> Iterator[np.ndarray]:
     """Yields correctness as if the confidences were true."""
-    _checks.integer_at_least(
-        "num_resamples", num_resamples, 1, remedy="Draw 200 or more"
-    )
-    generator = _generator(seed)
+    generator = _generator(num_resamples, seed)
     for _ in range(num_resamples):
         yield generator.random(confidence.size) < confidence
 
 
-def _generator(seed: int | None) -> np.random.Generator:
+def _generator(num_resamples: int, seed: int | None) -> np.random.Generator:
+    _checks.integer_at_least(
+        "num_resamples", num_resamples, 1, remedy="Write 200 or more"
+    )
     if seed is not None:
         _checks.integer_at_least(
             "seed", seed, 0, remedy="Write 0, or None for a fresh one"
@@ -670,15 +426,13 @@ def _generator(seed: int | None) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def _evaluate(
-    measure: Callable[[bins_lib.Bins], Any], tables: list[np.ndarray]
-) -> np.ndarray:
-    """Returns the measure of each of the tables `(3, M)`, all at once."""
+def _evaluate(measure: _Measure, tables: Sequence[bins_lib.Bins]) -> np.ndarray:
+    """Returns the measure of each table, all at once."""
     bins = bins_lib.Bins(*np.stack(tables, axis=1))
     return np.asarray(keras.ops.convert_to_numpy(measure(bins)), "float64")
 
 
-def _is_error(measure: Callable[[bins_lib.Bins], Any], num_bins: int) -> bool:
+def _is_error(measure: _Measure, num_bins: int) -> bool:
     """Returns whether a measure is an error: at least 0, and 0 if calibrated.
 
     A mean such as accuracy is not 0 for a calibrated model; a signed gap
@@ -689,7 +443,7 @@ def _is_error(measure: Callable[[bins_lib.Bins], Any], num_bins: int) -> bool:
     calibrated, *others = _evaluate(
         measure,
         [
-            np.stack([count, confidence, correct])
+            bins_lib.Bins(count, confidence, correct)
             for confidence, correct in ((even, even), (low, high), (high, low))
         ],
     )

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tf_mixup.calibration.resampling import ClassBias
+from tf_mixup.calibration import ClassBias
 from tf_mixup.calibration.resampling import Interval
 from tf_mixup.report.measures import ClassErrors
 from tf_mixup.report.measures import Detection

@@ -218,17 +218,17 @@ def measure_classes(
     ]
 
 
-def measure_class_bias(examples: Predictions) -> resampling.ClassBias:
+def measure_class_bias(examples: Predictions) -> calibration.ClassBias:
     """Measures how much too often each class is expected.
 
     Args:
         examples: Predictions and labels.
     """
-    return resampling.class_bias(
+    return calibration.class_bias(
         functools.reduce(
             operator.add,
             (
-                resampling.class_sums(
+                calibration.class_sums(
                     examples.targets[at], probabilities, from_logits=False
                 )
                 for at, probabilities in examples.probability_blocks()

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_mixup.calibration.resampling import ClassBias
+from tf_mixup.calibration import ClassBias
 from tf_mixup.calibration.resampling import Interval
 from tf_mixup.report import measures
 from tf_mixup.report.findings import Finding
