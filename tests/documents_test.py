@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import tf_mixup
-from tf_mixup._models import model_outputs
+from tf_mixup._models import output_kind
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 GUIDE = ROOT / "docs" / "guide.md"
@@ -108,7 +108,7 @@ class TestGuide:
         assert after["nonfinite"] == before["nonfinite"] == 0
         assert len(names["history"]["val_signed_gap"]) >= 3
         outputs = names["calibrated"].predict(names["x_test"], verbose=0)
-        assert not model_outputs.are_logits(outputs)
+        assert not output_kind.are_logits(outputs)
 
     def test_has_the_four_programs(self):
         assert len(sections(GUIDE)) == 4

@@ -201,3 +201,14 @@ class TestInKeras:
         again = keras.saving.load_model(tmp_path / "model.keras")
         assert again.loss.get_config() == loss.get_config()
         np.testing.assert_allclose(again.evaluate(x, SOFT, verbose=0), after)
+
+
+class TestHalfPrecision:
+    @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+    def test_zero_counts_as_the_least_of_its_type(self, dtype):
+        # Keras casts to float32 first, whose least number is far smaller.
+        probabilities = keras.ops.cast([[1.0, 0.0]], dtype)
+        loss = losses.ConfidencePenaltyCrossentropy(0.0, from_logits=False)
+        least = 2.0**-24 if dtype == "float16" else np.finfo("float32").tiny
+        found = float(loss(np.array([1]), probabilities))
+        np.testing.assert_allclose(found, -np.log(least), rtol=1e-5)

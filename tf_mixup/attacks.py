@@ -16,7 +16,8 @@ from keras import ops
 
 from tf_mixup import _checks
 from tf_mixup import _numbers
-from tf_mixup._models import model_outputs
+from tf_mixup._models import last_layer
+from tf_mixup._models import output_kind
 from tf_mixup._models import output_layers
 from tf_mixup.calibration import per_example
 
@@ -231,7 +232,7 @@ def _gradient(
     outputs = np.asarray(network(first, training=False))
     # Without the last activation the outputs are logits, whatever was said.
     to_logits = output_layers.Logits(
-        cut or model_outputs.are_logits(outputs, from_logits, model=model)
+        cut or output_kind.are_logits(outputs, from_logits, model=model)
     )
 
     # AutoGraph would wrap the refusal in a traceback.
@@ -278,7 +279,7 @@ def _rebuild(model: keras.Model) -> tuple[keras.Model, bool]:
     It shares the model's layers. Before the softmax there is no rounding to 0
     and 1; what is returned beside says whether one was taken off.
     """
-    inputs = model_outputs.structured_inputs(model)
+    inputs = last_layer.structured_inputs(model)
     if keras.tree.is_nested(inputs):
         raise _checks.refusal(
             "The model must have one input",

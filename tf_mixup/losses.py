@@ -77,6 +77,7 @@ class _Loss(keras.losses.Loss):
         super().__init__(**options)
         self.from_logits = output_kind.check_from_logits(from_logits)
         self.ignore_label = per_example.check_ignore_label(ignore_label)
+        self._given_dtype: Any = None
 
     def __call__(
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
@@ -89,9 +90,14 @@ class _Loss(keras.losses.Loss):
                 _numbers.read(sample_weight, "Weights")
             )
             y_true = self._label_unused(y_true, y_pred, sample_weight)
-        # Keras casts, too, but leaves the logits behind a softmax.
+        # Keras casts, too, but drops the logits behind a softmax; and the
+        # least probability is that of the type before the cast.
+        self._given_dtype = getattr(y_pred, "dtype", None)
         y_pred = output_kind.cast(y_pred, self.dtype)
-        return super().__call__(y_true, y_pred, sample_weight)
+        try:
+            return super().__call__(y_true, y_pred, sample_weight)
+        finally:
+            self._given_dtype = None
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that rebuild this loss."""
@@ -100,6 +106,24 @@ class _Loss(keras.losses.Loss):
             "from_logits": self.from_logits,
             "ignore_label": self.ignore_label,
         }
+
+    def _read(self, labels: Any, outputs: Any) -> tuple[Any, Any]:
+        """Returns targets and the logarithms of probabilities, `(..., K)`."""
+        outputs = ops.convert_to_tensor(outputs)
+        inner = ops.shape(outputs)[:-1] if len(outputs.shape) > 2 else None
+        labels, outputs, _ = per_example.flatten_steps(labels, outputs)
+        columns = output_kind.read(
+            outputs, self.from_logits, ask=True, dtype=self._given_dtype
+        )
+        targets = per_example.to_targets(
+            labels, output_kind.count_columns(outputs), outputs.shape[0]
+        )
+        logs = ops.log_softmax(_to_logits(columns), axis=-1)
+        if inner is not None:
+            shape = (*inner, logs.shape[-1])
+            targets = ops.reshape(targets, shape)
+            logs = ops.reshape(logs, shape)
+        return targets, logs
 
     def _label_unused(self, labels: Any, outputs: Any, weight: Any) -> Any:
         """Returns labels that are valid where the weight is 0.
@@ -192,7 +216,7 @@ class LabelSmoothingCrossentropy(_Loss):
         Raises:
             ValueError: If the shapes do not fit.
         """
-        targets, logs = _read(y_true, y_pred, self.from_logits)
+        targets, logs = self._read(y_true, y_pred)
         smoothed = smooth(targets, self.epsilon, spread=self.spread)
         losses = -ops.sum(smoothed * logs, axis=-1)
         return _leave_out(losses, y_true, self.ignore_label)
@@ -274,7 +298,7 @@ class ConfidencePenaltyCrossentropy(_Loss):
         Raises:
             ValueError: If the shapes do not fit.
         """
-        targets, logs = _read(y_true, y_pred, self.from_logits)
+        targets, logs = self._read(y_true, y_pred)
         # -sum y log p - kappa H(p), in one sum.
         weights = targets - self.kappa * ops.exp(logs)
         losses = -ops.sum(weights * logs, axis=-1)
@@ -286,24 +310,6 @@ class ConfidencePenaltyCrossentropy(_Loss):
             **super().get_config(),
             "kappa": self.kappa,
         }
-
-
-def _read(
-    labels: Any, outputs: Any, from_logits: bool | None
-) -> tuple[Any, Any]:
-    """Returns targets and the logarithms of probabilities, `(..., K)`."""
-    outputs = ops.convert_to_tensor(outputs)
-    inner = ops.shape(outputs)[:-1] if len(outputs.shape) > 2 else None
-    labels, outputs, _ = per_example.flatten_steps(labels, outputs)
-    columns = output_kind.read(outputs, from_logits, ask=True)
-    targets = per_example.to_targets(
-        labels, output_kind.count_columns(outputs), outputs.shape[0]
-    )
-    logs = ops.log_softmax(_to_logits(columns), axis=-1)
-    if inner is not None:
-        shape = (*inner, logs.shape[-1])
-        targets, logs = ops.reshape(targets, shape), ops.reshape(logs, shape)
-    return targets, logs
 
 
 def _to_logits(columns: output_kind.Columns) -> Any:

@@ -7,13 +7,14 @@ import pytest
 from tests import reference
 from tests.conformance.outputs_test import examples
 from tests.conformance.outputs_test import head
-from tf_mixup._models import model_outputs
+from tf_mixup._models import last_layer
+from tf_mixup._models import output_kind
 from tf_mixup._models import output_layers
 
 
 class TestAreLogits:
     def test_rows_that_sum_to_one_are_probabilities(self):
-        assert not model_outputs.are_logits([[0.5, 0.5], [1.0, 0.0]])
+        assert not output_kind.are_logits([[0.5, 0.5], [1.0, 0.0]])
 
     @pytest.mark.parametrize(
         "rows",
@@ -26,51 +27,51 @@ class TestAreLogits:
         ],
     )
     def test_others_are_logits(self, rows):
-        assert model_outputs.are_logits(rows)
+        assert output_kind.are_logits(rows)
 
     @pytest.mark.parametrize("rows", [[[0.5, 0.6]], [[0.5, 0.5], [0.5, 0.6]]])
     def test_refuses_several_sigmoids(self, rows):
         with pytest.raises(ValueError, match="2 columns that do not"):
-            model_outputs.are_logits(rows)
-        assert model_outputs.are_logits(rows, from_logits=True)
+            output_kind.are_logits(rows)
+        assert output_kind.are_logits(rows, from_logits=True)
 
     def test_of_half_precision(self):
         rows = np.full((2, 1000), 1 / 1000, "float16")
-        assert not model_outputs.are_logits(rows)
+        assert not output_kind.are_logits(rows)
 
     def test_rows_of_nan_say_nothing(self):
-        assert not model_outputs.are_logits([[np.nan, 1.0], [0.5, 0.5]])
-        assert model_outputs.are_logits([[np.nan, np.nan]])
+        assert not output_kind.are_logits([[np.nan, 1.0], [0.5, 0.5]])
+        assert output_kind.are_logits([[np.nan, np.nan]])
 
     def test_what_is_said_counts(self):
-        assert model_outputs.are_logits([[0.5, 0.5]], from_logits=True)
-        assert not model_outputs.are_logits([[0.5]], from_logits=False)
+        assert output_kind.are_logits([[0.5, 0.5]], from_logits=True)
+        assert not output_kind.are_logits([[0.5]], from_logits=False)
 
     @pytest.mark.parametrize("values", [[[3.0]], [[0.5, 0.6]], [[2.0, -1.0]]])
     def test_refuses_what_cannot_be_probabilities(self, values):
         with pytest.raises(ValueError, match="from_logits=False with 1 of 1"):
-            model_outputs.are_logits(values, from_logits=False)
+            output_kind.are_logits(values, from_logits=False)
 
     def test_warns_of_logits_that_are_probabilities(self):
         values = np.full((4, 2), 0.5)
         with pytest.warns(UserWarning, match="`from_logits=True` was given"):
-            assert model_outputs.are_logits(values, from_logits=True)
+            assert output_kind.are_logits(values, from_logits=True)
 
     @pytest.mark.parametrize(
         "column", [[-0.5, 0.5], [[1.5], [0.5]], [0.01, -0.01]]
     )
     def test_column_beyond_one_is_logits(self, column):
-        assert model_outputs.are_logits(column)
+        assert output_kind.are_logits(column)
 
     @pytest.mark.parametrize("column", [[0.5, 0.75], [[0.5], [1.0]]])
     def test_refuses_to_guess_a_column(self, column):
         with pytest.raises(ValueError, match="from_logits=False"):
-            model_outputs.are_logits(column)
+            output_kind.are_logits(column)
 
     @pytest.mark.parametrize("shape", [(), (0, 3), (2, 3, 4)])
     def test_refuses_other_shapes(self, shape):
         with pytest.raises(ValueError, match=r"Outputs must have shape \(N, K"):
-            model_outputs.are_logits(np.zeros(shape))
+            output_kind.are_logits(np.zeros(shape))
 
 
 class TestLastLayer:
@@ -93,21 +94,21 @@ class TestLastLayer:
     )
     def test_tells(self, layers, expected):
         model = keras.Sequential([keras.Input((4,)), *layers])
-        assert model_outputs.last_layer_gives_logits(model) is expected
+        assert last_layer.last_layer_gives_logits(model) is expected
         outer = keras.Sequential([keras.Input((4,)), model])
-        assert model_outputs.last_layer_gives_logits(outer) is expected
+        assert last_layer.last_layer_gives_logits(outer) is expected
 
     def test_of_an_operation(self):
         inputs = keras.Input((4,))
         model = keras.Model(inputs, keras.ops.softmax(inputs))
-        assert model_outputs.last_layer_gives_logits(model) is False
+        assert last_layer.last_layer_gives_logits(model) is False
 
     def test_knows_nothing_of_a_subclass(self):
         class Own(keras.Model):
             def call(self, inputs):
                 return inputs
 
-        assert model_outputs.last_layer_gives_logits(Own()) is None
+        assert last_layer.last_layer_gives_logits(Own()) is None
 
     @pytest.mark.parametrize("activation", ["softmax", None])
     @pytest.mark.parametrize("told", [False, True])
@@ -115,15 +116,15 @@ class TestLastLayer:
         model = head(activation)
         outputs = model.predict(examples()[0], verbose=0)
         if told == (activation is None):
-            assert model_outputs.are_logits(outputs, told, model=model) == told
+            assert output_kind.are_logits(outputs, told, model=model) == told
             return
         with pytest.raises(ValueError, match=f"from_logits={told} with a last"):
-            model_outputs.are_logits(outputs, told, model=model)
+            output_kind.are_logits(outputs, told, model=model)
 
     def test_a_sigmoid_says_what_it_is(self):
         model = head("sigmoid", units=1)
         outputs = model.predict(examples()[0], verbose=0)
-        assert model_outputs.are_logits(outputs, model=model) is False
+        assert output_kind.are_logits(outputs, model=model) is False
 
 
 class TestBeforeSoftmax:
@@ -137,7 +138,7 @@ class TestBeforeSoftmax:
     )
     def test_gives_the_logits_on_the_same_weights(self, layers, tmp_path):
         model = keras.Sequential([keras.Input((4,)), *layers])
-        logits = model_outputs.before_softmax(model)
+        logits = last_layer.before_softmax(model)
         x, _ = examples()
         for _ in range(2):
             found = logits.predict(x, verbose=0)
@@ -152,7 +153,7 @@ class TestBeforeSoftmax:
         )
 
     def test_of_a_model_of_logits_there_is_none(self):
-        assert model_outputs.before_softmax(head(None)) is None
+        assert last_layer.before_softmax(head(None)) is None
 
     def test_quantized(self):
         model = keras.Sequential(
@@ -160,7 +161,7 @@ class TestBeforeSoftmax:
         )
         model.quantize("int8")
         rows = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
-        logits = model_outputs.before_softmax(model).predict(rows, verbose=0)
+        logits = last_layer.before_softmax(model).predict(rows, verbose=0)
         np.testing.assert_allclose(
             reference.softmax(logits), model.predict(rows, verbose=0), atol=1e-6
         )
@@ -176,5 +177,5 @@ class TestBeforeSoftmax:
         model = keras.Sequential(
             [keras.Input((4,)), keras.layers.Dense(3), last]
         )
-        assert model_outputs.last_layer_gives_logits(model) is False
-        assert model_outputs.before_softmax(model) is None
+        assert last_layer.last_layer_gives_logits(model) is False
+        assert last_layer.before_softmax(model) is None

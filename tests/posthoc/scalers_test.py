@@ -13,7 +13,7 @@ import pytest
 from tests import backends
 from tests import reference
 from tf_mixup import posthoc
-from tf_mixup._models import model_outputs
+from tf_mixup._models import output_layers
 from tf_mixup.posthoc import scalers
 
 SCALERS = [
@@ -409,7 +409,7 @@ class TestScaler:
         model = build(1, activation)
         inputs = np.random.default_rng(0).normal(size=(60, 4))
         column = model.predict(inputs, verbose=0)
-        logits = model_outputs.to_logits(column, activation is None)
+        logits = output_layers.to_logits(column, activation is None)
         labels = (inputs[:, 0] > 1).astype(int)
         scaler = make().fit(logits, labels)
         calibrated = scaler.attach(model, from_logits=activation is None)

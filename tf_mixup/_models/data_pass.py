@@ -1,4 +1,4 @@
-"""A pass over data of one's own, with the outputs that validation has.
+"""A pass over data of the user's, with the outputs of Keras' validation.
 
 `model.evaluate` runs `test_step`, and `model.predict` runs `predict_step`; a
 subclass may override either, or `predict` itself. The pass runs the same
@@ -25,12 +25,12 @@ Update = Callable[[Any, Any, Any], None]
 def make(
     model: keras.Model, examples: examples_lib.Examples, update: Update
 ) -> Callable[[], None]:
-    """Returns a function that calls `update` with all examples.
+    """Returns a function that calls `update` for each batch of the examples.
 
     Args:
         model: Any Keras model; on TensorFlow its strategy's replicas share the
             work.
-        examples: With labels, to be read in each pass.
+        examples: With labels; they are read in each pass.
         update: Called for each batch, perhaps in a graph.
     """
     # `evaluate` is replaced on the instance during `fit`.
@@ -80,8 +80,8 @@ def _predict(
 def _listen(model: keras.Model, batch: Any) -> tuple[Any, Any, Any] | None:
     """Returns what a model's own `test_step` measures, or None.
 
-    A step hands outputs, labels and weights to `compute_metrics`; if it
-    updates metrics by itself, to `compute_loss`.
+    The step passes outputs, labels and weights to `compute_metrics`, or to
+    `compute_loss` if it updates metrics itself.
     """
     heard: dict[str, tuple[Any, Any, Any]] = {}
 

@@ -1,4 +1,4 @@
-"""The one way to predict: what `model.predict` says is what every tool says.
+"""The one way to predict: every tool predicts as `model.predict` does.
 
 A model is more than its graph. A subclass may override `call`, `predict_step`
 or `predict`, as KerasHub does to run a preprocessor. So tools predict through
@@ -44,7 +44,7 @@ _MOST_BYTES = 2**25
 
 
 class Predicted(NamedTuple):
-    """What a model predicts for examples.
+    """Predictions for examples.
 
     Attributes:
         outputs: Array `(N, ...)`, or a nested structure of several outputs.
@@ -64,20 +64,13 @@ def predict(
     batch_size: int = 128,
     verbose: int | str = 0,
 ) -> Any:
-    """Returns what `model.predict` says.
+    """Returns what `model.predict` does, with a single output unpacked.
 
     Args:
         model: Any Keras model.
         inputs: Array of N examples, a nested structure of them, or `Examples`.
-        batch_size: Examples to predict at once, where they are arrays.
+        batch_size: Examples in a batch, for arrays.
         verbose: As in Keras' `predict`; 0 shows nothing.
-
-    Returns:
-        outputs: NumPy array `(N, ...)`; one output in a dictionary or list is
-            that output, several are a nested structure.
-
-    Raises:
-        ValueError: If `model` is no Keras 3 model, or as `Examples.batches`.
     """
     if isinstance(inputs, Examples):
         return predict_examples(model, inputs, verbose=verbose).outputs
@@ -89,19 +82,7 @@ def predict(
 def predict_examples(
     model: keras.Model, examples: Examples, *, verbose: int | str = 0
 ) -> Predicted:
-    """Predicts examples, in one pass, beside their labels and weights.
-
-    Args:
-        model: Any Keras model.
-        examples: To be read once.
-        verbose: 0 shows nothing; 1 or `"auto"` shows a progress bar.
-
-    Returns:
-        predicted: Outputs, labels and weights in the same order.
-
-    Raises:
-        ValueError: As `predict`.
-    """
+    """Predicts examples in one pass, with their labels and weights."""
     parts = [
         (outputs, batch.labels, batch.weights)
         for batch, outputs in predict_batches(model, examples, verbose=verbose)
@@ -116,24 +97,11 @@ def predict_batches(
     check: Callable[[Any], None] | None = None,
     verbose: int | str = 0,
 ) -> Iterator[tuple[Batch, Any]]:
-    """Yields batches with what the model predicts for them.
+    """Yields batches with the model's predictions for them.
 
     Successive batches of one shape are joined up to 32 MiB of inputs.
-
-    Args:
-        model: Any Keras model.
-        examples: To be read once.
-        check: Is given the inputs of a batch before the model is, and may
-            refuse them.
-        verbose: 0 shows nothing; 1 or `"auto"` shows a progress bar.
-
-    Yields:
-        batch: Some examples.
-        outputs: As `predict` returns them.
-
-    Raises:
-        ValueError: As `predict`; or if there is not one output for each
-            example.
+    `check` is called with the inputs of a batch before the model is, and may
+    refuse them.
     """
     check_model(model)
     for batch, size in _join(examples.batches(verbose=verbose)):
@@ -162,15 +130,7 @@ def single_output(outputs: Any) -> Any:
 
 
 def check_one_output(outputs: Any, *, name: str = "model") -> np.ndarray:
-    """Returns the one output of a model; refuses several.
-
-    Args:
-        outputs: As `predict` returns them.
-        name: What messages call the model.
-
-    Raises:
-        ValueError: If there are several outputs.
-    """
+    """Returns the one output of a model; refuses several."""
     outputs = single_output(outputs)
     if keras.tree.is_nested(outputs):
         keys = list(outputs) if isinstance(outputs, Mapping) else len(outputs)
@@ -183,14 +143,7 @@ def check_one_output(outputs: Any, *, name: str = "model") -> np.ndarray:
 
 
 def check_model(model: Any) -> None:
-    """Refuses what is no Keras 3 model.
-
-    Args:
-        model: Should be a `keras.Model`.
-
-    Raises:
-        ValueError: If it is not; a model of `tf_keras` is named.
-    """
+    """Refuses anything but a Keras 3 model; names `tf_keras`."""
     if isinstance(model, keras.Model):
         return
     kind = type(model)
@@ -208,12 +161,8 @@ def check_model(model: Any) -> None:
 def runs_plainly(model: keras.Model) -> bool:
     """Returns whether a model is its graph, which may then be rebuilt.
 
-    Args:
-        model: Any Keras model.
-
-    Returns:
-        plain: True if its inputs are defined and calling it without training
-            is all that `model.predict` does.
+    Its inputs are defined, and calling it without training is all that
+    `model.predict` does.
     """
     if override_in_the_way(model) is not None:
         return False
@@ -226,17 +175,16 @@ def runs_plainly(model: keras.Model) -> bool:
 def override_in_the_way(
     model: keras.Model, *, training: bool = False, kept: Sequence[str] = ()
 ) -> str | None:
-    """Names the override that a rebuilt graph would lose.
+    """Returns the override that a rebuilt graph would lose, or None.
 
     Args:
         model: Any Keras model.
-        training: Whether overrides of training count as well, such as
+        training: Whether overrides of training count too, such as
             `train_step` and `compute_loss`.
         kept: Methods that are not lost.
 
     Returns:
-        override: Class and method, as `"Scaled.predict_step"`; None if there
-            is none.
+        override: Class and method, as `"Scaled.predict_step"`.
     """
     names = _PREDICTING + (_TRAINING if training else ())
     if getattr(model, "preprocessor", model) is None:
@@ -252,12 +200,7 @@ def override_in_the_way(
 
 
 def overrides(model: keras.Model, name: str) -> bool:
-    """Returns whether a model overrides one method of `keras.Model`.
-
-    Args:
-        model: Any Keras model.
-        name: Of the method.
-    """
+    """Returns whether a model overrides one method of `keras.Model`."""
     own = _owner(model, name).__module__.split(".")[0] != "keras"
     return own or name in vars(model)
 
@@ -268,15 +211,7 @@ def _owner(model: keras.Model, name: str) -> type:
 
 
 def check_inputs(model: keras.Model, inputs: Any) -> None:
-    """Refuses a list of inputs of which Keras would take the first ones.
-
-    Args:
-        model: Any Keras model.
-        inputs: Array or tensor, or a nested structure.
-
-    Raises:
-        ValueError: If their number is not that of the model.
-    """
+    """Refuses a list of the wrong length, of which Keras takes the first."""
     if not isinstance(inputs, (list, tuple)) or not runs_plainly(model):
         return
     shapes = [tuple(leaf.shape) for leaf in keras.tree.flatten(inputs)]
@@ -290,17 +225,7 @@ def check_inputs(model: keras.Model, inputs: Any) -> None:
 
 
 def call_predict(model: keras.Model, inputs: Any, **options: Any) -> Any:
-    """Calls `model.predict`, with the options that it takes.
-
-    Args:
-        model: Any Keras model.
-        inputs: As `model.predict` takes them, or text as NumPy.
-        **options: Arguments of `keras.Model.predict`; an override without
-            one of them does not get it.
-
-    Returns:
-        outputs: NumPy arrays in the structure of the model's outputs.
-    """
+    """Calls `model.predict` with those of the options that it takes."""
     # Not `predict_on_batch`, which repeats a batch for each replica.
     known = inspect.signature(model.predict).parameters
     if not any(each.kind is each.VAR_KEYWORD for each in known.values()):

@@ -1,8 +1,8 @@
-"""A model's outputs by their names, and the labels that belong to them.
+"""A model's outputs by their names, with the labels that belong to them.
 
-One output, also one in a dictionary or a list, has the empty name, as Keras
-has it in the names of metrics. Several have the keys of their dictionary, or
-the names that a functional model gives its outputs.
+A single output, also in a dictionary or a list, has the empty name, as in the
+names of Keras' metrics. Several have the keys of their dictionary, or the
+output names of a functional model.
 """
 
 from collections.abc import Mapping
@@ -15,16 +15,7 @@ from tf_mixup import _checks
 
 
 def by_name(outputs: Any, model: keras.Model) -> dict[str, Any]:
-    """Returns outputs by name.
-
-    Args:
-        outputs: Of `model`: tensors, arrays or symbolic tensors, in any
-            structure.
-        model: The model, which may know their names.
-
-    Returns:
-        named: Name -> output; `""` for a single one.
-    """
+    """Returns name -> output, for outputs in any structure."""
     leaves = keras.tree.flatten(outputs)
     if len(leaves) == 1:
         return {"": leaves[0]}
@@ -39,20 +30,14 @@ def by_name(outputs: Any, model: keras.Model) -> dict[str, Any]:
 def of_outputs(
     parts: Any, names: Sequence[str], *, what: str, shared: bool = False
 ) -> dict[str, Any]:
-    """Returns labels or weights by the names of the outputs they belong to.
+    """Returns name -> labels or weights, without the names that have none.
 
     Args:
         parts: One for all, a dictionary by name, or a list in the order of
             `names`; None for none.
         names: All names of the model's outputs, in order.
-        what: What messages call them.
+        what: Their name in messages.
         shared: Whether one array belongs to every output.
-
-    Returns:
-        named: Name -> part; without the names that have none.
-
-    Raises:
-        ValueError: If it cannot be said which belongs to which.
     """
     leaves = keras.tree.flatten(parts)
     if parts is None:

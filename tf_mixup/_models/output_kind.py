@@ -1,14 +1,15 @@
-"""Logits or probabilities? The library asks here, and nowhere else.
+"""Logits or probabilities? The whole library decides it here.
 
 The answer comes from the first of these that knows it:
 
 1. the activation that made the outputs: of a model its last layer, of a tensor
-   on TensorFlow what Keras notes on the output of a softmax or a sigmoid;
-2. what the caller says with `from_logits`;
-3. the values. Examples that are at least 0 and sum to 1 are probabilities, and
+   on TensorFlow the note that Keras leaves behind a softmax or a sigmoid;
+2. the caller's `from_logits`;
+3. the values: examples that are at least 0 and sum to 1 are probabilities,
    examples with values outside [0, 1] are logits.
 
-Shapes: B or N examples, K classes.
+Shapes: B or N examples, K classes. Outputs are `(B, K)`, or `(B,)` or `(B, 1)`
+of a sigmoid.
 """
 
 import warnings
@@ -21,38 +22,38 @@ from keras import ops
 
 from tf_mixup import _checks
 from tf_mixup import _numbers
+from tf_mixup._models import last_layer
 
 # Half precision rounds each of K probabilities; logits miss by far more. Also
 # how far one value may lie outside of [0, 1], as a sum of probabilities does.
 SUM_TOLERANCE = 0.02
 # No rounding makes a probability less than this, as small logits are.
 _NEGATIVE = -0.001
-# Fewer examples of logits can look like probabilities by chance.
+# Fewer examples of logits may look like probabilities by chance.
 _FEW_EXAMPLES = 4
-# In a batch the first examples tell as much as all.
+# The first examples of a batch are enough.
 _LOOKED_AT = 64
-# Activations by name: those that give probabilities, and those that do not.
-_PROBABILITIES = ("softmax", "sigmoid")
-_LOGITS = ("linear", "log_softmax", "log_sigmoid")
-# Layers that change the shape of outputs, or nothing.
-_PASSING = (
-    keras.layers.Identity,
-    keras.layers.Reshape,
-    keras.layers.Flatten,
-)
+# The logarithm of 0 is taken of these, by the type of the probabilities: the
+# least number above 0, and for a sigmoid, whose complement has been rounded,
+# half a step below 1.
+_TINY = float(np.finfo(np.float32).tiny)
+FLOORS = {
+    "float16": (2.0**-24, 2.0**-12),
+    "bfloat16": (_TINY, 2.0**-9),
+    "float32": (_TINY, 2.0**-25),
+    "float64": (float(np.finfo(np.float64).tiny), 2.0**-54),
+}
 
 
 class Columns(NamedTuple):
     """Outputs of a model as one column for each class.
 
     Attributes:
-        values: Logits or probabilities, float32 `(B, K)`; K is 2 for one
-            sigmoid column.
-        from_logits: Whether they are logits: a bool, or a scalar tensor where
-            only the values of a compiled function tell.
-        floor: The least probability above 0 that the outputs' own type holds.
-        evidence: What the values of this batch say, as `evidence` does; 0 if
-            they were not looked at.
+        values: Logits or probabilities, float32 `(B, K)`; K is 2 for a sigmoid.
+        from_logits: A bool, or a scalar tensor where only the values of a
+            compiled function decide.
+        floor: The least positive probability of the outputs' own type.
+        evidence: As of `evidence`; 0 if the values were not examined.
     """
 
     values: Any
@@ -67,24 +68,21 @@ def read(
     *,
     prior: Any = 0.0,
     ask: bool = False,
+    dtype: Any = None,
 ) -> Columns:
     """Reads a batch of outputs, in or outside of a compiled function.
 
     Args:
-        outputs: Float tensor `(B, K)`, or `(B,)` or `(B, 1)` of a sigmoid.
-        from_logits: Whether they are logits; None finds out.
-        prior: `evidence` of earlier batches, which counts before the values
-            of this one.
-        ask: For a loss, whose first outputs may all be 0: values that tell
-            nothing are logits, and one column in a compiled function is asked
-            about.
+        outputs: Float tensor.
+        from_logits: Whether they are logits; None detects it.
+        prior: `evidence` of earlier batches, which counts before this one.
+        ask: For a loss, whose first outputs may all be 0: values without
+            evidence are logits, and one column in a compiled function is
+            refused.
+        dtype: Type that the outputs had before they were cast, if they were.
 
     Returns:
-        columns: Logits where they are to be had, also behind a softmax.
-
-    Raises:
-        ValueError: If outputs have another rank, are sigmoids of several
-            labels, or have to be asked about.
+        columns: Logits where they can be had, also behind a softmax.
     """
     from_logits = check_from_logits(from_logits)
     outputs = to_tensor(outputs)
@@ -94,7 +92,8 @@ def read(
         if from_logits:
             _warn("the output of a softmax or sigmoid")
         return Columns(_to_columns(logits, True), True, 0.0)
-    floor = _floor(outputs.dtype)
+    dtype = keras.backend.standardize_dtype(dtype or outputs.dtype)
+    floor = max(FLOORS.get(dtype, (_TINY,))[0], _TINY)
     values = ops.cast(outputs, "float32")
     if from_logits is None and _ends_linear(outputs):
         from_logits = True
@@ -112,14 +111,7 @@ def read(
 
 
 def check_from_logits(from_logits: Any) -> bool | None:
-    """Returns what a caller says of outputs, if it is an answer.
-
-    Args:
-        from_logits: True, False or None.
-
-    Raises:
-        ValueError: If it is something else.
-    """
+    """Returns `from_logits` as a bool or None; refuses other values."""
     if from_logits is None:
         return None
     truth = isinstance(from_logits, bool | np.bool_ | int)
@@ -150,29 +142,22 @@ def count_columns(outputs: Any) -> int:
 
 
 def to_columns(outputs: Any, *, from_logits: Any = False) -> Any:
-    """Returns float32 outputs `(B, K)`, where a sigmoid's column is two.
+    """Returns float32 outputs `(B, K)`; a sigmoid's column becomes two.
 
-    Args:
-        outputs: Float tensor `(B, K)`, or `(B,)` or `(B, 1)` of a sigmoid.
-        from_logits: Whether `outputs` are logits: the other class of a
-            sigmoid then has logit 0, else probability `1 - p`.
-
-    Raises:
-        ValueError: If `outputs` has another rank.
+    The first class of a sigmoid has logit 0, or probability `1 - p`.
     """
     return _to_columns(ops.cast(to_tensor(outputs), "float32"), from_logits)
 
 
 def evidence(values: Any) -> Any:
-    """Counts the examples that speak for logits, less those that do not.
+    """Counts examples that look like logits, minus those like probabilities.
 
     Args:
-        values: Float32 outputs `(B, K)`, or `(B,)` or `(B, 1)` of a sigmoid.
+        values: Float32 outputs.
 
     Returns:
-        evidence: Float32 scalar. Above 0 the outputs are logits, below 0
-            probabilities; 0 where no example tells, as values in [0, 1] that
-            do not sum to 1.
+        evidence: Float32 scalar; 0 where no example decides, such as values
+            in [0, 1] that do not sum to 1.
     """
     single = count_columns(values) == 1
     rows = ops.reshape(values, (-1, 1)) if single else values
@@ -204,14 +189,7 @@ def are_distributions(values: Any) -> Any:
 
 
 def refuse_logits(probabilities: Any) -> Any:
-    """Returns probabilities; others are refused, or NaN when compiled.
-
-    Args:
-        probabilities: Float32 tensor, in [0, 1] within .02.
-
-    Raises:
-        ValueError: If a value lies outside, as logits do.
-    """
+    """Returns values in [0, 1]; refuses others, or gives NaN when compiled."""
     return refuse_outside(
         probabilities,
         "Probabilities",
@@ -223,16 +201,13 @@ def refuse_logits(probabilities: Any) -> Any:
 def refuse_outside(
     values: Any, name: str, *, received: str, remedy: str
 ) -> Any:
-    """Returns values in [0, 1]; others are refused, or NaN when compiled.
+    """Returns values in [0, 1]; refuses others, or gives NaN when compiled.
 
     Args:
-        values: Float tensor, in [0, 1] within .02.
-        name: What a message calls it.
-        received: What the message calls its values.
-        remedy: How to fix the call, a sentence without its full stop.
-
-    Raises:
-        ValueError: If a value lies outside.
+        values: Float tensor; .02 outside of [0, 1] are tolerated.
+        name: Name in messages.
+        received: Name of its values in messages.
+        remedy: How to fix the call, without its full stop.
     """
     outside = ops.logical_or(
         values < -SUM_TOLERANCE, values > 1 + SUM_TOLERANCE
@@ -253,20 +228,17 @@ def are_logits(
     *,
     model: keras.Model | None = None,
 ) -> bool:
-    """Tells whether predictions in memory are logits.
+    """Returns whether predictions in memory are logits.
 
     Args:
-        outputs: Float array `(N, K)`, or `(N,)` or `(N, 1)`.
+        outputs: Float array.
         from_logits: What the caller says. With None the last layer of `model`
             decides, else the values.
-        model: What predicted them, if it is at hand.
-
-    Returns:
-        from_logits: Whether they are logits.
+        model: The model that predicted them, if it is at hand.
 
     Raises:
         ValueError: If `outputs` are no such array; if `from_logits`, the last
-            layer and the values contradict each other; or if nothing tells:
+            layer and the values contradict each other; or if nothing decides:
             one column within [0, 1], or several whose examples do not sum
             to 1, as the sigmoids of several labels.
 
@@ -276,9 +248,9 @@ def are_logits(
     """
     from_logits = check_from_logits(from_logits)
     values = check_outputs(outputs)
-    layer = None if model is None else last_layer_gives_logits(model)
-    if model is not None and _last_activation(model) == "sigmoid":
-        _refuse_several_labels(values.shape[-1] if values.ndim > 1 else 1)
+    layer = None if model is None else last_layer.last_layer_gives_logits(model)
+    if model is not None and last_layer.last_activation(model) == "sigmoid":
+        last_layer.refuse_several_labels(count_columns(values))
     told = _agree(layer, from_logits)
     if told is None:
         return _find_in_values(values)
@@ -303,33 +275,11 @@ def check_outputs(outputs: Any) -> np.ndarray:
     return array
 
 
-def last_layer_gives_logits(model: keras.Model) -> bool | None:
-    """Returns whether the last layer gives logits; None if it is unknown.
-
-    Args:
-        model: Any Keras model; of one that is not functional or sequential,
-            or has several outputs, nothing is known.
-    """
-    activation = _last_activation(model)
-    if activation in _PROBABILITIES:
-        return False
-    return True if activation in _LOGITS else None
-
-
 def must_give_logits(
     model: keras.Model, from_logits: bool | None = None
 ) -> bool:
-    """Returns whether a model gives logits, where there are no values yet.
-
-    Args:
-        model: Any Keras model.
-        from_logits: What the caller says; None leaves it to the last layer.
-
-    Raises:
-        ValueError: If nothing tells, or the caller and the last layer
-            contradict each other.
-    """
-    layer = last_layer_gives_logits(model)
+    """Returns whether a model gives logits, before there are any values."""
+    layer = last_layer.last_layer_gives_logits(model)
     told = _agree(layer, check_from_logits(from_logits))
     if told is None:
         raise _checks.refusal(
@@ -353,107 +303,6 @@ def _agree(layer: bool | None, from_logits: bool | None) -> bool | None:
     return layer if from_logits is None else from_logits
 
 
-def check_single_label(model: keras.Model) -> None:
-    """Refuses a model that ends in the sigmoids of several labels.
-
-    Args:
-        model: Any Keras model; one whose last layer is not known passes.
-
-    Raises:
-        ValueError: If its last layer gives several sigmoids.
-    """
-    if _last_activation(model) == "sigmoid":
-        _refuse_several_labels(int(_last_tensor(model).shape[-1] or 1))
-
-
-def before_softmax(model: keras.Model) -> keras.Model | None:
-    """Returns the model without its last softmax, or sigmoid of one column.
-
-    Args:
-        model: Any Keras model of one output.
-
-    Returns:
-        logits: Model of the same inputs and the same layers, whose outputs
-            are logits. None if the model does not end so.
-
-    Raises:
-        ValueError: If it ends with a softmax of one column.
-    """
-    activation = _last_activation(model)
-    several = activation == "sigmoid" and model.outputs[0].shape[-1] != 1
-    if activation not in _PROBABILITIES or several:
-        return None
-    if activation == "softmax" and model.outputs[0].shape[-1] == 1:
-        raise _checks.refusal(
-            "A softmax needs at least 2 columns: of one it is always 1",
-            f"a model named {model.name!r} that ends with a softmax of one",
-            'End it with `Dense(1, "sigmoid")` or `Dense(2, "softmax")`',
-        )
-    layer = _last_tensor(model)._keras_history.operation
-    if isinstance(layer, (keras.Model, *_PASSING)) or _is_named(
-        layer, "linear"
-    ):
-        return None
-    inside = _single_input(layer)
-    if inside is None:
-        return None
-    if not _is_bare_activation(layer):
-        if getattr(layer, "activation", None) is None:
-            return None
-        inside = BeforeActivation(layer, name=f"{layer.name}_logits")(inside)
-    sequential = isinstance(model, keras.Sequential)
-    inputs = model.inputs[0] if sequential else model.input
-    return keras.Model(inputs, inside, name=f"{model.name}_logits")
-
-
-@keras.saving.register_keras_serializable("tf_mixup")
-class BeforeActivation(keras.layers.Layer):
-    """Calls a layer without its activation, on the layer's own weights.
-
-    Args:
-        layer: A built layer with an attribute `activation`.
-        name: Name of this layer.
-    """
-
-    def __init__(
-        self, layer: keras.layers.Layer, *, name: str | None = None
-    ) -> None:
-        # The policy of a quantized layer asks for a call that this has not.
-        super().__init__(name=name, dtype=layer.compute_dtype)
-        self.layer = layer
-
-    def call(self, inputs: Any) -> Any:
-        """Returns what the layer gives before its activation."""
-        activation = self.layer.activation
-        self.layer.activation = keras.activations.linear
-        try:
-            return self.layer(inputs)
-        finally:
-            self.layer.activation = activation
-
-    def build(self, input_shape: Any) -> None:
-        """Builds the layer, if it is not built."""
-        if not self.layer.built:
-            self.layer.build(input_shape)
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """Returns the shape that the layer gives."""
-        return self.layer.compute_output_shape(input_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the arguments that rebuild this layer."""
-        return {
-            "name": self.name,
-            "layer": keras.saving.serialize_keras_object(self.layer),
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "BeforeActivation":
-        """Returns the layer that `get_config` describes."""
-        layer = keras.saving.deserialize_keras_object(config["layer"])
-        return cls(layer, name=config["name"])
-
-
 def _to_columns(values: Any, from_logits: Any) -> Any:
     values = ops.cast(values, "float32")
     if count_columns(values) != 1:
@@ -473,7 +322,7 @@ def _behind_activation(outputs: Any, count: int) -> Any:
         return None
     kind = _kind(outputs)
     if kind == "Sigmoid":
-        _refuse_several_labels(count)
+        last_layer.refuse_several_labels(count)
     if (
         kind is None
         and count > 1
@@ -508,12 +357,7 @@ def _kind(tensor: Any) -> str | None:
 
 
 def cast(outputs: Any, dtype: Any) -> Any:
-    """Casts a model's outputs, and keeps what Keras notes on them.
-
-    Args:
-        outputs: Tensor of a float type.
-        dtype: The type to cast it to.
-    """
+    """Casts a model's outputs and keeps Keras' notes on them."""
     outputs = ops.convert_to_tensor(outputs)
     converted = ops.cast(outputs, dtype)
     if converted is outputs:
@@ -528,7 +372,7 @@ def cast(outputs: Any, dtype: Any) -> Any:
 
 
 def _ends_linear(tensor: Any) -> bool:
-    """Tells whether a graph's tensor comes straight from a dense layer."""
+    """Returns whether a graph's tensor comes straight from a dense layer."""
     operation = _operation(tensor)
     if operation is None or operation.type in ("MatMul", "BiasAdd"):
         return operation is not None
@@ -537,18 +381,12 @@ def _ends_linear(tensor: Any) -> bool:
     )
 
 
-def _floor(dtype: Any) -> float:
-    """Returns the least positive probability of a type, as float32 has it."""
-    name = keras.backend.standardize_dtype(dtype)
-    return 2.0**-24 if name == "float16" else float(np.finfo(np.float32).tiny)
-
-
 def _count(flags: Any) -> Any:
     return ops.sum(ops.cast(flags, "float32"))
 
 
 def _all_distributions(values: Any) -> Any:
-    """Tells whether more than a few examples are all probabilities."""
+    """Returns whether more than a few examples are all probabilities."""
     size = values.shape[0] or 0
     if count_columns(values) == 1 or size < _FEW_EXAMPLES:
         return ops.convert_to_tensor(False)
@@ -615,7 +453,7 @@ def _ask_about_column() -> ValueError:
 
 
 def _compare_with_values(values: np.ndarray, told: bool) -> None:
-    """Refuses values that cannot be what they are said to be; or warns."""
+    """Refuses, or warns of, values that contradict `told`."""
     examples = values.reshape(len(values), -1)
     examples = examples[np.isfinite(examples).all(axis=-1)]
     if told:
@@ -633,82 +471,8 @@ def _compare_with_values(values: np.ndarray, told: bool) -> None:
 
 
 def _count_wrong(examples: np.ndarray) -> int:
-    """Counts the examples `(N, K)` that are no probabilities."""
+    """Counts the examples `(N, K)` that are not probabilities."""
     if examples.shape[-1] == 1:
         examples = np.hstack([1 - examples, examples])
     valid = are_distributions(examples.astype(np.float32))
     return int(np.sum(~ops.convert_to_numpy(valid)))
-
-
-def _refuse_several_labels(columns: int) -> None:
-    if columns > 1:
-        raise _checks.refusal(
-            "Calibration of one label for each example needs probabilities"
-            " that sum to 1 over classes",
-            f"{columns} sigmoids, as of a model of several labels",
-            "Measure each label by itself, as `outputs[:, k]`; for exclusive"
-            " classes end the model with a softmax",
-        )
-
-
-def _last_activation(model: keras.Model) -> str | None:
-    """Returns the name of the activation that a model ends with, if known."""
-    tensor = _last_tensor(model)
-    while tensor is not None:
-        layer = tensor._keras_history.operation
-        if isinstance(layer, keras.Model):
-            # A model within the model: its own last layer.
-            tensor = _last_tensor(layer)
-        elif isinstance(layer, _PASSING) or (
-            _is_bare_activation(layer) and _is_named(layer, "linear")
-        ):
-            tensor = _single_input(layer)
-        else:
-            return _activation_name(layer)
-    return None
-
-
-def _last_tensor(model: keras.Model) -> Any:
-    """Returns the symbolic output of a model of one output, else None."""
-    try:
-        outputs = model.outputs
-    except (AttributeError, ValueError):
-        return None
-    if not outputs or len(outputs) != 1:
-        return None
-    history = getattr(outputs[0], "_keras_history", None)
-    return outputs[0] if history is not None else None
-
-
-def _single_input(layer: Any) -> Any:
-    """Returns the symbolic input of a layer that was called once, or None."""
-    try:
-        tensor = layer.input
-    except (AttributeError, ValueError):
-        return None
-    return None if keras.tree.is_nested(tensor) else tensor
-
-
-def _activation_name(layer: Any) -> str | None:
-    """Returns the activation of a layer or operation, by Keras' name."""
-    if isinstance(layer, keras.layers.Softmax):
-        return "softmax"
-    activation = getattr(layer, "activation", None)
-    if activation is not None:
-        return getattr(activation, "__name__", None)
-    # `keras.ops.softmax` on a symbolic tensor is an operation of that name.
-    name = type(layer).__name__.lower()
-    if name in ("scaledsoftmax", "isotonicsoftmax"):
-        return "softmax"
-    return name if name in _PROBABILITIES else None
-
-
-def _is_bare_activation(layer: Any) -> bool:
-    """Tells whether a layer, or operation, is an activation and no more."""
-    if isinstance(layer, keras.layers.Softmax | keras.layers.Activation):
-        return True
-    return type(layer).__name__.lower() in _PROBABILITIES
-
-
-def _is_named(layer: Any, name: str) -> bool:
-    return _activation_name(layer) == name

@@ -1,7 +1,7 @@
 """Layers after a model's last: from its outputs to probabilities.
 
-They are saved with the model, as numbers that training leaves alone. Shapes:
-B and N examples, K classes.
+They are saved with the model, as weights that are not trained. Shapes: B and N
+examples, K classes.
 """
 
 import warnings
@@ -12,29 +12,13 @@ import numpy as np
 from keras import ops
 
 from tf_mixup import _checks
-
-# The logarithm of 0 is taken of these, by the type of the probabilities: the
-# least number above 0, and for a sigmoid, whose complement has been rounded,
-# half a step below 1.
-_FLOORS = {
-    "float16": (2.0**-24, 2.0**-12),
-    "bfloat16": (float(np.finfo(np.float32).tiny), 2.0**-9),
-    "float32": (float(np.finfo(np.float32).tiny), 2.0**-25),
-    "float64": (float(np.finfo(np.float64).tiny), 2.0**-54),
-}
+from tf_mixup._models import output_kind
 
 
 def to_logits(outputs: Any, from_logits: bool) -> np.ndarray:
-    """Returns predictions in memory as logits of all classes.
+    """Returns predictions in memory as logits `(N, K)`; K is 2 for a sigmoid.
 
-    Args:
-        outputs: Float array `(N, K)`, or `(N,)` or `(N, 1)` of a sigmoid. Of
-            half precision it gives a warning: probabilities close to 0 or 1
-            are lost there.
-        from_logits: Whether they are logits already.
-
-    Returns:
-        logits: Float32 array `(N, K)`; K is 2 for a sigmoid.
+    Warns of half precision, which loses probabilities close to 0 or 1.
 
     Example:
         >>> to_logits(np.array([[1.0, 3.0]]), True).tolist()
@@ -53,11 +37,10 @@ def to_logits(outputs: Any, from_logits: bool) -> np.ndarray:
 
 @keras.saving.register_keras_serializable("tf_mixup")
 class Logits(keras.layers.Layer):
-    """Turns a model's outputs into logits of all classes, in float32.
+    """Turns a model's outputs into float32 logits of all classes.
 
-    Logarithms of probabilities are logits: their softmax gives the same
-    probabilities back. A probability of 0 counts as the least that its type
-    holds: 1e-38 of float32, 6e-8 of float16.
+    Logarithms of probabilities are logits. A probability of 0 counts as the
+    least positive number of its type: 1e-38 of float32, 6e-8 of float16.
 
     Args:
         from_logits: Whether the outputs are logits already.
@@ -75,16 +58,10 @@ class Logits(keras.layers.Layer):
         self.from_logits = from_logits
 
     def call(self, outputs: Any) -> Any:
-        """Returns logits.
-
-        Args:
-            outputs: Float tensor `(B, K)`, or `(B,)` or `(B, 1)`.
-
-        Returns:
-            logits: Float32 tensor `(B, K)`; K is 2 for a sigmoid.
-        """
+        """Returns logits `(B, K)` of outputs `(B, K)`, `(B,)` or `(B, 1)`."""
         dtype = keras.backend.standardize_dtype(outputs.dtype)
-        tiny, half_step = _FLOORS.get(dtype, _FLOORS["float32"])
+        floors = output_kind.FLOORS
+        tiny, half_step = floors.get(dtype, floors["float32"])
         wide = "float64" if dtype == "float64" else "float32"
         columns = ops.cast(outputs, wide)
         if len(outputs.shape) == 1 or outputs.shape[-1] == 1:
@@ -116,12 +93,7 @@ class Logits(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("tf_mixup")
 class ScaledSoftmax(keras.layers.Layer):
-    """Computes `softmax(weight * logits + bias)` with weights that stay.
-
-    Args:
-        num_classes: K, of logits `(B, K)`.
-        name: Name of the layer.
-    """
+    """Computes `softmax(weight * logits + bias)` with fixed weights."""
 
     def __init__(self, num_classes: int, *, name: str | None = None) -> None:
         super().__init__(name=name, trainable=False, dtype="float32")
@@ -151,7 +123,7 @@ class IsotonicSoftmax(keras.layers.Layer):
     Args:
         num_classes: K, of logits `(B, K)`.
         num_thresholds: Points of each curve, at least 2. A shorter curve
-            repeats its last.
+            repeats its last point.
         name: Name of the layer.
     """
 
@@ -206,16 +178,7 @@ def _check_classes(logits: Any, num_classes: int) -> None:
 
 
 def _interpolate(columns: Any, thresholds: Any, values: Any) -> Any:
-    """Maps each class by its own curve.
-
-    Args:
-        columns: Probabilities `(K, B)`.
-        thresholds: Where the K curves bend, in order, `(K, L)`.
-        values: Of the curves at these points, `(K, L)`.
-
-    Returns:
-        mapped: `(K, B)`.
-    """
+    """Maps probabilities `(K, B)` by curves with `(K, L)` points each."""
     columns = ops.clip(columns, thresholds[:, :1], thresholds[:, -1:])
     starts = thresholds[:, :-1]
     width = thresholds[:, 1:] - starts

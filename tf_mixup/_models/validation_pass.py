@@ -1,16 +1,15 @@
-"""Has `fit`'s own validation pass measure, and add values to `logs`.
+"""Monitors measure in `fit`'s own validation pass and add values to `logs`.
 
 `EarlyStopping`, `ModelCheckpoint` and `TensorBoard` read `logs` at the end of
-an epoch, in the order of the list of callbacks, and `SwapEMAWeights` changes
-the weights when a validation pass begins and ends, in that order, too. What a
-monitor measures must not depend on its place there. So monitors are asked
-when the last batch is done, before any other callback hears of the end, and
-their values leave `evaluate` together with Keras' own.
+an epoch, and `SwapEMAWeights` changes the weights when a validation pass
+begins and ends, all in the order of the list of callbacks. What a monitor
+measures must not depend on its place there. So monitors measure before any
+other callback sees the end of the pass, and `evaluate` returns their values
+together with Keras' own.
 
 From `on_train_begin` to `on_train_end` the model's method `evaluate` is
-replaced on the instance. A metric whose result is a dictionary would put its
-values into `logs` as well, but in every batch, and could not predict other
-sets.
+replaced on the instance. A metric whose result is a dictionary would also put
+values into `logs`, but in every batch, and could not predict other sets.
 """
 
 import warnings
@@ -23,18 +22,18 @@ import numpy as np
 
 
 class Monitor(Protocol):
-    """What is asked in each validation pass of `fit`."""
+    """What measures in each validation pass of `fit`."""
 
     model: Any
     params: Any
     values: dict[str, float]
 
     def measure_validated(self) -> None:
-        """Measures into `values`, if it is time to."""
+        """Measures into `values`, if it is due."""
 
 
 def attach(monitor: Monitor) -> None:
-    """Asks a monitor in each validation pass of the `fit` that has begun."""
+    """Makes a monitor measure in each validation pass of the current `fit`."""
     model = monitor.model
     # Callbacks of one `fit` share this dictionary. A `fit` that crashed left a
     # hook with another one.
@@ -72,7 +71,7 @@ class _Evaluate:
         return self._add_to(logs)
 
     def _is_of_fit(self, callbacks: Any) -> bool:
-        """Tells `fit`'s pass, which has its list of callbacks, from others."""
+        """Returns whether a pass is `fit`'s, which has its callbacks."""
         return isinstance(callbacks, keras.callbacks.CallbackList) and any(
             monitor in callbacks.callbacks for monitor in self.monitors
         )
@@ -80,7 +79,7 @@ class _Evaluate:
     def _add_to(self, logs: dict[str, Any]) -> dict[str, Any]:
         """Returns logs with all values, each under one name.
 
-        `fit` prefixes the names at the top with `val_`; then Keras flattens.
+        `fit` prefixes the top-level names with `val_`; then Keras flattens.
         """
         values: dict[str, float] = {}
         for monitor in self.monitors:
@@ -120,20 +119,20 @@ class _Evaluate:
 
 
 class _First(keras.callbacks.Callback):
-    """Stands before all callbacks when a validation pass ends."""
+    """Comes before all callbacks when a validation pass ends."""
 
     def __init__(self, monitors: list[Any]) -> None:
         super().__init__()
         self._monitors = monitors
 
     def on_test_end(self, logs: dict | None = None) -> None:
-        """Asks all monitors."""
+        """Lets all monitors measure."""
         for monitor in self._monitors:
             monitor.measure_validated()
 
 
 def _discard(model: keras.Model, unless: Any = None) -> None:
-    """Takes the hook off, unless it belongs to the current `fit`."""
+    """Removes the replacement, unless it belongs to the current `fit`."""
     hook = model.evaluate
     if not isinstance(hook, _Evaluate):
         return

@@ -1,8 +1,7 @@
 """A model around models that are called as a whole.
 
 A graph that is rebuilt from symbolic outputs loses what a subclass overrides.
-Here each model predicts through its own `predict`, `predict_step` or `call`,
-and only what follows its outputs is added.
+Here each model predicts through its own `predict`, `predict_step` or `call`.
 """
 
 from collections.abc import Sequence
@@ -52,31 +51,14 @@ class WrappedModel(keras.Model):
         self.built = True
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """Returns probabilities, for what the models' `call` takes.
-
-        Args:
-            inputs: A batch.
-            training: Not looked at: the models predict.
-
-        Returns:
-            probabilities: Float32 `(B, K)`.
-        """
+        """Returns probabilities `(B, K)`; in training, too, models predict."""
         del training
         return self._mean([_step(model, inputs) for model in self.models])
 
     def predict(
         self, x: Any, batch_size: int | None = None, **kwargs: Any
     ) -> Any:
-        """Returns probabilities, for what the models' `predict` takes.
-
-        Args:
-            x: As the models take it.
-            batch_size: Examples to predict at once, where `x` is arrays.
-            **kwargs: Other arguments of `keras.Model.predict`.
-
-        Returns:
-            probabilities: Float32 array `(N, K)`.
-        """
+        """Returns probabilities `(N, K)`, for what the models predict from."""
         if not self._prepares():
             return super().predict(x, batch_size=batch_size, **kwargs)
         options = {"batch_size": batch_size, **kwargs}
@@ -89,16 +71,7 @@ class WrappedModel(keras.Model):
         return keras.ops.convert_to_numpy(self._mean(outputs))
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        """Evaluates as Keras does, if that can prepare the inputs.
-
-        Args:
-            *args: As in `keras.Model.evaluate`.
-            **kwargs: As in `keras.Model.evaluate`.
-
-        Raises:
-            ValueError: If a model overrides `predict` or
-                `make_predict_function`: Keras would evaluate other outputs.
-        """
+        """Evaluates as Keras does; refuses models that override `predict`."""
         prepares = self._prepares()
         if prepares:
             raise _checks.refusal(
@@ -123,12 +96,7 @@ class WrappedModel(keras.Model):
     def from_config(
         cls, config: dict[str, Any], custom_objects: Any = None
     ) -> "WrappedModel":
-        """Returns the model that `get_config` describes.
-
-        Args:
-            config: What `get_config` returned.
-            custom_objects: Classes of the models by name.
-        """
+        """Returns the model of a configuration."""
         config = dict(config)
         load = keras.saving.deserialize_keras_object
         config["models"] = [

@@ -15,7 +15,7 @@ from tf_mixup import metrics
 from tf_mixup import summaries
 from tf_mixup._data import examples as examples_lib
 from tf_mixup._models import data_pass
-from tf_mixup._models import model_outputs
+from tf_mixup._models import last_layer
 from tf_mixup._models import named_outputs
 from tf_mixup.callbacks import _monitor
 
@@ -167,7 +167,7 @@ class CalibrationMonitor(_monitor.Monitor):
         # The model may have been compiled anew since the last `fit`.
         self._metrics, self._pass = {}, None
         if self._data is not None:
-            model_outputs.check_single_label(self.model)
+            last_layer.check_single_label(self.model)
             examples = self._data.read(labeled=True, model=self.model)
             _monitor.choose(
                 _monitor.name_outputs(self.model, examples), self._outputs
@@ -277,7 +277,7 @@ class CalibrationMonitor(_monitor.Monitor):
         """Refuses a validation set of which examples were left out."""
         if not wrong:
             return
-        model_outputs.check_single_label(self.model)
+        last_layer.check_single_label(self.model)
         finite, said = _loss_is_finite(self.model), metric.from_logits
         if self._pass is not None:
             finite = not float(self._broken.result())
@@ -296,7 +296,7 @@ def _gives_logits(model: keras.Model, head: Any) -> bool | None:
     if not isinstance(head, keras.KerasTensor):
         return None
     head_model = keras.Model(model.inputs, head)
-    return model_outputs.last_layer_gives_logits(head_model)
+    return last_layer.last_layer_gives_logits(head_model)
 
 
 def _find_compiled(model: keras.Model, validated: bool) -> dict[str, Any]:

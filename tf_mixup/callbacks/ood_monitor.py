@@ -14,8 +14,8 @@ from tf_mixup import ood
 from tf_mixup import summaries
 from tf_mixup._data import examples as examples_lib
 from tf_mixup._models import model_calls
-from tf_mixup._models import model_outputs
 from tf_mixup._models import named_outputs
+from tf_mixup._models import output_kind
 from tf_mixup.callbacks import _monitor
 from tf_mixup.mixing import layers
 
@@ -149,7 +149,7 @@ class OODMonitor(_monitor.Monitor):
                 " `OODMonitor(..., model=model)`",
             )
         outputs = self._choose(model, model_calls.predict(model, inputs))
-        self._are_logits = model_outputs.are_logits(
+        self._are_logits = output_kind.are_logits(
             outputs,
             self._from_logits,
             model=_monitor.head_of(model, self._output),

@@ -25,8 +25,9 @@ import numpy as np
 
 from tf_mixup import _checks
 from tf_mixup._data import examples as examples_lib
+from tf_mixup._models import last_layer
 from tf_mixup._models import model_calls
-from tf_mixup._models import model_outputs
+from tf_mixup._models import output_kind
 from tf_mixup._models import output_layers
 from tf_mixup.posthoc.scalers import Scaler
 
@@ -120,7 +121,7 @@ def calibrate(
     outputs = model_calls.check_one_output(predicted.outputs)
     # What is said to be logits is looked at by `fit`, which warns once.
     looked_at = outputs[:1] if from_logits else outputs
-    from_logits = model_outputs.are_logits(looked_at, from_logits, model=model)
+    from_logits = output_kind.are_logits(looked_at, from_logits, model=model)
     if not from_logits:
         _warn_of_zeros(outputs)
     scaler.fit(
@@ -140,8 +141,8 @@ def _cut(
     """Returns the model before its softmax, if it can be had."""
     if from_logits is True or not model_calls.runs_plainly(model):
         return model, from_logits
-    model_outputs.structured_inputs(model)
-    before = model_outputs.before_softmax(model)
+    last_layer.structured_inputs(model)
+    before = last_layer.before_softmax(model)
     return (model, from_logits) if before is None else (before, True)
 
 

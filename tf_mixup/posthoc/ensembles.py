@@ -13,8 +13,9 @@ from tf_mixup import _checks
 from tf_mixup import _numbers
 from tf_mixup._data import columns
 from tf_mixup._data import examples
+from tf_mixup._models import last_layer
 from tf_mixup._models import model_calls
-from tf_mixup._models import model_outputs
+from tf_mixup._models import output_kind
 from tf_mixup._models import output_layers
 from tf_mixup._models import wrapped_model
 
@@ -84,7 +85,7 @@ class MonteCarloDropout:
         self.from_logits = from_logits
         model_calls.check_model(model)
         _check_plain(model)
-        model_outputs.structured_inputs(model)
+        last_layer.structured_inputs(model)
         self._active: list[_ActiveDropout] = []
         self._model = keras.models.clone_model(
             model, clone_function=self._reuse, recursive=True
@@ -248,12 +249,12 @@ class DeepEnsemble:
             return wrapped_model.WrappedModel(
                 self.models, from_logits, name="ensemble"
             )
-        inputs = model_outputs.structured_inputs(self.models[0])
+        inputs = last_layer.structured_inputs(self.models[0])
         members = []
         for number, model in enumerate(self.models):
             # Models of one builder have one name, which must be unique here.
             member = keras.Model(
-                model_outputs.structured_inputs(model),
+                last_layer.structured_inputs(model),
                 model.outputs[0],
                 name=f"member_{number}",
             )
@@ -266,7 +267,7 @@ class DeepEnsemble:
         return keras.Model(inputs, mean, name="ensemble")
 
     def _gives_logits(self, model: keras.Model) -> bool:
-        return model_outputs.must_give_logits(model, self.from_logits)
+        return output_kind.must_give_logits(model, self.from_logits)
 
 
 class MixupRescaling:
@@ -380,7 +381,7 @@ class MixupRescaling:
 
     def _pull(self, model: keras.Model, inputs: np.ndarray) -> np.ndarray:
         """Returns the examples pulled towards the mean, in float32."""
-        structure = model_outputs.structured_inputs(model)
+        structure = last_layer.structured_inputs(model)
         if keras.tree.is_nested(structure) or "float" not in structure.dtype:
             raise _checks.refusal(
                 "The model must have one input, of a float type",
@@ -461,7 +462,7 @@ def _describe(model: keras.Model) -> str | None:
         return None
     structure = keras.tree.map_structure(
         lambda tensor: (tensor.shape[1:], tensor.dtype),
-        model_outputs.structured_inputs(model),
+        last_layer.structured_inputs(model),
     )
     return f"inputs {structure} and outputs {model.outputs[0].shape[1:]}"
 
@@ -477,7 +478,7 @@ def _predict_logits(
     outputs = model_calls.check_one_output(
         model_calls.predict(model, inputs, batch_size=batch_size)
     )
-    from_logits = model_outputs.are_logits(outputs, from_logits, model=model)
+    from_logits = output_kind.are_logits(outputs, from_logits, model=model)
     return output_layers.to_logits(outputs, from_logits)
 
 

@@ -28,8 +28,9 @@ from keras import ops
 
 from tf_mixup import _checks
 from tf_mixup import _numbers
+from tf_mixup._models import last_layer
 from tf_mixup._models import model_calls
-from tf_mixup._models import model_outputs
+from tf_mixup._models import output_kind
 from tf_mixup._models import output_layers
 from tf_mixup._models import wrapped_model
 from tf_mixup.calibration import bins
@@ -134,14 +135,14 @@ class Scaler(abc.ABC):
         """
         self._check_fitted()
         model_calls.check_model(model)
-        from_logits = model_outputs.must_give_logits(model, from_logits)
+        from_logits = output_kind.must_give_logits(model, from_logits)
         name = f"{model.name}_calibrated"
         layer = self._make_layer()
         if not model_calls.runs_plainly(model):
             return wrapped_model.WrappedModel(
                 [model], [from_logits], layer, name=name
             )
-        inputs = model_outputs.structured_inputs(model)
+        inputs = last_layer.structured_inputs(model)
         logits = output_layers.Logits(from_logits)(model.outputs[0])
         self._check_classes(logits.shape[1])
         return keras.Model(inputs, layer(logits), name=name)
@@ -533,7 +534,7 @@ def _penalized_nll(
 
 def _check_logits(logits: Any) -> np.ndarray:
     """Returns finite logits of all classes, float64 `(N, K)`."""
-    model_outputs.are_logits(logits, True)
+    output_kind.are_logits(logits, True)
     columns = _numbers.to_numpy(logits, "Logits", dtype=np.float64)
     if columns.ndim == 1 or columns.shape[1] == 1:
         columns = columns.reshape(-1, 1)

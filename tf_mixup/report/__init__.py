@@ -14,8 +14,8 @@ import tensorflow as tf
 from tf_mixup import _checks
 from tf_mixup import calibration
 from tf_mixup import ood as ood_lib
+from tf_mixup._models import last_layer
 from tf_mixup._models import model_calls
-from tf_mixup._models import model_outputs
 from tf_mixup.report import figures as report_figures
 from tf_mixup.report import findings as report_findings
 from tf_mixup.report import html_page
@@ -236,7 +236,7 @@ class _Subject:
         self._logits = None
         if model_calls.runs_plainly(model):
             # Probabilities of a sure model are rounded, its logits are not.
-            self._logits = model_outputs.before_softmax(model)
+            self._logits = last_layer.before_softmax(model)
         self.kind = ""
 
     def run(

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from tf_mixup import _checks
-from tf_mixup._models import model_outputs
+from tf_mixup._models import last_layer
 from tf_mixup._models import output_kind
 from tf_mixup._models import output_layers
 from tf_mixup.calibration import per_example
@@ -200,7 +200,7 @@ def recognize(
 
     Raises:
         ValueError: If `told` is not what the last layer or the values say; or
-            as `model_outputs.are_logits`.
+            as `output_kind.are_logits`.
 
     Example:
         >>> recognize(np.array([[0.25, 0.75]])), recognize(np.array([[0.3]]))
@@ -209,7 +209,7 @@ def recognize(
     _checks.one_of("outputs", told, OUTPUTS)
     single = outputs.shape[1] == 1
     names = KINDS[2:] if single else KINDS[:2]
-    layer = model_outputs.last_layer_gives_logits(model) if model else None
+    layer = last_layer.last_layer_gives_logits(model) if model else None
     outside = bool(
         np.any(
             (outputs < -output_kind.SUM_TOLERANCE)
@@ -219,7 +219,7 @@ def recognize(
     if told == "auto":
         if single and layer is None:
             return names[outside]
-        return names[model_outputs.are_logits(outputs, model=model)]
+        return names[output_kind.are_logits(outputs, model=model)]
     found = names[outside if layer is None else layer]
     says = told.endswith("logits")
     wrong = layer is not None and says != layer
@@ -235,7 +235,7 @@ def recognize(
             + (f", from a last layer that gives {found}" if wrong else ""),
             f"Write outputs='auto', which finds {found}",
         )
-    model_outputs.are_logits(outputs, says, model=model)
+    output_kind.are_logits(outputs, says, model=model)
     return told
 
 
