@@ -24,6 +24,7 @@ from absl import logging
 
 from experiments import _entry
 from experiments import networks
+from experiments.datasets import cards
 from experiments.distributed import preemption
 from experiments.distributed import strategy
 from experiments.papers import defaults
@@ -37,15 +38,7 @@ _CHOICES = {"network": tuple(networks.BUILDERS), **config.CHOICES}
 _DATASET = flags.DEFINE_string(
     "dataset",
     config.Config.dataset,
-    "digits, rings, fashion_mnist, cifar10, cifar100, stl10, svhn_cropped,"
-    " mnist, the sentences of trec, mr, imdb and sst2, the tables of"
-    " uci:abalone, uci:arcene, uci:arrhythmia, uci:htru2, uci:iris and"
-    " uci:phishing,"
-    " speech_commands, speech:PATH for wav files named LABEL_SPEAKER_NUMBER.wav"
-    " or LABEL/*.wav,"
-    " folder:PATH for images in a folder for each class, imagenet2012 or"
-    " imagefolder:PATH for photographs that do not fit into memory, or"
-    " gaussians:MU for two classes of features whose means differ by MU.",
+    f"{cards.describe()}.",
 )
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Directory of this run.", required=True

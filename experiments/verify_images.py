@@ -19,6 +19,7 @@ from absl import flags
 from absl import logging
 
 from experiments import _entry
+from experiments.datasets import cards
 from experiments.datasets import photographs
 from experiments.datasets import streams
 from experiments.runs import atomic_files
@@ -56,7 +57,7 @@ def verify(
     Raises:
         ValueError: If the data set is not one of photographs.
     """
-    if not photographs.is_streamed(dataset):
+    if cards.find(dataset).kind != "photographs":
         raise _checks.refusal(
             "Photographs are verified, other sets are read whole anyway",
             f"dataset={dataset!r}",

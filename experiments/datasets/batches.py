@@ -43,7 +43,7 @@ def training_batches(
         augmentation: `"none"`, or `"standard"`: crops after padding by 4,
             and flips, for images only; or `"inception"`, for streams only.
         clock: Tells the epoch.
-        flip: Whether `"standard"` mirrors; see `datasets.may_be_mirrored`.
+        flip: Whether `"standard"` mirrors; see the card of a data set.
         neighbors: Integers `(N, k)`: rows to draw each row's partner from.
             Defaults to no partners.
         noise: Deviation of Gaussian noise, in the unit of the images, one

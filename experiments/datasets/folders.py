@@ -25,6 +25,22 @@ ANNOTATIONS_SUFFIX = "_annotations.txt"
 _IMAGES = "images"
 
 
+def find_parts(
+    folder: pathlib.Path, test: str
+) -> tuple[folders.LabeledFiles, folders.LabeledFiles]:
+    """Finds the training images below `train`, and the test images.
+
+    Args:
+        folder: Holds `train` and the folder of test images.
+        test: The name of that folder; see `find_test`.
+    """
+    classes = folders.class_names(folder / "train")
+    found = find_classes(folder / "train"), find_test(folder / test, classes)
+    left_out = [path for part in found for path in part.left_out]
+    folders.log_left_out(folder, left_out)
+    return found
+
+
 def find_classes(folder: pathlib.Path) -> folders.LabeledFiles:
     """Finds `CLASS/*`, of classes that must all have an image.
 

@@ -1,8 +1,8 @@
 """Two overlapping Gaussians: the truth is known, so calibration is exact.
 
 Class 0 is `N(0, I)`, class 1 is `N(mu * 1, I)`, in 300 dimensions and equally
-often. The sum of a row's features decides all: the log-odds of class 1 are
-`mu * sum(x) - D * mu**2 / 2`. Shapes: N rows, D dimensions.
+often. The sum of the features decides all: the log-odds of class 1 are
+`mu * sum(x) - D * mu**2 / 2`. Shapes: N examples, D dimensions.
 """
 
 from typing import Any
@@ -15,35 +15,29 @@ from tf_mixup import _checks
 
 PREFIX = "gaussians:"
 DIMENSIONS = 300
-# The paper draws 5,000 rows and tests on 1,000 of them. More test rows cost
+# The paper draws 5,000 and tests on 1,000 of them. More test examples cost
 # nothing and divide the variance of what is measured by ten.
-NUM_ROWS = 4_000
+NUM_EXAMPLES = 4_000
 NUM_TEST = 10_000
 # Streams 0 and 1 of a seed belong to `splits`.
 _DRAW_STREAM = 2
 
 
-def load(
-    name: str,
-    *,
-    seed: int,
-    num_train: int | None = None,
-    num_validation: int | None = None,
-) -> splits.Splits:
-    """Draws training, validation and test rows, anew for each seed.
+def load(name: str, *, seed: int, **counts: Any) -> splits.Splits:
+    """Draws training, validation and test examples, anew for each seed.
 
     One seed draws the same noise for every `mu`, so that two overlaps are
-    compared on the same rows.
+    compared on the same examples.
 
     Args:
         name: `gaussians:MU`, MU a number of at least 0.
-        seed: Decides the rows and their split.
-        num_train: Training rows; all that are left of 4,000 if `None`.
-        num_validation: Validation rows of the 4,000; 400 if `None`.
+        seed: Decides the examples and their split.
+        **counts: `num_validation`, 400 by default, and `num_train`, the rest
+            of 4,000; see `splits.carve`.
 
     Returns:
         splits: Float32 features `(N, 300)`, and the true probabilities of the
-            10,000 test rows.
+            10,000 test examples.
 
     Raises:
         ValueError: If MU or the counts are refused.
@@ -52,13 +46,13 @@ def load(
         Chidambaram and Ge. On the Limitations of Temperature Scaling for
         Distributions with Overlaps. ICLR 2024. https://arxiv.org/abs/2306.00740
     """
-    mu = _check_mu(name.removeprefix(PREFIX))
+    written: Any = name.removeprefix(PREFIX)
+    mu = _checks.real_at_least(
+        "mu", written, 0, remedy=f"Write e.g. {PREFIX}0.25"
+    )
     rng = np.random.default_rng([seed, _DRAW_STREAM])
     train, validation = splits.carve(
-        _draw(NUM_ROWS, mu, rng),
-        num_validation=num_validation,
-        num_train=num_train,
-        seed=seed,
+        _draw(NUM_EXAMPLES, mu, rng), seed=seed, **counts
     )
     test = _draw(NUM_TEST, mu, rng)
     return splits.clean(
@@ -93,14 +87,9 @@ def posterior(features: np.ndarray, mu: float) -> np.ndarray:
     return special.expit(np.stack([-log_odds, log_odds], axis=-1))
 
 
-def _check_mu(mu: Any) -> float:
-    """Returns a number that is, or that is written as, a distance."""
-    return _checks.real_at_least("mu", mu, 0, remedy=f"Write e.g. {PREFIX}0.25")
-
-
-def _draw(num_rows: int, mu: float, rng: np.random.Generator) -> splits.Arrays:
+def _draw(count: int, mu: float, rng: np.random.Generator) -> splits.Arrays:
     """Draws labels, then features given the labels."""
-    labels = rng.integers(2, size=num_rows, dtype=np.int32)
-    features = rng.standard_normal((num_rows, DIMENSIONS), np.float32)
+    labels = rng.integers(2, size=count, dtype=np.int32)
+    features = rng.standard_normal((count, DIMENSIONS), np.float32)
     features[labels == 1] += mu
     return splits.Arrays(features, labels)

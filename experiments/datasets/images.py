@@ -6,37 +6,65 @@ Shapes: N rows, H and W sides, C channels.
 import os
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from experiments.datasets import cards
 from experiments.datasets import folders
+from experiments.datasets import prepared
 from experiments.datasets import splits
+from experiments.datasets.prepared import DataDir
 from tf_mixup import _checks
 from tf_mixup._data import folders as folders_lib
-from tf_mixup._data import tfds as tfds_lib
 
-TFDS_NAMES = (
-    "cifar10",
-    "cifar100",
-    "fashion_mnist",
-    "mnist",
-    "stl10",
-    "svhn_cropped",
-)
+FOLDER = "folder:"
 # Share of a set without test split that is its test set, for every seed.
 _TEST_DIVISOR = 5
-_CHUNK_ROWS = 1024
+_CHUNK_SIZE = 1024
 
 
-def read_tfds(
-    name: str, data_dir: pathlib.Path | None, *, download: bool
+def load(
+    name: str, *, data_dir: DataDir, download: bool, **counts: Any
+) -> splits.Splits:
+    """Loads images and carves the validation set; see `datasets.load`."""
+    train, test = read(name, data_dir, download=download)
+    # From all training labels: a small subset may lack a class.
+    num_classes = int(train.labels.max()) + 1
+    mean, std = _pixel_statistics(name, train.inputs)
+    train, validation = splits.carve(train, **counts)
+    return splits.clean(
+        name=name,
+        train=train,
+        validation=validation,
+        test=test,
+        num_classes=num_classes,
+        mean=mean,
+        std=std,
+    )
+
+
+def _pixel_statistics(
+    name: str, pixels: np.ndarray
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Returns mean and deviation a channel, in `[0, 255]`."""
+    known = cards.find(name).pixels
+    if known is not None:
+        mean, std = known
+        return tuple(255 * m for m in mean), tuple(255 * s for s in std)
+    flat = pixels.reshape(-1, pixels.shape[-1])
+    return tuple(flat.mean(axis=0).tolist()), tuple(flat.std(axis=0).tolist())
+
+
+def read(
+    name: str, data_dir: DataDir, *, download: bool = False
 ) -> tuple[splits.Arrays, splits.Arrays]:
-    """Reads the training and test splits of a TFDS image data set.
+    """Reads the training and the test images of a data set.
 
     Args:
-        name: One of `TFDS_NAMES`.
-        data_dir: TFDS's folder; `None` is its default, in the home folder.
+        name: `digits`, `folder:PATH`, or that of a TFDS data set.
+        data_dir: TFDS's folder, or where PATH starts from.
         download: Whether a missing set is downloaded and prepared there.
 
     Returns:
@@ -47,26 +75,50 @@ def read_tfds(
         FileNotFoundError: If the set is missing and `download` is false.
         ValueError: If a file of it is damaged.
     """
-    import tensorflow_datasets as tfds
+    if name == "digits":
+        return read_digits()
+    if name.startswith(FOLDER):
+        return read_folder(resolve(name, data_dir))
+    builder = prepared.open_builder(name, data_dir, download=download)
+    if builder is None:
+        raise prepared.missing(name, data_dir)
+    parts = (prepared.read(builder, split) for split in ("train", "test"))
+    train, test = (
+        splits.Arrays(part["image"], part["label"].astype(np.int32))
+        for part in parts
+    )
+    return train, test
 
-    builder = tfds.builder(name, data_dir=data_dir)
-    if download:
-        builder.download_and_prepare()
-    if not builder.is_prepared():
-        raise FileNotFoundError(
-            f"The data set `{name}` must have been prepared. Received: "
-            f"data_dir={str(data_dir)!r} without it. Fetch it with `python -m "
-            f"experiments.train --dataset={name} --data_dir=DIR --download`."
+
+def resolve(name: str, data_dir: DataDir) -> pathlib.Path:
+    """Returns a name's path, taken relative to `data_dir` unless absolute."""
+    path = name.removeprefix(FOLDER)
+    if not path:
+        raise _checks.refusal(
+            "The name of a folder follows the colon",
+            "an empty name",
+            "Write e.g. folder:photos, or folder:. for this folder",
         )
+    return pathlib.Path(data_dir or ".", path)
 
-    def read(split: str) -> splits.Arrays:
-        with tfds_lib.naming_damage(builder, split):
-            found = tfds.as_numpy(
-                builder.as_dataset(split=split, batch_size=-1)
+
+def read_npz(path: pathlib.Path) -> np.ndarray:
+    """Reads the uint8 array `image` of an `.npz` file; gray gets a channel."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            "An OOD file must exist. Received: "
+            f"{str(path)!r}. Give its path, absolute or relative to "
+            "`data_dir`."
+        )
+    with np.load(path) as arrays:
+        if "image" not in arrays or arrays["image"].dtype != np.uint8:
+            raise _checks.refusal(
+                "An OOD file must hold a uint8 array `image`",
+                f"{path.name} with {sorted(arrays)}",
+                "Write it with np.savez(path, image=images)",
             )
-        return splits.Arrays(found["image"], found["label"].astype(np.int32))
-
-    return read("train"), read("test")
+        image = arrays["image"]
+    return image if image.ndim == 4 else image[..., np.newaxis]
 
 
 def read_digits() -> tuple[splits.Arrays, splits.Arrays]:
@@ -112,14 +164,13 @@ def read_folder(
             training class, a label does not fit, or a file is damaged.
     """
     classes = folders_lib.class_names(folder / "train")
-    if not classes:
-        found = folders.find_classes(folder)
-        folders_lib.log_left_out(folder, found.left_out)
-        return _hold_out_test(_read_labeled(found))
-    train = folders.find_classes(folder / "train")
-    test = folders.find_test(_test_folder(folder, classes), classes)
-    folders_lib.log_left_out(folder, [*train.left_out, *test.left_out])
-    return _read_labeled(train), _read_labeled(test)
+    if classes:
+        parts = folders.find_parts(folder, _test_folder(folder, classes).name)
+        train, test = map(_read_labeled, parts)
+        return train, test
+    found = folders.find_classes(folder)
+    folders_lib.log_left_out(folder, found.left_out)
+    return _hold_out_test(_read_labeled(found))
 
 
 def _test_folder(folder: pathlib.Path, classes: Sequence[str]) -> pathlib.Path:
@@ -240,15 +291,15 @@ def convert_images(
         )
     converted = np.empty((len(images), height, width, channels), np.uint8)
     # In pieces, because resizing needs them in float32.
-    for start in range(0, len(images), _CHUNK_ROWS):
-        piece = images[start : start + _CHUNK_ROWS].astype(np.float32)
+    for start in range(0, len(images), _CHUNK_SIZE):
+        piece = images[start : start + _CHUNK_SIZE].astype(np.float32)
         if piece.shape[-1] > channels:
             piece = piece @ np.array([[0.299], [0.587], [0.114]], np.float32)
         if piece.shape[1:3] != (height, width):
             piece = tf.image.resize(
                 piece, (height, width), antialias=True
             ).numpy()
-        converted[start : start + _CHUNK_ROWS] = np.rint(piece).clip(0, 255)
+        converted[start : start + _CHUNK_SIZE] = np.rint(piece).clip(0, 255)
     return converted
 
 

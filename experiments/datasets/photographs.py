@@ -18,8 +18,10 @@ import tensorflow as tf
 
 from experiments.datasets import folders
 from experiments.datasets import order
+from experiments.datasets import prepared
 from experiments.datasets import splits
 from experiments.datasets import streams
+from experiments.datasets.prepared import DataDir
 from tf_mixup import _checks
 from tf_mixup._data import folders as folders_lib
 
@@ -243,15 +245,11 @@ def _read_records(
     )
 
 
-def is_streamed(name: str) -> bool:
-    """Whether a data set's images are decoded as they are needed."""
-    return name == TFDS_NAME or name.startswith(PREFIX)
-
-
 def load(
     name: str,
     *,
-    data_dir: str | pathlib.Path | None,
+    data_dir: DataDir,
+    download: bool = False,
     seed: int,
     num_train: int | None,
     num_validation: int | None,
@@ -268,9 +266,10 @@ def load(
         name: `imagenet2012`, or `imagefolder:PATH`, PATH absolute or relative
             to `data_dir`.
         data_dir: TFDS's folder; `None` is its default.
-        seed: Decides the validation rows and the subset of files.
-        num_train: Training rows; all the others if `None`.
-        num_validation: Validation rows; a tenth of the training set if
+        download: Ignored, since ImageNet cannot be fetched.
+        seed: Decides the validation images and the subset of files.
+        num_train: Training images; all the others if `None`.
+        num_validation: Validation images; a tenth of the training set if
             `None`.
         side: S, of the images that the network takes.
 
@@ -283,6 +282,7 @@ def load(
             is larger than the set.
         FileNotFoundError: If the set is not there.
     """
+    del download
     numbers: dict[str, Any] = {
         "num_train": num_train,
         "num_validation": num_validation,
@@ -309,9 +309,7 @@ def load(
     )
 
 
-def open_sources(
-    name: str, data_dir: str | pathlib.Path | None
-) -> dict[str, streams.Source]:
+def open_sources(name: str, data_dir: DataDir) -> dict[str, streams.Source]:
     """Returns the training and the test images of a data set, encoded.
 
     Args:
@@ -325,7 +323,7 @@ def open_sources(
     return dict(open_folder(_locate(name, data_dir))[1])
 
 
-def _locate(name: str, data_dir: str | pathlib.Path | None) -> pathlib.Path:
+def _locate(name: str, data_dir: DataDir) -> pathlib.Path:
     """Returns the folder of `imagefolder:PATH`."""
     return pathlib.Path(data_dir or ".", name.removeprefix(PREFIX))
 
@@ -360,17 +358,15 @@ def open_folder(folder: pathlib.Path) -> tuple[int, dict[str, Files]]:
             f"{folders_lib.printable(folder / 'train')!r} without any",
             "Unpack the archives of the classes, each into a folder",
         )
-    train = folders.find_classes(folder / "train")
-    test = folders.find_test(folder / "val", classes)
-    folders_lib.log_left_out(folder, [*train.left_out, *test.left_out])
-    return len(classes), {
-        part: Files(np.array(found.paths), found.labels)
-        for part, found in {"train": train, "test": test}.items()
-    }
+    train, test = (
+        Files(np.array(part.paths), part.labels)
+        for part in folders.find_parts(folder, "val")
+    )
+    return len(classes), {"train": train, "test": test}
 
 
 def _open_records(
-    data_dir: str | pathlib.Path | None,
+    data_dir: DataDir,
     *,
     num_train: int | None,
     num_validation: int | None,
@@ -378,13 +374,14 @@ def _open_records(
     """Opens ImageNet as TFDS has prepared it."""
     import tensorflow_datasets as tfds
 
-    builder = tfds.builder(TFDS_NAME, data_dir=data_dir)
-    if not builder.is_prepared():
-        raise FileNotFoundError(
-            f"The data set `{TFDS_NAME}` must have been prepared. Received:"
-            f" data_dir={str(data_dir)!r} without it. Put its two archives"
-            " into `downloads/manual` there and run `tfds build"
-            f" {TFDS_NAME}`, or name its folder of images as {PREFIX}PATH."
+    builder = prepared.open_builder(TFDS_NAME, data_dir, download=False)
+    if builder is None:
+        raise prepared.missing(
+            TFDS_NAME,
+            data_dir,
+            "Put its two archives into `downloads/manual` there and run `tfds"
+            f" build {TFDS_NAME}`, or name its folder of images as"
+            f" {PREFIX}PATH",
         )
     size = builder.info.splits["train"].num_examples
     if num_validation is None:

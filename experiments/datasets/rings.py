@@ -1,12 +1,13 @@
 """Two noisy rings, one within the other: the mixup paper's toy problem."""
 
+from typing import Any
+
 import numpy as np
 
 from experiments.datasets import splits
 
-NAME = "rings"
-# The paper does not tell them.
-NUM_ROWS = 1_200
+# The paper does not state them.
+NUM_EXAMPLES = 1_200
 NUM_TEST = 2_000
 NOISE = 0.1
 # Radius of the inner ring; the outer one has radius 1.
@@ -15,18 +16,14 @@ INNER = 0.5
 _DRAW_STREAM = 3
 
 
-def load(
-    *,
-    seed: int,
-    num_train: int | None = None,
-    num_validation: int | None = None,
-) -> splits.Splits:
-    """Draws training, validation and test rows, anew for each seed.
+def load(name: str, *, seed: int, **counts: Any) -> splits.Splits:
+    """Draws training, validation and test examples, anew for each seed.
 
     Args:
-        seed: Decides the rows and their split.
-        num_train: Training rows; all that are left of 1,200 if `None`.
-        num_validation: Validation rows of the 1,200; 120 if `None`.
+        name: `rings`.
+        seed: Decides the examples and their split.
+        **counts: `num_validation`, 120 by default, and `num_train`, the rest
+            of 1,200; see `splits.carve`.
 
     Returns:
         splits: Float32 points `(N, 2)`; class 0 is the outer ring, class 1
@@ -38,13 +35,10 @@ def load(
     """
     rng = np.random.default_rng([seed, _DRAW_STREAM])
     train, validation = splits.carve(
-        _draw(NUM_ROWS, rng),
-        num_validation=num_validation,
-        num_train=num_train,
-        seed=seed,
+        _draw(NUM_EXAMPLES, rng), seed=seed, **counts
     )
     return splits.clean(
-        name=NAME,
+        name=name,
         train=train,
         validation=validation,
         test=_draw(NUM_TEST, rng),
@@ -54,11 +48,11 @@ def load(
     )
 
 
-def _draw(num_rows: int, rng: np.random.Generator) -> splits.Arrays:
+def _draw(count: int, rng: np.random.Generator) -> splits.Arrays:
     from sklearn import datasets
 
     points, labels = datasets.make_circles(
-        num_rows,
+        count,
         noise=NOISE,
         factor=INNER,
         random_state=int(rng.integers(2**31)),

@@ -1,6 +1,6 @@
 """Spoken words as waveforms of one second, read from wav files or TFDS.
 
-Shapes: N rows, T samples, C channels.
+Shapes: N recordings, T samples, C channels.
 """
 
 import io
@@ -11,26 +11,23 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Sequence
+from typing import Any
 from typing import NamedTuple
 
 import numpy as np
 from scipy import signal
 from scipy.io import wavfile
 
+from experiments.datasets import cards
+from experiments.datasets import prepared
 from experiments.datasets import splits
+from experiments.datasets.prepared import DataDir
 from tf_mixup import _checks
 from tf_mixup._data import folders
-from tf_mixup._data import tfds as tfds_lib
 
-# Ten words, silence and all other words; the mixup paper's set is `COMMANDS`.
-TFDS_NAME = "speech_commands"
 PREFIX = "speech:"
-BY_SPEAKER = "@speaker"
-# The first release of Speech Commands, unpacked: the paper's 30 words.
-COMMANDS = f"{PREFIX}speech_commands_v0.01"
-# Recordings of the Free Spoken Digit Dataset.
-DIGITS = f"{PREFIX}../speech/fsdd_test+../speech/fsdd_train_subset.zip"
-# Samples a second, and in a row.
+BY_SPEAKER = cards.BY_SPEAKER
+# Samples a second, and in a recording.
 RATE = 16_000
 # Outside of these a header is damaged, and resampling could take hours.
 RATES = (1_000, 400_000)
@@ -61,11 +58,10 @@ class Recording(NamedTuple):
 def load(
     name: str,
     *,
-    data_dir: str | pathlib.Path | None = None,
+    data_dir: DataDir = None,
     download: bool = False,
     seed: int = 0,
-    num_validation: int | None = None,
-    num_train: int | None = None,
+    **counts: Any,
 ) -> splits.Splits:
     """Loads spoken words as waveforms.
 
@@ -87,11 +83,9 @@ def load(
         data_dir: Folder that PATH starts from, or TFDS's folder; `None` is
             the current one, and TFDS's default.
         download: Whether TFDS may download a missing set.
-        seed: Decides the test rows or speaker, the validation rows and the
+        seed: Decides the test set or speaker, the validation set and the
             subset.
-        num_validation: Validation rows; `None` for a tenth of the training
-            set, and for all that a set names itself.
-        num_train: Training rows; all the others if `None`.
+        **counts: `num_validation` and `num_train`, see `splits.carve`.
 
     Returns:
         splits: Inputs are float32 waveforms `(N, 16000)` in `[-1, 1]`.
@@ -100,8 +94,8 @@ def load(
         FileNotFoundError: If there is no such folder or set.
         ValueError: If the recordings do not make a data set.
     """
-    if name == TFDS_NAME:
-        parts = _read_tfds(data_dir, download)
+    if not name.startswith(PREFIX):
+        parts = _read_tfds(name, data_dir, download)
         num_classes = int(parts["train"].labels.max()) + 1
     else:
         paths = name.removeprefix(PREFIX).removesuffix(BY_SPEAKER).split("+")
@@ -112,9 +106,8 @@ def load(
     train, validation = splits.carve(
         parts["train"],
         own=parts.get("validation"),
-        num_validation=num_validation,
-        num_train=num_train,
         seed=seed,
+        **counts,
     )
     return splits.clean(
         name=name,
@@ -366,32 +359,22 @@ def _split(
         raise _checks.refusal(
             "Each split must have recordings",
             f"none for {', '.join(empty)}",
-            f"Mend {' and '.join(LISTS.values())}, or take them away",
+            f"Correct {' and '.join(LISTS.values())}, or remove them",
         )
     return parts
 
 
 def _read_tfds(
-    data_dir: str | pathlib.Path | None, download: bool
+    name: str, data_dir: DataDir, download: bool
 ) -> dict[str, splits.Arrays]:
     """Reads the splits of TFDS's Speech Commands."""
-    import tensorflow_datasets as tfds
-
-    builder = tfds.builder(TFDS_NAME, data_dir=data_dir)
-    if download:
-        builder.download_and_prepare()
-    if not builder.is_prepared():
-        raise FileNotFoundError(
-            f"The data set `{TFDS_NAME}` must have been prepared. Received:"
-            f" data_dir={str(data_dir)!r} without it. Fetch it with `python -m"
-            f" experiments.train --dataset={TFDS_NAME} --data_dir=DIR"
-            " --download`."
-        )
+    builder = prepared.open_builder(name, data_dir, download=download)
+    if builder is None:
+        raise prepared.missing(name, data_dir)
     parts = {}
     for part in ("train", "validation", "test"):
-        with tfds_lib.naming_damage(builder, part):
-            rows = list(tfds.as_numpy(builder.as_dataset(split=part)))
-        waves = [_one_second(to_unit(row["audio"])) for row in rows]
-        labels = [row["label"] for row in rows]
+        examples = prepared.read(builder, part, batch_size=None)
+        waves = [_one_second(to_unit(each["audio"])) for each in examples]
+        labels = [each["label"] for each in examples]
         parts[part] = splits.Arrays(np.stack(waves), np.array(labels, np.int32))
     return parts

@@ -1,8 +1,8 @@
-"""Tables of the UCI repository as rows of features.
+"""Tables of the UCI repository as features.
 
-The mixup paper tells neither its splits nor its scaling. Here each seed draws
-a split of its own, and all that is fitted is fitted on its training rows.
-Shapes: N rows, D features, K classes.
+The mixup paper states neither its splits nor its scaling. Here each seed draws
+a split of its own, and all that is fitted is fitted on its training examples.
+Shapes: N examples, D features, K classes.
 """
 
 import gzip
@@ -10,61 +10,16 @@ import math
 import pathlib
 import re
 import zlib
-from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
-from typing import NamedTuple
 
 import numpy as np
 
+from experiments.datasets import cards
 from experiments.datasets import splits
+from experiments.datasets.prepared import DataDir
 from tf_mixup import _checks
 
-
-class Format(NamedTuple):
-    """How a set is published.
-
-    Attributes:
-        files: The names that each of its files may have.
-        num_features: Columns before the class, which is the last one.
-        openml: Name of its first version there; empty where it is not known.
-        words: Column -> the words that it holds in place of numbers.
-    """
-
-    files: tuple[tuple[str, ...], ...]
-    num_features: int
-    openml: str
-    words: Mapping[int, tuple[str, ...]] = {}
-
-
-FORMATS = {
-    "uci:abalone": Format(
-        (("abalone.data",),), 8, "abalone", {0: ("F", "I", "M")}
-    ),
-    # UCI's test set has no labels.
-    "uci:arcene": Format(
-        (
-            ("arcene_train.data", "arcene_train.data.gz"),
-            ("arcene_train.labels",),
-            ("arcene_valid.data", "arcene_valid.data.gz"),
-            ("arcene_valid.labels",),
-        ),
-        10_000,
-        "arcene",
-    ),
-    "uci:arrhythmia": Format((("arrhythmia.data",),), 279, "arrhythmia"),
-    "uci:htru2": Format((("HTRU_2.csv",),), 8, ""),
-    "uci:iris": Format(
-        (("iris.data",),),
-        4,
-        "iris",
-        {4: ("Iris-setosa", "Iris-versicolor", "Iris-virginica")},
-    ),
-    "uci:phishing": Format(
-        (("phishing*.arff", "Training Dataset.arff"),), 30, "PhishingWebsites"
-    ),
-}
-NAMES = tuple(FORMATS)
 # Of abalone; of all other sets the features are numbers.
 SEX = 0
 ARFF_CLASS = "Result"
@@ -79,50 +34,46 @@ Row = tuple[str, list[str]]
 def load(
     name: str,
     *,
-    data_dir: str | pathlib.Path | None = None,
+    data_dir: DataDir = None,
     download: bool = False,
     seed: int = 0,
-    num_validation: int | None = None,
-    num_train: int | None = None,
+    **counts: Any,
 ) -> splits.Splits:
     """Loads a table, and splits it anew for each seed.
 
-    Half of the rows are the test set: half of each class, where one of an
-    odd number falls to either half. So a class of a single row is either
+    Half of the examples are the test set: half of each class, where one of an
+    odd number falls to either half. So a class of a single example is either
     never learned or never tested. (The paper's errors on Iris, 21.3 and
-    17.3 %, are 16 and 13 of 75 rows.) Validation is carved from the other
-    half, plainly. Equal rows, of which phishing has many, are rows like any
-    others.
+    17.3 %, are 16 and 13 of 75 examples.) Validation is carved from the other
+    half, plainly. Equal examples, of which phishing has many, are kept.
 
     Sex becomes three columns of 0 and 1. A missing value, `?`, becomes the
-    median of its column's training rows; 0 where these have none. The
+    median of its column's training examples; 0 where these have none. The
     classes are those that occur: 28 of abalone's 29 and 13 of arrhythmia's
     16.
 
-    The files of `FORMATS` are looked for in the folder `uci` of `data_dir`
-    and beside it; the first name that is found is read. Arcene is its
-    training and validation set together.
+    The files that its card names are looked for in the folder `uci` of
+    `data_dir` and beside it; the first name that is found is read. Arcene is
+    its training and validation set together.
 
     Args:
-        name: One of `NAMES`.
+        name: `uci:` and the name of a table.
         data_dir: Folder that has `uci`, or TFDS's folder beside it; `None`
             is the current one.
         download: Whether a missing set may be fetched from OpenML, by
             scikit-learn and into its cache.
-        seed: Decides the test rows, the validation rows and the subset.
-        num_validation: Validation rows; a tenth of what is not the test set
-            if `None`.
-        num_train: Training rows; all the others if `None`.
+        seed: Decides the test set, the validation set and the subset.
+        **counts: `num_validation` and `num_train`, see `splits.carve`.
 
     Returns:
-        splits: Inputs are float32 `(N, D)`, not standardised; `mean` and
-            `std`, one a feature, are those of the training rows, with std 1
-            where a feature is constant.
+        splits: Inputs are float32 `(N, D)`, not standardized; `mean` and
+            `std`, one a feature, are those of the training examples, with std
+            1 where a feature is constant.
 
     Raises:
         FileNotFoundError: If the set is not there; says what fetches it.
-        ValueError: If a file is damaged, or its rows are too few or of one
-            class.
+        ValueError: If a file is damaged, or its examples are too few or of
+            one class.
     """
     from sklearn import preprocessing
 
@@ -138,14 +89,12 @@ def load(
     # which ones train.
     rows = splits.Arrays(np.arange(len(table)), labels.astype(np.int32))
     rest, test = hold_out_half(rows, seed)
-    train, validation = splits.carve(
-        rest, num_validation=num_validation, num_train=num_train, seed=seed
-    )
+    train, validation = splits.carve(rest, seed=seed, **counts)
     if not len(train.labels):
         raise _checks.refusal(
             "A split must leave rows to train on",
             f"{len(table)} rows of `{name}`, {len(test.labels)} of them for"
-            f" testing and num_validation={num_validation}",
+            f" testing and num_validation={counts.get('num_validation')}",
             "Ask for fewer validation rows",
         )
     features = _complete(table[:, :-1], name, train.inputs)
@@ -195,7 +144,7 @@ def _complete(features: np.ndarray, name: str, train: np.ndarray) -> np.ndarray:
     """Returns all rows with indicators of words and without missing values.
 
     Args:
-        features: Float64 `(N, D)`; words are their places in `Format.words`.
+        features: Float64 `(N, D)`; words are places in `TableFiles.words`.
         name: Of the set.
         train: Which rows the medians are of.
     """
@@ -204,7 +153,7 @@ def _complete(features: np.ndarray, name: str, train: np.ndarray) -> np.ndarray:
     from sklearn import preprocessing
 
     # The categories are given, since training rows may lack one.
-    words = FORMATS[name].words.get(SEX, ())
+    words = cards.find(name).source.words.get(SEX, ())
     prepare = compose.make_column_transformer(
         (
             preprocessing.OneHotEncoder(
@@ -219,13 +168,11 @@ def _complete(features: np.ndarray, name: str, train: np.ndarray) -> np.ndarray:
     return prepare.fit(features[train]).transform(features)
 
 
-def _read(
-    name: str, data_dir: str | pathlib.Path | None, download: bool
-) -> np.ndarray:
+def _read(name: str, data_dir: DataDir, download: bool) -> np.ndarray:
     """Returns all rows, float64 `(N, D + 1)`, the class last, NaN missing."""
     root = pathlib.Path(data_dir or ".")
     places = (root / "uci", root / ".." / "uci")
-    wanted = FORMATS[name]
+    wanted: cards.TableFiles = cards.find(name).source
     for folder in places:
         found = [_find(folder, names) for names in wanted.files]
         paths = [path for path in found if path is not None]
@@ -305,7 +252,7 @@ def _drop_header(rows: list[Row], file: str) -> list[Row]:
         if keyword.lower() == "@attribute" and len(values) > 1:
             nominal = " ".join(values[1:]).strip("{} ").split()
             columns[values[0].strip("'\"")] = {*nominal, "?"}
-    wanted = FORMATS["uci:phishing"].num_features + 1
+    wanted = cards.find("uci:phishing").source.num_features + 1
     if len(columns) != wanted or list(columns)[-1] != ARFF_CLASS:
         raise _checks.refusal(
             f"An ARFF file must name {wanted} columns, the last one"
@@ -358,7 +305,7 @@ def _spell(column: np.ndarray, names: Sequence[str] | None) -> list[Any]:
     ]
 
 
-def _to_table(rows: Sequence[Row], wanted: Format) -> np.ndarray:
+def _to_table(rows: Sequence[Row], wanted: cards.TableFiles) -> np.ndarray:
     """Returns numbers `(N, D + 1)`; refuses a row that is none of its kind."""
     table = np.empty((len(rows), wanted.num_features + 1))
     for index, (where, values) in enumerate(rows):
@@ -374,7 +321,7 @@ def _to_table(rows: Sequence[Row], wanted: Format) -> np.ndarray:
     return table
 
 
-def _to_numbers(values: Sequence[str], wanted: Format) -> list[float]:
+def _to_numbers(values: Sequence[str], wanted: cards.TableFiles) -> list[float]:
     """Returns the numbers of a row."""
     if len(values) != wanted.num_features + 1:
         raise ValueError(f"{len(values)} values")

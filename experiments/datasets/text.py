@@ -1,6 +1,6 @@
-"""Sentences as rows of word ids, read from the sets' own files or TFDS.
+"""Sentences as word ids, read from the sets' own files or TFDS.
 
-Shapes: N rows, L words in a padded row.
+Shapes: N sentences of L words, padded.
 """
 
 import gzip
@@ -9,34 +9,21 @@ import pathlib
 import re
 from collections.abc import Callable
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from experiments.datasets import cards
+from experiments.datasets import prepared
 from experiments.datasets import splits
+from experiments.datasets.prepared import DataDir
 from tf_mixup import _checks
 from tf_mixup._data import folders
-from tf_mixup._data import tfds as tfds_lib
 
-# Files as their authors publish them, the training file first.
-FILES = {
-    "trec": ("train_5500.label", "TREC_10.label"),
-    "mr": ("rt-polarity.pos", "rt-polarity.neg"),
-    "imdb": ("train.jsonl.gz", "test.jsonl.gz"),
-    "sst2": ("stsa.binary.train", "stsa.binary.test", "stsa.binary.dev"),
-}
-NAMES = tuple(FILES)
-# GLUE's SST-2 has phrases and no test labels, so it is not this one.
-TFDS_NAMES = {
-    "trec": ("trec", "label-coarse"),
-    "imdb": ("imdb_reviews", "label"),
-}
-FOLDERS = {"imdb": ("imdb", "imdb_subset", "aclImdb")}
 # In the order of TFDS.
 TREC_CLASSES = ("DESC", "ENTY", "ABBR", "HUM", "NUM", "LOC")
-# Words of a row at most; what follows is cut off.
-MAX_WORDS = {"trec": 64, "mr": 64, "imdb": 400, "sst2": 64}
 # Share of a set without test split that is its test set.
 _TEST_DIVISOR = 10
 # Streams 0 and 1 of a seed belong to `splits`.
@@ -48,40 +35,38 @@ Parse = Callable[[str], tuple[str, int]]
 def load(
     name: str,
     *,
-    data_dir: str | pathlib.Path | None = None,
+    data_dir: DataDir = None,
     download: bool = False,
     seed: int = 0,
-    num_validation: int | None = None,
-    num_train: int | None = None,
+    **counts: Any,
 ) -> splits.Splits:
-    """Loads a set of sentences, as ids of the words of its training rows.
+    """Loads a set of sentences, as ids of the words of its training examples.
 
     `"trec"` (six kinds of questions), `"mr"` (film reviews' sentences),
     `"sst2"` (sentences of the Stanford treebank) and `"imdb"` (film
     reviews). TREC and IMDB have a test set, and validation is carved from
     training. MR has none: a tenth of it, drawn by the seed, is the test set.
-    SST-2 has a validation set of its own, of which `num_validation` rows
+    SST-2 has a validation set of its own, of which `num_validation` examples
     are drawn.
 
-    The files of `FILES` are looked for in the folder NAME of `data_dir`, of
-    `data_dir/text` and of `data_dir/../text`; IMDB also in `imdb_subset` and
-    `aclImdb`, there also as `train/pos/*.txt` and so on. Where there are
-    none, TREC and IMDB are read from TFDS.
+    The files that its card names are looked for in the folder NAME of
+    `data_dir`, of `data_dir/text` and of `data_dir/../text`; IMDB also in
+    `imdb_subset` and `aclImdb`, there also as `train/pos/*.txt` and so on.
+    Where there are none, TREC and IMDB are read from TFDS.
 
     Args:
-        name: One of `NAMES`.
+        name: One of the four.
         data_dir: Folder of the files, or TFDS's folder; `None` is the
             current one, and TFDS's default.
         download: Whether TFDS may download a missing set.
-        seed: Decides the validation rows, the subset and MR's test rows.
-        num_validation: Validation rows; `None` for a tenth of the training
-            set, and for all of SST-2's.
-        num_train: Training rows; all the others if `None`.
+        seed: Decides the validation set, the subset and MR's test set.
+        **counts: `num_validation` and `num_train`, see `splits.carve`.
 
     Returns:
         splits: Inputs are int32 ids `(N, L)`, L the length of the longest
-            training row and at most `MAX_WORDS`. Id 0 is padding, 1 an
-            unknown word, and the others are in the order of frequency.
+            training sentence and at most the card's `max_words`. Id 0 is
+            padding, 1 an unknown word, and the others are in the order of
+            frequency.
 
     Raises:
         FileNotFoundError: If the set is not there; says where it looked.
@@ -94,11 +79,10 @@ def load(
     train, validation = splits.carve(
         parts["train"],
         own=parts.get("validation"),
-        num_validation=num_validation,
-        num_train=num_train,
         seed=seed,
+        **counts,
     )
-    vectorize = _learn_words(train.inputs, MAX_WORDS[name])
+    vectorize = _learn_words(train.inputs, cards.find(name).source.max_words)
     train, validation, test = (
         part._replace(inputs=_to_ids(part.inputs, vectorize))
         for part in (train, validation, parts["test"])
@@ -172,47 +156,41 @@ def _hold_out_test(rows: splits.Arrays, seed: int) -> dict[str, splits.Arrays]:
 
 
 def _read(
-    name: str, data_dir: str | pathlib.Path | None, download: bool
+    name: str, data_dir: DataDir, download: bool
 ) -> dict[str, splits.Arrays]:
     """Reads `train` and, of a set that has them, `test` and `validation`."""
-    places = _places(name, data_dir)
+    source: cards.TextFiles = cards.find(name).source
+    root = pathlib.Path(data_dir or ".")
+    places = [
+        parent / folder
+        for parent in (root, root / "text", root / ".." / "text")
+        for folder in source.folders or (name,)
+    ]
     for folder in places:
-        if all((folder / file).is_file() for file in FILES[name]):
-            return _read_files(name, folder)
+        files = [folder / file for file in source.files]
+        if all(file.is_file() for file in files):
+            return _read_files(name, files)
         if name == "imdb" and (folder / "train" / "pos").is_dir():
             return {
                 part: _read_reviews(folder / part) for part in ("train", "test")
             }
-    if name in TFDS_NAMES:
-        found = _read_tfds(*TFDS_NAMES[name], data_dir, download)
+    if source.tfds is not None:
+        found = _read_tfds(*source.tfds, data_dir, download)
         if found:
             return found
-    looked = ", ".join(str(place) for place in places)
-    remedy = "Put them into one of these folders"
-    if name in TFDS_NAMES:
-        remedy += " or add --download"
+    remedy = "" if source.tfds is None else " or add --download"
     raise FileNotFoundError(
-        f"The files {', '.join(FILES[name])} of `{name}` must be in one"
-        f" folder. Received: data_dir={str(data_dir)!r}; looked in {looked}."
-        f" {remedy}."
+        f"The files {', '.join(source.files)} of `{name}` must be in one"
+        f" folder. Received: data_dir={str(data_dir)!r}; looked in"
+        f" {', '.join(map(str, places))}. Put them into one of these"
+        f" folders{remedy}."
     )
 
 
-def _places(
-    name: str, data_dir: str | pathlib.Path | None
-) -> list[pathlib.Path]:
-    """Returns the folders in which a set may lie."""
-    root = pathlib.Path(data_dir or ".")
-    return [
-        parent / folder
-        for parent in (root, root / "text", root / ".." / "text")
-        for folder in FOLDERS.get(name, (name,))
-    ]
-
-
-def _read_files(name: str, folder: pathlib.Path) -> dict[str, splits.Arrays]:
+def _read_files(
+    name: str, files: Sequence[pathlib.Path]
+) -> dict[str, splits.Arrays]:
     """Reads the files of a set."""
-    files = [folder / file for file in FILES[name]]
     if name == "mr":
         positive = _read_file(files[0], lambda line: (line, 1))
         negative = _read_file(files[1], lambda line: (line, 0))
@@ -262,28 +240,16 @@ def _read_reviews(folder: pathlib.Path) -> splits.Arrays:
 
 
 def _read_tfds(
-    name: str,
-    label: str,
-    data_dir: str | pathlib.Path | None,
-    download: bool,
+    name: str, label: str, data_dir: DataDir, download: bool
 ) -> dict[str, splits.Arrays]:
     """Reads the splits of a TFDS text data set, if it has been prepared."""
-    import tensorflow_datasets as tfds
-
-    builder = tfds.builder(name, data_dir=data_dir)
-    if download:
-        builder.download_and_prepare()
-    if not builder.is_prepared():
-        return {}
-    parts = {}
-    for part in ("train", "test"):
-        with tfds_lib.naming_damage(builder, part):
-            columns = tfds.as_numpy(
-                builder.as_dataset(split=part, batch_size=-1)
-            )
-        texts = [text.decode("latin-1") for text in columns["text"]]
-        rows = list(zip(texts, columns[label].tolist(), strict=True))
-        parts[part] = _to_arrays(rows, pathlib.Path(name))
+    builder = prepared.open_builder(name, data_dir, download=download)
+    parts: dict[str, splits.Arrays] = {}
+    for part in ("train", "test") if builder else ():
+        columns = prepared.read(builder, part)
+        texts = (text.decode("latin-1") for text in columns["text"])
+        examples = zip(texts, columns[label].tolist(), strict=True)
+        parts[part] = _to_arrays([*examples], pathlib.Path(name))
     return parts
 
 

@@ -7,8 +7,7 @@ same, a sweep of one table finds what the other has done.
 
 from typing import Any
 
-from experiments.datasets import speech as recordings
-from experiments.datasets import tabular
+from experiments.datasets import cards
 from experiments.papers import calibration
 from experiments.papers import defaults
 from experiments.papers import tables
@@ -151,8 +150,9 @@ def uci(scale: str, seeds: int) -> list[config.Config]:
     """
     del scale
     bases = [
-        {**defaults.PAPER_DEFAULTS[name], "dataset": name}
-        for name in tabular.NAMES
+        {**defaults.PAPER_DEFAULTS[card.name], "dataset": card.name}
+        for card in cards.CARDS
+        if card.kind == "tables"
     ]
     arms = [ERM, *map(mixup, (0.2, 1.0))]
     return tables.cross(range(seeds), bases, arms)
@@ -195,14 +195,14 @@ def speech(scale: str, seeds: int) -> list[config.Config]:
     base: dict[str, Any] = defaults.PAPER_DEFAULTS["speech"]
     if scale == "paper":
         base = {**base, "num_validation": 6798}
-        arms = {recordings.COMMANDS: [erm, light, strong]}
+        arms = {cards.COMMANDS: [erm, light, strong]}
     else:
         # So narrow, and in so many steps, that a run takes a minute.
         base = {**base, "width": 8, "batch_size": 20, "learning_rate": 1e-3}
         waveforms = {**strong, "mix_layers": ()}
         arms = {
-            recordings.DIGITS: [erm, light, strong, waveforms],
-            recordings.DIGITS + recordings.BY_SPEAKER: [erm, strong],
+            cards.SPOKEN_DIGITS: [erm, light, strong, waveforms],
+            cards.SPOKEN_DIGITS + cards.BY_SPEAKER: [erm, strong],
         }
     return [
         config.Config(

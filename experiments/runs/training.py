@@ -155,7 +155,7 @@ def train(
         seed=config.seed,
         augmentation=config.augmentation,
         clock=mixup.clock,
-        flip=datasets.may_be_mirrored(config.dataset),
+        flip=datasets.find_card(config.dataset).flip,
         neighbors=neighbors,
         noise=run_data.scale_noise(config, splits),
         worker=workers.index,

@@ -145,7 +145,7 @@ def take_a_step(config):
         rows = splits.train._replace(inputs=splits.train.inputs[:, :64, :64])
         splits = dataclasses.replace(splits, train=rows)
     config = dataclasses.replace(config, batch_size=4, embeddings=None)
-    strategy = training.distribution.build_strategy(config.strategy)
+    strategy = training.strategy_lib.build_strategy(config.strategy)
     mixup = model_setup.build_mixup(config, splits.num_classes, strategy)
     rows = batches.training_batches(
         *splits.train,

@@ -31,8 +31,8 @@ class TestLoad:
                 assert abs(found.mean() - expected) < error
 
     def test_a_seed_draws_other_rows_in_each_split(self):
-        splits = rings.load(seed=0)
-        again, other = rings.load(seed=0), rings.load(seed=1)
+        splits = rings.load("rings", seed=0)
+        again, other = rings.load("rings", seed=0), rings.load("rings", seed=1)
         np.testing.assert_array_equal(splits.train[0], again.train[0])
         assert np.any(splits.train[0] != other.train[0])
         drawn = [

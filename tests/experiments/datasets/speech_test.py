@@ -12,6 +12,7 @@ import tensorflow as tf
 from scipy.io import wavfile
 
 from experiments import datasets
+from experiments.datasets import cards
 from experiments.datasets import speech
 
 RATE = speech.RATE
@@ -338,7 +339,7 @@ class TestLoad:
         assert len(fewer.validation.labels) == 1
         assert len(fewer.train.labels) == 3
         (tmp_path / "testing_list.txt").write_text("no/other.wav\n")
-        with pytest.raises(ValueError, match=r"none for test\. Mend testing_"):
+        with pytest.raises(ValueError, match=r"for test\. Correct testing_"):
             speech.load(f"speech:{tmp_path}")
 
 
@@ -360,7 +361,8 @@ class TestTfds:
             def is_prepared(self):
                 return self.prepared
 
-            def as_dataset(self, split):
+            def as_dataset(self, split, batch_size):
+                assert batch_size is None
                 return tf.data.Dataset.from_generator(
                     lambda: (
                         {"audio": audio, "label": label}
@@ -430,7 +432,7 @@ class TestRefusals:
 class TestRealDigits:
     def test_sizes(self, data_dir):
         loaded = datasets.load(
-            speech.DIGITS, data_dir=data_dir / "tfds", num_validation=60
+            cards.SPOKEN_DIGITS, data_dir=data_dir / "tfds", num_validation=60
         )
         sizes = [
             len(getattr(loaded, part).labels)
@@ -438,7 +440,7 @@ class TestRealDigits:
         ]
         assert sizes == [420, 60, 120]
         assert np.bincount(loaded.test.labels).tolist() == [12] * 10
-        told = datasets.make_placeholder(speech.DIGITS)
+        told = datasets.make_placeholder(cards.SPOKEN_DIGITS)
         assert told.num_classes == loaded.num_classes
         assert told.train.inputs.shape[1:] == loaded.train.inputs.shape[1:]
         # 8 kHz have nothing above 4 kHz.
@@ -449,7 +451,7 @@ class TestRealDigits:
         seen = set()
         for seed in range(6):
             loaded = datasets.load(
-                speech.DIGITS + speech.BY_SPEAKER,
+                cards.SPOKEN_DIGITS + cards.BY_SPEAKER,
                 data_dir=data_dir / "tfds",
                 seed=seed,
             )

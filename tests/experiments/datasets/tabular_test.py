@@ -9,12 +9,15 @@ import pytest
 from sklearn import datasets as sklearn_datasets
 
 from experiments import datasets
+from experiments.datasets import cards
 from experiments.datasets import splits
 from experiments.datasets import tabular
 from experiments.papers import defaults
 from experiments.runs import config as config_lib
 from experiments.runs import run_data
 from experiments.runs import training
+
+TABLES = [card.name for card in cards.CARDS if card.kind == "tables"]
 
 PARTS = ("train", "validation", "test")
 HEADER = "\n".join(
@@ -367,13 +370,13 @@ class TestOpenML:
 
 
 class TestRefusals:
-    @pytest.mark.parametrize("name", tabular.NAMES)
+    @pytest.mark.parametrize("name", TABLES)
     def test_missing_files_say_where_they_were_looked_for(self, tmp_path, name):
         with pytest.raises(FileNotFoundError, match="must be in one") as caught:
             load(name, tmp_path)
         message = str(caught.value)
         assert name in message
-        for names in tabular.FORMATS[name].files:
+        for names in cards.find(name).source.files:
             assert " or ".join(names) in message
         for place in ("uci", "../uci"):
             assert str(tmp_path / place) in message

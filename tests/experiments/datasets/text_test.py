@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from experiments import datasets
+from experiments.datasets import cards
 from experiments.datasets import text
 
 QUESTIONS = (
@@ -18,15 +19,19 @@ QUESTIONS = (
 )
 
 
+def files_of(name):
+    return cards.find(name).source.files
+
+
 def write_trec(folder, train=QUESTIONS, test=QUESTIONS[:2]):
     folder.mkdir(parents=True)
-    for name, rows in zip(text.FILES["trec"], (train, test), strict=True):
+    for name, rows in zip(files_of("trec"), (train, test), strict=True):
         (folder / name).write_bytes(b"".join(line + b"\n" for line, _ in rows))
 
 
 def write_mr(folder, size=20):
     folder.mkdir(parents=True)
-    for name, word in zip(text.FILES["mr"], ("good", "bad"), strict=True):
+    for name, word in zip(files_of("mr"), ("good", "bad"), strict=True):
         lines = (
             f"a {word} film , number {word}{index}\n" for index in range(size)
         )
@@ -35,14 +40,14 @@ def write_mr(folder, size=20):
 
 def write_sst2(folder, sizes=(6, 4, 5)):
     folder.mkdir(parents=True)
-    for name, size in zip(text.FILES["sst2"], sizes, strict=True):
+    for name, size in zip(files_of("sst2"), sizes, strict=True):
         lines = (f"{index % 2} sentence n{index}\n" for index in range(size))
         (folder / name).write_text("".join(lines))
 
 
 def write_imdb(folder, size=4):
     folder.mkdir(parents=True)
-    for name in text.FILES["imdb"]:
+    for name in files_of("imdb"):
         rows = (
             {"text": f"one<br />two \u2013 {'word ' * 500}", "label": index % 2}
             for index in range(size)
@@ -294,7 +299,7 @@ class TestRealSets:
     def test_tfds_and_the_files_of_trec_agree(self, data_dir):
         own = text._read("trec", data_dir / "text", False)
         prepared = text._read_tfds(
-            *text.TFDS_NAMES["trec"], data_dir / "tfds", False
+            *cards.find("trec").source.tfds, data_dir / "tfds", False
         )
         assert list(prepared) == list(own)
         for part, rows in own.items():
