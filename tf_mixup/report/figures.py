@@ -167,7 +167,8 @@ def _draw_reliability(bins: calibration.Bins, top: float) -> str:
         parts.append(lower.bar(left, right, share[place], title))
         gaps.append(upper.path([mean, mean], [accuracy, mean]))
     parts.append(f'<path class="diagonal" d="{upper.path([0, 1], [0, 1])}"/>')
-    parts.append(f'<path class="gap c1" d="{"".join(gaps)}"/>')
+    width = "gap" if len(count) < 50 else "gap thin"
+    parts.append(f'<path class="{width} c1" d="{"".join(gaps)}"/>')
     keys = {"accuracy": "c0", "gap to mean confidence": "c1"}
     height = lower.bottom + 22
     return _figure(f"Reliability, {len(count)} bins", height, parts, keys)

@@ -34,7 +34,7 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 66rem;
   margin: 0 auto; padding: 1rem 1.2rem 4rem; background: var(--page);
   color: var(--text); }
 h1 { font-size: 1.7rem; line-height: 1.25; margin: 1rem 0 .2rem; }
-h1, td:first-child, figcaption { overflow-wrap: anywhere; }
+h1, h3, figcaption { overflow-wrap: anywhere; }
 h2 { font-size: 1.2rem; margin: 2.4rem 0 .8rem; padding-bottom: .2rem;
   border-bottom: 1px solid var(--line); }
 p, li { max-width: 48rem; overflow-wrap: break-word; }
@@ -56,10 +56,9 @@ table { border-collapse: collapse; font-size: .9rem; margin: .6rem 0;
   font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; text-align: right; white-space: nowrap;
   vertical-align: top; border-bottom: 1px solid var(--line); }
-th { white-space: normal; vertical-align: bottom; min-width: 4rem;
-  max-width: 11rem; overflow-wrap: anywhere; }
+th { white-space: normal; vertical-align: bottom; max-width: 11rem; }
 th:first-child, td:first-child { text-align: left; white-space: normal;
-  min-width: 7rem; max-width: 16rem; }
+  min-width: 7rem; max-width: 16rem; overflow-wrap: break-word; }
 td[colspan] { max-width: none; font-style: italic; padding-top: .8rem; }
 td small { display: block; font-weight: normal; }
 .differs { font-weight: bold; }
@@ -69,7 +68,7 @@ details { margin: .8rem 0; } summary { cursor: pointer; }
 .figures { display: grid; gap: 1rem 1.5rem; margin: .8rem 0;
   grid-template-columns: repeat(auto-fill, minmax(min(21rem, 100%), 1fr)); }
 figure { margin: 0; }
-h3 { font-size: 1rem; margin: .4rem 0; overflow-wrap: anywhere; }
+h3 { font-size: 1rem; margin: .4rem 0; }
 svg { display: block; width: 100%; height: auto; }
 svg text { font-size: 11px; fill: currentColor; }
 .c0 { color: var(--c0); } .c1 { color: var(--c1); } .c2 { color: var(--c2); }
@@ -78,7 +77,7 @@ svg text { font-size: 11px; fill: currentColor; }
 .diagonal { stroke: currentColor; stroke-dasharray: 4 4; opacity: .6; }
 rect, .area { fill: currentColor; }
 .gap, .line, .area { stroke: currentColor; stroke-width: 2; }
-.gap, .line { fill: none; } .area { fill-opacity: .15; }
+.thin { stroke-width: 1; } .gap, .line { fill: none; } .area { fill-opacity: .15; }
 .dashed { stroke-dasharray: 6 3; }
 .legend { display: flex; flex-wrap: wrap; gap: 0 1rem; font-size: .85rem;
   padding-left: 2.6rem; }
