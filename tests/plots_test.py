@@ -418,7 +418,7 @@ class TestMixedBatch:
         )
         assert len(figure.axes) == 6
         titles = [axes.get_title() for axes in figure.axes[:3]]
-        assert titles == ["0.25 of", "0.75 of", "2: 0.75, 0: 0.25"]
+        assert titles == ["source: 0.25", "partner: 0.75", "2: 0.75, 0: 0.25"]
         shown = figure.axes[0].images[0].get_array()
         np.testing.assert_allclose(
             np.ravel(shown), np.ravel(batch[0]) / 255, atol=1e-6
@@ -460,7 +460,7 @@ class TestMixedBatch:
             shown = figure.axes[0].images[0].get_array()
             assert shown.min() == 0
             assert shown.max() == 1
-        assert figure.axes[0].get_title() == "0.50 of"
+        assert figure.axes[0].get_title() == "source: 0.50"
 
     def test_refuses_what_is_no_image(self):
         rows = np.zeros((8, 10))

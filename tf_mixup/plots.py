@@ -102,7 +102,7 @@ def reliability_diagram(
     _make_room(figure, rows)
     # Bars may stand anywhere inside.
     figure.legend(
-        *grid[0, 0].get_legend_handles_labels(),
+        *(each[::-1] for each in grid[0, 0].get_legend_handles_labels()),
         loc="outside lower center",
         ncols=2,
     )
@@ -580,7 +580,7 @@ def mixed_batch(
             grid[row, column].set_axis_off()
     for row in range(rows):
         share = float(np.ravel(lam[row])[0])
-        titles = [f"{share:.2f} of", f"{1 - share:.2f} of"]
+        titles = [f"source: {share:.2f}", f"partner: {1 - share:.2f}"]
         if targets is not None:
             titles.append(_describe_target(targets[row]))
         for axes, title in zip(grid[row], titles, strict=False):

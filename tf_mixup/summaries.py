@@ -249,9 +249,9 @@ def write_mixed_batch(
         f"{name}/mixed_batch",
         figure,
         step=step,
-        description="Each line is an example of the batch, its partner, and"
-        " what the network is given. Above it: their shares, and of the target"
-        " each class with its share.",
+        description="Each row shows an example of the batch, its partner and"
+        " their mixture, which the network is given. The titles show the two"
+        " shares and the two largest classes of the target.",
     )
     _write_shares(
         f"{name}/lam",

@@ -115,14 +115,7 @@ class Preparation:
         return "; ".join(steps) or "none: the values as they are stored"
 
     def apply(self, row: tf.Tensor) -> tf.Tensor:
-        """Prepares one input.
-
-        Args:
-            row: One example without a batch axis, of any type.
-
-        Returns:
-            prepared: The example, float32 if a number in it changed.
-        """
+        """Prepares one example, float32 if a number in it changed."""
         row = self._fit_image(row)
         if self.scale != "none":
             row = tf.cast(row, tf.float32)
@@ -184,15 +177,7 @@ def prepare_for(
     mean: Sequence[float] = (),
     std: Sequence[float] = (),
 ) -> Preparation:
-    """Returns the preparation that makes images fit a model.
-
-    Args:
-        model: Of its first input the shape is read, if it has a fixed one.
-        image_size: Height and width; None takes the model's own.
-        scale: As in `Preparation`.
-        mean: As in `Preparation`.
-        std: As in `Preparation`.
-    """
+    """Returns the preparation that makes images fit a model's input."""
     inputs = getattr(model, "inputs", None)
     shape = tuple(inputs[0].shape[1:]) if inputs else ()
     channels = None

@@ -98,17 +98,7 @@ def draw(
     conventions: Mapping[str, Errors],
     outside: Mapping[str, np.ndarray],
 ) -> dict[str, str]:
-    """Draws all figures of a report.
-
-    Args:
-        examples: Predictions and labels.
-        conventions: Calibration errors by name of the convention.
-        outside: Confidences on other sets, by name; may be empty.
-
-    Returns:
-        figures: HTML by name: `reliability` of 15 bins, `fine` of 100,
-            `confidence`, and with other sets `ood` and `roc`.
-    """
+    """Draws all figures of a report, by name; `ood` and `roc` of other sets."""
     # Of soft targets the class with the most mass counts.
     right = examples.predicted == examples.labels
     answers = {
@@ -130,14 +120,7 @@ def draw(
 def reliability_diagrams(
     tables: Mapping[str, calibration.Bins],
 ) -> dict[str, str]:
-    """Draws accuracy against confidence by bin, above the share of examples.
-
-    Args:
-        tables: Name -> bins of shape `(M,)`.
-
-    Returns:
-        figures: One for each table, all on the same axes.
-    """
+    """Draws accuracy by bin for each table `(M,)`, on the same axes."""
     top = _round_up(
         max(np.max(each.count) / np.sum(each.count) for each in tables.values())
     )
@@ -175,11 +158,7 @@ def _draw_reliability(bins: calibration.Bins, top: float) -> str:
 
 
 def confidence_histogram(sets: Mapping[str, np.ndarray]) -> str:
-    """Draws the distribution of confidence of each set.
-
-    Args:
-        sets: Name -> confidences in [0, 1], `(N,)`; empty ones are left out.
-    """
+    """Draws the distribution of confidence of each set `(N,)`."""
     edges = np.linspace(0, 1, _NUM_BARS + 1)
     shares = {
         name: np.histogram(np.clip(values, 0, 1), edges)[0] / len(values)
@@ -200,12 +179,7 @@ def confidence_histogram(sets: Mapping[str, np.ndarray]) -> str:
 
 
 def roc_curves(inside: np.ndarray, outside: Mapping[str, np.ndarray]) -> str:
-    """Draws which shares of the data and of each other set pass a threshold.
-
-    Args:
-        inside: Confidences on the data, `(N,)`.
-        outside: Confidences on other sets, by name.
-    """
+    """Draws the shares of the data and of each set above thresholds."""
     panel = _Panel(8, 284)
     parts = [
         *panel.axes("share of the data that passes", 6),

@@ -43,16 +43,7 @@ def find_in_data(
     num_ignored: int = 0,
     num_normalized: int = 0,
 ) -> Iterator[Finding]:
-    """Yields what is wrong with inputs, labels or outputs.
-
-    Args:
-        classes: The table of classes.
-        num_nonfinite: Examples left out because of NaN or infinite outputs.
-        accuracies: Of `report_run.try_scales`; empty if it was not run.
-        num_tried: Examples that it was run on.
-        num_ignored: Examples left out because of their label or weight.
-        num_normalized: Targets that were divided by their sums.
-    """
+    """Yields what is wrong with inputs, labels or outputs."""
     labelled = np.array([each.labelled for each in classes])
     size = int(labelled.sum())
     if num_nonfinite:
@@ -104,15 +95,7 @@ def find_in_calibration(
     class_bias: ClassBias | None = None,
     names: Sequence[str] = (),
 ) -> Iterator[Finding]:
-    """Yields which way the model errs, how sure that is, and what to try.
-
-    Args:
-        overall: What no choice of bins changes.
-        errors: Errors under the main convention.
-        temperature: What temperature scaling would do.
-        class_bias: How much too often each class is expected.
-        names: Names of the classes.
-    """
+    """Yields which way the model errs, how surely, and what to try."""
     null = errors.null_ece
     if overall["accuracy"].estimate == 1:
         yield Finding(
@@ -137,12 +120,7 @@ def find_in_calibration(
 def find_in_detection(
     confidence: float, detections: Mapping[str, Detection]
 ) -> Iterator[Finding]:
-    """Yields the sets that confidence does not separate from the data.
-
-    Args:
-        confidence: Mean confidence on the data.
-        detections: The measures of each set.
-    """
+    """Yields the sets that confidence does not separate from the data."""
     for name, each in detections.items():
         if each.num_nonfinite:
             yield Finding(

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import Any
 
 from tf_mixup.calibration.resampling import Interval
 from tf_mixup.report import figures as report_figures
 from tf_mixup.report import measures
 from tf_mixup.report.numbers import Numbers
+from tf_mixup.report.temperature import Half
 
 # Shown for a number that does not exist.
 _NOTHING = "-"
@@ -77,7 +79,8 @@ svg text { font-size: 11px; fill: currentColor; }
 .diagonal { stroke: currentColor; stroke-dasharray: 4 4; opacity: .6; }
 rect, .area { fill: currentColor; }
 .gap, .line, .area { stroke: currentColor; stroke-width: 2; }
-.thin { stroke-width: 1; } .gap, .line { fill: none; } .area { fill-opacity: .15; }
+.gap, .line { fill: none; } .area { fill-opacity: .15; }
+.thin { stroke-width: 1; }
 .dashed { stroke-dasharray: 6 3; }
 .legend { display: flex; flex-wrap: wrap; gap: 0 1rem; font-size: .85rem;
   padding-left: 2.6rem; }
@@ -142,14 +145,7 @@ calibrated = posthoc.calibrate(model, scaler, (inputs, labels))
 
 
 def render(numbers: Numbers) -> str:
-    """Returns the page of one model.
-
-    Args:
-        numbers: The content of the report.
-
-    Returns:
-        page: HTML with its style and figures in it, and no script.
-    """
+    """Returns the page of one model, with its style and no script."""
     title = f"Calibration of {numbers.model}"
     return _page(
         title,
@@ -338,21 +334,12 @@ def _temperature(numbers: Numbers) -> Iterable[str]:
     if numbers.temperature is None:
         yield _paragraph("Not tried: there are too few examples to split.")
         return
+    halves = _cells(_HALF_COLUMNS, numbers.temperature.halves)
     yield _table(
-        ["fitted on", "T", "examples", "NLL", "scaled", "ECE", "scaled"],
+        ["fitted on", *_HALF_COLUMNS],
         [
-            [
-                f"the {fitted} half, tested on the other",
-                _rate(half.temperature),
-                f"{half.num_examples:,}",
-                _number(half.nll_before),
-                _number(half.nll_after),
-                _share(half.ece_before),
-                _share(half.ece_after),
-            ]
-            for fitted, half in zip(
-                ("first", "second"), numbers.temperature.halves, strict=True
-            )
+            [f"the {name} half, tested on the other", *half]
+            for name, half in zip(("first", "second"), halves, strict=True)
         ],
     )
     yield _paragraph(
@@ -463,43 +450,26 @@ def _class_table(
     groups: Mapping[str, Sequence[measures.ClassErrors]],
 ) -> str:
     """Returns a table of classes in groups, each below its title."""
-    heads = [
-        *("class", "labels", "recall", "predictions", "accuracy"),
-        *("confidence", "gap, points", "ECE"),
-    ]
-    lines = []
+    lines: list[list[str]] = []
     for title, classes in groups.items():
         lines += [[title]] if title else []
-        lines += [
-            [
-                html.escape(each.name),
-                f"{each.labelled:,}",
-                _share(each.recall),
-                f"{each.predicted:,}",
-                _share(each.accuracy),
-                _share(each.confidence),
-                _points(each.gap),
-                _share(each.ece),
-            ]
-            for each in classes
-        ]
-    return _table(heads, lines)
+        lines += _cells(_CLASS_COLUMNS, classes)
+    return _table(list(_CLASS_COLUMNS), lines)
 
 
 def _other_data(numbers: Numbers) -> Iterable[str]:
     if not numbers.ood:
         return
     inside = numbers.overall["confidence"].estimate
-    yield _ood_table(
+    yield _table(
+        ["set", *_OOD_COLUMNS],
         [
             [
-                "data",
-                f"{numbers.num_examples:,}",
-                _share(inside),
-                *[_NOTHING] * 4,
-            ]
+                *("data", f"{numbers.num_examples:,}", _share(inside)),
+                *[_NOTHING] * (len(_OOD_COLUMNS) - 2),
+            ],
+            *_name_lines(numbers.ood),
         ],
-        numbers.ood,
     )
     yield _figures(numbers, "ood", "roc")
     yield _paragraph(
@@ -509,30 +479,6 @@ def _other_data(numbers: Numbers) -> Iterable[str]:
         " the other set (out); it depends on the sizes of the sets. FPR95 is"
         " the share of the other set that passes the threshold that 95% of the"
         " data pass; 0% is best."
-    )
-
-
-def _ood_table(
-    lines: Sequence[Sequence[str]], sets: Mapping[str, measures.Detection]
-) -> str:
-    heads = ["set", "examples", "confidence", "AUROC"]
-    return _table(
-        [*heads, "AUPR in", "AUPR out", "FPR95"],
-        [
-            *lines,
-            *(
-                [
-                    html.escape(name),
-                    f"{each.num_examples:,}",
-                    _share(each.confidence),
-                    _share(each.auroc),
-                    _share(each.aupr_in),
-                    _share(each.aupr_out),
-                    _share(each.fpr95),
-                ]
-                for name, each in sets.items()
-            ),
-        ],
     )
 
 
@@ -656,15 +602,13 @@ def _side_by_side(reports: Mapping[str, Numbers]) -> str:
 def _compare_ood(reports: Mapping[str, Numbers]) -> str:
     """Returns the table of other sets, each with all models."""
     sets = dict.fromkeys(name for each in reports.values() for name in each.ood)
-    return _ood_table(
-        [],
-        {
-            f"{name}: {model}": each.ood[name]
-            for name in sets
-            for model, each in reports.items()
-            if name in each.ood
-        },
-    )
+    detections = {
+        f"{name}: {model}": each.ood[name]
+        for name in sets
+        for model, each in reports.items()
+        if name in each.ood
+    }
+    return _table(["set", *_OOD_COLUMNS], _name_lines(detections))
 
 
 def _paragraph(text: str) -> str:
@@ -693,6 +637,21 @@ def _table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
         f'<div class="scroll"><table><thead><tr>{top}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>\n"
     )
+
+
+def _cells(
+    columns: Mapping[str, Callable[[Any], str]], items: Iterable[Any]
+) -> list[list[str]]:
+    """Returns a line of cells for each item."""
+    return [[cell(each) for cell in columns.values()] for each in items]
+
+
+def _name_lines(sets: Mapping[str, measures.Detection]) -> list[list[str]]:
+    lines = _cells(_OOD_COLUMNS, sets.values())
+    return [
+        [html.escape(name), *line]
+        for name, line in zip(sets, lines, strict=True)
+    ]
 
 
 def _figures(numbers: Numbers, *names: str) -> str:
@@ -739,6 +698,32 @@ def _signed(value: float) -> str:
     return f"{value:+.3f}"
 
 
+_CLASS_COLUMNS: Mapping[str, Callable[[measures.ClassErrors], str]] = {
+    "class": lambda each: html.escape(each.name),
+    "labels": lambda each: f"{each.labelled:,}",
+    "recall": lambda each: _share(each.recall),
+    "predictions": lambda each: f"{each.predicted:,}",
+    "accuracy": lambda each: _share(each.accuracy),
+    "confidence": lambda each: _share(each.confidence),
+    "gap, points": lambda each: _points(each.gap),
+    "ECE": lambda each: _share(each.ece),
+}
+_OOD_COLUMNS: Mapping[str, Callable[[measures.Detection], str]] = {
+    "examples": lambda each: f"{each.num_examples:,}",
+    "confidence": lambda each: _share(each.confidence),
+    "AUROC": lambda each: _share(each.auroc),
+    "AUPR in": lambda each: _share(each.aupr_in),
+    "AUPR out": lambda each: _share(each.aupr_out),
+    "FPR95": lambda each: _share(each.fpr95),
+}
+_HALF_COLUMNS: Mapping[str, Callable[[Half], str]] = {
+    "T": lambda half: _rate(half.temperature),
+    "examples": lambda half: f"{half.num_examples:,}",
+    "NLL": lambda half: _number(half.nll_before),
+    "NLL, scaled": lambda half: _number(half.nll_after),
+    "ECE": lambda half: _share(half.ece_before),
+    "ECE, scaled": lambda half: _share(half.ece_after),
+}
 # What a comparison shows: measure -> title and unit.
 _COMPARED: Mapping[str, tuple[str, Callable[[float], str]]] = {
     "accuracy": ("accuracy", _share),

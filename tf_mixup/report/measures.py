@@ -120,16 +120,7 @@ class Detection:
 def measure_overall(
     examples: Predictions, *, num_resamples: int, seed: int
 ) -> dict[str, Interval]:
-    """Measures what no choice of bins changes.
-
-    Args:
-        examples: Predictions and labels.
-        num_resamples: Samples redrawn for an interval.
-        seed: Seed of the draws.
-
-    Returns:
-        values: `OVERALL`, and the means of `nll` and `brier`.
-    """
+    """Measures `OVERALL`, `nll` and `brier`, which need no bins."""
     intervals = resampling.bootstrap_intervals(
         examples.confidence,
         examples.correct,
@@ -153,17 +144,7 @@ def measure_errors(
     num_resamples: int,
     seed: int,
 ) -> Errors:
-    """Measures calibration under one convention.
-
-    Args:
-        examples: Predictions and labels.
-        convention: Number of bins and edges.
-        num_resamples: Samples redrawn for an interval.
-        seed: Seed of the draws.
-
-    Returns:
-        errors: All errors, and the yardstick.
-    """
+    """Measures all calibration errors under one convention."""
     num_bins, edges, note = convention
     options: dict[str, Any] = {"num_bins": num_bins, "edges": edges}
     intervals = resampling.bootstrap_intervals(
@@ -201,15 +182,7 @@ def measure_errors(
 def measure_classes(
     examples: Predictions, names: Sequence[str]
 ) -> list[ClassErrors]:
-    """Measures calibration class by class.
-
-    Args:
-        examples: Predictions and labels.
-        names: Names of the K classes.
-
-    Returns:
-        classes: One for each class, in order.
-    """
+    """Measures calibration class by class, in order."""
     return [
         _measure_class(
             examples, name, examples.labels == k, examples.predicted == k
@@ -219,11 +192,7 @@ def measure_classes(
 
 
 def measure_class_bias(examples: Predictions) -> calibration.ClassBias:
-    """Measures how much too often each class is expected.
-
-    Args:
-        examples: Predictions and labels.
-    """
+    """Measures how much too often each class is expected."""
     return calibration.class_bias(
         functools.reduce(
             operator.add,
@@ -240,16 +209,7 @@ def measure_class_bias(examples: Predictions) -> calibration.ClassBias:
 def measure_detection(
     inside: np.ndarray, outside: np.ndarray, *, num_nonfinite: int = 0
 ) -> Detection:
-    """Measures how well confidence separates a set from the data.
-
-    Args:
-        inside: Confidences on the data, `(N,)`.
-        outside: Confidences on the other set, `(M,)`.
-        num_nonfinite: Examples of the other set that were left out.
-
-    Returns:
-        detection: The measures of `tf_mixup.ood`.
-    """
+    """Measures how well confidences `(N,)` and `(M,)` differ."""
     return Detection(
         num_examples=len(outside),
         num_nonfinite=num_nonfinite,
@@ -262,12 +222,7 @@ def measure_detection(
 
 
 def main_ece(confidence: np.ndarray, correct: np.ndarray) -> float:
-    """Returns the ECE under the convention `MAIN`.
-
-    Args:
-        confidence: `(N,)`.
-        correct: `(N,)`.
-    """
+    """Returns the ECE under `MAIN` of two columns `(N,)`."""
     convention = calibration.CONVENTIONS[MAIN]
     bins = _table(
         confidence,
@@ -281,17 +236,7 @@ def main_ece(confidence: np.ndarray, correct: np.ndarray) -> float:
 def bootstrap_mean(
     column: np.ndarray, *, num_resamples: int, seed: int, level: float = 0.95
 ) -> Interval:
-    """Returns a mean over examples with a bootstrap percentile interval.
-
-    Args:
-        column: One number for each example, `(N,)`.
-        num_resamples: How many samples are redrawn.
-        seed: Seed of the draws.
-        level: Share of redrawn values inside of the interval.
-
-    Returns:
-        interval: The mean of the examples themselves, and the two ends.
-    """
+    """Returns the mean of `(N,)` with its percentile interval."""
     column = np.asarray(column, np.float64)
     size = len(column)
     values = [

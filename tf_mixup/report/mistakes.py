@@ -51,14 +51,7 @@ class MostConfident:
     def add(
         self, outputs: np.ndarray, labels: Any, inputs: Any, counted: np.ndarray
     ) -> None:
-        """Adds a batch.
-
-        Args:
-            outputs: `(B, K)`.
-            labels: Class ids or targets of these examples.
-            inputs: Their inputs.
-            counted: Which examples count, bool `(B,)`.
-        """
+        """Adds a batch, with which of its examples count, bool `(B,)`."""
         place = self._num_seen
         self._num_seen += len(outputs)
         if not counted.any():

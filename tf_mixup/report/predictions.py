@@ -145,16 +145,7 @@ class Predictions:
     def scaled(
         self, examples: np.ndarray, temperature: float
     ) -> dict[str, np.ndarray]:
-        """Returns columns of some examples after temperature scaling.
-
-        Args:
-            examples: Their numbers.
-            temperature: What logits are divided by.
-
-        Returns:
-            columns: `confidence`, `correct`, `predicted`, `nll` and `brier`,
-                `(B,)` each.
-        """
+        """Returns columns of some examples after temperature scaling."""
         step = max(1, _BLOCK // self.num_classes)
         places = (
             examples[start : start + step]
@@ -289,29 +280,13 @@ def standardize(outputs: np.ndarray, kind: str, labels: Any) -> Predictions:
 
 
 def to_probabilities(outputs: np.ndarray, kind: str) -> np.ndarray:
-    """Returns a model's outputs as probabilities of all classes.
-
-    Args:
-        outputs: Finite outputs `(N, K)`, K at least 1.
-        kind: One of `KINDS`.
-
-    Returns:
-        probabilities: Float32 `(N, K)`; K is 2 for a sigmoid.
-    """
+    """Returns finite outputs as float32 probabilities `(N, K)`."""
     columns = per_example.Outputs(outputs, from_logits=kind.endswith("logits"))
     return keras.ops.convert_to_numpy(columns.probabilities)
 
 
 def confidence(outputs: np.ndarray, kind: str) -> np.ndarray:
-    """Returns the largest probability of each example, a block at a time.
-
-    Args:
-        outputs: Finite outputs `(N, K)`.
-        kind: One of `KINDS`.
-
-    Returns:
-        confidence: Float32 `(N,)`.
-    """
+    """Returns the largest probability of each example, `(N,)`."""
     step = max(1, _BLOCK // outputs.shape[1])
     return np.concatenate(
         [

@@ -68,11 +68,7 @@ class Temperature:
         return self.nll_change is not None and self.nll_change.low > 0
 
     def mean(self, name: str) -> float:
-        """Returns the mean of a field of `Half` over both directions.
-
-        Args:
-            name: The field.
-        """
+        """Returns the mean of a field of `Half` over both halves."""
         return float(np.mean([getattr(half, name) for half in self.halves]))
 
 
