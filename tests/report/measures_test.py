@@ -245,7 +245,7 @@ class TestClasses:
             probabilities, "probabilities", [0, 1, 1]
         )
         first, second, third = measures.measure_classes(rows, "abc")
-        assert (first.name, first.labelled, first.predicted) == ("a", 1, 2)
+        assert (first.name, first.labeled, first.predicted) == ("a", 1, 2)
         assert first.recall == 1
         assert first.accuracy == 0.5
         assert first.confidence == pytest.approx(0.8)
@@ -253,7 +253,7 @@ class TestClasses:
         # |1 - 0.9| and |0 - 0.7| in bins of their own, half the rows each.
         assert first.ece == pytest.approx(0.4)
         assert (second.recall, second.accuracy) == (0.5, 1)
-        assert (third.labelled, third.predicted) == (0, 0)
+        assert (third.labeled, third.predicted) == (0, 0)
         assert np.isnan([third.recall, third.accuracy, third.ece]).all()
 
     def test_gaps_add_up_to_that_of_all(self):

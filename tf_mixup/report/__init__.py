@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -63,16 +62,15 @@ def report(
 ) -> Report:
     """Measures how far a classifier's confidence can be trusted.
 
-    The model may be any Keras classifier of one output, or one output of it:
-    softmax, logits or one sigmoid, made with this library or not. It predicts
-    as `model.predict` does. The data should be held out: of examples that it
-    was trained on the report says nothing. The report measures calibration
-    under each of `calibration.CONVENTIONS`, class by class, and after
-    temperature scaling; compares confidence on other sets; and says in words
+    The model may be any Keras classifier with softmax, logits or one sigmoid as
+    its output, or as one of its outputs. It predicts as `model.predict` does.
+    Use held-out data: on training examples the report means nothing. It
+    measures calibration under each of `calibration.CONVENTIONS`, by class, and
+    after temperature scaling, compares confidence on other sets, and explains
     what is wrong and what to try.
 
-    Besides the data it holds about the model's outputs, `(N, K)` in float32,
-    and works in blocks of examples.
+    Besides the data, memory holds the model's outputs, `(N, K)` in float32, and
+    the inputs of at most 12 errors and 1,000 other examples.
 
     Args:
         model: The model, or the path of a `.keras` file, which is loaded in
@@ -80,31 +78,30 @@ def report(
         dataset: `(inputs, labels)`, or batches of them: arrays, a
             `tf.data.Dataset`, a `PyDataset`, generators and other iterables.
             Inputs as the model takes them. Labels are class ids `(N,)` or
-            `(N, 1)`, or targets `(N, K)`: one-hot, or soft as shares of votes
-            are; then accuracy is the target's mass on the predicted class.
-            Sums within 0.05 of 1 are normalized. Weights must be 0 or 1;
-            examples of weight 0 are left out.
-        ood: Other sets by name, which the model was not trained for, in the
-            same forms; labels are not looked at.
-        outputs: What the model gives: `"probabilities"`, `"logits"`,
-            `"sigmoid"`, `"sigmoid_logits"`, or `"auto"`, which finds out from
+            `(N, 1)`, or targets `(N, K)`: one-hot, or soft, such as shares of
+            votes. With soft targets accuracy is the target's mass on the
+            predicted class. Sums within 0.05 of 1 are normalized. Weights must
+            be 0 or 1; examples of weight 0 are left out.
+        ood: Out-of-distribution sets by name, in the same forms; their labels
+            are ignored.
+        outputs: What the model returns: `"probabilities"`, `"logits"`,
+            `"sigmoid"`, `"sigmoid_logits"`, or `"auto"`, which detects it from
             the last layer or the values.
-        output: Name or place of the output to report on, where the model has
-            several; labels in a dictionary or list are chosen by it, too.
-        ignore_label: Class id of examples without a label, often -1; they are
-            left out.
+        output: Name or index of the output to report on, if the model has
+            several; it also selects from labels in a dictionary or list.
+        ignore_label: Class id of examples to leave out, often -1.
         class_names: Names of the classes; numbers by default.
         noise: Whether images are compared with Gaussian noise of their mean
             and variance.
         max_rows: Examples of each set to stop after; None for all.
         batch_size: Examples of arrays to predict at once.
-        num_resamples: Samples redrawn for each interval, at least 2.
+        num_resamples: Bootstrap resamples for each interval, at least 2.
         seed: Seed of intervals, noise and the split for the temperature, at
             least 0.
-        title: Name of the model in the report; its own, or its file's, by
-            default.
-        source: Where the examples are from, in words.
-        preparation: What was done to inputs before, in words.
+        title: Name of the model in the report. Defaults to its own name, or
+            that of its file.
+        source: Description of where the examples come from.
+        preparation: Description of how the inputs were prepared.
         verbose: 0 shows nothing; 1 or `"auto"` shows Keras' progress bar for
             each set that is predicted.
 
@@ -132,8 +129,8 @@ def report(
     sets = _name_sets(ood)
     subject = _Subject(
         model,
+        outputs,
         output=output,
-        told=outputs,
         max_rows=max_rows,
         batch_size=batch_size,
         verbose=verbose,
@@ -209,57 +206,44 @@ def report(
 
 
 class _Subject:
-    """The model under report: runs over sets, and knows what it gives.
+    """The model under report, which runs over sets.
 
     Args:
         model: Any Keras model.
-        output: Name or place of its output; None of a model of one.
         told: What the caller says of its outputs.
-        max_rows: Examples of each set to stop after.
+        output: Name or place of its output; None of a model of one.
         batch_size: Examples of arrays to predict at once.
-        verbose: As in `report`.
+        **options: Of all runs, as `report_run.run` takes them.
     """
 
     def __init__(
         self,
         model: keras.Model,
+        told: str,
         *,
         output: str | int | None,
-        told: str,
-        max_rows: int | None,
         batch_size: int,
-        verbose: int | str,
+        **options: Any,
     ) -> None:
-        self._output, self._told, self._batch_size = output, told, batch_size
-        self._model = model
-        self._max_rows, self._verbose = max_rows, verbose
-        self._logits = None
+        self._model, self._told = model, told
+        self._chosen: dict[str, Any] = {
+            "output": output,
+            "batch_size": batch_size,
+        }
+        self._options, self._logits = options, None
         if model_calls.runs_plainly(model):
             # Probabilities of a sure model are rounded, its logits are not.
             self._logits = last_layer.before_softmax(model)
         self.kind = ""
 
-    def run(
-        self,
-        data: Any,
-        *,
-        name: str = "data",
-        labeled: bool = True,
-        ignore_label: int | None = None,
-        watch: Callable[..., None] | None = None,
-    ) -> report_run.Run:
+    def run(self, data: Any, **options: Any) -> report_run.Run:
         """Returns outputs for a set: logits, where the model has them."""
         run = report_run.run(
             self._logits or self._model,
             data,
-            name=name,
-            labeled=labeled,
-            batch_size=self._batch_size,
-            output=self._output,
-            ignore_label=ignore_label,
-            max_rows=self._max_rows,
-            verbose=self._verbose,
-            watch=watch,
+            **self._chosen,
+            **self._options,
+            **options,
         )
         self.kind = self.kind or self._recognize(run.outputs)
         return run
@@ -270,23 +254,19 @@ class _Subject:
 
     def try_scales(self, run: report_run.Run) -> dict[str, float]:
         """Returns accuracies on other scales; none if inputs are no numbers."""
-        if (
-            run.inputs is None
-            or run.input_labels is None
-            or not len(run.inputs)
-        ):
+        labels = run.input_labels
+        if run.inputs is None or labels is None or not len(run.inputs):
             return {}
-        single = run.outputs.shape[1] == 1
+        columns = run.outputs.shape[1]
         targets = report_predictions.read_targets(
-            run.input_labels, max(run.outputs.shape[1], 2), single=single
+            labels, max(columns, 2), single=columns == 1
         ).values
         return report_run.try_scales(
             self._logits or self._model,
             run.inputs,
             targets if targets.ndim == 1 else targets.argmax(axis=-1),
             threshold=0.0 if self.form.endswith("logits") else 0.5,
-            batch_size=self._batch_size,
-            output=self._output,
+            **self._chosen,
         )
 
     @property
@@ -304,18 +284,13 @@ class _Subject:
         return {"probabilities": "logits", "sigmoid": "sigmoid_logits"}[kind]
 
     def _recognize(self, outputs: np.ndarray) -> str:
-        if self._logits is None:
-            return report_predictions.recognize(
-                outputs, self._told, model=self._model
-            )
-        few = outputs[:_FEW]
-        single = few.shape[1] == 1
+        if self._logits is not None:
+            columns = outputs.shape[1]
+            outputs = report_predictions.to_probabilities(
+                outputs[:_FEW], "logits"
+            )[:, -columns:]
         return report_predictions.recognize(
-            report_predictions.to_probabilities(few, "logits")[
-                :, 1 if single else 0 :
-            ],
-            self._told,
-            model=self._model,
+            outputs, self._told, model=self._model
         )
 
 

@@ -1,8 +1,8 @@
 """Reads the data that a report's flags name, and prepares them for a model.
 
 Three forms: `tfds:NAME[:SPLIT]`, `folder:PATH` of images by class, and a
-`.npz` file of arrays. What is done to inputs is also described in words, for a
-report is worth little where they are not scaled as in training.
+`.npz` file of arrays. The preparation of inputs is also described in words: a
+report means little if they are not scaled as in training.
 """
 
 import dataclasses
@@ -98,7 +98,7 @@ class Preparation:
             _check_image_size(self.image_size)
 
     def describe(self) -> str:
-        """Returns it in words."""
+        """Returns a description in words."""
         steps = []
         if self.image_size:
             height, width = self.image_size
@@ -189,7 +189,7 @@ def prepare_for(
 
 
 def parse_name(spec: str) -> tuple[str, str]:
-    """Splits `NAME=SPEC`; without a name, the set's or file's own is it.
+    """Splits `NAME=SPEC`; the name defaults to that of the set or file.
 
     Args:
         spec: As the flag has it.
@@ -213,7 +213,7 @@ def parse_name(spec: str) -> tuple[str, str]:
 
 
 def parse_names(specs: Sequence[str], *, flag: str = "ood") -> dict[str, str]:
-    """Splits several, each of which must have a name of its own.
+    """Splits several specs, which must have different names.
 
     Args:
         specs: As `parse_name` takes them.
@@ -258,10 +258,10 @@ def load(
         preparation: What is done to each input.
         labeled: Whether labels are needed; else they are left out.
         data_dir: Folder of TensorFlow Datasets; None is its own default.
-        max_rows: Examples at most: the first ones of TFDS, else drawn by
-            chance; None for all.
+        max_rows: Examples at most: the first ones of TFDS, else a random
+            sample; None for all.
         batch_size: Examples of a batch.
-        seed: Seed of what is drawn.
+        seed: Seed of the sample.
 
     Returns:
         source: The batches, prepared.
@@ -368,7 +368,7 @@ def _read_tfds(spec: str, data_dir: str | None, labeled: bool) -> _Found:
         raise _checks.refusal(
             "TensorFlow Datasets must know the set",
             f"{spec}",
-            "Look its name up in the catalogue of TensorFlow Datasets",
+            "Look its name up in the catalog of TensorFlow Datasets",
         ) from error
     if not builder.is_prepared():
         raise FileNotFoundError(
@@ -400,7 +400,7 @@ def _read_folder(
     labeled: bool,
     seed: int,
 ) -> _Found:
-    """Reads images, resized as Keras does, in an order drawn by chance."""
+    """Reads images in a random order, resized as Keras does."""
     if not folder.is_dir():
         raise FileNotFoundError(
             f"There must be a folder of images. Received: {folder}, which is"
@@ -483,7 +483,7 @@ def _find_damaged_image(paths: Sequence[str]) -> str | None:
 
 
 def _read_npz(path: pathlib.Path, labeled: bool) -> list[np.ndarray]:
-    """Returns inputs, and labels where they are wanted."""
+    """Returns inputs, and labels if they are needed."""
     if not path.exists():
         raise FileNotFoundError(
             f"There must be a file of data. Received: {path}, which does not"
@@ -515,7 +515,7 @@ def _read_npz(path: pathlib.Path, labeled: bool) -> list[np.ndarray]:
 def _draw(
     arrays: list[np.ndarray], max_rows: int | None, seed: int
 ) -> tf.data.Dataset:
-    """Returns all examples, or some drawn by chance, in their order."""
+    """Returns all examples or a random sample, in their order."""
     size = len(arrays[0])
     if max_rows is not None and max_rows < size:
         rows = np.random.default_rng(seed).choice(size, max_rows, replace=False)
@@ -524,7 +524,7 @@ def _draw(
 
 
 def _describe(spec: str, max_rows: int | None) -> str:
-    """Returns the name of a set, not where it lies on this machine."""
+    """Returns the name of a set, without its folder."""
     if not spec.startswith("tfds:"):
         spec = pathlib.Path(spec.removeprefix("folder:")).name
     spec = folders.printable(spec)

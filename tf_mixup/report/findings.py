@@ -1,4 +1,4 @@
-"""What the numbers of a report mean, in words, and what to try."""
+"""Explains the numbers of a report and suggests what to try."""
 
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ _MOST_NAMES = 3
 
 
 class Finding(NamedTuple):
-    """One thing to know.
+    """One result in words.
 
     Attributes:
         level: `"warning"`, `"note"` or `"good"`.
@@ -44,8 +44,8 @@ def find_in_data(
     num_normalized: int = 0,
 ) -> Iterator[Finding]:
     """Yields what is wrong with inputs, labels or outputs."""
-    labelled = np.array([each.labelled for each in classes])
-    size = int(labelled.sum())
+    labeled = np.array([each.labeled for each in classes])
+    size = int(labeled.sum())
     if num_nonfinite:
         yield Finding(
             "warning",
@@ -85,7 +85,7 @@ def find_in_data(
             "warning",
             f"The model predicts one class, {frequent[0]}, for every example.",
         )
-    yield from _judge_balance(classes, labelled)
+    yield from _judge_balance(classes, labeled)
 
 
 def find_in_calibration(
@@ -157,9 +157,9 @@ def _judge_scale(
 
 
 def _judge_balance(
-    classes: Sequence[ClassErrors], labelled: np.ndarray
+    classes: Sequence[ClassErrors], labeled: np.ndarray
 ) -> Iterator[Finding]:
-    absent = [each.name for each in classes if not each.labelled]
+    absent = [each.name for each in classes if not each.labeled]
     if absent:
         more = f" and {len(absent) - 5:,} more" if len(absent) > 5 else ""
         yield Finding(
@@ -167,16 +167,16 @@ def _judge_balance(
             f"{len(absent):,} of {len(classes):,} classes have no examples:"
             f" {', '.join(absent[:5])}{more}.",
         )
-    present = np.where(labelled > 0, labelled, labelled.max())
-    most, least = int(labelled.argmax()), int(present.argmin())
+    present = np.where(labeled > 0, labeled, labeled.max())
+    most, least = int(labeled.argmax()), int(present.argmin())
     # So few examples could be this many by chance.
     likely = present[least] + 2 * np.sqrt(present[least]) + 2
-    if labelled[most] > _IMBALANCE * likely:
+    if labeled[most] > _IMBALANCE * likely:
         yield Finding(
             "note",
             f"Classes are imbalanced: {classes[most].name} has"
-            f" {labelled[most]:,} examples, {classes[least].name}"
-            f" {labelled[least]:,}. Accuracy and ECE are dominated by the"
+            f" {labeled[most]:,} examples, {classes[least].name}"
+            f" {labeled[least]:,}. Accuracy and ECE are dominated by the"
             " frequent classes; see the table of classes.",
         )
 
@@ -208,7 +208,7 @@ def _judge_class_bias(
 
 
 def _judge_error(errors: Errors, gap: Interval, *, good: bool) -> Finding:
-    """Returns what ECE and the signed gap say together."""
+    """Returns what ECE and the signed gap show together."""
     ece, limit = errors.values["ece"].estimate, errors.null_ece.high
     # A gap that is printed as 0.0 points does not matter.
     certain = max(gap.low, -gap.high) > 0 and abs(gap.estimate) >= 5e-4

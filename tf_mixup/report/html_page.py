@@ -700,7 +700,7 @@ def _signed(value: float) -> str:
 
 _CLASS_COLUMNS: Mapping[str, Callable[[measures.ClassErrors], str]] = {
     "class": lambda each: html.escape(each.name),
-    "labels": lambda each: f"{each.labelled:,}",
+    "labels": lambda each: f"{each.labeled:,}",
     "recall": lambda each: _share(each.recall),
     "predictions": lambda each: f"{each.predicted:,}",
     "accuracy": lambda each: _share(each.accuracy),

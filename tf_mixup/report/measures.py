@@ -1,4 +1,4 @@
-"""The numbers of a report: each is one call of the library, named here.
+"""The numbers of a report; each is one call of the library.
 
 Shapes: N examples, K classes, M bins. Shares are fractions in [0, 1].
 """
@@ -72,7 +72,7 @@ class ClassErrors:
 
     Attributes:
         name: The class.
-        labelled: Examples whose label, or largest share of a soft target,
+        labeled: Examples whose label, or largest share of a soft target,
             this is.
         recall: Share of these that are predicted so; NaN without examples.
         predicted: Examples of which this class is predicted. All below is of
@@ -85,7 +85,7 @@ class ClassErrors:
     """
 
     name: str
-    labelled: int
+    labeled: int
     recall: float
     predicted: int
     accuracy: float
@@ -192,7 +192,7 @@ def measure_classes(
 
 
 def measure_class_bias(examples: Predictions) -> calibration.ClassBias:
-    """Measures how much too often each class is expected."""
+    """Measures the bias of the mean probability of each class."""
     return calibration.class_bias(
         functools.reduce(
             operator.add,
@@ -267,7 +267,7 @@ class _Classwise:
         self._num_bins = num_bins
 
     def interval(self, *, num_resamples: int, seed: int) -> Interval:
-        """Returns it; ends only where they take seconds."""
+        """Returns it; without ends if these would take minutes."""
         examples = self._examples
         if len(examples) * examples.num_classes > _MOST_REDRAWN:
             sums: Any = sum(
@@ -322,7 +322,7 @@ class _Classwise:
 def _measure_class(
     examples: Predictions,
     name: str,
-    labelled: np.ndarray,
+    labeled: np.ndarray,
     predicted: np.ndarray,
 ) -> ClassErrors:
     count = int(predicted.sum())
@@ -332,11 +332,11 @@ def _measure_class(
     )
     accuracy = float(correct.mean(dtype=np.float64)) if count else np.nan
     mean = float(confidence.mean(dtype=np.float64)) if count else np.nan
-    hits = int(np.sum(labelled & predicted))
+    hits = int(np.sum(labeled & predicted))
     return ClassErrors(
         name=name,
-        labelled=int(labelled.sum()),
-        recall=hits / int(labelled.sum()) if labelled.any() else np.nan,
+        labeled=int(labeled.sum()),
+        recall=hits / int(labeled.sum()) if labeled.any() else np.nan,
         predicted=count,
         accuracy=accuracy,
         confidence=mean,

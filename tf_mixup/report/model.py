@@ -1,4 +1,4 @@
-"""Loads a saved Keras model without running code that it may carry.
+"""Loads a saved Keras model without running code from its file.
 
 A `.keras` file is a zip of a configuration and weights. What the
 configuration asks for is read before Keras builds anything, so that a
@@ -27,7 +27,7 @@ def load(path: str | os.PathLike[str]) -> keras.Model:
         path: A `.keras` file, as `model.save("model.keras")` writes.
 
     Returns:
-        model: The model, not compiled: its loss and optimiser are not read.
+        model: The model, not compiled: its loss and optimizer are not read.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -47,7 +47,7 @@ def load(path: str | os.PathLike[str]) -> keras.Model:
 
 
 def _read_config(path: pathlib.Path) -> Any:
-    """Returns the model's configuration, without its loss and optimiser."""
+    """Returns the model's configuration, without its loss and optimizer."""
     if path.is_dir() or path.suffix in (".h5", ".hdf5"):
         raise _checks.refusal(
             "The model must be one `.keras` file",
@@ -103,7 +103,7 @@ def _check_config(config: Any, path: pathlib.Path) -> None:
 
 
 def _walk(node: Any) -> Iterator[dict[str, Any]]:
-    """Yields all serialised objects in a configuration."""
+    """Yields all serialized objects in a configuration."""
     if isinstance(node, dict):
         if "class_name" in node:
             yield node

@@ -27,7 +27,7 @@ _NOT_IN_JSON = ("figures", "pictures", "columns")
 
 
 class Page(abc.ABC):
-    """What has a page and numbers; a notebook shows the page."""
+    """Numbers with a page, which a notebook shows."""
 
     @abc.abstractmethod
     def to_html(self) -> str:

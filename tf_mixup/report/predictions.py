@@ -1,7 +1,7 @@
 """A classifier's predictions in one form, whatever its outputs are.
 
-Only the outputs themselves are held as `(N, K)`; what is made of them comes in
-blocks of examples, or as one number for each example.
+Only the outputs are held as `(N, K)`; everything else is computed in blocks of
+examples, or as one number for each example.
 
 Shapes: N examples, K classes.
 """
@@ -178,7 +178,7 @@ def recognize(
     *,
     model: keras.Model | None = None,
 ) -> str:
-    """Finds out what a model's outputs are.
+    """Detects what a model's outputs are.
 
     Args:
         outputs: Finite outputs `(N, K)`.
@@ -239,7 +239,7 @@ def _are_all_distributions(outputs: np.ndarray) -> bool:
 
 
 def standardize(outputs: np.ndarray, kind: str, labels: Any) -> Predictions:
-    """Brings outputs and labels into one form.
+    """Returns outputs and labels in one form.
 
     Args:
         outputs: Finite outputs `(N, K)`, K at least 1.

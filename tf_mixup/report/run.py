@@ -1,4 +1,4 @@
-"""Runs a model over a data set, whatever form the data have.
+"""Runs a model over data in any form.
 
 Shapes: N examples, K columns of outputs, S examples of a sample.
 """
@@ -150,7 +150,7 @@ def try_scales(
 
 
 def _other_scales(inputs: np.ndarray) -> list[tuple[str, float, float]]:
-    """Returns names, factors and offsets that inputs may have wanted."""
+    """Returns names, factors and offsets that training may have used."""
     low, high = float(inputs.min()), float(inputs.max())
     if low < 0:
         return [("(x + 1) / 2", 1 / 2, 1 / 2), ("127.5 (x + 1)", 127.5, 127.5)]
@@ -165,7 +165,7 @@ def _other_scales(inputs: np.ndarray) -> list[tuple[str, float, float]]:
 
 
 class _Parts:
-    """Collects batches; what is left out is never held."""
+    """Collects batches, without the examples that are left out."""
 
     def __init__(self) -> None:
         self._outputs: list[np.ndarray] = []
@@ -235,7 +235,7 @@ class _Sample:
     def add(
         self, inputs: Any, labels: np.ndarray | None, counted: np.ndarray
     ) -> None:
-        """Keeps its share of a batch."""
+        """Adds the examples of a batch at the current spacing."""
         if not isinstance(inputs, np.ndarray) or inputs.dtype.kind not in "iuf":
             return
         places = slice(-self._seen % self._stride, None, self._stride)
@@ -285,7 +285,7 @@ def _find_counted(
 
 
 def check_output(model: keras.Model, output: str | int | None) -> None:
-    """Refuses another name than that of the one output of a model.
+    """Refuses an unknown `output` of a model with one output.
 
     Args:
         model: Any Keras model; one of several outputs passes.
@@ -309,7 +309,7 @@ def check_output(model: keras.Model, output: str | int | None) -> None:
 
 
 def _choose_output(outputs: Any, output: str | int | None) -> Any:
-    """Returns the output that is asked for, of a model of several."""
+    """Returns the chosen output of a model."""
     if not keras.tree.is_nested(outputs):
         return outputs
     names = (
@@ -327,13 +327,13 @@ def _choose_output(outputs: Any, output: str | int | None) -> Any:
 
 
 def _choose_labels(labels: Any, output: str | int | None) -> Any:
-    """Returns the labels of the output that is asked for."""
+    """Returns the labels of the chosen output."""
     labels = model_calls.single_output(labels)
     return labels if labels is None else _choose_output(labels, output)
 
 
 def _check_inputs(model: keras.Model, inputs: Any, name: str) -> None:
-    """Refuses inputs that the model was not made for."""
+    """Refuses inputs of another number or shape than the model's."""
     if not model_calls.runs_plainly(model):
         # Its own steps, such as a preprocessor, make other inputs of these.
         return

@@ -1,4 +1,4 @@
-"""What temperature scaling would do, on examples that it was not fitted on.
+"""The effect of temperature scaling on examples that it was not fitted on.
 
 Shapes: N examples.
 """
@@ -40,7 +40,7 @@ class Half:
 
 @dataclasses.dataclass(frozen=True)
 class Temperature:
-    """What temperature scaling would do.
+    """The effect of temperature scaling.
 
     Attributes:
         temperature: Fitted on all examples: the one to use unless `at_bound`.
