@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -21,10 +22,9 @@ def build_densenet(
     depth: int = 100,
     width: int = 12,
     dropout: float = 0.0,
-    mean: parts.PixelStatistic = None,
-    std: parts.PixelStatistic = None,
     synchronized: bool = False,
     seed: int | None = None,
+    **inputs: Any,
 ) -> keras.Model:
     """Builds DenseNet-BC of three dense blocks, from pixels to logits.
 
@@ -33,26 +33,11 @@ def build_densenet(
     the channels and halves the sides. A block's output is the layer named
     `stage1`, `stage2` or `stage3` (where manifold mixup mixes).
 
-    Args:
-        input_shape: `(H, W, C)` of the images.
-        num_classes: Number of logits, K.
+    Options of its own; the others are in `experiments.networks`:
         depth: Layers with weights, `6 n + 4`, of which `n` pairs in a block.
         width: Channels that each pair adds, the growth rate; the stem has
             twice as many.
-        dropout: Rate in `[0, 1)` after each convolution of a pair.
-        mean: Of the pixels in `[0, 255]`; one number or one a channel.
-        std: Likewise.
-        synchronized: Whether batch norm uses the batch of all replicas.
-        seed: Of the weights and of dropout; `None` draws one, the same one
-            after `keras.utils.set_random_seed`.
-
-    Returns:
-        model: From raw pixels `(B, H, W, C)` of any dtype to float32 logits
-            `(B, K)`.
-
-    Raises:
-        ValueError: If `depth` is not of that form, or the shape, the
-            statistics or the number of classes is refused by `parts`.
+        dropout: After each convolution of a pair.
 
     References:
         Huang, Liu, van der Maaten and Weinberger. Densely Connected
@@ -66,7 +51,7 @@ def build_densenet(
             "Write e.g. 40, 100 or 190",
         )
     layers = parts.Parts(parts.draw_seeds(seed), synchronized)
-    inputs, features = parts.pixel_inputs(input_shape, mean=mean, std=std)
+    images, features = parts.pixel_inputs(input_shape, **inputs)
     features = layers.convolution(features, 2 * width)
     for block in range(BLOCKS):
         for _ in range(pairs):
@@ -76,7 +61,7 @@ def build_densenet(
             features = _transition(layers, features, dropout=dropout)
     features = layers.norm_relu(features)
     features = keras.layers.GlobalAveragePooling2D()(features)
-    return keras.Model(inputs, layers.logits(features, num_classes))
+    return keras.Model(images, layers.logits(features, num_classes))
 
 
 def _pair(

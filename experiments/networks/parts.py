@@ -10,7 +10,7 @@ import numpy as np
 
 from tf_mixup import _checks
 
-PixelStatistic = float | Sequence[float] | None
+Statistic = float | Sequence[float] | None
 
 
 def draw_seeds(seed: int | None) -> Iterator[int]:
@@ -32,28 +32,26 @@ def pixel_inputs(
     input_shape: Sequence[int],
     *,
     image_shape: Sequence[int] | None = None,
-    mean: PixelStatistic = None,
-    std: PixelStatistic = None,
+    mean: Statistic = None,
+    std: Statistic = None,
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """Makes a model's input of raw pixels, and the same standardised.
+    """Makes a model's input of raw pixels, and the same standardized.
 
     The constants are part of the model, so that a saved model predicts from
-    raw pixels. Standardising is affine and mixing weights sum to one, so
+    raw pixels. Standardizing is affine and mixing weights sum to one, so
     mixing before it equals mixing after it.
 
     Args:
         input_shape: `(H, W, C)`, or `(D,)` for features with `image_shape`.
         image_shape: `(H, W, C)` into which `D = H * W * C` features are laid
             row by row; `None` where the inputs are images.
-        mean: Mean of the pixels in `[0, 255]`, one number or one a channel;
-            127.5 if `None`.
-        std: Standard deviation in the same unit; 127.5 if `None`, which maps
-            pixels to `[-1, 1]` when `mean` is `None` too.
+        mean: Mean of the pixels; 127.5 if `None`.
+        std: Standard deviation; 127.5 if `None`, which maps pixels to
+            `[-1, 1]` when `mean` is `None` too.
 
     Returns:
-        inputs: Symbolic, of `input_shape`, pixels in `[0, 255]`; any dtype
-            may be fed.
-        standardised: `(inputs - mean) / std` as `(B, H, W, C)`, float32 also
+        inputs: Symbolic, of `input_shape`.
+        standardized: `(inputs - mean) / std` as `(B, H, W, C)`, float32 also
             in mixed precision.
 
     Raises:
@@ -63,7 +61,7 @@ def pixel_inputs(
     if image_shape is not None:
         inputs = keras.Input(tuple(input_shape), name="features")
         pixels = keras.layers.Reshape(tuple(image_shape))(inputs)
-        return inputs, _standardise(pixels, mean, std)
+        return inputs, _standardize(pixels, mean, std)
     if len(input_shape) != 3:
         raise _checks.refusal(
             "`input_shape` must be (height, width, channels)",
@@ -71,56 +69,42 @@ def pixel_inputs(
             "Give grayscale images one channel",
         )
     inputs = keras.Input(tuple(input_shape), name="pixels")
-    return inputs, _standardise(inputs, mean, std)
+    return inputs, _standardize(inputs, mean, std)
 
 
 def feature_inputs(
-    input_shape: Sequence[int],
-    *,
-    mean: PixelStatistic = 0.0,
-    std: PixelStatistic = 1.0,
+    input_shape: Sequence[int], *, mean: Statistic = 0.0, std: Statistic = 1.0
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """Makes a model's input of feature vectors, and the same standardised.
+    """Makes a model's input of feature vectors, and the same standardized.
 
-    Args:
-        input_shape: `(D,)`.
-        mean: Mean of the features, one number or one a feature.
-        std: Standard deviation, likewise.
-
-    Returns:
-        inputs: Symbolic `(B, D)`; any dtype may be fed.
-        standardised: `(inputs - mean) / std`, float32 also in mixed
-            precision.
-
-    Raises:
-        ValueError: If `input_shape` has not one axis, or a statistic does
-            not fit it, or `std` is not positive.
+    As `pixel_inputs`, for an `input_shape` of `(D,)`.
     """
     if len(input_shape) != 1:
         raise _checks.refusal(
             "`input_shape` must be (features,)",
             f"input_shape={tuple(input_shape)}",
-            "Take a network of images, or flatten each row",
+            "Take a network of images, or flatten each example",
         )
     inputs = keras.Input(tuple(input_shape), name="features")
-    return inputs, _standardise(inputs, mean, std)
+    return inputs, _standardize(inputs, mean, std)
 
 
-def _standardise(
-    inputs: keras.KerasTensor, mean: PixelStatistic, std: PixelStatistic
+def _standardize(
+    inputs: keras.KerasTensor, mean: Statistic, std: Statistic
 ) -> keras.KerasTensor:
     """Subtracts `mean` and divides by `std`, along the last axis."""
     mean, std = _checks.statistics(
         127.5 if mean is None else mean, 127.5 if std is None else std
     )
     _checks.fits_channels(mean, std, inputs.shape)
-    channels = inputs.shape[-1]
-    means = np.broadcast_to(mean, channels)
-    stds = np.broadcast_to(std, channels)
+    means, stds = (
+        np.broadcast_to(each, inputs.shape[-1]) for each in (mean, std)
+    )
     return keras.layers.Rescaling(
         scale=(1 / stds).tolist(),
         offset=(-means / stds).tolist(),
         dtype="float32",
+        # Saved models have this name.
         name="standardise",
     )(inputs)
 
@@ -136,6 +120,10 @@ class Parts:
 
     seeds: Iterator[int]
     synchronized: bool = False
+
+    def he_normal(self) -> keras.initializers.Initializer:
+        """Returns He normal weights of the next seed."""
+        return keras.initializers.HeNormal(next(self.seeds))
 
     def convolution(
         self,
@@ -160,7 +148,7 @@ class Parts:
             padding="same",
             groups=groups,
             use_bias=False,
-            kernel_initializer=keras.initializers.HeNormal(next(self.seeds)),
+            kernel_initializer=self.he_normal(),
         )(features)
 
     def norm(
@@ -187,16 +175,13 @@ class Parts:
         return keras.layers.Dropout(rate, seed=next(self.seeds))(features)
 
     def hidden(
-        self,
-        features: keras.KerasTensor,
-        units: int,
-        name: str | None = None,
+        self, features: keras.KerasTensor, units: int, name: str | None = None
     ) -> keras.KerasTensor:
         """Applies a dense layer with ReLU, from He normal weights."""
         return keras.layers.Dense(
             units,
             activation="relu",
-            kernel_initializer=keras.initializers.HeNormal(next(self.seeds)),
+            kernel_initializer=self.he_normal(),
             name=name,
         )(features)
 

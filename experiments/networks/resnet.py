@@ -6,6 +6,7 @@ of https://github.com/kuangliu/pytorch-cifar, which the mixup paper used.
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -22,13 +23,11 @@ def build_resnet(
     stem: int | None = None,
     preactivation: bool = False,
     final_norm: bool = False,
-    image_shape: Sequence[int] | None = None,
     dropout: float = 0.0,
-    mean: parts.PixelStatistic = None,
-    std: parts.PixelStatistic = None,
     synchronized: bool = False,
     zero_gamma: bool = False,
     seed: int | None = None,
+    **inputs: Any,
 ) -> keras.Model:
     """Builds a residual network of basic blocks, from pixels to logits.
 
@@ -39,41 +38,21 @@ def build_resnet(
     network has no batch norm after the stem nor, unless `final_norm`, before
     the pooling, as in the mixup paper's code.
 
-    Args:
-        input_shape: `(H, W, C)` of the images, or `(D,)` of features.
-        num_classes: Number of logits, K.
+    Options of its own; the others are in `experiments.networks`:
         blocks: Blocks in each stage.
         width: Channels of the first stage.
         stem: Channels of the stem; `None` for as many as the first stage.
         preactivation: Whether norm and ReLU come before the convolutions.
         final_norm: Whether norm and ReLU come before the pooling.
-        image_shape: `(H, W, C)` into which features are laid; `None` where
-            the inputs are images.
-        dropout: Rate in `[0, 1)` between the two convolutions of each block,
-            after the ReLU (corrupted-labels table of the mixup paper).
-        mean: Of the pixels in `[0, 255]`; one number or one a channel.
-        std: Likewise.
-        synchronized: Whether batch norm uses the batch of all replicas.
-        zero_gamma: Whether the last batch norm of each block starts at 0, and
-            the block as its shortcut (Goyal et al.).
-        seed: Of the weights and of dropout; `None` draws one, the same one
-            after `keras.utils.set_random_seed`.
-
-    Returns:
-        model: From raw pixels or features of any dtype, `(B, *input_shape)`,
-            to float32 logits `(B, K)`.
-
-    Raises:
-        ValueError: If the shape, the statistics or the number of classes is
-            refused by `parts`, or `zero_gamma` goes with `preactivation`.
+        dropout: Between the two convolutions of each block, after the ReLU
+            (corrupted-labels table of the mixup paper).
+        zero_gamma: Not with `preactivation`.
 
     References:
         He, Zhang, Ren and Sun. Deep Residual Learning for Image Recognition.
         CVPR 2016. https://arxiv.org/abs/1512.03385
         He, Zhang, Ren and Sun. Identity Mappings in Deep Residual Networks.
         ECCV 2016. https://arxiv.org/abs/1603.05027
-        Goyal et al. Accurate, Large Minibatch SGD: Training ImageNet in 1
-        Hour. 2017, section 5.1. https://arxiv.org/abs/1706.02677
         Zagoruyko and Komodakis. Wide Residual Networks. BMVC 2016.
         https://arxiv.org/abs/1605.07146
     """
@@ -88,9 +67,7 @@ def build_resnet(
             " follows, which would never open",
             "Leave --zero_gamma out, or take another network",
         )
-    inputs, features = parts.pixel_inputs(
-        input_shape, image_shape=image_shape, mean=mean, std=std
-    )
+    images, features = parts.pixel_inputs(input_shape, **inputs)
     features = layers.convolution(features, stem or width)
     if not preactivation:
         features = layers.norm_relu(features)
@@ -108,7 +85,7 @@ def build_resnet(
     if final_norm:
         features = layers.norm_relu(features)
     features = keras.layers.GlobalAveragePooling2D()(features)
-    return keras.Model(inputs, layers.logits(features, num_classes))
+    return keras.Model(images, layers.logits(features, num_classes))
 
 
 def _plain_block(

@@ -6,6 +6,7 @@ of torchvision's, which the mixup papers used for ImageNet.
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -23,13 +24,11 @@ def build_resnext(
     width: int = 64,
     cardinality: int = 32,
     base_width: int = 4,
-    image_shape: Sequence[int] | None = None,
     dropout: float = 0.0,
-    mean: parts.PixelStatistic = None,
-    std: parts.PixelStatistic = None,
     synchronized: bool = False,
     zero_gamma: bool = False,
     seed: int | None = None,
+    **inputs: Any,
 ) -> keras.Model:
     """Builds a residual network of bottlenecks, from pixels to logits.
 
@@ -41,45 +40,21 @@ def build_resnext(
     convolutions by their outputs, here by their inputs as everywhere in this
     package; batch norm follows each, so only the first steps differ.
 
-    Args:
-        input_shape: `(H, W, C)` of the images, or `(D,)` of features.
-        num_classes: Number of logits, K.
+    Options of its own; the others are in `experiments.networks`:
         blocks: Blocks in each stage.
         width: Channels of the stem, and a quarter of those that the first
             stage puts out.
         cardinality: Groups of the 3x3 convolutions; 1 is a ResNet.
         base_width: Channels of each group in the first stage, doubled in
             each further one; 64 for a ResNet. It does not follow `width`.
-        image_shape: `(H, W, C)` into which features are laid; `None` where
-            the inputs are images.
-        dropout: Rate in `[0, 1)` before the last convolution of each block,
-            after the ReLU.
-        mean: Of the pixels in `[0, 255]`; one number or one a channel.
-        std: Likewise.
-        synchronized: Whether batch norm uses the batch of all replicas.
-        zero_gamma: Whether the last batch norm of each block starts at 0, and
-            the block as its shortcut (Goyal et al.).
-        seed: Of the weights and of dropout; `None` draws one, the same one
-            after `keras.utils.set_random_seed`.
-
-    Returns:
-        model: From raw pixels or features of any dtype, `(B, *input_shape)`,
-            to float32 logits `(B, K)`.
-
-    Raises:
-        ValueError: If the shape, the statistics or the number of classes is
-            refused by `parts`.
+        dropout: Before the last convolution of each block, after the ReLU.
 
     References:
         Xie, Girshick, Dollar, Tu and He. Aggregated Residual Transformations
         for Deep Neural Networks. CVPR 2017. https://arxiv.org/abs/1611.05431
-        Goyal et al. Accurate, Large Minibatch SGD: Training ImageNet in 1
-        Hour. 2017, section 5.1. https://arxiv.org/abs/1706.02677
     """
     layers = parts.Parts(parts.draw_seeds(seed), synchronized)
-    inputs, features = parts.pixel_inputs(
-        input_shape, image_shape=image_shape, mean=mean, std=std
-    )
+    images, features = parts.pixel_inputs(input_shape, **inputs)
     features = layers.norm_relu(
         layers.convolution(features, width, kernel_size=7, strides=2)
     )
@@ -98,7 +73,7 @@ def build_resnext(
             )
         features = keras.layers.Identity(name=f"stage{stage + 1}")(features)
     features = keras.layers.GlobalAveragePooling2D()(features)
-    return keras.Model(inputs, layers.logits(features, num_classes))
+    return keras.Model(images, layers.logits(features, num_classes))
 
 
 def _bottleneck(

@@ -24,13 +24,13 @@ _TINY = 1e-12
 
 @keras.saving.register_keras_serializable("tf_mixup_experiments")
 class Spectrogram(keras.layers.Layer):
-    """Turns waveforms into normalised log-spectrograms.
+    """Turns waveforms into normalized log-spectrograms.
 
     `log(1 + magnitude)` of the Fourier transform under a Hamming window, with
     mean 0 and variance 1 over each spectrogram, as in
     https://github.com/adiyoss/GCommandsPytorch, whose networks and sizes are
-    the paper's; it keeps the frequency of 8 kHz as a 161st row. Silence, by
-    which short waveforms are padded, is zero before it is normalised.
+    the paper's; it keeps the frequency of 8 kHz as a 161st one. Silence, by
+    which short waveforms are padded, is zero before it is normalized.
 
     Example:
         >>> tuple(Spectrogram()(ops.zeros((2, 16_000, 1))).shape)
@@ -56,10 +56,10 @@ class Spectrogram(keras.layers.Layer):
         )
         power = ops.square(real) + ops.square(imaginary)
         magnitude = ops.sqrt(ops.maximum(power[..., :FREQUENCIES], _TINY))
-        rows = ops.log1p(ops.swapaxes(magnitude, 1, 2))
-        mean, variance = ops.moments(rows, axes=(1, 2), keepdims=True)
+        logs = ops.log1p(ops.swapaxes(magnitude, 1, 2))
+        mean, variance = ops.moments(logs, axes=(1, 2), keepdims=True)
         deviation = ops.sqrt(ops.maximum(variance, _TINY))
-        return ((rows - mean) / deviation)[..., None]
+        return ((logs - mean) / deviation)[..., None]
 
 
 def build_speech_lenet(
@@ -68,41 +68,27 @@ def build_speech_lenet(
     *,
     width: int = 20,
     dropout: float = 0.5,
-    mean: parts.PixelStatistic = 0.0,
-    std: parts.PixelStatistic = 1.0,
     seed: int | None = None,
+    **inputs: Any,
 ) -> keras.Model:
     """Builds the LeNet for spoken words: two convolutions, two dense layers.
 
     The layer named `spectrogram` is where the paper mixes.
 
-    Args:
-        input_shape: `(16000,)`, one second at 16 kHz.
-        num_classes: Number of logits, K.
+    Options of its own; the others are in `experiments.networks`:
         width: Channels of both convolutions; the hidden layer has 50 times as
             many units.
-        dropout: Rate in `[0, 1)`, of channels after the second convolution
-            and of units after the hidden layer.
-        mean: Of the samples; one number.
-        std: Likewise.
-        seed: Of the weights and of dropout; `None` draws one, the same one
-            after `keras.utils.set_random_seed`.
-
-    Returns:
-        model: From waveforms `(B, 16000)` to float32 logits `(B, K)`.
-
-    Raises:
-        ValueError: If the rows are no such waveforms, or the statistics or
-            the number of classes are refused by `parts`.
+        dropout: Of channels after the second convolution and of units after
+            the hidden layer.
     """
     layers = parts.Parts(parts.draw_seeds(seed))
-    inputs, features = _spectrogram(input_shape, mean, std)
+    waves, features = _spectrogram(input_shape, **inputs)
     for last in (False, True):
         features = keras.layers.Conv2D(
             width,
             5,
             activation="relu",
-            kernel_initializer=keras.initializers.HeNormal(next(layers.seeds)),
+            kernel_initializer=layers.he_normal(),
         )(features)
         if last and dropout:
             features = keras.layers.SpatialDropout2D(
@@ -111,7 +97,7 @@ def build_speech_lenet(
         features = keras.layers.MaxPooling2D()(features)
     features = layers.hidden(keras.layers.Flatten()(features), 50 * width)
     features = layers.dropout(features, dropout)
-    return keras.Model(inputs, layers.logits(features, num_classes))
+    return keras.Model(waves, layers.logits(features, num_classes))
 
 
 def build_speech_vgg11(
@@ -120,10 +106,9 @@ def build_speech_vgg11(
     *,
     width: int = 64,
     dropout: float = 0.0,
-    mean: parts.PixelStatistic = 0.0,
-    std: parts.PixelStatistic = 1.0,
     synchronized: bool = False,
     seed: int | None = None,
+    **inputs: Any,
 ) -> keras.Model:
     """Builds VGG-11 with batch norm for spoken words, with two dense layers.
 
@@ -132,24 +117,10 @@ def build_speech_vgg11(
     The layer named `spectrogram` is where it mixes. Convolutions have no
     bias, which batch norm would subtract.
 
-    Args:
-        input_shape: `(16000,)`, one second at 16 kHz.
-        num_classes: Number of logits, K.
+    Options of its own; the others are in `experiments.networks`:
         width: Channels of the first stage; the last and the hidden layer have
             8 times as many.
-        dropout: Rate in `[0, 1)` after the hidden layer.
-        mean: Of the samples; one number.
-        std: Likewise.
-        synchronized: Whether batch norm uses the batch of all replicas.
-        seed: Of the weights and of dropout; `None` draws one, the same one
-            after `keras.utils.set_random_seed`.
-
-    Returns:
-        model: From waveforms `(B, 16000)` to float32 logits `(B, K)`.
-
-    Raises:
-        ValueError: If the rows are no such waveforms, or the statistics or
-            the number of classes are refused by `parts`.
+        dropout: After the hidden layer.
 
     References:
         Simonyan and Zisserman. Very Deep Convolutional Networks for
@@ -157,7 +128,7 @@ def build_speech_vgg11(
         https://arxiv.org/abs/1409.1556
     """
     layers = parts.Parts(parts.draw_seeds(seed), synchronized)
-    inputs, features = _spectrogram(input_shape, mean, std)
+    waves, features = _spectrogram(input_shape, **inputs)
     for stage, (num_convolutions, factor) in enumerate(STAGES):
         for _ in range(num_convolutions):
             features = layers.convolution(features, width * factor)
@@ -165,13 +136,13 @@ def build_speech_vgg11(
         features = keras.layers.MaxPooling2D(name=f"stage{stage + 1}")(features)
     features = layers.hidden(keras.layers.Flatten()(features), 8 * width)
     features = layers.dropout(features, dropout)
-    return keras.Model(inputs, layers.logits(features, num_classes))
+    return keras.Model(waves, layers.logits(features, num_classes))
 
 
 def _spectrogram(
     input_shape: Sequence[int],
-    mean: parts.PixelStatistic,
-    std: parts.PixelStatistic,
+    mean: parts.Statistic = 0.0,
+    std: parts.Statistic = 1.0,
 ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """Makes a model's input of waveforms, and their spectrograms."""
     if tuple(input_shape) != (SAMPLES,):

@@ -24,7 +24,7 @@ class WordEmbedding(keras.layers.Embedding):
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         """Returns vectors `(B, L, D)` of ids `(B, L)`."""
         # Through this product the gradient is dense. XLA would compile anew
-        # in each step for a sparse one, and Adadelta reads all rows anyway.
+        # in each step for a sparse one, and Adadelta reads all of it anyway.
         is_word = ops.arange(self.input_dim)[:, None] > 0
         vectors = self.embeddings * ops.cast(is_word, self.compute_dtype)
         return ops.take(vectors, inputs, axis=0)
@@ -49,25 +49,15 @@ def build_text_cnn(
     of a class have a norm of 3 at most. The vector of padding is and stays
     zero. Filters start from He normal weights, as in the other networks.
 
-    Args:
-        input_shape: `(L,)`, ids in a row.
-        num_classes: Number of logits, K.
+    Options of its own; the others are in `experiments.networks`:
         vocabulary: Words by id, V of them; the first one is padding.
         embeddings: Text file of a word and `width` numbers a line, such as
-            GloVe's. Words that it lacks are drawn with the variance of those
-            that it has; `None` draws all, uniform in `[-0.25, 0.25]`.
+            GloVe's; a FileNotFoundError if it is missing. Words that it lacks
+            are drawn with the variance of those that it has; `None` draws
+            all, uniform in `[-0.25, 0.25]`.
         width: Dimension of the word vectors.
         maps: Filters of each width.
-        dropout: Rate in `[0, 1)` before the logits.
-        seed: Of the weights and of dropout; `None` draws one, the same one
-            after `keras.utils.set_random_seed`.
-
-    Returns:
-        model: From ids `(B, L)` to float32 logits `(B, K)`.
-
-    Raises:
-        ValueError: If the rows are no ids, or the file has other numbers.
-        FileNotFoundError: If there is no such file.
+        dropout: Before the logits.
 
     References:
         Kim. Convolutional Neural Networks for Sentence Classification. EMNLP
@@ -75,7 +65,7 @@ def build_text_cnn(
     """
     if len(input_shape) != 1:
         raise _checks.refusal(
-            "The sentence network takes rows of word ids",
+            "The sentence network takes word ids",
             f"input_shape={tuple(input_shape)}",
             "Take another network for images",
         )
@@ -93,7 +83,7 @@ def build_text_cnn(
             maps,
             filter_width,
             activation="relu",
-            kernel_initializer=keras.initializers.HeNormal(next(layers.seeds)),
+            kernel_initializer=layers.he_normal(),
         )(words)
         largest.append(keras.layers.GlobalMaxPooling1D()(features))
     features = layers.dropout(keras.layers.Concatenate()(largest), dropout)
@@ -116,8 +106,8 @@ def _draw_vectors(
         limit = float(np.sqrt(3) * np.std(list(found.values())))
     rng = np.random.default_rng(seed)
     vectors = rng.uniform(-limit, limit, (len(vocabulary), width))
-    for row, word in enumerate(vocabulary):
-        vectors[row] = found.get(word, vectors[row])
+    for index, word in enumerate(vocabulary):
+        vectors[index] = found.get(word, vectors[index])
     vectors[0] = 0
     return vectors.astype(np.float32)
 

@@ -1,6 +1,7 @@
 """VGG-16 with batch norm, for images of any size."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -17,10 +18,9 @@ def build_vgg16(
     width: int = 64,
     head: Sequence[int] = (4096, 4096),
     dropout: float = 0.5,
-    mean: parts.PixelStatistic = None,
-    std: parts.PixelStatistic = None,
     synchronized: bool = False,
     seed: int | None = None,
+    **inputs: Any,
 ) -> keras.Model:
     """Builds VGG-16 with batch norm, from pixels to logits.
 
@@ -30,25 +30,10 @@ def build_vgg16(
     of https://github.com/kuangliu/pytorch-cifar. Convolutions have no bias,
     which batch norm would subtract; those codes carry 4,224 idle ones.
 
-    Args:
-        input_shape: `(H, W, C)` of the images.
-        num_classes: Number of logits, K.
+    Options of its own; the others are in `experiments.networks`:
         width: Channels of the first stage.
         head: Units of the hidden dense layers before the logits.
-        dropout: Rate in `[0, 1)` after each hidden dense layer.
-        mean: Of the pixels in `[0, 255]`; one number or one a channel.
-        std: Likewise.
-        synchronized: Whether batch norm uses the batch of all replicas.
-        seed: Of the weights and of dropout; `None` draws one, the same one
-            after `keras.utils.set_random_seed`.
-
-    Returns:
-        model: From raw pixels `(B, H, W, C)` of any dtype to float32 logits
-            `(B, K)`.
-
-    Raises:
-        ValueError: If the shape, the statistics or the number of classes is
-            refused by `parts`.
+        dropout: After each hidden dense layer.
 
     References:
         Simonyan and Zisserman. Very Deep Convolutional Networks for
@@ -56,7 +41,7 @@ def build_vgg16(
         https://arxiv.org/abs/1409.1556
     """
     layers = parts.Parts(parts.draw_seeds(seed), synchronized)
-    inputs, features = parts.pixel_inputs(input_shape, mean=mean, std=std)
+    images, features = parts.pixel_inputs(input_shape, **inputs)
     for stage, (num_convolutions, factor) in enumerate(STAGES):
         for _ in range(num_convolutions):
             features = layers.convolution(features, width * factor)
@@ -68,4 +53,4 @@ def build_vgg16(
     features = keras.layers.GlobalAveragePooling2D()(features)
     for units in head:
         features = layers.dropout(layers.hidden(features, units), dropout)
-    return keras.Model(inputs, layers.logits(features, num_classes))
+    return keras.Model(images, layers.logits(features, num_classes))

@@ -40,7 +40,9 @@ class TestLoad:
             for rows in (splits.train, splits.validation, splits.test)
             for row in rows.inputs.tolist()
         ]
-        assert len(set(drawn)) == len(drawn) == rings.NUM_EXAMPLES + rings.NUM_TEST
+        assert (
+            len(set(drawn)) == len(drawn) == rings.NUM_EXAMPLES + rings.NUM_TEST
+        )
 
 
 class TestDraw:

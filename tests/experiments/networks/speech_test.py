@@ -6,10 +6,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.io import wavfile
 
 from experiments import datasets
 from experiments import networks
-from experiments.datasets import speech as recordings
+from experiments.datasets import cards
 from experiments.networks import speech
 from experiments.papers import defaults
 from experiments.runs import config as config_lib
@@ -188,7 +189,7 @@ class TestTraining:
                 wave += 0.1 * rng.standard_normal(len(times))
                 wave = (wave * 10_000).astype(np.int16)
                 name = f"{label}_{'ab'[index % 2]}_{index}.wav"
-                recordings.wavfile.write(folder / name, 16_000, wave)
+                wavfile.write(folder / name, 16_000, wave)
         config = config_lib.Config(
             **{
                 **defaults.PAPER_DEFAULTS["speech"],
@@ -219,7 +220,8 @@ class TestTraining:
     )
     def test_network_and_data_must_fit(self, fields, message):
         config = config_lib.Config(
-            **{"dataset": recordings.DIGITS, "network": "speech_lenet"} | fields
+            **{"dataset": cards.SPOKEN_DIGITS, "network": "speech_lenet"}
+            | fields
         )
         splits = datasets.make_placeholder(config.dataset)
         with pytest.raises(ValueError, match=message):
@@ -234,7 +236,7 @@ class TestTraining:
     )
     def test_what_is_for_images_is_refused(self, fields, message, tmp_path):
         config = config_lib.Config(
-            dataset=recordings.DIGITS,
+            dataset=cards.SPOKEN_DIGITS,
             network="speech_lenet",
             width=2,
             epochs=1,
