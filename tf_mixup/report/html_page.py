@@ -58,9 +58,10 @@ table { border-collapse: collapse; font-size: .9rem; margin: .6rem 0;
   font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; text-align: right; white-space: nowrap;
   vertical-align: top; border-bottom: 1px solid var(--line); }
-th { white-space: normal; vertical-align: bottom; max-width: 11rem; }
-th:first-child, td:first-child { text-align: left; white-space: normal;
-  min-width: 7rem; max-width: 16rem; overflow-wrap: break-word; }
+th, td:first-child { white-space: normal; overflow-wrap: break-word; }
+th { vertical-align: bottom; max-width: 11rem; }
+th:first-child, td:first-child { text-align: left; min-width: 7rem;
+  max-width: 16rem; }
 td[colspan] { max-width: none; font-style: italic; padding-top: .8rem; }
 td small { display: block; font-weight: normal; }
 .differs { font-weight: bold; }
@@ -84,8 +85,9 @@ rect, .area { fill: currentColor; }
 .dashed { stroke-dasharray: 6 3; }
 .legend { display: flex; flex-wrap: wrap; gap: 0 1rem; font-size: .85rem;
   padding-left: 2.6rem; }
-.legend i { display: inline-block; width: .8em; height: .8em;
-  margin-right: .4em; background: currentColor; border-radius: .15em; }
+.legend span { display: flex; align-items: baseline; gap: .4em; }
+.legend i { flex: none; width: .8em; height: .8em;
+  background: currentColor; border-radius: .15em; }
 .legend i.dashed { border-radius: 50%; }
 .pictures { display: grid; gap: .8rem;
   grid-template-columns: repeat(auto-fill, minmax(7rem, 1fr)); }
