@@ -20,6 +20,7 @@ from absl import flags
 from absl import logging
 
 from experiments import _entry
+from experiments import datasets
 from experiments import papers
 from experiments.analysis import ledger
 from experiments.analysis import seed_statistics
@@ -274,7 +275,7 @@ def render_summary(
                 alpha = next(iter(mixed.values())).config.alpha
                 cells = [_format_ece(without), _format_ece(mixed)]
                 cells[1] += f" (alpha {alpha:g})"
-                rows.append([setting[0], *cells])
+                rows.append([datasets.find_card(setting[0]).title, *cells])
     verdicts = [
         row[5]
         for claim in papers.CLAIMS

@@ -187,7 +187,9 @@ class TestRender:
 class TestSummary:
     def test_compares_what_validation_chose(self):
         text = results.render_summary({"image_calibration": RUNS})
-        line = "| digits | 10.50 ± 0.71 | 5.25 ± 0.35 (alpha 0.2) |"
+        line = (
+            "| scikit-learn's digits | 10.50 ± 0.71 | 5.25 ± 0.35 (alpha 0.2) |"
+        )
         assert line in text
         assert "alpha 1)" not in text
 
