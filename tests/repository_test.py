@@ -9,6 +9,8 @@ import zipfile
 
 import pytest
 
+import tf_mixup
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SOURCES = sorted(
     path
@@ -47,7 +49,8 @@ def wheel(tmp_path_factory):
 class TestWheel:
     def test_holds_the_library_alone(self, wheel):
         folders = {name.split("/")[0] for name in wheel.namelist()}
-        assert folders == {"tf_mixup", "tf_mixup-0.1.0.dist-info"}
+        info = f"tf_mixup-{tf_mixup.__version__}.dist-info"
+        assert folders == {"tf_mixup", info}
 
     def test_holds_all_of_the_library(self, wheel):
         modules = {
