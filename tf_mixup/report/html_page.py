@@ -160,16 +160,7 @@ def render_comparison(
     reports: Mapping[str, Numbers],
     differences: Mapping[str, Mapping[str, Interval]],
 ) -> str:
-    """Returns the page of several models.
-
-    Args:
-        reports: Name of a model -> its report.
-        differences: Name of each model but the first -> measure -> its value
-            minus that of the first model; empty without paired examples.
-
-    Returns:
-        page: HTML that compares the models and holds each report, folded.
-    """
+    """Returns the page of several models, which holds each report folded."""
     first, *_ = reports.values()
     sections = {
         "Side by side": "".join(_compare(reports, differences)),
@@ -244,7 +235,6 @@ def _about(numbers: Numbers) -> str:
 
 def _cards(numbers: Numbers) -> str:
     main, overall = numbers.conventions[measures.MAIN], numbers.overall
-    temperature = numbers.temperature
     cards = {
         "accuracy": _share(overall["accuracy"].estimate),
         "confidence": _share(overall["confidence"].estimate),
@@ -253,15 +243,18 @@ def _cards(numbers: Numbers) -> str:
         "ECE by chance": f"≤ {_share(main.null_ece.high)}",
         "NLL, nats": _number(overall["nll"].estimate),
         "Brier score": _number(overall["brier"].estimate),
-        "best temperature": _rate(temperature.temperature)
-        if temperature and not temperature.at_bound
-        else _NOTHING,
+        "best temperature": _best_temperature(numbers),
     }
     tiles = "".join(
         f"<div><b>{value}</b><small>{name}</small></div>"
         for name, value in cards.items()
     )
     return f'<div class="cards">{tiles}</div>\n'
+
+
+def _best_temperature(numbers: Numbers) -> str:
+    found = numbers.temperature
+    return _NOTHING if not found or found.at_bound else _rate(found.temperature)
 
 
 def _findings(numbers: Numbers) -> Iterable[str]:
@@ -547,12 +540,7 @@ def _compare(
     lines.append(
         [
             "best temperature",
-            *(
-                _rate(each.temperature.temperature)
-                if each.temperature and not each.temperature.at_bound
-                else _NOTHING
-                for each in reports.values()
-            ),
+            *map(_best_temperature, reports.values()),
             *[""] * len(differences),
         ]
     )

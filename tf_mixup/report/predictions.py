@@ -239,22 +239,7 @@ def _are_all_distributions(outputs: np.ndarray) -> bool:
 
 
 def standardize(outputs: np.ndarray, kind: str, labels: Any) -> Predictions:
-    """Returns outputs and labels in one form.
-
-    Args:
-        outputs: Finite outputs `(N, K)`, K at least 1.
-        kind: One of `KINDS`.
-        labels: Class ids `(N,)` or `(N, 1)`, or targets `(N, K)`; of one
-            sigmoid also the mass of class 1.
-
-    Returns:
-        predictions: Outputs and targets. Logits of probabilities are their
-            logarithms, as in `posthoc.calibrate`.
-
-    Raises:
-        ValueError: If labels are no distributions, out of range or of one
-            class only.
-    """
+    """Returns finite outputs `(N, K)` of a kind, and labels, in one form."""
     outputs = np.asarray(outputs, np.float32)
     single = outputs.shape[1] == 1
     targets, num_normalized = read_targets(
@@ -304,21 +289,7 @@ def confidence(outputs: np.ndarray, kind: str) -> np.ndarray:
 def read_targets(
     labels: np.ndarray, num_classes: int, *, single: bool = False
 ) -> Targets:
-    """Returns labels as class ids, or as distributions if they are soft.
-
-    Args:
-        labels: Class ids `(N,)` or `(N, 1)`, or targets `(N, K)`.
-        num_classes: K.
-        single: Whether the model has one column, a sigmoid: then fractions
-            `(N,)` or `(N, 1)` are the mass of class 1.
-
-    Returns:
-        targets: Ids of labels that are one-hot.
-
-    Raises:
-        ValueError: If labels have another shape, are no distributions, or are
-            ids out of range.
-    """
+    """Returns labels as class ids, or as distributions if they are soft."""
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     matrix = labels.ndim == 2 and labels.shape[1] == num_classes

@@ -104,10 +104,9 @@ def run(
             ignore_label=ignore_label,
             name=name,
         )
-        parts.add(columns, labels, batch.inputs, counted)
+        kept = parts.add(columns, labels, batch.inputs, counted)
         if watch is not None:
-            finite = np.isfinite(columns).all(axis=-1)
-            watch(columns, labels, batch.inputs, counted & finite)
+            watch(columns, labels, batch.inputs, kept)
     return parts.join(name)
 
 
@@ -120,20 +119,7 @@ def try_scales(
     batch_size: int = 128,
     output: str | int | None = None,
 ) -> dict[str, float]:
-    """Returns the accuracy that a model would have on other scales of inputs.
-
-    Args:
-        model: Any Keras model.
-        inputs: Numbers `(S, ...)`.
-        labels: Class ids `(S,)`.
-        threshold: Above it a single output column means class 1: 1/2 of a
-            sigmoid, 0 of its logit.
-        batch_size: Examples at a time.
-        output: Name or place of the output to take; None of a model of one.
-
-    Returns:
-        accuracies: By what was done to the inputs; first `"as given"`.
-    """
+    """Returns the accuracy on other scales of inputs `(S, ...)`, by name."""
     accuracies = {}
     wide = inputs.astype(np.float32)
     for name, factor, offset in (("as given", 1, 0), *_other_scales(wide)):
@@ -179,8 +165,8 @@ class _Parts:
         labels: np.ndarray | None,
         inputs: Any,
         counted: np.ndarray,
-    ) -> None:
-        """Adds the examples of a batch that count and are finite."""
+    ) -> np.ndarray:
+        """Adds a batch; returns which examples count and are finite."""
         kept = counted & np.isfinite(outputs).all(axis=-1)
         self._num_seen += len(kept)
         self._num_counted += int(counted.sum())
@@ -188,6 +174,7 @@ class _Parts:
         if labels is not None:
             self._labels.append(labels[kept])
         self._sample.add(inputs, labels, counted)
+        return kept
 
     def join(self, name: str) -> Run:
         """Returns all batches as one."""
@@ -285,15 +272,7 @@ def _find_counted(
 
 
 def check_output(model: keras.Model, output: str | int | None) -> None:
-    """Refuses an unknown `output` of a model with one output.
-
-    Args:
-        model: Any Keras model; one of several outputs passes.
-        output: As in `run`.
-
-    Raises:
-        ValueError: If it names no output.
-    """
+    """Refuses an unknown `output` of a model with one output."""
     if output is None or len(getattr(model, "outputs", None) or ()) != 1:
         return
     paths = keras.tree.flatten_with_path(getattr(model, "output", None))

@@ -75,17 +75,7 @@ class Temperature:
 def measure(
     predictions: Predictions, *, seed: int, num_resamples: int = 500
 ) -> Temperature | None:
-    """Fits temperatures, and tests them on examples they were not fitted on.
-
-    Args:
-        predictions: Predictions and labels.
-        seed: Seed of the split and of the draws.
-        num_resamples: Samples redrawn for the interval.
-
-    Returns:
-        temperature: What it would do; None if there are below 40 examples, or
-            if a half holds one class only.
-    """
+    """Fits temperatures and tests them; None of too few examples."""
     order = np.random.default_rng(seed).permutation(len(predictions))
     halves = np.sort(order[::2]), np.sort(order[1::2])
     classes = [np.unique(predictions.labels[half]).size for half in halves]
