@@ -1,4 +1,4 @@
-"""How a binary starts and how it fails: in words."""
+"""Starts binaries and turns errors of use into one sentence."""
 
 import errno
 import logging as python_logging
@@ -21,17 +21,21 @@ from tf_mixup import _checks
 _TRACEBACK = flags.DEFINE_bool(
     "traceback", False, "Show where in the code an error was raised."
 )
-# What the caller can mend gets a sentence; anything else is ours to mend and
-# shows where it happened.
-MENDABLE = (ValueError, OSError, MemoryError, tf.errors.OpError)
+# Errors that the caller can fix end in one sentence, others in a traceback.
+USER_ERRORS = (ValueError, OSError, MemoryError, tf.errors.OpError)
 
 
-def start(main: Callable[[], None]) -> None:
+def start(
+    main: Callable[[], None], define_flags: Callable[[], None] | None = None
+) -> None:
     """Parses flags and runs `main`; errors of use become one sentence.
 
     Args:
         main: Reads the flags and works.
+        define_flags: Defines them; None if that is done on import.
     """
+    if define_flags:
+        define_flags()
 
     def run(argv: Sequence[str]) -> None:
         if len(argv) > 1:
@@ -41,7 +45,7 @@ def start(main: Callable[[], None]) -> None:
         try:
             _check_folders()
             main()
-        except MENDABLE as error:
+        except USER_ERRORS as error:
             if _TRACEBACK.value:
                 raise
             logging.error("%s", describe(error))
@@ -54,11 +58,11 @@ def start(main: Callable[[], None]) -> None:
 
 
 def _check_folders() -> None:
-    """Refuses names of folders that would be misread or cannot be written."""
+    """Refuses folder names that are empty or that TensorFlow cannot write."""
     for name in ("workdir", "data_dir"):
         value = flags.FLAGS[name].value if name in flags.FLAGS else None
         if value == "":
-            # It would be the current one.
+            # It would be the current folder.
             raise _checks.refusal(
                 f"--{name} must name a folder",
                 f"--{name}=''",
@@ -69,7 +73,7 @@ def _check_folders() -> None:
             raise _checks.refusal(
                 "--workdir must be a name in UTF-8",
                 f"--workdir={value!a}",
-                "Take a folder of another name",
+                "Choose a folder of another name",
             )
 
 
@@ -81,30 +85,29 @@ def _is_text(name: str) -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """Returns an error's message without what is TensorFlow's own affair.
+    """Returns an error's message without TensorFlow's internals.
 
     Args:
-        error: One of `MENDABLE`.
+        error: One of `USER_ERRORS`.
 
     Returns:
-        message: Without names of kernels and nodes, and never empty. If the
-            system refused a file, also what to do.
+        message: Never empty; without names of kernels and nodes. If the system
+            refused a file, also what to do.
     """
     message = _describe(error)
     refused = isinstance(error, OSError) and error.errno is not None
     full = os.strerror(errno.ENOSPC)
     if (refused or full in message) and "Received: " not in message:
         message = (
-            "Files must be there to be read, and writable. Received:"
-            f" {message}."
-            " Make room, or remove what is in the way, and run the same"
-            " command again."
+            "Files must exist and be readable and writable. Received:"
+            f" {message}. Free space, or remove what blocks the file, and run"
+            " the same command again."
         )
     return message
 
 
 def _describe(error: BaseException) -> str:
-    """Returns what an error says, on one line."""
+    """Returns an error's message on one line."""
     if not isinstance(error, tf.errors.OpError):
         return str(error) or type(error).__name__
     lines = re.sub(r"\{\{.*?\}\} ?|\[Op:.*", "", error.message).splitlines()

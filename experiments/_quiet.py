@@ -1,8 +1,7 @@
-"""Loads TensorFlow without its greetings; import this module first.
+"""Loads TensorFlow without its notices; import this module first.
 
-TensorFlow tells of instructions and drivers that it found or missed, partly
-before it reads `TF_CPP_MIN_LOG_LEVEL`. What else is said while it loads is
-passed on.
+TensorFlow reports instructions and drivers that it found or missed, partly
+before it reads `TF_CPP_MIN_LOG_LEVEL`. Other output is passed on.
 """
 
 import contextlib
@@ -13,15 +12,15 @@ import tempfile
 from collections.abc import Iterator
 
 # As absl's C++ writes them: severity, date, and where in the source.
-GREETING = re.compile(
+NOTICE = re.compile(
     rb"WARNING: All log messages before absl::InitializeLog"
     rb"|[IWE]\d{4} .*(port\.cc|cudart_stub\.cc|cuda_platform\.cc):\d+\]"
 )
 
 
 @contextlib.contextmanager
-def without_greetings() -> Iterator[None]:
-    """Holds back what is written to stderr, by C++ too, and passes it on."""
+def without_notices() -> Iterator[None]:
+    """Holds back stderr, also of C++, and passes on all but the notices."""
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as held:
@@ -34,12 +33,12 @@ def without_greetings() -> Iterator[None]:
             os.close(stderr)
             held.seek(0)
             for line in held:
-                if not GREETING.match(line):
+                if not NOTICE.match(line):
                     os.write(2, line)
 
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-with without_greetings():
+with without_notices():
     import tensorflow as tf
 
     # Looks for drivers, and says so if it finds none.

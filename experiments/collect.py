@@ -4,12 +4,12 @@ Command:
     python -m experiments.collect --workdir=runs --data_dir=DIR
     python -m experiments.results
 
-Measures each complete run also after temperature, vector and isotonic
-scaling, with MC dropout, as an ensemble over seeds, mixup with test-time
-rescaling; the runs of the table `adversarial` under attacks, and those of
+Each complete run is also measured after temperature, vector and isotonic
+scaling, with MC dropout, as an ensemble over seeds, and with test-time
+rescaling of mixup; runs of the table `adversarial` under attacks, and those of
 `cifar` between their training points. A run that is not in the folder keeps
-the lines that the ledger has of it, in whichever table, so that tables may
-grow over several machines.
+its records of the ledger, from any table, so that several machines can
+contribute.
 """
 
 import dataclasses
@@ -26,40 +26,18 @@ from experiments import _entry
 from experiments import papers
 from experiments.analysis import adversarial
 from experiments.analysis import interpolation
-from experiments.analysis import ledger
 from experiments.analysis import posthoc
+from experiments.analysis import records as records_lib
+from experiments.analysis.records import Record
 from experiments.papers import tables
 from experiments.runs import config as config_lib
 from experiments.runs import evaluation
 from experiments.runs import run_data
 from experiments.runs import run_files
 
-# The tests import several binaries into one process.
-_WORKDIR = flags.DEFINE_string(
-    "workdir", "runs", "Folder of the runs.", allow_override=True
-)
-_DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Folder of TensorFlow Datasets.", allow_override=True
-)
-_TABLE = flags.DEFINE_enum(
-    "table",
-    None,
-    list(papers.TABLES),
-    "One table; all of them by default.",
-    allow_override=True,
-)
-_SCALE = flags.DEFINE_enum(
-    "scale", "small", tables.SCALES, "Of the tables.", allow_override=True
-)
-_OUTPUT = flags.DEFINE_string(
-    "output",
-    str(ledger.FOLDER),
-    "Folder that gets a file for each table.",
-    allow_override=True,
-)
-# Tables whose networks are also averaged over seeds, and rescaled.
+# Tables whose networks are also averaged over seeds and rescaled.
 WITH_NETWORKS = ("out_of_distribution", "further_methods")
-# Table -> what else its networks are measured for, and by what.
+# Table -> key of `arms.AFTER`, and the function that measures its networks.
 MEASURES: dict[str, tuple[str, Callable[..., Iterator]]] = {
     "adversarial": ("attacked", adversarial.measure),
     "cifar": ("between", interpolation.measure),
@@ -71,16 +49,16 @@ def collect(
     scale: str,
     workdir: pathlib.Path,
     sources: run_data.Sources,
-    known: Mapping[str, Sequence[ledger.Line]],
-) -> list[ledger.Line]:
-    """Returns the lines of a table's runs.
+    known: Mapping[str, Sequence[Record]],
+) -> list[Record]:
+    """Returns the records of a table's runs.
 
     Args:
         table: Its name.
         scale: `"small"` or `"paper"`.
         workdir: Folder of the runs.
-        sources: Where the data is; for what needs the networks again.
-        known: Name of a table -> the lines that the ledger has already.
+        sources: Location of the data, for new predictions.
+        known: Name of a table -> its records in the ledger.
     """
     configs = papers.TABLES[table].configs(scale)
     complete = {
@@ -88,50 +66,50 @@ def collect(
         for config in configs
         if (workdir / config.run_name / run_files.RECORD).exists()
     }
-    lines: list[ledger.Line] = []
+    found: list[Record] = []
     for config in configs:
         if config in complete:
-            lines += _measure(config, complete[config])
+            found += _measure(config, complete[config])
         else:
-            lines += _recall(config, table, known)
+            found += _recall(config, table, known)
     if table in WITH_NETWORKS:
-        lines += _with_networks(complete, sources)
+        found += _with_networks(complete, sources)
     if table in MEASURES:
         after, measure = MEASURES[table]
         for config, results in measure(complete, sources):
-            lines.append(ledger.Line(config, after, results))
-    found = len({line.config for line in lines})
+            found.append(Record(config, after, results))
+    num_found = len({record.config for record in found})
     logging.info(
         "%s: %d runs here, %d in the ledger, %d missing.",
         table,
         len(complete),
-        found - len(complete),
-        len(configs) - found,
+        num_found - len(complete),
+        len(configs) - num_found,
     )
-    return lines
+    return found
 
 
 def _measure(
     config: config_lib.Config, folder: pathlib.Path
-) -> Iterator[ledger.Line]:
-    """Yields the lines of a run, as it is and after each scaler."""
+) -> Iterator[Record]:
+    """Yields the records of a run, before and after each scaler."""
     record = run_files.read_record(folder, config)
     hours = record["duration_seconds"] / 3600
-    yield ledger.Line(config, "", record["results"], hours)
+    yield Record(config, "", record["results"], hours)
     if not (folder / run_files.PREDICTIONS).exists():
-        return  # What draws points has nothing to scale.
+        return  # GANs have nothing to scale.
     for name, results in posthoc.measure_scaled(folder).items():
-        yield ledger.Line(config, name, results)
+        yield Record(config, name, results)
 
 
 def _recall(
     config: config_lib.Config,
     table: str,
-    known: Mapping[str, Sequence[ledger.Line]],
-) -> list[ledger.Line]:
-    """Returns what the ledger has of a run, first by its own table."""
+    known: Mapping[str, Sequence[Record]],
+) -> list[Record]:
+    """Returns the records of a run in the ledger, first from its table."""
     for name in sorted(known, key=lambda name: name != table):
-        found = [line for line in known[name] if line.config == config]
+        found = [record for record in known[name] if record.config == config]
         if found:
             return found
     return []
@@ -140,8 +118,8 @@ def _recall(
 def _with_networks(
     complete: Mapping[config_lib.Config, pathlib.Path],
     sources: run_data.Sources,
-) -> Iterator[ledger.Line]:
-    """Yields what takes the networks: ensembles, and rescaled mixup."""
+) -> Iterator[Record]:
+    """Yields the records of ensembles and of rescaled mixup."""
     groups: dict[config_lib.Config, list[pathlib.Path]] = {}
     for config, folder in complete.items():
         alike = dataclasses.replace(config, seed=0)
@@ -150,26 +128,41 @@ def _with_networks(
         if config.method == "mixup" and plain and config.target == "mixed":
             outputs = posthoc.rescale(config, folder, sources)
             results = evaluation.measure_outputs(outputs)
-            yield ledger.Line(config, "rescaling", results)
+            yield Record(config, "rescaling", results)
     for config, folders in groups.items():
         unmixed = not config.alpha and not config.label_smoothing
         if len(folders) > 1 and unmixed and not config.entropy_weight:
             outputs = posthoc.average(config, folders, sources)
             results = evaluation.measure_outputs(outputs)
-            yield ledger.Line(config, "ensemble", results)
+            yield Record(config, "ensemble", results)
+
+
+def define_flags() -> None:
+    """Defines the flags of this binary."""
+    flags.DEFINE_string("workdir", "runs", "Folder of the runs.")
+    flags.DEFINE_string("data_dir", None, "Folder of TensorFlow Datasets.")
+    flags.DEFINE_enum(
+        "table", None, list(papers.TABLES), "One table; all by default."
+    )
+    flags.DEFINE_enum("scale", "small", tables.SCALES, "Of the tables.")
+    flags.DEFINE_string(
+        "output",
+        str(records_lib.LEDGER),
+        "Folder that gets a file for each table.",
+    )
 
 
 def main() -> None:
     """Writes the ledger of the chosen tables that have a run."""
-    workdir = pathlib.Path(_WORKDIR.value)
-    sources = run_data.Sources(data_dir=_DATA_DIR.value)
-    output = pathlib.Path(_OUTPUT.value)
-    known = ledger.read_all(output)
-    for table in [_TABLE.value] if _TABLE.value else papers.TABLES:
-        lines = collect(table, _SCALE.value, workdir, sources, known)
-        if lines:
-            ledger.write(lines, output / f"{table}.jsonl")
+    values = flags.FLAGS
+    workdir, output = pathlib.Path(values.workdir), pathlib.Path(values.output)
+    sources = run_data.Sources(data_dir=values.data_dir)
+    known = records_lib.read_all(output)
+    for table in [values.table] if values.table else papers.TABLES:
+        found = collect(table, values.scale, workdir, sources, known)
+        if found:
+            records_lib.write(found, output / f"{table}.jsonl")
 
 
 if __name__ == "__main__":
-    _entry.start(main)
+    _entry.start(main, define_flags)

@@ -4,10 +4,9 @@ Command:
     make demo
     python -m experiments.demo --workdir=runs/demo
 
-Small networks learn 300 real digits by heart, without mixup and with it, from
-clean labels and from labels of which 40 % were drawn anew. Prints a table,
-says in words which way each network errs, and draws two figures. Runs that
-are complete are not repeated; one that was killed goes on.
+Small networks fit 300 real digits, without mixup and with it, with clean labels
+and with 40 % of the labels redrawn. Prints a table and a summary in words, and
+draws two figures. Complete runs are not repeated, interrupted ones resume.
 """
 
 import dataclasses
@@ -26,7 +25,7 @@ from absl import flags
 from absl import logging
 
 from experiments import _entry
-from experiments.analysis import seed_statistics
+from experiments.analysis import measures
 from experiments.runs import config as config_lib
 from experiments.runs import outputs as outputs_lib
 from experiments.runs import run_files
@@ -37,7 +36,7 @@ from tf_mixup import plots
 from tf_mixup.calibration import resampling
 
 SEEDS = 3
-# Of the table and the text.
+# Width of the output.
 COLUMNS = 82
 BASE = config_lib.Config(
     dataset="digits",
@@ -50,18 +49,14 @@ BASE = config_lib.Config(
     schedule="cosine",
     num_train=300,
 )
-# Names for readers of a share of labels drawn anew, and of a method.
+# Name -> share of labels that is redrawn, and name -> method.
 LABELS = {"clean labels": 0.0, "40 % of labels redrawn": 0.4}
 METHODS = {"no mixup": "erm", "mixup": "mixup"}
 CONVENTION = calibration.CONVENTIONS["guo"]
 
-_WORKDIR = flags.DEFINE_string(
-    "workdir", "runs/demo", "Gets a folder a run.", allow_override=True
-)
-
 
 class Arm(NamedTuple):
-    """What is compared: one of `LABELS` with one of `METHODS`."""
+    """One of `LABELS` with one of `METHODS`."""
 
     labels: str
     method: str
@@ -73,53 +68,39 @@ class Arm(NamedTuple):
 ARMS = tuple(Arm(labels, method) for labels in LABELS for method in METHODS)
 
 
-class Measure(NamedTuple):
-    """A line of the table.
-
-    Attributes:
-        key: Its name in a record's results.
-        title: Its name for readers, with its unit.
-        better: 1 if more is better, -1 if less is, 0 if neither.
-    """
-
-    key: str
-    title: str
-    better: int = 0
-
-    def format(self, value: float) -> str:
-        """Returns a value as the table shows it."""
-        scale = seed_statistics.scale_of(self.key)
-        digits = 2 if scale == 1 else 1
-        return f"{scale * value:.{digits}f}"
-
-
-MEASURES = (
-    Measure("train_accuracy", "accuracy in training (%)"),
-    Measure("test_accuracy", "accuracy (%)", 1),
-    Measure("test_confidence", "confidence (%)"),
-    Measure("test_signed_gap", "signed gap (%)"),
-    Measure("test_ece", "ECE (%)", -1),
-    Measure("test_null_ece", "null ECE (%)"),
-    Measure("test_oe", "OE (%)", -1),
-    Measure("test_nll", "NLL (nats)", -1),
-    Measure("gaussian_confidence", "confidence on noise (%)", -1),
-    Measure("gaussian_auroc", "AUROC against noise (%)", 1),
+MEASURES = tuple(
+    map(
+        measures.find,
+        (
+            "train_accuracy",
+            "test_accuracy",
+            "test_confidence",
+            "test_signed_gap",
+            "test_ece",
+            "test_null_ece",
+            "test_oe",
+            "test_nll",
+            "gaussian_confidence",
+            "gaussian_auroc",
+        ),
+    )
 )
 LEGEND = (
     "Signed gap: confidence minus accuracy. ECE: their distance, bin by bin."
-    " Null ECE: what perfectly calibrated predictions of the same confidences"
-    " show on so few images, by chance. OE: the overconfident part of ECE,"
-    " weighted by confidence. Noise: Gaussian, with the mean and variance of"
-    " the digits; an AUROC of 50 cannot tell it from digits."
+    " Null ECE: the ECE that perfectly calibrated predictions with the same"
+    " confidences have by chance on so few images. OE: the overconfident part"
+    " of ECE, weighted by confidence. Noise: Gaussian, with the mean and"
+    " variance of the digits; at an AUROC of 50 it cannot be distinguished from"
+    " digits."
 )
 
 
 class Outcome(NamedTuple):
-    """What the runs of one arm left, in the order of their seeds.
+    """Results of the runs of one arm, in the order of their seeds.
 
     Attributes:
         results: The numbers of each run.
-        outputs: What each network said.
+        outputs: Predictions of each network.
     """
 
     results: list[dict[str, float]]
@@ -144,12 +125,12 @@ Outcomes = Mapping[Arm, Outcome]
 def run(
     base: config_lib.Config, workdir: pathlib.Path, *, seeds: int = SEEDS
 ) -> None:
-    """Trains what is missing; prints the table and the words; draws.
+    """Trains what is missing; prints table and summary; draws.
 
     Args:
-        base: What all runs share.
+        base: Fields that all runs share.
         workdir: Gets a folder for each run, and the figures.
-        seeds: How many runs for each arm.
+        seeds: Number of runs per arm.
     """
     outcomes = train(base, workdir, seeds=seeds)
     sentences = [judge(arm, outcomes[arm]) for arm in ARMS]
@@ -169,11 +150,11 @@ def train(
     """Trains all arms, seed by seed, with a line for each run.
 
     Returns:
-        outcomes: What the runs left.
+        outcomes: Arm -> its results.
     """
     print(
-        f"{seeds * len(ARMS)} networks learn {base.num_train} digits, without"
-        f" mixup and with it (alpha {base.alpha:g})."
+        f"Training {seeds * len(ARMS)} networks on {base.num_train} digits,"
+        f" without and with mixup (alpha {base.alpha:g})."
     )
     outcomes = {arm: Outcome([], []) for arm in ARMS}
     plan = list(itertools.product(range(seeds), ARMS))
@@ -207,7 +188,7 @@ def train(
 
 
 def table(outcomes: Outcomes) -> list[str]:
-    """Returns the lines of a table: a measure a line, an arm a column."""
+    """Returns the lines of a table: a line per measure, a column per arm."""
     runs = len(outcomes[ARMS[0]].results)
     title = f"mean ± deviation, {runs} seeds"
     groups = "".join(f"{labels:^28}" for labels in LABELS)
@@ -217,17 +198,14 @@ def table(outcomes: Outcomes) -> list[str]:
     for measure in MEASURES:
         cells = ""
         for arm in ARMS:
-            spread = seed_statistics.spread(outcomes[arm].values(measure.key))
-            cell = measure.format(spread.mean)
-            if spread.num_seeds > 1:
-                cell += f" ± {measure.format(spread.deviation):>4}"
-            cells += f"{cell:>14}"
-        lines.append(f"{measure.title:<26}{cells}")
+            values = outcomes[arm].values(measure.name)
+            cells += f"{measure.format_spread(values, precision=-1):>14}"
+        lines.append(f"{measure.heading:<26}{cells}")
     return lines
 
 
 def judge(arm: Arm, outcome: Outcome) -> str:
-    """Says which way the networks of an arm err, if they do."""
+    """Returns a sentence on the calibration of an arm."""
     limits = [
         resampling.null_calibration_error(
             each.confidence("test"),
@@ -247,18 +225,18 @@ def judge(arm: Arm, outcome: Outcome) -> str:
 
 
 def direction(ece: float, limit: float, gap: float) -> str:
-    """Puts an error of calibration into words.
+    """Returns an error of calibration in words.
 
     Args:
         ece: The calibration error.
-        limit: What a calibrated network seldom exceeds by chance.
+        limit: Upper end of the null ECE.
         gap: Mean confidence minus accuracy; its size is at most ECE.
 
     Returns:
-        words: Which way the network errs and by how much, if it does.
+        words: Direction and size of the error, if it is above the limit.
     """
     if ece <= limit:
-        return "calibrated, as far as so few images can tell"
+        return "calibrated, as far as so few images can show"
     if abs(gap) < ece / 2:
         return "overconfident in some bins and underconfident in others"
     side = "overconfident" if gap > 0 else "underconfident"
@@ -266,22 +244,23 @@ def direction(ece: float, limit: float, gap: float) -> str:
 
 
 def compare(outcomes: Outcomes, labels: str) -> str:
-    """Says what mixup makes better, worse, or now this and now that."""
+    """Returns a sentence on what mixup improves, worsens or leaves unclear."""
     before, after = (outcomes[Arm(labels, method)] for method in METHODS)
     found: dict[str, list[str]] = {"better": [], "worse": [], "unclear": []}
     for measure in MEASURES:
         if not measure.better:
             continue
-        gain = after.values(measure.key) - before.values(measure.key)
+        gain = after.values(measure.name) - before.values(measure.name)
         gain = measure.better * gain
         # A change counts if no seed contradicts it.
         word = "better" if min(gain) > 0 else "unclear"
         word = "worse" if max(gain) < 0 else word
-        found[word].append(
-            f"{measure.title.split(' (')[0]}"
-            f" {measure.format(before.mean(measure.key))} ->"
-            f" {measure.format(after.mean(measure.key))}"
+        means = (
+            measure.format(outcome.mean(measure.name), precision=-1)
+            for outcome in (before, after)
         )
+        title = measure.title.partition(",")[0]
+        found[word].append(f"{title} {' -> '.join(means)}")
     parts = (
         f"{word} {', '.join(changes)}"
         for word, changes in found.items()
@@ -291,7 +270,7 @@ def compare(outcomes: Outcomes, labels: str) -> str:
 
 
 def conclude(outcomes: Outcomes) -> str:
-    """Returns what the numbers say of mixup and calibration."""
+    """Returns a sentence on mixup and calibration."""
     parts = []
     for labels in LABELS:
         before, after = (outcomes[Arm(labels, method)] for method in METHODS)
@@ -307,7 +286,7 @@ def conclude(outcomes: Outcomes) -> str:
 
 
 def draw(outcomes: Outcomes, workdir: pathlib.Path) -> list[pathlib.Path]:
-    """Draws reliability and confidences of all arms, seeds pooled.
+    """Draws reliability and confidences of all arms, with pooled seeds.
 
     Returns:
         paths: The figures.
@@ -345,17 +324,22 @@ def draw(outcomes: Outcomes, workdir: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _tensorboard() -> str:
-    """Returns the command, beside the Python of an environment in here."""
+    """Returns the command, from this environment if it is in this folder."""
     folder = os.path.relpath(os.path.dirname(sys.executable))
     outside = folder.startswith(os.pardir)
     return "tensorboard" if outside else os.path.join(folder, "tensorboard")
 
 
+def define_flags() -> None:
+    """Defines the flags of this binary."""
+    flags.DEFINE_string("workdir", "runs/demo", "Gets a folder per run.")
+
+
 def main() -> None:
     """Runs the demo in the folder that the flag names."""
     logging.set_verbosity(logging.WARNING)
-    run(BASE, pathlib.Path(_WORKDIR.value))
+    run(BASE, pathlib.Path(flags.FLAGS.workdir))
 
 
 if __name__ == "__main__":
-    _entry.start(main)
+    _entry.start(main, define_flags)

@@ -3,10 +3,10 @@ r"""Measures the entropy of mixed targets, against its closed form.
 Command:
     python -m experiments.label_entropy --alphas=.1,.2,.4,1 --output=figures
 
-The calibration paper (1905.11001) explains mixup by the entropy that mixing
-gives to labels. With lam ~ Beta(alpha, alpha) and two different classes it is
-H(lam) = -lam ln lam - (1 - lam) ln(1 - lam), in nats, whose distribution is
-known. The targets are those of the library's own pipeline. Nothing is trained.
+The calibration paper (1905.11001) explains mixup by the entropy of mixed
+labels. With lam ~ Beta(alpha, alpha) and two different classes it is
+H(lam) = -lam ln lam - (1 - lam) ln(1 - lam), in nats, and its distribution is
+known. The library's own stage mixes the targets. Nothing is trained.
 """
 
 import dataclasses
@@ -23,6 +23,7 @@ from absl import logging
 
 import tf_mixup
 from experiments import _entry
+from experiments.analysis import run_tables
 from tf_mixup import _checks
 from tf_mixup import plots
 from tf_mixup import summaries
@@ -30,32 +31,12 @@ from tf_mixup import summaries
 if TYPE_CHECKING:
     import matplotlib.figure
 
-# Shares in float32 are steps of 6e-8 near 1: below this they are one heap.
+# Float32 has steps of 6e-8 near 1: smaller shares are not resolved.
 RESOLVED = 1e-6
-# With a class for each 100 rows of a batch.
+# Each class has 100 examples of a batch.
 NUM_CLASSES = 10
 BATCH = 1000
 BITS = 60
-
-_ALPHAS = flags.DEFINE_list(
-    "alphas", ["0.1", "0.2", "0.4", "1"], "Concentrations of the coefficients."
-)
-_ROWS = flags.DEFINE_integer(
-    "rows",
-    100_000,
-    "Targets for each alpha, in batches of 1000.",
-    BATCH,
-    allow_override=True,
-)
-_SEED = flags.DEFINE_integer(
-    "seed", 0, "Fixes all draws.", lower_bound=0, allow_override=True
-)
-_OUTPUT = flags.DEFINE_string(
-    "output",
-    None,
-    "Folder that gets the figure, and `logs` for TensorBoard.",
-    allow_override=True,
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,8 +72,8 @@ def expected_label_entropy(
 
     Args:
         alpha: Concentration of the coefficients, at least 0.
-        num_classes: K, for partners drawn at random from classes of one size,
-            of which 1 / K are of the same class; None for partners of another
+        num_classes: K, for random partners from K classes of one size, of
+            which 1 / K have the same class; None for partners of another
             class.
 
     Returns:
@@ -110,7 +91,7 @@ def expected_label_entropy(
 
 
 def entropy_distribution(entropy: np.ndarray, alpha: float) -> np.ndarray:
-    """Returns the chance of an entropy of at most `entropy`.
+    """Returns the probability of an entropy of at most `entropy`.
 
     H rises on [0, 1/2] and is symmetric, so it is 2 I_s(alpha, alpha), with s
     the smaller share that has this entropy.
@@ -120,7 +101,7 @@ def entropy_distribution(entropy: np.ndarray, alpha: float) -> np.ndarray:
         alpha: Concentration of the coefficients, above 0.
 
     Returns:
-        chance: In [0, 1], of the same shape.
+        probability: In [0, 1], of the same shape.
     """
     import scipy.special
 
@@ -162,26 +143,26 @@ def compare(
 ) -> tuple[float, float]:
     """Tests measured entropies against the exact distribution.
 
-    By Kolmogorov and Smirnov. Entropies below what float32 resolves are spread
-    out there as the law has it: they count, but as one heap.
+    With the test of Kolmogorov and Smirnov. Entropies that float32 does not
+    resolve are redrawn from their exact distribution.
 
     Args:
         entropies: Of pairs of two different classes, `(N,)`, in nats.
         alpha: Concentration of the coefficients.
-        seed: Fixes how the heap is spread.
+        seed: Fixes these draws.
 
     Returns:
         statistic: Largest distance of the two distributions.
-        p_value: Chance of such a distance, or a larger one.
+        p_value: Probability of this distance or a larger one.
     """
     import scipy.stats
 
     level = entropy_distribution(entropies, alpha)
     lowest = binary_entropy(np.array(RESOLVED))
-    heap = entropies <= lowest
+    small = entropies <= lowest
     top = float(entropy_distribution(lowest, alpha))
     generator = np.random.default_rng(seed)
-    level[heap] = generator.uniform(0, top, heap.sum())
+    level[small] = generator.uniform(0, top, small.sum())
     found = scipy.stats.kstest(level, "uniform")
     return float(found.statistic), float(found.pvalue)
 
@@ -191,11 +172,11 @@ def measure(alpha: float, *, rows: int, seed: int) -> Measurement:
 
     Args:
         alpha: Concentration of the coefficients, above 0.
-        rows: How many targets, in whole batches.
+        rows: Number of targets, in whole batches.
         seed: Fixes all draws.
 
     Returns:
-        measurement: A coefficient of its own for each row.
+        measurement: With one coefficient per example.
     """
     if alpha <= 0:
         raise _checks.refusal(
@@ -232,30 +213,35 @@ def _entropies(
 
 def report(measurements: Sequence[Measurement]) -> str:
     """Returns measured and exact numbers as a Markdown table."""
-    lines = [
-        "| alpha | targets | E[H], measured (nats) | closed form | KS"
-        f" statistic | p | random pairs of {NUM_CLASSES} classes (nats) |"
-        " closed form |",
-        "|" + " --- |" * 8,
+    lines: list[list[str]] = [
+        [
+            "alpha",
+            "targets",
+            "E[H], measured (nats)",
+            "closed form",
+            "KS statistic",
+            "p",
+            f"random pairs of {NUM_CLASSES} classes (nats)",
+            "closed form",
+        ]
     ]
     for each in measurements:
         statistic, p_value = compare(each.entropies, each.alpha)
-        cells = (
-            f"{each.alpha:g}",
-            f"{each.entropies.size}",
-            _mean(each.entropies),
-            f"{expected_label_entropy(each.alpha):.4f}",
-            f"{statistic:.4f}",
-            f"{p_value:.2f}",
-            _mean(each.random_entropies),
-            f"{_expected_of_random_pairs(each.alpha):.4f}",
+        expected = expected_label_entropy(each.alpha)
+        random = expected_label_entropy(each.alpha, num_classes=NUM_CLASSES)
+        lines.append(
+            [
+                f"{each.alpha:g}",
+                f"{each.entropies.size}",
+                _mean(each.entropies),
+                f"{expected:.4f}",
+                f"{statistic:.4f}",
+                f"{p_value:.2f}",
+                _mean(each.random_entropies),
+                f"{random:.4f}",
+            ]
         )
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def _expected_of_random_pairs(alpha: float) -> float:
-    return expected_label_entropy(alpha, num_classes=NUM_CLASSES)
+    return run_tables.markdown(lines)
 
 
 def _mean(values: np.ndarray) -> str:
@@ -271,7 +257,7 @@ def draw(measurements: Sequence[Measurement]) -> "matplotlib.figure.Figure":
         measurements: A panel each.
 
     Returns:
-        figure: Two panels a row.
+        figure: Two panels per row.
     """
     import matplotlib.figure
 
@@ -315,7 +301,7 @@ def draw(measurements: Sequence[Measurement]) -> "matplotlib.figure.Figure":
         axes.set(ylabel="density (1/nat)")
     size = measurements[0].entropies.size
     figure.suptitle(
-        f"Mixed targets of two classes, {size:,} for each alpha",
+        f"Mixed targets of two classes, {size:,} per alpha",
         fontsize="medium",
     )
     handles = grid[0, 0].get_legend_handles_labels()
@@ -323,24 +309,43 @@ def draw(measurements: Sequence[Measurement]) -> "matplotlib.figure.Figure":
     return figure
 
 
+def define_flags() -> None:
+    """Defines the flags of this binary."""
+    flags.DEFINE_list(
+        "alphas",
+        ["0.1", "0.2", "0.4", "1"],
+        "Concentrations of the coefficients.",
+    )
+    flags.DEFINE_integer(
+        "rows", 100_000, "Targets per alpha, in batches of 1000.", BATCH
+    )
+    flags.DEFINE_integer("seed", 0, "Fixes all draws.", lower_bound=0)
+    flags.DEFINE_string(
+        "output",
+        None,
+        "Folder that gets the figure, and `logs` of TensorBoard.",
+    )
+
+
 def main() -> None:
-    """Prints the table, and draws the figure where a folder is given."""
+    """Prints the table, and draws the figure if a folder is given."""
+    values = flags.FLAGS
     try:
-        alphas = [float(text) for text in _ALPHAS.value]
+        alphas = [float(text) for text in values.alphas]
     except ValueError as error:
         raise _checks.refusal(
             "--alphas takes numbers",
-            f"--alphas={','.join(_ALPHAS.value)}",
+            f"--alphas={','.join(values.alphas)}",
             "Write, for instance, --alphas=.1,.2,.4,1",
         ) from error
     measurements = [
-        measure(alpha, rows=_ROWS.value, seed=_SEED.value + place)
+        measure(alpha, rows=values.rows, seed=values.seed + place)
         for place, alpha in enumerate(alphas)
     ]
     sys.stdout.write(report(measurements))
-    if _OUTPUT.value:
+    if values.output:
         figure = draw(measurements)
-        path = pathlib.Path(_OUTPUT.value, "label_entropy.png")
+        path = pathlib.Path(values.output, "label_entropy.png")
         plots.save_figure(figure, path)
         logs = str(path.with_name("logs"))
         with tf.summary.create_file_writer(logs).as_default():
@@ -349,4 +354,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    _entry.start(main)
+    _entry.start(main, define_flags)

@@ -1,15 +1,15 @@
-r"""Runs the `Config`s of a table; goes on where it was stopped.
+r"""Runs the `Config`s of a table; resumes an interrupted sweep.
 
 Command:
     python -m experiments.sweep --table=image_calibration --data_dir=DIR \
         --workdir=runs/image_calibration
     python -m experiments.sweep --table=image_calibration --dry_run
 
-Each run has a folder of its own and a process that nobody shares; complete
-ones are skipped, a broken one does not stop the others. Several sweeps may
-share a folder: a run that another process owns is refused, which counts as a
-failure. On SIGTERM all runs save themselves and the sweep exits with 143
-(128 + 15). When the sweep is killed its runs save themselves, too.
+Each run has its own folder and process; complete runs are skipped, and a
+failure does not stop the others. Several sweeps may share a folder: a run that
+another process owns is refused, which counts as a failure. On SIGTERM all runs
+save their state and the sweep exits with 143 (128 + 15). If the sweep is
+killed, its runs save their state, too.
 """
 
 import concurrent.futures
@@ -25,7 +25,7 @@ from absl import logging
 
 from experiments import _entry
 from experiments import datasets
-from experiments.analysis import ledger
+from experiments.analysis import records
 from experiments.distributed import preemption
 from experiments.distributed.processes import Process
 from experiments.papers import TABLES
@@ -37,43 +37,6 @@ from experiments.runs import run_data
 from experiments.runs import run_files
 from experiments.runs import training
 from tf_mixup import _checks
-
-_TABLE = flags.DEFINE_enum(
-    "table", None, tuple(TABLES), "Which runs.", required=True
-)
-# The tests import several binaries into one process.
-_WORKDIR = flags.DEFINE_string(
-    "workdir", "runs", "Gets a folder a run.", allow_override=True
-)
-_DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Folder of TensorFlow Datasets.", allow_override=True
-)
-_DOWNLOAD = flags.DEFINE_bool(
-    "download", False, "Fetch data sets that are missing.", allow_override=True
-)
-_SCALE = flags.DEFINE_enum(
-    "scale",
-    "small",
-    SCALES,
-    "Hours on two CPU cores, or the paper's settings on GPUs.",
-)
-_SEEDS = flags.DEFINE_integer(
-    "seeds", None, "How many; the table's default.", lower_bound=1
-)
-_JOBS = flags.DEFINE_integer(
-    "jobs",
-    1,
-    "Runs at a time; each gets its share of the cores.",
-    lower_bound=1,
-)
-_SKIP_KNOWN = flags.DEFINE_bool(
-    "skip_known", False, "Leave out the runs that the ledger has."
-)
-_DRY_RUN = flags.DEFINE_bool(
-    "dry_run",
-    False,
-    "Print each run, its trainable parameters and estimated hours, and stop.",
-)
 
 
 def find_configs(
@@ -106,16 +69,16 @@ def sweep(
     *,
     jobs: int = 1,
 ) -> int:
-    """Runs what is missing.
+    """Runs the configs that are not complete yet.
 
     Args:
-        configs: What to run, in this order.
+        configs: Runs, in this order.
         workdir: Gets a folder for each.
-        sources: Where the data is.
+        sources: Location of the data.
         jobs: Runs at a time.
 
     Returns:
-        failures: How many runs ended in an error, each of them logged.
+        failures: Number of failed runs; each error is logged.
     """
     missing = [
         config
@@ -147,12 +110,12 @@ def sweep(
                 "%s: %s", futures[future], "done" if error is None else error
             )
     except BaseException:
-        # Ctrl-C, or SIGTERM: what runs saves itself and ends.
+        # Ctrl-C, or SIGTERM: active runs save their state and end.
         for process in processes:
             process.terminate()
         raise
     finally:
-        # What waits must not start then.
+        # Waiting runs must not start then.
         pool.shutdown(cancel_futures=True)
         for process in processes:
             process.close()
@@ -180,7 +143,7 @@ def _run_one(
             saving = dataclasses.replace(sources, preemption=asked)
             training.run(config, workdir, saving)
     finally:
-        # The next run of this process has nothing of this one.
+        # The next run of this process must not depend on this one.
         keras.backend.clear_session()
 
 
@@ -191,13 +154,11 @@ def describe(
 ) -> list[str]:
     """Describes each run: its fields, parameters and estimated hours.
 
-    Hours are those of a run of this table that is done on this machine; there
-    is no honest guess before the first.
+    Hours are the median of the table's complete runs in this folder.
 
     Returns:
         lines: One for each run, and one for the sum.
     """
-    # The folder may have runs of other tables, too.
     complete = {
         config
         for config in configs
@@ -230,7 +191,7 @@ def describe(
 def _count_parameters(
     config: config_lib.Config, sources: run_data.Sources
 ) -> int:
-    """Counts without the data where its shape is known."""
+    """Counts without the data if its shape is known."""
     if config.dataset in gan.MODES:
         return gan.count_parameters()
     try:
@@ -242,29 +203,59 @@ def _count_parameters(
     )
 
 
+def define_flags() -> None:
+    """Defines the flags of this binary."""
+    flags.DEFINE_enum(
+        "table", None, tuple(TABLES), "Which runs.", required=True
+    )
+    flags.DEFINE_string("workdir", "runs", "Gets a folder per run.")
+    flags.DEFINE_string("data_dir", None, "Folder of TensorFlow Datasets.")
+    flags.DEFINE_bool("download", False, "Fetch data sets that are missing.")
+    flags.DEFINE_enum(
+        "scale",
+        "small",
+        SCALES,
+        "Hours on two CPU cores, or the paper's settings on GPUs.",
+    )
+    flags.DEFINE_integer(
+        "seeds", None, "Number of seeds; the table's default.", lower_bound=1
+    )
+    flags.DEFINE_integer(
+        "jobs", 1, "Runs at a time; they share the cores.", lower_bound=1
+    )
+    flags.DEFINE_bool("skip_known", False, "Skip the runs of the ledger.")
+    flags.DEFINE_bool(
+        "dry_run",
+        False,
+        "Print each run with its parameters and estimated hours, and stop.",
+    )
+
+
 def main() -> None:
     """Runs or describes the table that the flags name."""
-    configs = find_configs(_TABLE.value, _SCALE.value, _SEEDS.value)
-    if _SKIP_KNOWN.value:
-        tables = ledger.read_all(ledger.FOLDER).values()
-        known = {line.config for lines in tables for line in lines}
+    values = flags.FLAGS
+    configs = find_configs(values.table, values.scale, values.seeds)
+    if values.skip_known:
+        tables = records.read_all(records.LEDGER).values()
+        known = {record.config for found in tables for record in found}
         configs = [config for config in configs if config not in known]
-    workdir = pathlib.Path(_WORKDIR.value)
+    workdir = pathlib.Path(values.workdir)
     sources = run_data.Sources(
-        data_dir=_DATA_DIR.value, download=_DOWNLOAD.value
+        data_dir=values.data_dir, download=values.download
     )
-    if _DRY_RUN.value:
+    if values.dry_run:
+        logging.info("%s", TABLES[values.table].describe(values.table))
         for line in describe(configs, workdir, sources):
             logging.info("%s", line)
         return
     with preemption.Preemption():
-        failures = sweep(configs, workdir, sources, jobs=_JOBS.value)
+        failures = sweep(configs, workdir, sources, jobs=values.jobs)
     if failures:
         raise ValueError(
-            f"All runs must end well. Received: {failures} that did not, see"
-            " above. Remove the cause and run the same command again."
+            f"All runs must succeed. Received: {failures} failed runs, see"
+            " above. Fix the cause and run the same command again."
         )
 
 
 if __name__ == "__main__":
-    _entry.start(main)
+    _entry.start(main, define_flags)

@@ -1,4 +1,4 @@
-r"""Makes Markdown tables and comparisons of a sweep's records.
+r"""Prints Markdown tables and comparisons of the runs in a folder.
 
 Command:
     python -m experiments.tabulate --workdir=runs/image_calibration \
@@ -6,15 +6,14 @@ Command:
     python -m experiments.tabulate --workdir=runs/other \
         --group_by=target,per --columns='test_accuracy,*_auroc'
 
-Runs that go on are left out, so it may be run at any time. The row that is
-compared with no mixup is chosen by the validation set; the test set only
-reports.
+Incomplete runs are left out, so it can run at any time. The validation set
+chooses the row that is compared with no mixup; the test set takes no part.
 """
 
-import math
 import os
 import pathlib
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,28 +22,17 @@ from absl import logging
 
 from experiments import _entry
 from experiments.analysis import alpha_figure
+from experiments.analysis import arms
+from experiments.analysis import measures
+from experiments.analysis import records as records_lib
 from experiments.analysis import run_tables
 from experiments.analysis import seed_statistics
-from experiments.analysis import selection
 from experiments.runs import atomic_files
+from experiments.runs import config as config_lib
 from tf_mixup import _checks
 from tf_mixup import plots
 from tf_mixup._data import folders
 
-# Names that results are shown by; of an out-of-distribution set, its own.
-TITLES = {
-    "test_accuracy": "accuracy",
-    "train_accuracy": "train accuracy",
-    "validation_ece": "validation ECE",
-    "test_ece": "ECE, 15 bins",
-    "test_null_ece": "null ECE, 15 bins",
-    "test_ece_100": "ECE, 100 bins",
-    "test_null_ece_100": "null ECE, 100 bins",
-    "test_oe": "OE",
-    "test_nll": "NLL (nats)",
-    "test_brier": "Brier",
-    "test_signed_gap": "signed gap",
-}
 CALIBRATION_COLUMNS = (
     "test_accuracy",
     "train_accuracy",
@@ -57,44 +45,11 @@ CALIBRATION_COLUMNS = (
     "test_nll",
     "test_signed_gap",
 )
-COMPARED = (
-    "test_accuracy",
-    "test_ece",
-    "test_ece_100",
-    "test_oe",
-    "test_nll",
-)
-
-# The tests import several binaries into one process.
-_WORKDIR = flags.DEFINE_string(
-    "workdir", "runs", "Folder of the runs.", allow_override=True
-)
-_COLUMNS = flags.DEFINE_list(
-    "columns", None, "Results to show, or patterns of them: test_*."
-)
-_GROUP_BY = flags.DEFINE_list(
-    "group_by", None, "Fields of a row; None takes those that vary."
-)
-_TABLES_BY = flags.DEFINE_list("tables_by", ["dataset"], "Fields of a table.")
-_BASELINE = flags.DEFINE_list(
-    "baseline",
-    None,
-    "Row that others are compared with, as field=value,...; None takes that"
-    " without mixup.",
-)
-_CHOOSE_BY = flags.DEFINE_string(
-    "choose_by", "validation_ece", "Result whose lowest mean chooses a row."
-)
-_FIGURES = flags.DEFINE_bool(
-    "figures", False, "Draw alpha against the results, a PNG a table."
-)
-_OUTPUT = flags.DEFINE_string(
-    "output", None, "A file that gets the Markdown.", allow_override=True
-)
+COMPARED = ("test_accuracy", "test_ece", "test_ece_100", "test_oe", "test_nll")
 
 
 def report(
-    runs: run_tables.Runs,
+    runs: records_lib.Runs,
     tables: Sequence[run_tables.Table],
     *,
     columns: Sequence[str] | None = None,
@@ -103,253 +58,225 @@ def report(
     """Returns all tables and comparisons as Markdown.
 
     Args:
-        runs: What the folder holds.
+        runs: Contents of the folder.
         tables: The complete runs, arranged.
         columns: Results to show, or patterns; None takes those of the paper.
-        choose_by: Result whose lowest mean chooses the row to compare.
+        choose_by: Result whose best mean chooses the row to compare.
 
     Returns:
         markdown: Ends with a line feed.
+
+    Raises:
+        ValueError: If a column matches no result.
     """
-    lines = [*_describe_runs(runs, tables), ""]
+    _check_columns(tables, columns or ())
+    parts = [_describe_runs(runs, tables)]
     for table in tables:
-        title = ", ".join(str(value) for value in table.title.values())
-        lines += [f"## {title}", ""]
+        parts.append(f"## {table.heading}\n")
         for names in _column_groups(table, columns):
-            lines += [*main_table(table, names), ""]
-        lines += _compare(table, choose_by)
-    return "\n".join(lines).rstrip() + "\n"
+            parts.append(table.markdown(names))
+        parts += _compare(table, choose_by)
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _check_columns(
+    tables: Iterable[run_tables.Table], columns: Sequence[str]
+) -> None:
+    """Refuses columns that match no result."""
+    known = dict.fromkeys(
+        name for table in tables for name in table.names(["*"])
+    )
+    for pattern in columns:
+        if any(table.names([pattern]) for table in tables):
+            continue
+        if known or not measures.is_known(pattern):
+            raise _checks.refusal(
+                "--columns must name results",
+                f"--columns={','.join(columns)}, where {pattern!r} is none",
+                f"Results are {', '.join(known) or 'such as test_accuracy'}",
+            )
 
 
 def _describe_runs(
-    runs: run_tables.Runs, tables: Sequence[run_tables.Table]
-) -> list[str]:
-    hours = sum(run.seconds for run in runs.complete) / 3600
-    lines = [
+    runs: records_lib.Runs, tables: Sequence[run_tables.Table]
+) -> str:
+    hours = sum(record.hours for record in runs.complete)
+    text = (
         f"{len(runs.complete)} complete runs, {hours:.2f} hours (the last"
         f" start of each). {len(runs.incomplete)} without a record yet,"
         f" {len(runs.damaged)} damaged. Mean ± standard deviation over seeds."
-        " The null ECE is that of perfectly calibrated predictions of the"
-        " same confidences on as many images: what the number of bins and"
-        " images alone makes."
-    ]
+        " The null ECE is the ECE of perfectly calibrated predictions with the"
+        " same confidences on as many examples.\n"
+    )
     for table in tables:
         missing = [
-            f"{describe_row(table, row)} seed {seed}"
-            for row, seed in table.missing
+            f"{table.describe(row)} seed {seed}" for row, seed in table.missing
         ]
         if missing:
-            title = ", ".join(map(str, table.title.values()))
-            lines += ["", f"Missing of {title}: {'; '.join(missing)}."]
-    for sentence in runs.damaged:
-        lines += ["", sentence]
-    return lines
+            text += f"\nMissing of {table.heading}: {'; '.join(missing)}.\n"
+    return text + "".join(f"\n{sentence}\n" for sentence in runs.damaged)
 
 
 def _column_groups(
     table: run_tables.Table, columns: Sequence[str] | None
 ) -> list[list[str]]:
-    """Returns the columns of each part of a table too wide to be read."""
-    if columns is not None:
-        names = table.names(columns)
-        if not names:
-            raise _checks.refusal(
-                "--columns must name results",
-                f"--columns={','.join(columns)}",
-                f"Results are {', '.join(table.names(['*']))}",
-            )
-        return [names]
+    """Returns the columns of each part of a table."""
     outside = [
         f"{name}_{measure}"
         for name in table.ood_sets
         for measure in ("confidence", "auroc")
     ]
-    groups = [table.names(CALIBRATION_COLUMNS), table.names(outside)]
-    return [group for group in groups if group]
-
-
-def main_table(table: run_tables.Table, names: Sequence[str]) -> list[str]:
-    """Returns a Markdown table: a line a row, a column a result."""
-    head = [*table.fields, "seeds", *(title_of(name) for name in names)]
-    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    for row, runs in table.rows.items():
-        cells = [
-            *map(_format_field, table.fields, row),
-            str(len(runs)),
-            *(_format_spread(name, table.values(row, name)) for name in names),
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
-
-
-def title_of(name: str) -> str:
-    """Returns a result's name for readers, with its unit."""
-    title = TITLES.get(name, name.replace("_", " "))
-    return title if seed_statistics.scale_of(name) == 1 else f"{title} (%)"
-
-
-def describe_row(table: run_tables.Table, row: run_tables.Row) -> str:
-    """Returns a row's fields in words."""
-    return ", ".join(
-        _format_field(name, value)
-        if name == "alpha" and value == 0
-        else f"{name} {_format_field(name, value)}"
-        for name, value in zip(table.fields, row, strict=True)
-    )
-
-
-def _format_field(name: str, value: Any) -> str:
-    if name == "alpha" and value == 0:
-        return "no mixup"
-    if isinstance(value, float):
-        return f"{value:g}"
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _format_number(name: str, value: float, *, sign: bool = False) -> str:
-    if math.isnan(value):
-        return "-"
-    scale = seed_statistics.scale_of(name)
-    digits = 3 if scale == 1 else 2
-    return f"{scale * value:{'+' if sign else ''}.{digits}f}"
-
-
-def _format_spread(name: str, values: Any) -> str:
-    mean, deviation, num_seeds = seed_statistics.spread(values)
-    text = _format_number(name, mean)
-    if num_seeds < 2 or math.isnan(mean):
-        return text
-    return f"{text} ± {_format_number(name, deviation)}"
+    groups = [columns] if columns else [CALIBRATION_COLUMNS, outside]
+    return [names for group in groups if (names := table.names(group))]
 
 
 def _compare(table: run_tables.Table, choose_by: str) -> list[str]:
     """Returns the choice, its differences to the baseline and the trend."""
-    chosen = selection.choose(table, choose_by)
-    if table.baseline is None or chosen is None:
+    choice = table.choose(choose_by)
+    if table.baseline is None or choice is None:
         return [
-            "No comparison: it takes one row without mixup (or --baseline),"
-            " another one, and a seed that all rows have.",
-            "",
+            "No comparison: it requires one row without mixup (or --baseline),"
+            " another row, and a seed that all rows have.\n"
         ]
-    row = chosen.row
-    return [
-        f"**Choice: {describe_row(table, row)}**, the lowest mean"
-        f" {title_of(choose_by)} over the seeds that all rows have"
-        f" ({_join(table.common_seeds)}). The test set took no part in it."
-        " Seed by seed it would have been"
-        f" {_join(describe_row(table, each) for each in chosen.by_seed)}.",
-        "",
-        *_difference_table(table, row),
-        "",
-        *_describe_trend(table),
-        "",
+    measure = measures.find(choose_by)
+    parts = [
+        f"**Choice: {table.describe(choice.best)}**, the"
+        f" {'highest' if measure.better > 0 else 'lowest'} mean"
+        f" {measure.heading} over the seeds that all rows have"
+        f" ({_join(table.common_seeds)}). The test set was not used for the"
+        f" choice. Choice of each seed:"
+        f" {_join(map(table.describe, choice.by_seed))}.\n",
+        _difference_table(table, table.baseline, choice.best),
+        _describe_trend(table),
     ]
+    return [part for part in parts if part]
 
 
 def _difference_table(
-    table: run_tables.Table, row: run_tables.Row
-) -> list[str]:
-    confidences = [f"{name}_confidence" for name in table.ood_sets]
-    seeds = selection.paired_seeds(table, row)
-    baseline = describe_row(table, table.baseline or row)
-    head = f"{baseline} | {describe_row(table, row)}"
+    table: run_tables.Table, baseline: run_tables.Row, row: run_tables.Row
+) -> str:
+    pair = [table.rows[baseline], table.rows[row]]
     lines = [
-        f"| same seeds: {len(seeds)} | {head} | difference | 95 % interval |"
-        " ratio |",
-        "|" + " --- |" * 6,
+        [
+            f"same seeds: {len(arms.values(pair, COMPARED[0]))}",
+            *(table.describe(each) for each in (baseline, row)),
+            *("difference", "95 % interval", "ratio"),
+        ]
     ]
+    confidences = [f"{name}_confidence" for name in table.ood_sets]
     for name in table.names([*COMPARED, *confidences]):
-        values = table.values(row, name, seeds)
-        others = table.values(table.baseline or row, name, seeds)
+        others, values = arms.values(pair, name).T
         found = seed_statistics.paired_difference(values, others)
-        interval = "none: one seed"
-        if found.num_seeds > 1:
-            low, high = (
-                _format_number(name, end, sign=True)
-                for end in (found.low, found.high)
-            )
-            interval = f"{low} to {high}"
-        cells = (
-            title_of(name),
-            _format_number(name, others.mean()),
-            _format_number(name, values.mean()),
-            _format_number(name, found.mean, sign=True),
-            interval,
-            f"{values.mean() / others.mean():.2f}" if others.mean() else "-",
+        measure = measures.find(name)
+        ratio = f"{values.mean() / others.mean():.2f}" if others.mean() else "-"
+        lines.append(
+            [
+                measure.heading,
+                measure.format(others.mean()),
+                measure.format(values.mean()),
+                measure.format(found.mean, sign=True),
+                measure.format_interval(found),
+                ratio,
+            ]
         )
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
+    return run_tables.markdown(lines)
 
 
-def _describe_trend(table: run_tables.Table) -> list[str]:
-    """Returns a sentence on OE over alpha, where alpha is what varies."""
+def _describe_trend(table: run_tables.Table) -> str:
+    """Returns a sentence on OE over alpha, if only alpha varies."""
     if table.fields != ("alpha",):
-        return []
+        return ""
     rows = sorted(table.rows)
     parts = []
-    for levels in (rows, rows[1:]):
-        trend = selection.oe_trend(table, levels)
-        start = describe_row(table, levels[0]) if levels else "?"
+    for start in (0, 1):
+        levels = [table.rows[row] for row in rows[start:]]
+        trend = seed_statistics.falling_trend(arms.values(levels, "test_oe"))
         parts.append(
-            f"from {start} on, needs 2 seeds and 3 rows"
-            if trend is None
-            else f"from {start} on, L = {trend.statistic:g},"
-            f" p = {trend.p_value:.2g}"
+            f"from {table.describe(rows[start])}: "
+            + (
+                "needs 2 seeds and 3 rows"
+                if trend is None
+                else f"L = {trend.statistic:g}, p = {trend.p_value:.2g}"
+            )
         )
-    return [f"**OE against alpha** (Page's trend test): {'; '.join(parts)}."]
+    return f"**OE against alpha** (Page's trend test): {'; '.join(parts)}.\n"
 
 
-def _join(values: Any) -> str:
+def _join(values: Iterable[Any]) -> str:
     return ", ".join(map(str, values))
 
 
 def parse_baseline(
     conditions: Sequence[str],
-) -> Callable[[dict[str, Any]], bool]:
+) -> Callable[[config_lib.Config], bool]:
     """Returns a test of configs from texts such as `"method=erm"`."""
-    pairs = [tuple(text.partition("=")[::2]) for text in conditions]
-    if not all(value for _, value in pairs):
+    pairs = [text.partition("=")[::2] for text in conditions]
+    known = config_lib.Config().to_json()
+    if not all(name in known and value for name, value in pairs):
         raise _checks.refusal(
             "--baseline takes field=value",
             f"--baseline={','.join(conditions)}",
             "Write, for instance, --baseline=method=erm",
         )
     return lambda config: all(
-        _format_value(config.get(name)) == value for name, value in pairs
+        run_tables.format_field("", getattr(config, name)) == value
+        for name, value in pairs
     )
 
 
-def _format_value(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def define_flags() -> None:
+    """Defines the flags of this binary."""
+    flags.DEFINE_string("workdir", "runs", "Folder of the runs.")
+    flags.DEFINE_list(
+        "columns", None, "Results to show, or patterns such as test_*."
+    )
+    flags.DEFINE_list(
+        "group_by", None, "Fields of a row; None takes those that vary."
+    )
+    flags.DEFINE_list("tables_by", ["dataset"], "Fields of a table.")
+    flags.DEFINE_list(
+        "baseline",
+        None,
+        "Row that others are compared with, as field=value,...; None takes"
+        " the one without mixup.",
+    )
+    flags.DEFINE_string(
+        "choose_by", "validation_ece", "Result whose best mean chooses a row."
+    )
+    flags.DEFINE_bool(
+        "figures", False, "Draw results against alpha, a PNG per table."
+    )
+    flags.DEFINE_string("output", None, "A file that gets the Markdown.")
 
 
 def main() -> None:
     """Prints the tables of the runs that the flags name."""
-    workdir = pathlib.Path(_WORKDIR.value)
-    runs = run_tables.read_runs(workdir)
+    values = flags.FLAGS
+    workdir = pathlib.Path(values.workdir)
+    runs = records_lib.read_runs(workdir)
     options = {}
-    if _BASELINE.value is not None:
-        options["is_baseline"] = parse_baseline(_BASELINE.value)
+    if values.baseline is not None:
+        options["is_baseline"] = parse_baseline(values.baseline)
     tables = run_tables.arrange(
         runs.complete,
-        tables_by=_TABLES_BY.value,
-        group_by=_GROUP_BY.value,
+        tables_by=values.tables_by,
+        group_by=values.group_by,
         **options,
     )
     markdown = report(
-        runs, tables, columns=_COLUMNS.value, choose_by=_CHOOSE_BY.value
+        runs, tables, columns=values.columns, choose_by=values.choose_by
     )
     print(markdown, end="")
-    if _OUTPUT.value:
-        atomic_files.write_text(pathlib.Path(_OUTPUT.value), markdown)
-    for table in tables if _FIGURES.value else ():
-        name = "-".join(str(value) for value in table.title.values())
+    if values.output:
+        atomic_files.write_text(pathlib.Path(values.output), markdown)
+    for table in tables if values.figures else ():
+        name = "-".join(map(str, table.title.values())).replace("/", "_")
         # File systems take 255 bytes; a data set's folder may have more.
-        ending = os.fsdecode(os.fsencode(name.replace("/", "_"))[-200:])
+        ending = os.fsdecode(os.fsencode(name)[-200:])
         path = workdir / f"alpha-{ending}.png"
         plots.save_figure(alpha_figure.draw(table), path)
         logging.info("Drew %s", folders.printable(path))
 
 
 if __name__ == "__main__":
-    _entry.start(main)
+    _entry.start(main, define_flags)

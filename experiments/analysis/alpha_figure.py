@@ -1,9 +1,11 @@
 """Draws results against alpha, with their spread over seeds."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from experiments.analysis import measures
 from experiments.analysis import run_tables
 from experiments.analysis import seed_statistics
 from tf_mixup import _checks
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
 
-# The last of the library's is the gray of what stands back.
+# The library's last color is a gray for the background.
 COLORS = (*plots.SET_COLORS[:-1], "#66ccee")
 
 
@@ -22,16 +24,16 @@ def draw(table: run_tables.Table) -> "matplotlib.figure.Figure":
     """Draws accuracy, ECE, OE and confidence on other sets against alpha.
 
     Points are means, bars standard deviations, small dots single seeds. Alphas
-    stand at equal distances, as they are chosen in ratios and include 0.
+    are equally spaced: they are chosen in ratios and include 0.
 
     Args:
         table: Rows by alpha alone.
 
     Returns:
-        figure: Four panels, in percent.
+        figure: Four panels.
 
     Raises:
-        ValueError: If other fields than alpha tell the rows apart.
+        ValueError: If the rows differ in other fields than alpha.
     """
     import matplotlib.figure
 
@@ -45,30 +47,27 @@ def draw(table: run_tables.Table) -> "matplotlib.figure.Figure":
         figsize=(8.0, 6.0), dpi=120, layout="constrained"
     )
     panels = figure.subplots(2, 2, sharex=True)
-    confidences = {f"{x}_confidence": x for x in table.ood_sets}
-    _draw_panel(panels[0, 0], table, "accuracy", {"test_accuracy": "test"})
-    _draw_panel(
-        panels[0, 1],
-        table,
-        "ECE, 15 bins",
-        {"test_ece": "test", "test_null_ece": "null: calibrated"},
-    )
-    _draw_panel(panels[1, 0], table, "overconfidence error", {"test_oe": "OE"})
-    _draw_panel(
-        panels[1, 1], table, "mean confidence on other sets", confidences
-    )
+    draws = {
+        "accuracy": ["test_accuracy"],
+        "ECE, 15 bins": ["test_ece", "test_null_ece"],
+        "overconfidence error": ["test_oe"],
+        "mean confidence on other sets": [
+            f"{name}_confidence" for name in table.ood_sets
+        ],
+    }
+    for axes, (title, names) in zip(panels.flat, draws.items(), strict=True):
+        _draw_panel(axes, table, title, names)
     for axes in panels[0, 1], panels[1, 0]:
         axes.set_ylim(bottom=0)
     labels = [
-        f"{row[0]:g}" if row[0] else "0\nno mixup" for row in _rows(table)
+        f"{row[0]:g}" if row[0] else "0\nno mixup" for row in sorted(table.rows)
     ]
     for axes in panels[1]:
         axes.set_xticks(range(len(labels)), labels)
         axes.set_xlabel("alpha")
     seeds = sorted({len(runs) for runs in table.rows.values()})
     count = "-".join(str(n) for n in (seeds[0], seeds[-1])[: len(seeds)])
-    title = ", ".join(str(value) for value in table.title.values())
-    title = f"{title}: mean ± deviation over seeds (n = {count})"
+    title = f"{table.heading}: mean ± deviation over seeds (n = {count})"
     figure.suptitle(
         _figure_text.fit(title, figure.get_figwidth() - 0.2, 12),
         **_figure_text.AS_WRITTEN,
@@ -76,27 +75,24 @@ def draw(table: run_tables.Table) -> "matplotlib.figure.Figure":
     return figure
 
 
-def _rows(table: run_tables.Table) -> list[run_tables.Row]:
-    return sorted(table.rows)
-
-
 def _draw_panel(
     axes: "matplotlib.axes.Axes",
     table: run_tables.Table,
     title: str,
-    names: dict[str, str],
+    names: Sequence[str],
 ) -> None:
-    """Draws results, one line each, side by side enough to be told apart."""
-    rows = _rows(table)
+    """Draws results, one line each, side by side."""
+    rows = sorted(table.rows)
     handles = {}
-    for place, (name, label) in enumerate(names.items()):
+    for place, name in enumerate(names):
+        measure = measures.find(name)
         color = COLORS[place % len(COLORS)]
         at = np.arange(len(rows)) + 0.08 * (place - (len(names) - 1) / 2)
-        values = [100 * table.values(row, name) for row in rows]
+        values = [measure.scale * table.values(row, name) for row in rows]
         found = [seed_statistics.spread(each) for each in values]
         for x, each in zip(at, values, strict=True):
             axes.plot([x] * len(each), each, ".", color=color, alpha=0.35)
-        handles[label] = axes.errorbar(
+        handles[measure.title] = axes.errorbar(
             at,
             [each.mean for each in found],
             yerr=np.nan_to_num([each.deviation for each in found]),

@@ -1,35 +1,41 @@
-"""Claim: what a paper says, and the rule that decides it from paired seeds.
+"""Claims of the papers, and the rule that decides them from paired seeds.
 
-The rule was fixed before the runs that it judges. With `d` the difference
-between an arm and its baseline, positive in the direction of the claim, and
-its 95 % interval over seeds:
+The rule was fixed before the runs that it judges. Let `d` be the difference
+between an arm and its baseline, positive in the direction of the claim, with
+its 95 % interval over seeds. The claim
 
-- holds: the interval excludes 0 and the mean `d` is at least the least effect
-  that matters;
-- does not hold: the interval lies below the least effect that matters;
-- not decided here: anything else, or fewer than 2 common seeds.
+- holds: if the interval excludes 0 and the mean `d` is at least the least
+  effect that matters;
+- does not hold: if the interval lies below the least effect that matters;
+- is not decided: otherwise, or with fewer than 2 common seeds.
 
 A claim of the form "not worse" holds if the interval lies above minus the
 least effect, and does not hold if it lies below it.
 
-A trend, of numbers that fall from level to level, holds if Page's test says so
-(p < .05) and the mean falls by at least the least effect from the first level
-to the last; if it falls by less, it does not hold.
+A trend of numbers that fall from level to level holds if Page's test finds it
+(p < 0.05) and the mean falls by at least the least effect from the first level
+to the last; if it falls by less, it does not hold. Shapes: S seeds, L levels.
 """
 
 import dataclasses
 import enum
 import math
+from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from experiments.analysis import arms
+from experiments.analysis import measures
 from experiments.analysis import seed_statistics
+from experiments.analysis.arms import Arm
+from experiments.analysis.records import Record
 
 
 class Verdict(enum.Enum):
-    """What the runs say of a claim."""
+    """Outcome of the rule."""
 
     HOLDS = "holds"
     FAILS = "does not hold"
@@ -37,33 +43,12 @@ class Verdict(enum.Enum):
 
 
 class Direction(enum.Enum):
-    """What a claim says of an arm against its baseline."""
+    """What a claim says of an arm compared with its baseline."""
 
     LOWER = "lower than"
     HIGHER = "higher than"
     NOT_LOWER = "not lower than"
     FALLS = "falls along"
-
-
-@dataclasses.dataclass(frozen=True)
-class Arm:
-    """Runs that differ in nothing but the seed, found by their fields.
-
-    Attributes:
-        name: For readers.
-        fields: Field of `Config` -> value that a run must have, or the
-            frozenset of those that it may have.
-        after: What was done to its outputs: `""` for nothing, or a name of
-            `afterwards.METHODS`.
-        chosen_by: Where `fields` leaves several rows, the result on the
-            validation set that chooses: the lowest mean, of an accuracy the
-            highest. Empty if there is one row.
-    """
-
-    name: str
-    fields: Mapping[str, Any]
-    after: str = ""
-    chosen_by: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,15 +59,15 @@ class Claim:
         says: The claim, in words.
         source: Where the paper says it.
         table: Name of the table whose runs decide it.
-        result: Name of the number, e.g. `"test_ece"`; `"*_confidence"` is
-            one claim for each set.
-        arm: Who it speaks of.
+        result: Name of a measure, e.g. `"test_ece"`.
+        arm: Arm that it is about.
         direction: How it differs from the baseline.
-        baseline: Whom with; None compares with 0.
-        least: Least effect that matters, in the unit of the number.
-        printed: The paper's or its replication's numbers, for comparison.
-        settings: Field -> values; the settings that it speaks of; all if
+        baseline: Arm to compare with; None compares with 0.
+        least: Least effect that matters, as the measure is stored.
+        printed: The paper's or its replication's numbers.
+        settings: Field -> values: the settings that it is about; all if
             empty.
+        explanation: Why it does not hold here, as far as it is known.
     """
 
     says: str
@@ -97,6 +82,42 @@ class Claim:
     settings: Mapping[str, tuple[Any, ...]] = dataclasses.field(
         default_factory=dict
     )
+    explanation: str = ""
+
+    @property
+    def paper(self) -> str:
+        """The paper's number on arXiv, or its authors."""
+        return self.source.partition(",")[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgment:
+    """What the runs of one setting say of a claim.
+
+    Attributes:
+        claim: The claim.
+        setting: In words.
+        numbers: Of the arms, means ± deviations.
+        difference: With its interval, or the test of a trend.
+        verdict: By the rule.
+        agrees: Whether the mean difference has the direction of the claim.
+    """
+
+    claim: Claim
+    setting: str = "-"
+    numbers: str = "no runs"
+    difference: str = "-"
+    verdict: Verdict = Verdict.OPEN
+    agrees: bool = False
+
+    @property
+    def explanation(self) -> str:
+        """Why the claim does not hold; empty unless it does not."""
+        if self.verdict is not Verdict.FAILS:
+            return ""
+        small = "in the claimed direction, but below the least effect"
+        unknown = small if self.agrees else "not explained yet"
+        return self.claim.explanation or unknown
 
 
 def decide(
@@ -110,11 +131,11 @@ def decide(
     Args:
         values: `(S,)`, the arm's number for each seed.
         baseline: `(S,)`, of the same seeds.
-        direction: What is claimed; not `FALLS`.
+        direction: Claimed; not `FALLS`.
         least: Least effect that matters, at least 0.
 
     Returns:
-        verdict: What the seeds say.
+        verdict: By the rule of this module.
         difference: Of the arm minus the baseline, with its interval.
     """
     difference = seed_statistics.paired_difference(values, baseline)
@@ -135,16 +156,15 @@ def decide(
 def decide_trend(
     values: np.ndarray, least: float, *, level: float = 0.05
 ) -> tuple[Verdict, seed_statistics.Trend | None]:
-    """Decides whether numbers fall from column to column.
+    """Decides whether numbers fall from level to level.
 
     Args:
-        values: `(S, L)`, a row for each seed, columns in order.
+        values: `(S, L)`, levels in order.
         least: Least fall from the first to the last mean that matters.
         level: Of Page's test.
 
     Returns:
-        verdict: Holds if the test says so and the fall is large enough; does
-            not hold if the means do not fall by as much from first to last.
+        verdict: By the rule of this module.
         trend: Page's test; None of fewer than 2 seeds or 3 columns.
     """
     trend = seed_statistics.falling_trend(values)
@@ -154,3 +174,92 @@ def decide_trend(
     if fall < least:
         return Verdict.FAILS, trend
     return (Verdict.HOLDS if trend.p_value < level else Verdict.OPEN), trend
+
+
+def judge(claim: Claim, records: Sequence[Record]) -> Iterator[Judgment]:
+    """Yields a judgment for each setting, or one without runs.
+
+    Args:
+        claim: The claim.
+        records: Of its table.
+    """
+    found = False
+    for setting, group in arms.by_setting(records).items():
+        fields = dict(zip(arms.SETTING, setting, strict=True))
+        if any(fields[k] not in v for k, v in claim.settings.items()):
+            continue
+        by_trend = claim.direction is Direction.FALLS
+        decided = (_judge_trend if by_trend else _judge_pair)(claim, group)
+        if decided is not None:
+            found = True
+            words = arms.describe_setting(setting)
+            yield dataclasses.replace(decided, setting=words)
+    if not found:
+        yield Judgment(claim)
+
+
+def _judge_pair(claim: Claim, records: Sequence[Record]) -> Judgment | None:
+    """Decides a claim about two arms, or about one and 0."""
+    chosen = [
+        arms.select(records, arm)
+        for arm in (claim.arm, claim.baseline)
+        if arm is not None
+    ]
+    values = arms.values(chosen, claim.result)
+    if not values.size or np.isnan(values).any():
+        return None
+    others = values[:, 1] if len(chosen) > 1 else np.zeros(len(values))
+    verdict, difference = decide(
+        values[:, 0], others, claim.direction, claim.least
+    )
+    measure = measures.find(claim.result)
+    numbers = "; ".join(
+        f"{arms.describe(next(iter(runs.values())))}"
+        f" {measure.format_spread(column)}"
+        for runs, column in zip(chosen, values.T, strict=True)
+    )
+    mean = measure.format(difference.mean, sign=True)
+    interval = measure.format_interval(difference)
+    lower = claim.direction is Direction.LOWER
+    return Judgment(
+        claim,
+        numbers=numbers,
+        difference=f"{mean}, {interval}"
+        if difference.num_seeds < 2
+        else f"{mean} ({interval}), {difference.num_seeds} seeds",
+        verdict=verdict,
+        agrees=difference.mean < 0 if lower else difference.mean > 0,
+    )
+
+
+def _judge_trend(claim: Claim, records: Sequence[Record]) -> Judgment | None:
+    """Decides whether a result falls from no mixup on as alpha grows."""
+    included = [arm for arm in (claim.arm, claim.baseline) if arm is not None]
+    levels = sorted(
+        arms.by_arm(
+            record
+            for record in records
+            if any(arm.includes(record) for arm in included)
+        ).values(),
+        key=_alpha,
+    )
+    values = arms.values(levels, claim.result)
+    if len(levels) < 3 or not values.size:
+        return None
+    verdict, trend = decide_trend(values, claim.least)
+    measure = measures.find(claim.result)
+    means = ", ".join(map(measure.format, values.mean(axis=0)))
+    alphas = ", ".join(f"{_alpha(runs):g}" for runs in levels)
+    return Judgment(
+        claim,
+        numbers=f"{means} at alpha {alphas}",
+        difference="-"
+        if trend is None
+        else f"Page's test, p = {trend.p_value:.2g}",
+        verdict=verdict,
+        agrees=bool(values[:, 0].mean() > values[:, -1].mean()),
+    )
+
+
+def _alpha(runs: Mapping[int, Record]) -> float:
+    return next(iter(runs.values())).config.alpha

@@ -1,16 +1,13 @@
 """Statistics of few seeds: spreads, paired differences, a trend.
 
-Runs of one seed share the subset, the weights at the start and the order of
-images, so rows are compared seed by seed. Letters: S seeds, L levels.
+Runs of one seed share the subset, the initial weights and the order of
+images, so arms are compared seed by seed. Shapes: S seeds, L levels.
 """
 
 import math
 from typing import NamedTuple
 
 import numpy as np
-
-# What the names of results end with that are no shares.
-_NO_SHARES = ("slope", "nll", "kl", "temperature", "brier")
 
 
 class Spread(NamedTuple):
@@ -47,17 +44,12 @@ class Trend(NamedTuple):
     """A test of whether numbers fall from level to level.
 
     Attributes:
-        statistic: Page's L; larger speaks for falling.
-        p_value: Chance of such an L, or a larger one, if levels do not matter.
+        statistic: Page's L.
+        p_value: Probability of this L or a larger one if levels do not matter.
     """
 
     statistic: float
     p_value: float
-
-
-def scale_of(result: str) -> int:
-    """Returns 100 for a share, which is shown in percent, otherwise 1."""
-    return 1 if result.endswith(_NO_SHARES) else 100
 
 
 def spread(values: np.ndarray) -> Spread:
@@ -73,13 +65,14 @@ def paired_difference(
     """Returns the mean of `values - baseline` with its t-interval.
 
     The interval is mean -+ t(S - 1) s / sqrt(S), with s the deviation of the
-    differences. It trusts them to be roughly normal, which few seeds cannot
-    show, and speaks of seeds only: the test images are the same in all runs.
+    differences. It assumes that they are roughly normal, which few seeds
+    cannot show, and covers the variation between seeds only: the test images
+    are the same in all runs.
 
     Args:
         values: `(S,)`, a number for each seed.
         baseline: `(S,)`, of the same seeds in the same order.
-        level: Share of such intervals that hold the true mean.
+        level: Confidence level of the interval.
 
     Returns:
         difference: Its interval is NaN if there is a single seed.
@@ -103,9 +96,8 @@ def paired_difference(
 def falling_trend(values: np.ndarray) -> Trend | None:
     """Tests whether values fall from level to level, seed by seed.
 
-    Page's L ranks the levels within each seed, so that seeds need not be
-    alike. It asks for a trend over all levels and may be carried by one large
-    step: test also without the first level.
+    Page's L ranks the levels within each seed. It tests for a trend over all
+    levels, which one large step may cause: test also without the first level.
 
     Args:
         values: `(S, L)`, levels in their order.

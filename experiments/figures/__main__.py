@@ -4,12 +4,13 @@ Command:
     python -m experiments.figures --workdir=runs --output=figures
     python -m experiments.figures --table=image_calibration --output=figures
 
-Each table, data set and network gets its PNG files, and TensorBoard the same
-images in `logs`. What has no runs yet is left out, and named. Figures of what
-is measured when runs are collected are made of the ledger.
+Each table, data set and network gets PNG files, and TensorBoard the same
+images in `logs`. Tables without runs are skipped and named. Measures that are
+taken when runs are collected are drawn from the ledger.
 """
 
 import pathlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
@@ -18,8 +19,8 @@ from absl import logging
 
 from experiments import _entry
 from experiments import papers
-from experiments.analysis import ledger
-from experiments.analysis import run_tables
+from experiments.analysis import records
+from experiments.analysis.records import Record
 from experiments.figures import between
 from experiments.figures import calibration
 from experiments.figures import epochs
@@ -30,7 +31,6 @@ from experiments.figures import overlaps
 from experiments.figures import rings
 from experiments.figures.methods import Setting
 from experiments.papers import tables
-from experiments.runs import config as config_lib
 from experiments.runs import run_data
 from tf_mixup import _checks
 from tf_mixup import plots
@@ -39,7 +39,7 @@ from tf_mixup import summaries
 if TYPE_CHECKING:
     import matplotlib.figure
 
-# What is drawn of each table.
+# Table -> function that draws one of its settings.
 DRAWN = {
     "image_calibration": calibration.draw,
     "out_of_distribution": ood.draw,
@@ -54,38 +54,13 @@ OF_LEDGER = {
     "image_overlap": overlaps.draw,
     "cifar": between.draw,
 }
-# A table may have figures of both kinds.
 TABLES = tuple(dict.fromkeys((*OF_LEDGER, *DRAWN)))
-
-_WORKDIR = flags.DEFINE_string(
-    "workdir", "runs", "Folder of the runs.", allow_override=True
-)
-_OUTPUT = flags.DEFINE_string(
-    "output", "figures", "Folder that gets the figures.", allow_override=True
-)
-_TABLE = flags.DEFINE_enum(
-    "table",
-    None,
-    TABLES,
-    "One table; all of them by default.",
-    allow_override=True,
-)
-_SCALE = flags.DEFINE_enum(
-    "scale", "small", tables.SCALES, "Of the tables.", allow_override=True
-)
-_DATA_DIR = flags.DEFINE_string(
-    "data_dir",
-    None,
-    "Folder of TensorFlow Datasets, for the ensemble; None leaves it out.",
-    allow_override=True,
-)
 
 
 def find_settings(
     table: str,
     scale: str,
-    runs: run_tables.Runs,
-    workdir: pathlib.Path,
+    runs: records.Runs,
     sources: run_data.Sources | None = None,
 ) -> list[Setting]:
     """Returns the complete runs of a table, by data set and network.
@@ -93,24 +68,16 @@ def find_settings(
     Args:
         table: Its name.
         scale: `"small"` or `"paper"`.
-        runs: What `workdir` holds.
-        workdir: Folder of the runs, at any depth.
-        sources: Where the data is.
+        runs: Of a folder.
+        sources: Location of the data.
     """
-    results, folders = {}, {}
-    for run in runs.complete:
-        config = config_lib.Config(**run.config)
-        results[config], folders[config] = run.results, workdir / run.name
-    groups: dict[str, list[ledger.Line]] = {}
+    complete = {record.config: record for record in runs.complete}
+    groups: dict[str, list[Record]] = {}
     for config in papers.TABLES[table].configs(scale):
-        if config in folders:
+        if config in complete:
             title = f"{config.dataset}, {config.network}"
-            line = ledger.Line(config, "", results[config])
-            groups.setdefault(title, []).append(line)
-    return [
-        Setting(title, lines, folders, sources)
-        for title, lines in groups.items()
-    ]
+            groups.setdefault(title, []).append(complete[config])
+    return [Setting(title, group, sources) for title, group in groups.items()]
 
 
 def draw(table: str, setting: Setting, output: pathlib.Path) -> None:
@@ -133,10 +100,10 @@ def draw_ledger(table: str, output: pathlib.Path) -> None:
         table: Its name.
         output: Gets `TABLE/*.png`.
     """
-    lines = ledger.read_all(ledger.FOLDER).get(table, [])
-    if not lines:
+    found = records.read_all(records.LEDGER).get(table, [])
+    if not found:
         logging.info("Skipped %s: the ledger has no run of it.", table)
-    for name, figure in OF_LEDGER[table](lines):
+    for name, figure in OF_LEDGER[table](found):
         _write(f"{table}/{name}", figure, output)
 
 
@@ -149,26 +116,33 @@ def _write(
 
 
 def draw_runs(
-    chosen: list[str], workdir: pathlib.Path, output: pathlib.Path
+    chosen: Sequence[str],
+    scale: str,
+    workdir: pathlib.Path,
+    output: pathlib.Path,
+    sources: run_data.Sources | None = None,
 ) -> None:
-    """Draws the tables whose figures are made of runs.
+    """Draws the tables whose figures are made from runs.
+
+    Args:
+        chosen: Names of tables.
+        scale: `"small"` or `"paper"`.
+        workdir: Folder of the runs, at any depth.
+        output: Gets `TABLE/SETTING/*.png`.
+        sources: Location of the data.
 
     Raises:
-        ValueError: If there is no complete run of any of them.
+        ValueError: If none of them has a complete run.
     """
-    sources = None
-    if _DATA_DIR.value is not None:
-        sources = run_data.Sources(data_dir=_DATA_DIR.value)
-    runs = run_tables.read_runs(workdir)
+    runs = records.read_runs(workdir)
     for sentence in runs.damaged:
         logging.warning("%s", sentence)
     found = {
-        table: find_settings(table, _SCALE.value, runs, workdir, sources)
-        for table in chosen
+        table: find_settings(table, scale, runs, sources) for table in chosen
     }
     if not any(found.values()):
         raise _checks.refusal(
-            "Figures are drawn of complete runs",
+            "Figures require complete runs",
             f"--workdir={workdir} without any of {', '.join(found)}",
             f"Run `python -m experiments.sweep --table={chosen[0]}` first",
         )
@@ -179,18 +153,36 @@ def draw_runs(
             draw(table, setting, output)
 
 
+def define_flags() -> None:
+    """Defines the flags of this binary."""
+    flags.DEFINE_string("workdir", "runs", "Folder of the runs.")
+    flags.DEFINE_string("output", "figures", "Folder that gets the figures.")
+    flags.DEFINE_enum("table", None, TABLES, "One table; all by default.")
+    flags.DEFINE_enum("scale", "small", tables.SCALES, "Of the tables.")
+    flags.DEFINE_string(
+        "data_dir",
+        None,
+        "Folder of TensorFlow Datasets, for the ensemble; None omits it.",
+    )
+
+
 def main() -> None:
     """Draws what the flags name."""
-    output = pathlib.Path(_OUTPUT.value)
-    chosen = [_TABLE.value] if _TABLE.value else TABLES
+    values = flags.FLAGS
+    output = pathlib.Path(values.output)
+    chosen = [values.table] if values.table else TABLES
+    sources = None
+    if values.data_dir is not None:
+        sources = run_data.Sources(data_dir=values.data_dir)
     with tf.summary.create_file_writer(str(output / "logs")).as_default():
         for table in OF_LEDGER:
             if table in chosen:
                 draw_ledger(table, output)
         of_runs = [table for table in chosen if table in DRAWN]
         if of_runs:
-            draw_runs(of_runs, pathlib.Path(_WORKDIR.value), output)
+            workdir = pathlib.Path(values.workdir)
+            draw_runs(of_runs, values.scale, workdir, output, sources)
 
 
 if __name__ == "__main__":
-    _entry.start(main)
+    _entry.start(main, define_flags)

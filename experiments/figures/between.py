@@ -1,6 +1,6 @@
 """Figure 2 of mixup (1710.09412): networks between two training images.
 
-Made of the ledger, not of runs: networks are measured when they are collected.
+Drawn from the ledger: networks are measured when they are collected.
 """
 
 from collections.abc import Iterator
@@ -11,29 +11,30 @@ from typing import Any
 
 import numpy as np
 
+from experiments.analysis import arms
 from experiments.analysis import interpolation
-from experiments.analysis import ledger
-from experiments.analysis.ledger import Line
+from experiments.analysis import measures
+from experiments.analysis.records import Record
 from experiments.figures import methods
-from experiments.papers import mixup_claims as arms
+from experiments.papers import mixup_claims as paper
 
 if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
 
 STYLES: tuple[tuple[arms.Arm, str], ...] = (
-    (arms.NO_MIXUP_BETWEEN, methods.BLUE),
-    (arms.MIXUP_BETWEEN, methods.ORANGE),
+    (paper.NO_MIXUP_BETWEEN, methods.BLUE),
+    (paper.MIXUP_BETWEEN, methods.ORANGE),
 )
-PANELS = {"miss": "class of neither (%)", "slope": "length of the gradient"}
-# The paper's figure 2a, in percent, digitised; its network is not named and
-# the unit of its gradients is another.
+PANELS = {"miss": "class of neither (%)", "slope": "gradient norm"}
+# The paper's figure 2a, in percent, digitized. It does not name its network,
+# and its gradients have another unit.
 PRINTED: Mapping[str, Sequence[float]] = {
-    arms.NO_MIXUP_BETWEEN.name: (
+    paper.NO_MIXUP_BETWEEN.name: (
         *(1.27, 1.20, 1.60, 2.24, 3.55, 5.58),
         *(8.27, 11.26, 14.22, 15.79, 16.52),
     ),
-    arms.MIXUP_BETWEEN.name: (
+    paper.MIXUP_BETWEEN.name: (
         *(0.71, 0.73, 0.92, 1.23, 1.82, 2.68),
         *(3.66, 4.57, 5.30, 5.94, 6.04),
     ),
@@ -41,30 +42,30 @@ PRINTED: Mapping[str, Sequence[float]] = {
 
 
 def draw(
-    lines: Sequence[Line],
+    records: Sequence[Record],
 ) -> Iterator[tuple[str, "matplotlib.figure.Figure"]]:
     """Draws misses and slopes on the way, a figure for each setting.
 
     Args:
-        lines: Of the ledger; all of one table.
+        records: Of the ledger; all of one table.
 
     Yields:
         figure: Its name and the figure; none where nothing was measured.
     """
-    for group in ledger.by_setting(lines).values():
-        if any(line.after == "between" for line in group):
+    for group in arms.by_setting(records).values():
+        if any(record.after == "between" for record in group):
             config = group[0].config
             name = f"{config.dataset}-{config.network}"
             yield f"{name}-between", draw_between(group, name)
 
 
 def draw_between(
-    lines: Sequence[Line], title: str
+    records: Sequence[Record], title: str
 ) -> "matplotlib.figure.Figure":
     """Draws one setting: means, and bands of one deviation over seeds.
 
     Args:
-        lines: Of one setting.
+        records: Of one setting.
         title: Names it.
 
     Returns:
@@ -78,7 +79,7 @@ def draw_between(
     row = figure.subplots(1, 2)
     for axes, (result, label) in zip(row, PANELS.items(), strict=True):
         for arm, color in STYLES:
-            runs = list(ledger.select(lines, arm).values())
+            runs = list(arms.select(records, arm).values())
             if runs:
                 _draw_band(axes, runs, result, label=arm.name, color=color)
         axes.set(xlabel="lam", ylabel=label, xlim=(0, 0.5))
@@ -104,7 +105,7 @@ def draw_between(
 
 def _draw_band(
     axes: "matplotlib.axes.Axes",
-    runs: Sequence[Line],
+    runs: Sequence[Record],
     result: str,
     **options: Any,
 ) -> None:
@@ -114,5 +115,5 @@ def _draw_band(
             for lam in interpolation.LAMS
         ]
     ).T
-    values *= 100 if PANELS[result].endswith("(%)") else 1
+    values *= measures.find(f"between_0.00_{result}").scale
     methods.draw_band(axes, interpolation.LAMS, values, **options)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiments.analysis import alpha_figure
-from experiments.analysis import ledger
+from experiments.analysis import measures
 from experiments.analysis import run_tables
 from experiments.analysis import seed_statistics
+from experiments.analysis.records import Record
 from experiments.figures import methods as methods_lib
 from experiments.figures.methods import Method
 from experiments.figures.methods import Setting
-from experiments.papers import calibration_claims as arms
+from experiments.papers import calibration_claims as paper
 from tf_mixup import calibration
 from tf_mixup import plots
 
@@ -23,21 +24,21 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 METHODS = (
-    arms.NO_MIXUP,
-    arms.MIXUP,
-    arms.SMOOTHING,
-    arms.ERL,
-    arms.INPUTS_ONLY,
+    paper.NO_MIXUP,
+    paper.MIXUP,
+    paper.SMOOTHING,
+    paper.ERL,
+    paper.INPUTS_ONLY,
 )
 # Epochs that the joint density is drawn at, evenly from first to last.
 NUM_EPOCHS = 5
-# Result, that of calibrated predictions, and what they are called.
-BARS = (
-    ("test_ece", "test_null_ece", "ECE, 15 bins (%)"),
-    ("test_ece_100", "test_null_ece_100", "ECE, 100 bins (%)"),
-    ("test_oe", None, "OE, 15 bins (%)"),
-    ("test_oe_100", None, "OE, 100 bins (%)"),
-)
+# Result -> that of calibrated predictions.
+BARS = {
+    "test_ece": "test_null_ece",
+    "test_ece_100": "test_null_ece_100",
+    "test_oe": None,
+    "test_oe_100": None,
+}
 
 
 def draw(setting: Setting) -> Iterator[tuple[str, "matplotlib.figure.Figure"]]:
@@ -51,7 +52,7 @@ def draw(setting: Setting) -> Iterator[tuple[str, "matplotlib.figure.Figure"]]:
     """
     title = setting.title
     methods = setting.find(*METHODS)
-    pair = setting.find(arms.NO_MIXUP, arms.MIXUP)
+    pair = setting.find(paper.NO_MIXUP, paper.MIXUP)
     if methods:
         yield "bars", draw_bars(methods, title)
         yield "reliability", draw_reliability(methods, title)
@@ -64,7 +65,7 @@ def draw(setting: Setting) -> Iterator[tuple[str, "matplotlib.figure.Figure"]]:
             " without mixup.",
             title,
         )
-    table = arrange_alphas(setting.lines)
+    table = arrange_alphas(setting.records)
     if table is not None and len(table.rows) > 2:
         yield "alpha", alpha_figure.draw(table)
     else:
@@ -83,9 +84,9 @@ def draw_bars(
         figsize=(6.5, 2.0 + 0.55 * len(methods)), dpi=120, layout="constrained"
     )
     grid = figure.subplots(2, 2, sharey=True)
-    for axes, (result, null, label) in zip(grid.flat, BARS, strict=True):
+    for axes, (result, null) in zip(grid.flat, BARS.items(), strict=True):
         _draw_panel(axes, methods, result, null)
-        axes.set(xlabel=label)
+        axes.set(xlabel=measures.find(result).heading)
     # Shared: the first method stands at the top.
     grid[0, 0].invert_yaxis()
     figure.legend(
@@ -94,7 +95,7 @@ def draw_bars(
         ncols=2,
         fontsize="small",
     )
-    count = methods_lib.count_seeds(method.lines for method in methods)
+    count = methods_lib.count_seeds(method.records for method in methods)
     figure.suptitle(
         f"{title}, test set: mean ± deviation over {count}", fontsize="medium"
     )
@@ -140,7 +141,7 @@ def draw_reliability(
     methods: Sequence[Method], title: str
 ) -> "matplotlib.figure.Figure":
     """Draws the reliability diagram of each method, over all seeds' rows."""
-    count = methods_lib.count_seeds(method.lines for method in methods)
+    count = methods_lib.count_seeds(method.records for method in methods)
     return plots.reliability_diagram(
         {method.name: method.test_bins(15) for method in methods},
         title=f"{title}: test set, 15 bins, examples of {count}",
@@ -159,7 +160,7 @@ def draw_scatter(
         }
         for method, marker in zip(methods, markers, strict=False)
     }
-    count = methods_lib.count_seeds(method.lines for method in methods)
+    count = methods_lib.count_seeds(method.records for method in methods)
     return plots.accuracy_confidence_scatter(
         {method.name: method.test_bins(100) for method in methods},
         styles=styles,
@@ -175,7 +176,7 @@ def draw_density(
     common = sorted(set.intersection(*map(set, tables.values())))
     places = np.linspace(0, len(common) - 1, min(NUM_EPOCHS, len(common)))
     chosen = [common[round(place)] for place in places]
-    count = methods_lib.count_seeds(method.lines for method in methods)
+    count = methods_lib.count_seeds(method.records for method in methods)
     return plots.accuracy_confidence_density(
         {
             name: {
@@ -188,12 +189,12 @@ def draw_density(
     )
 
 
-def arrange_alphas(lines: Sequence[ledger.Line]) -> run_tables.Table | None:
+def arrange_alphas(records: Sequence[Record]) -> run_tables.Table | None:
     """Returns the runs of no mixup and mixup by alpha; None without any."""
     runs = [
-        run_tables.Run("", line.config.to_json(), dict(line.results), 0.0)
-        for line in lines
-        if line.belongs_to(arms.NO_MIXUP) or line.belongs_to(arms.MIXUP)
+        record
+        for record in records
+        if paper.NO_MIXUP.includes(record) or paper.MIXUP.includes(record)
     ]
     if not runs:
         return None

@@ -32,12 +32,12 @@ def draw(setting: Setting) -> Iterator[tuple[str, "matplotlib.figure.Figure"]]:
     """
     panels = {}
     for augmentation, label in AUGMENTATIONS.items():
-        lines = [
-            line
-            for line in setting.lines
-            if line.config.augmentation == augmentation
+        records = [
+            record
+            for record in setting.records
+            if record.config.augmentation == augmentation
         ]
-        methods = dataclasses.replace(setting, lines=lines).find(*METHODS)
+        methods = dataclasses.replace(setting, records=records).find(*METHODS)
         if methods:
             panels[label] = methods
     if panels:
@@ -62,7 +62,7 @@ def draw_epochs(
         figsize=(1.2 + 3.2 * len(panels), 5.6), dpi=120, layout="constrained"
     )
     everyone = [method for methods in panels.values() for method in methods]
-    count = methods_lib.count_seeds(method.lines for method in everyone)
+    count = methods_lib.count_seeds(method.records for method in everyone)
     figure.suptitle(
         f"{title}, validation set\nmean and deviation over {count}",
         fontsize="medium",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from experiments.figures import methods as methods_lib
 from experiments.figures.methods import Method
 from experiments.figures.methods import Setting
-from experiments.papers import calibration_claims as arms
+from experiments.papers import calibration_claims as paper
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -21,12 +21,12 @@ PRINTED_EPOCHS = (
     *(105, 110, 120, 130, 140, 148, 152, 155, 160, 170, 180, 190, 199),
 )
 PRINTED: Mapping[str, Sequence[float]] = {
-    arms.NO_MIXUP.name: (
+    paper.NO_MIXUP.name: (
         *(15.43, 13.27, 10.93, 9.88, 10.60, 9.15, 8.89, 8.56, 8.19),
         *(8.64, 7.49, 7.84, 6.42, 4.41, 4.02, 3.90, 3.86, 3.82),
         *(3.77, 3.75, 3.76, 3.76, 3.73, 3.80, 3.80, 3.80),
     ),
-    arms.MIXUP.name: (
+    paper.MIXUP.name: (
         *(18.14, 14.13, 13.30, 10.25, 9.32, 8.48, 7.94, 7.38, 6.74),
         *(6.47, 6.81, 6.49, 5.87, 3.83, 3.42, 3.36, 3.24, 3.38),
         *(3.26, 3.18, 2.99, 2.89, 2.80, 2.85, 2.81, 2.72),
@@ -43,9 +43,9 @@ def draw(setting: Setting) -> Iterator[tuple[str, "matplotlib.figure.Figure"]]:
     Yields:
         figure: A file's name without its suffix, and the figure.
     """
-    methods = setting.find(arms.NO_MIXUP, arms.MIXUP)
+    methods = setting.find(paper.NO_MIXUP, paper.MIXUP)
     if methods:
-        printed = setting.lines[0].config.dataset == "cifar10"
+        printed = setting.records[0].config.dataset == "cifar10"
         yield "errors", draw_errors(methods, setting.title, printed=printed)
 
 
@@ -67,7 +67,7 @@ def draw_errors(
     figure = matplotlib.figure.Figure(
         figsize=(7.2 if printed else 4.4, 3.8), dpi=120, layout="constrained"
     )
-    count = methods_lib.count_seeds(method.lines for method in methods)
+    count = methods_lib.count_seeds(method.records for method in methods)
     axes, *others = figure.subplots(1, 1 + printed, squeeze=False)[0]
     axes.set_title(
         f"{title}\nvalidation set, mean and deviation over {count}",

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments.analysis.claims import Arm
+from experiments.analysis.arms import Arm
 from experiments.figures import methods
 from experiments.figures.methods import Setting
-from experiments.papers import mixup_claims as arms
+from experiments.papers import mixup_claims as paper
 from experiments.runs import atomic_files
 from experiments.runs import gan
 from experiments.runs import run_files
@@ -17,7 +17,7 @@ from experiments.runs import run_files
 if TYPE_CHECKING:
     import matplotlib.figure
 
-ARMS = (arms.NO_MIXUP, Arm("mixup", {"method": "mixup"}))
+ARMS = (paper.NO_MIXUP, Arm("mixup", {"method": "mixup"}))
 # Half a side of the picture.
 REACH = 1.5
 
@@ -35,7 +35,7 @@ def draw(setting: Setting) -> Iterator[tuple[str, "matplotlib.figure.Figure"]]:
     for method in setting.find(*ARMS):
         path = run_files.check_file(method.folders[0] / gan.SAMPLES)
         rows[method.name] = atomic_files.read_npz(path)
-        modes = gan.MODES[method.lines[0].config.dataset]
+        modes = gan.MODES[method.records[0].config.dataset]
     if rows:
         yield "samples", draw_samples(rows, modes)
 

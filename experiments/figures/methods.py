@@ -1,19 +1,18 @@
-"""Setting and Method: the runs that a figure shows, and how it shows them."""
+"""Setting and Method: the runs of a figure, and their styles."""
 
 import dataclasses
 import pathlib
 from collections.abc import Iterable
-from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
 
-from experiments.analysis import ledger
-from experiments.analysis.claims import Arm
-from experiments.papers import calibration_claims as arms
-from experiments.runs import config
+from experiments.analysis import arms
+from experiments.analysis.arms import Arm
+from experiments.analysis.records import Record
+from experiments.papers import calibration_claims as paper
 from experiments.runs import outputs as outputs_lib
 from experiments.runs import run_data
 from experiments.runs import run_files
@@ -27,16 +26,16 @@ if TYPE_CHECKING:
 
 # Color-blind safe, as the library's figures have them.
 BLUE, ORANGE, GREEN, PURPLE, _ = plots.SET_COLORS
-# Dashes for what is made of networks without mixup.
+# Dashed: derived from networks without mixup.
 STYLES: dict[str, dict[str, Any]] = {
-    arms.NO_MIXUP.name: {"color": BLUE},
-    arms.MIXUP.name: {"color": ORANGE},
-    arms.SMOOTHING.name: {"color": GREEN},
-    arms.ERL.name: {"color": PURPLE},
-    arms.INPUTS_ONLY.name: {"color": "#ccbb44"},
-    arms.SCALED.name: {"color": "#33bbee", "linestyle": "--"},
-    arms.DROPOUT.name: {"color": "#666666", "linestyle": "--"},
-    arms.ENSEMBLE.name: {"color": "#000000", "linestyle": "--"},
+    paper.NO_MIXUP.name: {"color": BLUE},
+    paper.MIXUP.name: {"color": ORANGE},
+    paper.SMOOTHING.name: {"color": GREEN},
+    paper.ERL.name: {"color": PURPLE},
+    paper.INPUTS_ONLY.name: {"color": "#ccbb44"},
+    paper.SCALED.name: {"color": "#33bbee", "linestyle": "--"},
+    paper.DROPOUT.name: {"color": "#666666", "linestyle": "--"},
+    paper.ENSEMBLE.name: {"color": "#000000", "linestyle": "--"},
 }
 
 
@@ -56,17 +55,20 @@ class Method:
 
     Attributes:
         name: For legends, with its alpha.
-        lines: The runs, by rising seed.
-        folders: Their folders, in the same order.
+        records: The runs, by rising seed.
     """
 
     name: str
-    lines: Sequence[ledger.Line]
-    folders: Sequence[pathlib.Path]
+    records: Sequence[Record]
+
+    @property
+    def folders(self) -> list[pathlib.Path]:
+        """Folders of the runs, in the same order."""
+        return [each.folder for each in self.records if each.folder]
 
     def values(self, result: str) -> np.ndarray:
         """Returns a result of each seed, `(S,)`; NaN where one lacks it."""
-        return np.array([line.value(result) for line in self.lines])
+        return np.array([record.value(result) for record in self.records])
 
     def outputs(self, name: str = run_files.PREDICTIONS) -> list[Outputs]:
         """Returns the outputs of each seed."""
@@ -116,28 +118,24 @@ class Setting:
 
     Attributes:
         title: Names the setting.
-        lines: The runs.
-        folders: Config -> the folder of its run.
-        sources: Where the data is, for what predicts anew; None leaves it
-            out.
+        records: The runs.
+        sources: Location of the data, for new predictions; None skips them.
     """
 
     title: str
-    lines: Sequence[ledger.Line]
-    folders: Mapping[config.Config, pathlib.Path]
+    records: Sequence[Record]
     sources: run_data.Sources | None = None
 
     def find(self, *chosen: Arm) -> list[Method]:
         """Returns the runs of arms, without arms that have none."""
         methods = []
         for arm in chosen:
-            by_seed = ledger.select(self.lines, arm)
+            by_seed = arms.select(self.records, arm)
             runs = [by_seed[seed] for seed in sorted(by_seed)]
             if runs:
                 alpha = runs[0].config.alpha
                 name = f"{arm.name} (alpha {alpha:g})" if alpha else arm.name
-                folders = [self.folders[run.config] for run in runs]
-                methods.append(Method(name, runs, folders))
+                methods.append(Method(name, runs))
         return methods
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from experiments.analysis import posthoc
 from experiments.figures import methods as methods_lib
 from experiments.figures.methods import Setting
-from experiments.papers import calibration_claims as arms
+from experiments.papers import calibration_claims as paper
 from experiments.runs import outputs as outputs_lib
 from experiments.runs import run_files
 from experiments.runs.outputs import Outputs
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
 
-METHODS = (arms.NO_MIXUP, arms.MIXUP, arms.SMOOTHING, arms.ERL)
+METHODS = (paper.NO_MIXUP, paper.MIXUP, paper.SMOOTHING, paper.ERL)
 NUM_BINS = 20
 
 
@@ -50,16 +50,16 @@ def read_outputs(setting: Setting) -> dict[str, list[Outputs]]:
     over passes with dropout, and that over the networks of all seeds.
     """
     found = {each.name: each.outputs() for each in setting.find(*METHODS)}
-    for plain in setting.find(arms.NO_MIXUP):
-        found[arms.SCALED.name] = [
+    for plain in setting.find(paper.NO_MIXUP):
+        found[paper.SCALED.name] = [
             posthoc.scale(
                 outputs, posthoc_lib.TemperatureScaling(), "validation"
             )
             for outputs in found[plain.name]
         ]
-    for dropout in setting.find(dataclasses.replace(arms.DROPOUT, after="")):
+    for dropout in setting.find(dataclasses.replace(paper.DROPOUT, after="")):
         found[dropout.name] = dropout.outputs(run_files.MC_PREDICTIONS)
-    for plain in setting.find(arms.NO_MIXUP):
+    for plain in setting.find(paper.NO_MIXUP):
         size = len(plain.folders)
         if setting.sources is None or size < 2:
             logging.info(
@@ -68,9 +68,9 @@ def read_outputs(setting: Setting) -> dict[str, list[Outputs]]:
                 setting.title,
             )
         else:
-            found[f"{arms.ENSEMBLE.name} (of {size})"] = [
+            found[f"{paper.ENSEMBLE.name} (of {size})"] = [
                 posthoc.average(
-                    plain.lines[0].config, plain.folders, setting.sources
+                    plain.records[0].config, plain.folders, setting.sources
                 )
             ]
     return found
@@ -91,7 +91,7 @@ def draw_ood(
     count = methods_lib.count_seeds(
         seeds
         for method, seeds in outputs.items()
-        if not method.startswith(arms.ENSEMBLE.name)
+        if not method.startswith(paper.ENSEMBLE.name)
     )
     title = f"{title}, {count}"
     names = next(iter(outputs.values()))[0].ood_names

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiments.analysis import posthoc
-from experiments.analysis.claims import Arm
+from experiments.analysis.arms import Arm
 from experiments.datasets import Splits
 from experiments.figures import methods
 from experiments.figures.methods import Setting
-from experiments.papers import mixup_claims as arms
+from experiments.papers import mixup_claims as paper
 from experiments.runs import run_data
 from experiments.runs import run_evaluation
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 ARMS = (
-    arms.NO_MIXUP,
+    paper.NO_MIXUP,
     Arm("mixup", {"method": "mixup", "alpha": 1.0}),
 )
 # The square that is drawn, and its pixels a side.
@@ -39,7 +39,7 @@ def draw(setting: Setting) -> Iterator[tuple[str, "matplotlib.figure.Figure"]]:
     """
     surfaces, splits = {}, None
     for method in setting.find(*ARMS):
-        config = method.lines[0].config
+        config = method.records[0].config
         network = posthoc.load_model(method.folders[0])
         logits = run_evaluation.predict_logits(network, _grid())
         odds = logits[:, 1] - logits[:, 0]

@@ -1,4 +1,4 @@
-"""The papers' tables and claims, two modules a paper."""
+"""The papers' defaults, tables and claims."""
 
 from experiments.papers import calibration
 from experiments.papers import calibration_claims
@@ -8,6 +8,12 @@ from experiments.papers import overlaps
 from experiments.papers import overlaps_claims
 from experiments.papers import tables
 
+TITLES = {
+    calibration.PAPER: "On Mixup Training (arXiv 1905.11001)",
+    mixup.PAPER: "mixup: Beyond Empirical Risk Minimization (arXiv 1710.09412)",
+    overlaps.PAPER: "Limitations of Temperature Scaling (arXiv 2306.00740)",
+    "Wang et al.": "On the Pitfall of Mixup (Wang et al., CVPR 2023)",
+}
 TABLES: dict[str, tables.Table] = {
     **calibration.TABLES,
     **overlaps.TABLES,

@@ -168,17 +168,51 @@ def text(scale: str, seeds: int) -> list[config.Config]:
 
 TABLES = {
     "image_calibration": tables.Table(
-        image_calibration, {"small": 3, "paper": 5}, PAPER
+        image_calibration,
+        PAPER,
+        "figures 1 and 2",
+        seeds=(3, 5),
+        hours=3.0,
+        expected="ECE 26.0 -> 2.0 % (CIFAR-10, alpha 1)",
     ),
-    "alpha_sweep": tables.Table(alpha_sweep, {"small": 5, "paper": 5}, PAPER),
+    "alpha_sweep": tables.Table(
+        alpha_sweep,
+        PAPER,
+        "figure 2 with twice the images",
+        seeds=(5, 5),
+        hours=4.9,
+        expected="ECE 23.7 -> 2.2 % (CIFAR-10, alpha 0.4)",
+    ),
     "out_of_distribution": tables.Table(
-        out_of_distribution, {"small": 3, "paper": 5}, PAPER
+        out_of_distribution,
+        PAPER,
+        "section 5",
+        seeds=(3, 5),
+        hours=2.8,
+        expected="confidence on noise 84.5 -> 64.8 % (CIFAR-10, alpha 0.4)",
     ),
-    "text": tables.Table(text, {"small": 10, "paper": 10}, PAPER),
+    "text": tables.Table(
+        text,
+        PAPER,
+        "figure 4",
+        seeds=(10, 10),
+        hours=0.8,
+        expected="ECE 12.9 -> 9.9 % (MR, alpha 0.2)",
+    ),
     "longer_training": tables.Table(
-        longer_training, {"small": 2, "paper": 3}, PAPER
+        longer_training,
+        PAPER,
+        "section 4.3",
+        seeds=(2, 3),
+        hours=1.2,
+        expected="ECE 29.6 -> 3.9 % (CIFAR-10, alpha 0.4)",
     ),
     "further_methods": tables.Table(
-        further_methods, {"small": 2, "paper": 5}, PAPER
+        further_methods,
+        PAPER,
+        "other methods of mixing",
+        seeds=(2, 5),
+        hours=0.7,
+        expected="ECE 26.0 -> 4.4 % (CIFAR-10, mixup, alpha 0.4)",
     ),
 }

@@ -89,9 +89,19 @@ def image_overlap(scale: str, seeds: int) -> list[config_lib.Config]:
 
 TABLES = {
     "gaussian_overlap": tables.Table(
-        gaussian_overlap, {"small": 5, "paper": 5}, PAPER
+        gaussian_overlap,
+        PAPER,
+        "table 1",
+        seeds=(5, 5),
+        hours=2.2,
+        expected="NLL 1.743 -> 0.929 nats (MLP, mu 0.01, alpha 1)",
     ),
     "image_overlap": tables.Table(
-        image_overlap, {"small": 3, "paper": 1}, PAPER
+        image_overlap,
+        PAPER,
+        "table 2",
+        seeds=(3, 1),
+        hours=2.0,
+        expected="NLL 2.609 -> 1.731 nats (25 % of labels flipped, alpha 1)",
     ),
 }

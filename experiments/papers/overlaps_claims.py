@@ -1,11 +1,11 @@
-"""What Limitations of Temperature Scaling (2306.00740) says, to be decided.
+"""Claims of Limitations of Temperature Scaling (2306.00740).
 
 The least effects that matter: .05 nats of likelihood, one point of ECE.
 """
 
 import functools
 
-from experiments.analysis.claims import Arm
+from experiments.analysis.arms import Arm
 from experiments.analysis.claims import Claim
 from experiments.analysis.claims import Direction
 
@@ -30,6 +30,8 @@ _gaussian = functools.partial(
     baseline=SCALED,
     least=0.05,
     source=f"{PAPER}, table 1",
+    explanation="the temperature is fitted to convergence here; the code"
+    " published with the paper stops near T = 1.1",
 )
 _images = functools.partial(
     Claim,

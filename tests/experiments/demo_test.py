@@ -17,7 +17,7 @@ from experiments.runs.outputs import Outputs
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TINY = dataclasses.replace(demo.BASE, epochs=2, width=4, num_train=64)
-TITLES = [measure.title for measure in demo.MEASURES]
+TITLES = [measure.heading for measure in demo.MEASURES]
 
 
 def outcome(*, confidence=0.75, shift=0.0, **results):
@@ -25,7 +25,7 @@ def outcome(*, confidence=0.75, shift=0.0, **results):
 
     Results are 0.5 unless given, and higher by `shift` in the second run.
     """
-    results = {m.key: 0.5 for m in demo.MEASURES} | results
+    results = {m.name: 0.5 for m in demo.MEASURES} | results
     probabilities = np.full((400, 3), (1 - confidence) / 2)
     probabilities[:, 0] = confidence
     noise = np.linspace(0.4, 0.8, 50)
@@ -83,7 +83,7 @@ class TestTable:
         assert found[1].split()[-6:] == ["no", "mixup", "mixup"] * 2
         # Mean of .10 and .12, and deviation .02 / sqrt(2).
         ece = next(line for line in found if line.startswith("ECE"))
-        assert ece.split()[2:5] == ["11.0", "±", "1.4"]
+        assert ece.split()[4:7] == ["11.0", "±", "1.4"]
         nll = next(line for line in found if line.startswith("NLL"))
         assert nll.split()[-3:] == ["0.25", "±", "0.00"]
         assert len({len(line) for line in found[3:]}) == 1
@@ -167,13 +167,13 @@ class TestQuiet:
         assert "--workdir" in done.stdout
         assert done.stderr == ""
 
-    def test_passes_on_what_is_no_greeting(self, capfd):
-        with _quiet.without_greetings():
+    def test_passes_on_what_is_no_notice(self, capfd):
+        with _quiet.without_notices():
             os.write(2, b"I0000 00:00:17.8  4 port.cc:153] oneDNN\nTrouble\n")
         assert capfd.readouterr().err == "Trouble\n"
 
     def test_passes_on_before_an_error(self, capfd):
-        with contextlib.suppress(ImportError), _quiet.without_greetings():
+        with contextlib.suppress(ImportError), _quiet.without_notices():
             os.write(2, b"Trouble\n")
             raise ImportError
         assert capfd.readouterr().err == "Trouble\n"

@@ -72,7 +72,7 @@ class TestStart:
             (invalid_argument(), "Unknown image file format"),
         ],
     )
-    def test_what_the_caller_can_mend_is_a_sentence(
+    def test_what_the_caller_can_fix_is_a_sentence(
         self, error, message, monkeypatch
     ):
         said = []
@@ -88,7 +88,7 @@ class TestStart:
         assert message in said[0]
         assert "\n" not in said[0]
 
-    def test_what_we_must_mend_shows_where(self):
+    def test_what_we_must_fix_shows_where(self):
         with pytest.raises(KeyError):
             _entry.start(fail_with(KeyError("a bug")))
 
@@ -145,7 +145,7 @@ class TestDescribe:
     )
     def test_says_what_to_do_about_files(self, error):
         text = _entry.describe(error)
-        assert text.startswith("Files must be there to be read, and writable.")
+        assert text.startswith("Files must exist and be readable and writable.")
         assert str(getattr(error, "filename", "events; No space")) in text
         assert text.endswith("run the same command again.")
 

@@ -10,7 +10,7 @@ from experiments import collect
 from experiments import papers
 from experiments import results
 from experiments.analysis import adversarial
-from experiments.analysis import ledger
+from experiments.analysis import records
 from experiments.datasets import Arrays
 from experiments.papers import tables
 from experiments.runs import config as config_lib
@@ -100,7 +100,9 @@ def test_errors_by_hand():
 
 
 def test_collect_adds_lines(runs, monkeypatch):
-    table = tables.Table(lambda scale, seeds: list(runs), {"small": 2}, "0")
+    table = tables.Table(
+        lambda scale, seeds: list(runs), "", "", (2, 2), 0.0, ""
+    )
     monkeypatch.setitem(papers.TABLES, "adversarial", table)
 
     def measure(found, sources):
@@ -110,7 +112,7 @@ def test_collect_adds_lines(runs, monkeypatch):
     monkeypatch.setattr(
         collect,
         "_measure",
-        lambda config, folder: [ledger.Line(config, "", {})],
+        lambda config, folder: [records.Record(config, "", {})],
     )
     for folder in runs.values():
         (folder / "record.json").touch()
@@ -119,5 +121,5 @@ def test_collect_adds_lines(runs, monkeypatch):
     attacked = [line for line in lines if line.after == "attacked"]
     assert [line.config for line in attacked] == list(runs)
     text = results.render({"adversarial": lines})
-    assert "| arm | seeds | black FGSM: top-1 |" in text
+    assert "| black-box FGSM, top-1 error (%) |" in text
     assert "| no mixup, attacked | 2 | 50.00 ± 0.00 |" in text

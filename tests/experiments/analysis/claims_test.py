@@ -1,13 +1,20 @@
 """The rule that decides a claim, case by case."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from experiments import papers
 from experiments.analysis import claims
+from experiments.analysis import records
+from experiments.analysis.arms import Arm
+from experiments.analysis.claims import Claim
 from experiments.analysis.claims import Direction
 from experiments.analysis.claims import Verdict
 from experiments.papers import CLAIMS
 from experiments.papers import TABLES
+from experiments.runs import config as config_lib
 
 # Differences of -2 and -2.2 points: interval about -3.4 to -.8.
 BASELINE = np.array([0.10, 0.11])
@@ -112,3 +119,126 @@ class TestPapersClaims:
 
     def test_least_effects_are_effects(self):
         assert all(claim.least > 0 for claim in CLAIMS)
+
+
+ERM = config_lib.Config(method="erm", alpha=0.0, ood=("far.npz",))
+CLAIM = Claim(
+    says="Mixup lowers ECE",
+    source="a paper",
+    table="image_calibration",
+    result="test_ece",
+    arm=Arm("mixup", {"method": "mixup"}, chosen_by="validation_ece"),
+    direction=Direction.LOWER,
+    baseline=Arm("no mixup", {"method": "erm"}),
+    least=0.01,
+)
+
+
+def lines(**eces):
+    """Returns runs of alphas `a0`, `a02`, ... with one ECE a seed."""
+    return [
+        records.Record(
+            dataclasses.replace(
+                ERM,
+                method="mixup" if alpha else "erm",
+                alpha=alpha,
+                seed=seed,
+            ),
+            "",
+            {
+                "test_ece": ece,
+                "validation_ece": ece,
+                "test_nll": 1 + ece,
+                "far_auroc": 0.8,
+            },
+            0.25,
+        )
+        for name, values in eces.items()
+        for alpha in [float(name[1:]) / 10]
+        for seed, ece in enumerate(values)
+    ]
+
+
+RUNS = lines(a0=(0.10, 0.11), a2=(0.05, 0.055), a10=(0.07, 0.08))
+
+
+class TestJudge:
+    def judge(self, runs=RUNS, **changes):
+        (found,) = claims.judge(dataclasses.replace(CLAIM, **changes), runs)
+        return found
+
+    def test_the_best_by_validation_speaks(self):
+        found = self.judge()
+        assert (
+            found.setting == "scikit-learn's digits, narrow ResNet, 30 epochs"
+        )
+        assert found.numbers == (
+            "mixup, alpha 0.2 5.25 ± 0.35; no mixup 10.50 ± 0.71"
+        )
+        # -5 and -5.5 points: t(1) = 12.71 times .25 is 3.18.
+        assert found.difference == "-5.25 (-8.43 to -2.07), 2 seeds"
+        assert found.verdict is Verdict.HOLDS
+        assert found.explanation == ""
+
+    def test_against_zero(self):
+        found = self.judge(baseline=None, direction=Direction.HIGHER)
+        assert found.numbers == "mixup, alpha 0.2 5.25 ± 0.35"
+
+    def test_trend(self):
+        falling = lines(a0=(0.3, 0.3, 0.3), a2=(0.2,) * 3, a10=(0.1,) * 3)
+        found = self.judge(falling, direction=Direction.FALLS)
+        assert found.numbers == "30.00, 20.00, 10.00 at alpha 0, 0.2, 1"
+        assert found.verdict is Verdict.HOLDS
+
+    @pytest.mark.parametrize(
+        "runs", [[], lines(a0=(0.1, 0.1)), lines(a2=(0.1, 0.1))]
+    )
+    def test_without_runs_it_is_open(self, runs):
+        found = self.judge(runs)
+        assert found.numbers == "no runs"
+        assert found.verdict is Verdict.OPEN
+
+    def test_other_settings_are_left_out(self):
+        found = self.judge(settings={"corruption": (0.5,)})
+        assert found.numbers == "no runs"
+
+    def test_what_does_not_hold_is_explained(self):
+        higher = {"direction": Direction.HIGHER}
+        assert self.judge(**higher).explanation == "not explained yet"
+        known = self.judge(**higher, explanation="known")
+        assert known.explanation == "known"
+        assert "below the least effect" in self.judge(least=0.1).explanation
+
+
+class TestVariants:
+    """The claims that a variant of mixup gains nothing."""
+
+    def judge(self, gain):
+        """Judges three points and one class that gain this much accuracy."""
+        runs = []
+        for config in papers.TABLES["variants"].configs("small", 3):
+            accuracy = 0.5 + 0.1 * bool(config.alpha)
+            if config.points == 3:
+                accuracy = 0.6 + gain + 0.001 * config.seed
+            if config.partner == "same_class":
+                accuracy = 0.5 + gain + 0.001 * config.seed
+            runs.append(records.Record(config, "", {"test_accuracy": accuracy}))
+        found = [
+            judgment
+            for claim in papers.CLAIMS
+            if claim.table == "variants"
+            for judgment in claims.judge(claim, runs)
+        ]
+        assert len(found) == 2
+        return {x.verdict for x in found}, [x.numbers for x in found]
+
+    def test_hold_if_nothing_is_gained(self):
+        verdicts, numbers = self.judge(-0.001)
+        assert verdicts == {Verdict.HOLDS}
+        assert numbers == [
+            "mixup, alpha 1 60.00 ± 0.00; 2-Mixup, alpha 1 60.00 ± 0.10",
+            "no mixup 50.00 ± 0.00; mixup within a class, alpha 1 50.00 ± 0.10",
+        ]
+
+    def test_do_not_hold_if_much_is(self):
+        assert self.judge(0.02)[0] == {Verdict.FAILS}

@@ -6,7 +6,7 @@ import pytest
 
 from experiments import papers
 from experiments.analysis import interpolation
-from experiments.analysis import ledger
+from experiments.analysis import records
 from experiments.figures import between as between_figures
 from experiments.runs import config as config_lib
 from experiments.runs import model_setup
@@ -124,12 +124,12 @@ class TestFigure:
     def test_means_by_hand(self):
         lines = []
         for config in papers.TABLES["cifar"].configs("small", 2):
-            lines.append(ledger.Line(config, "", {}))
+            lines.append(records.Record(config, "", {}))
             results = {}
             for lam in interpolation.LAMS:
                 results[f"between_{lam:.2f}_miss"] = 0.1 + config.seed / 10
                 results[f"between_{lam:.2f}_slope"] = lam + config.alpha
-            lines.append(ledger.Line(config, "between", results))
+            lines.append(records.Record(config, "between", results))
         (first, figure), (second, _) = between_figures.draw(lines)
         assert first == "cifar10-resnet_narrow-between"
         assert second == "fashion_mnist-resnet_narrow-between"
@@ -144,4 +144,4 @@ class TestFigure:
 
     def test_nothing_measured_nothing_drawn(self):
         config = papers.TABLES["cifar"].configs("small", 1)[0]
-        assert not list(between_figures.draw([ledger.Line(config, "", {})]))
+        assert not list(between_figures.draw([records.Record(config, "", {})]))

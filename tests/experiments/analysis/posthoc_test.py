@@ -8,8 +8,8 @@ import pytest
 from experiments import collect
 from experiments import papers
 from experiments import results
-from experiments.analysis import ledger
 from experiments.analysis import posthoc
+from experiments.analysis import records
 from experiments.papers import tables
 from experiments.runs import config as config_lib
 from experiments.runs import outputs as outputs_lib
@@ -149,7 +149,7 @@ class TestCollect:
                 for arm in arms
             ]
 
-        table = tables.Table(build, {"small": 2}, "0000.00000")
+        table = tables.Table(build, "", "", (2, 2), 0.0, "")
         monkeypatch.setitem(papers.TABLES, "out_of_distribution", table)
         lines = collect.collect(
             "out_of_distribution", "small", runs, SOURCES, {}
@@ -166,12 +166,14 @@ class TestCollect:
         assert "T: temperature scaling on noisy labels |" in text
 
     def test_recalls_what_is_not_here(self, monkeypatch, tmp_path):
-        table = tables.Table(lambda scale, seeds: [ERM], {"small": 1}, "0")
+        table = tables.Table(
+            lambda scale, seeds: [ERM], "", "", (1, 1), 0.0, ""
+        )
         monkeypatch.setitem(papers.TABLES, "image_overlap", table)
         line, other = (
-            ledger.Line(ERM, after, {"test_ece": 0.1}) for after in ("", "x")
+            records.Record(ERM, after, {"test_ece": 0.1}) for after in ("", "x")
         )
-        stranger = ledger.Line(CONFIG, "", {"test_ece": 0.9})
+        stranger = records.Record(CONFIG, "", {"test_ece": 0.9})
         known = {"alpha_sweep": [stranger, other], "image_overlap": [line]}
         found = collect.collect(
             "image_overlap", "small", tmp_path, SOURCES, known

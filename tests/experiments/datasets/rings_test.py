@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments import datasets
 from experiments import papers
-from experiments.analysis import ledger
+from experiments.analysis import records
 from experiments.datasets import rings
 from experiments.figures import methods
 from experiments.figures import rings as rings_figures
@@ -48,8 +48,7 @@ class TestLoad:
 class TestDraw:
     def test_surface_is_the_networks(self, tmp_path):
         configs = papers.TABLES["rings"].configs("small", 1)
-        lines = [ledger.Line(config, "", {}) for config in configs]
-        folders = {}
+        runs, folders = [], {}
         for config in configs:
             small = dataclasses.replace(config, width=4)
             splits = datasets.make_placeholder("rings")
@@ -57,7 +56,8 @@ class TestDraw:
             folders[config] = tmp_path / config.method
             folders[config].mkdir()
             network.save(folders[config] / "model.keras")
-        setting = methods.Setting("rings", lines, folders)
+            runs.append(records.Record(config, "", {}, 0.0, folders[config]))
+        setting = methods.Setting("rings", runs)
         ((name, figure),) = rings_figures.draw(setting)
         assert name == "surface"
         plain, mixed, _ = figure.axes

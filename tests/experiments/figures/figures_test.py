@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from experiments import papers
-from experiments.analysis import run_tables
+from experiments.analysis import records
 from experiments.figures import __main__ as figures
 from experiments.figures import calibration as calibration_figures
 from experiments.figures import epochs as epochs_figures
@@ -112,8 +112,8 @@ def workdir(tmp_path_factory):
 
 
 def setting_of(workdir, table="image_calibration"):
-    runs = run_tables.read_runs(workdir)
-    (setting,) = figures.find_settings(table, "small", runs, workdir)
+    runs = records.read_runs(workdir)
+    (setting,) = figures.find_settings(table, "small", runs)
     return setting
 
 
@@ -136,29 +136,27 @@ def without(setting, *chosen):
     """Returns a setting that lacks the runs of arms."""
     lines = [
         line
-        for line in setting.lines
-        if not any(line.belongs_to(arm) for arm in chosen)
+        for line in setting.records
+        if not any(arm.includes(line) for arm in chosen)
     ]
-    return dataclasses.replace(setting, lines=lines)
+    return dataclasses.replace(setting, records=lines)
 
 
 class TestFindSettings:
     def test_finds_runs_by_config_in_any_folder(self, workdir, setting):
         assert setting.title == "cifar10, resnet_narrow"
-        assert [line.config for line in setting.lines] == [
+        assert [line.config for line in setting.records] == [
             config
             for config in papers.TABLES["image_calibration"].configs("small")
             if config in set(configs("image_calibration"))
         ]
-        folder = setting.folders[setting.lines[0].config]
+        folder = setting.records[0].folder
         assert folder.parent == workdir / "a"
 
     def test_a_table_without_runs_has_none(self, workdir):
-        runs = run_tables.read_runs(workdir)
-        assert figures.find_settings("text", "small", runs, workdir) == []
-        found = figures.find_settings(
-            "image_calibration", "paper", runs, workdir
-        )
+        runs = records.read_runs(workdir)
+        assert figures.find_settings("text", "small", runs) == []
+        found = figures.find_settings("image_calibration", "paper", runs)
         assert found == []
 
 
@@ -167,13 +165,13 @@ class TestMethods:
         found = setting.find(arms.NO_MIXUP, arms.MIXUP, arms.SMOOTHING)
         eces = {
             line.config.alpha: line.value("validation_ece")
-            for line in setting.lines
-            if line.belongs_to(arms.MIXUP) and line.config.seed == 0
+            for line in setting.records
+            if arms.MIXUP.includes(line) and line.config.seed == 0
         }
         assert min(eces, key=eces.get) == 0.2
         names = [method.name for method in found]
         assert names == ["no mixup", "mixup (alpha 0.2)", "label smoothing"]
-        seeds = [line.config.seed for line in found[1].lines]
+        seeds = [line.config.seed for line in found[1].records]
         assert seeds == [0, 1]
 
     def test_leaves_out_arms_without_runs(self, setting):
@@ -261,7 +259,7 @@ class TestCalibration:
     def test_bars_of_one_seed_have_no_error(self, setting):
         one = dataclasses.replace(
             setting,
-            lines=[x for x in setting.lines if x.config.seed == 0],
+            records=[x for x in setting.records if x.config.seed == 0],
         )
         figure = calibration_figures.draw_bars(one.find(arms.NO_MIXUP), "")
         (errors,) = figure.axes[0].containers[0].lines[2]
@@ -288,12 +286,12 @@ class TestCalibration:
         assert [x.get_title() for x in reliability.axes[:2]] == names
 
     def test_alphas_are_of_mixed_targets_and_no_other_loss(self, setting):
-        table = calibration_figures.arrange_alphas(setting.lines)
-        alphas = {line.config.alpha for line in setting.lines}
+        table = calibration_figures.arrange_alphas(setting.records)
+        alphas = {line.config.alpha for line in setting.records}
         assert list(table.rows) == [(alpha,) for alpha in sorted(alphas)]
         assert len(alphas) > 3
         nothing = without(setting, arms.NO_MIXUP, arms.MIXUP)
-        assert calibration_figures.arrange_alphas(nothing.lines) is None
+        assert calibration_figures.arrange_alphas(nothing.records) is None
 
 
 class TestOod:
@@ -419,9 +417,7 @@ class TestErrors:
 
     def test_one_seed_has_no_band(self, setting):
         (method,) = setting.find(arms.NO_MIXUP)
-        one = dataclasses.replace(
-            method, lines=method.lines[:1], folders=method.folders[:1]
-        )
+        one = dataclasses.replace(method, records=method.records[:1])
         figure = errors_figures.draw_errors([one], "a set", printed=False)
         assert not figure.axes[0].collections
         assert len(figure.axes[0].lines) == 1
@@ -449,7 +445,7 @@ class TestErrors:
 
     def test_without_runs_of_either_nothing_is_drawn(self, setting):
         rest = without(setting, arms.NO_MIXUP, arms.MIXUP)
-        assert rest.lines
+        assert rest.records
         assert not list(errors_figures.draw(rest))
 
 
@@ -485,7 +481,7 @@ class TestBinary:
         done = self.run(f"--workdir={tmp_path}", "--table=text")
         assert done.returncode == 1
         assert (
-            "Figures are drawn of complete runs. Received:"
+            "Figures require complete runs. Received:"
             f" --workdir={tmp_path} without any of text. Run `python -m"
             " experiments.sweep --table=text` first." in done.stderr
         )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import papers
-from experiments.analysis import ledger
+from experiments.analysis import records
 from experiments.figures import __main__ as figures
 from experiments.figures import overlaps
 
@@ -26,7 +26,7 @@ def make_lines(table, network, seeds=2):
             results = {"test_nll": nll_here, "test_ece": 0.1}
             if config.dataset.startswith("gaussians"):
                 results |= {"bayes_gap": 0.2, "bayes_nll": 0.5}
-            lines.append(ledger.Line(config, after, results))
+            lines.append(records.Record(config, after, results))
     return lines
 
 
@@ -100,8 +100,8 @@ class TestDraw:
 
 class TestProgram:
     def test_draws_the_ledger(self, images, tmp_path, monkeypatch):
-        ledger.write(images, tmp_path / "image_overlap.jsonl")
-        monkeypatch.setattr(ledger, "FOLDER", tmp_path)
+        records.write(images, tmp_path / "image_overlap.jsonl")
+        monkeypatch.setattr(records, "LEDGER", tmp_path)
         figures.draw_ledger("image_overlap", tmp_path)
         figures.draw_ledger("gaussian_overlap", tmp_path)
         assert [path.name for path in tmp_path.rglob("*.png")] == [

@@ -18,8 +18,8 @@ import pytest
 import tensorflow as tf
 
 from experiments import datasets
-from experiments.analysis import ledger
 from experiments.analysis import posthoc
+from experiments.analysis import records
 from experiments.distributed import strategy as strategy_lib
 from experiments.runs import atomic_files
 from experiments.runs import checkpoint
@@ -714,5 +714,5 @@ class TestLoadOod:
             run_data.Sources(data_dir=str(tmp_path)),
         )
         assert list(sets) == ["gaussian", "uniform", "images", "blank"]
-        run = ledger.Line(config, "", {"images_auroc": 0.5})
+        run = records.Record(config, "", {"images_auroc": 0.5})
         assert run.value("other_auroc") == 0.5

@@ -1,11 +1,12 @@
-"""Lines of the ledger: written, read, arranged and chosen."""
+"""Arms: grouped, named and chosen."""
 
 import dataclasses
 
 import pytest
 
-from experiments.analysis import ledger
-from experiments.analysis.claims import Arm
+from experiments.analysis import arms
+from experiments.analysis import records
+from experiments.analysis.arms import Arm
 from experiments.runs import config as config_lib
 
 ERM = config_lib.Config(method="erm", alpha=0.0)
@@ -14,70 +15,34 @@ MIXED = config_lib.Config(method="mixup", alpha=0.4)
 
 def line(config=ERM, *, seed=0, after="", hours=0.0, **results):
     config = dataclasses.replace(config, seed=seed)
-    return ledger.Line(config, after, results, hours)
+    return records.Record(config, after, results, hours)
 
 
-class TestFile:
-    def test_round_trip(self, tmp_path):
-        lines = [
-            line(test_ece=0.1234567, hours=0.5),
-            line(MIXED, seed=3, after="temperature", temperature=1.5),
-        ]
-        ledger.write(lines, tmp_path / "table.jsonl")
-        first, second = ledger.read(tmp_path / "table.jsonl")
-        assert first.results == {"test_ece": 0.123457}
-        assert (first.config, first.hours) == (lines[0].config, 0.5)
-        assert second == lines[1]
-
-    def test_keeps_only_fields_that_differ_from_defaults(self, tmp_path):
-        ledger.write([line(MIXED, seed=3)], tmp_path / "table.jsonl")
-        text = (tmp_path / "table.jsonl").read_text()
-        assert '"config": {"alpha": 0.4, "seed": 3}' in text
-
-    def test_a_damaged_line_is_named(self, tmp_path):
-        path = tmp_path / "table.jsonl"
-        ledger.write([line()], path)
-        path.write_text(path.read_text() + '{"config": {}}\n')
-        with pytest.raises(ValueError, match=r"table.jsonl, line 2.*'after'"):
-            ledger.read(path)
-
-
-class TestLine:
-    def test_other_is_the_first_named_set(self):
-        config = dataclasses.replace(ERM, ood=("../ood/mnist_test.npz", "b"))
-        run = line(config, mnist_test_auroc=0.7, b_auroc=0.2)
-        assert run.value("other_auroc") == 0.7
-        folder = dataclasses.replace(ERM, ood=("folder:away/images",))
-        assert line(folder, images_auroc=0.3).value("other_auroc") == 0.3
-
-    def test_what_is_missing_is_nan(self):
-        assert line().value("test_ece") != line().value("test_ece")
-
+class TestArm:
     def test_belongs_to_an_arm(self):
         arm = Arm("", {"method": "erm"}, after="temperature")
-        assert line(after="temperature").belongs_to(arm)
-        assert not line().belongs_to(arm)
-        assert not line(MIXED, after="temperature").belongs_to(arm)
+        assert arm.includes(line(after="temperature"))
+        assert not arm.includes(line())
+        assert not arm.includes(line(MIXED, after="temperature"))
 
     def test_an_arm_may_have_one_of_several_values(self):
         arm = Arm("", {"alpha": frozenset({0.2, MIXED.alpha})})
-        assert line(MIXED).belongs_to(arm)
+        assert arm.includes(line(MIXED))
         other = dataclasses.replace(MIXED, alpha=MIXED.alpha + 0.1)
-        assert not line(other).belongs_to(arm)
+        assert not arm.includes(line(other))
 
 
-class TestArrange:
+class TestGroups:
     def test_by_setting(self):
         other = dataclasses.replace(ERM, corruption=0.5)
         lines = [line(other), line(), line(MIXED)]
-        groups = list(ledger.by_setting(lines).values())
+        groups = list(arms.by_setting(lines).values())
         assert groups == [lines[1:], lines[:1]]
 
     @pytest.mark.parametrize(
         ("fields", "after", "name"),
         [
             ({"method": "erm"}, "", "no mixup"),
-            ({"method": "mixup", "alpha": 0.0}, "", "no mixup"),
             ({"method": "mixup"}, "", "mixup, alpha 0.2"),
             ({"points": 5}, "", "4-Mixup, alpha 0.2"),
             ({"target": "nearest"}, "", "inputs only, alpha 0.2"),
@@ -91,7 +56,7 @@ class TestArrange:
                 "",
                 "inputs only between classes, alpha 0.2",
             ),
-            ({"per": "sample"}, "", "mixup by sample, alpha 0.2"),
+            ({"per": "sample"}, "", "mixup per example, alpha 0.2"),
             ({"mix_layers": ("input", "a")}, "", "manifold mixup, alpha 0.2"),
             (
                 {"mix_layers": ("spectrogram",)},
@@ -137,7 +102,7 @@ class TestArrange:
     )
     def test_names(self, fields, after, name):
         run = line(config_lib.Config(**fields), after=after)
-        assert ledger.describe(run) == name
+        assert arms.describe(run) == name
 
 
 class TestSelect:
@@ -145,7 +110,7 @@ class TestSelect:
 
     def test_one_row(self):
         lines = [line(seed=seed) for seed in (0, 1)] + [line(MIXED)]
-        chosen = ledger.select(lines, Arm("", {"method": "erm"}))
+        chosen = arms.select(lines, Arm("", {"method": "erm"}))
         assert chosen == {0: lines[0], 1: lines[1]}
 
     def test_validation_chooses_over_common_seeds(self):
@@ -156,7 +121,7 @@ class TestSelect:
         ]
         arm = Arm("", {"method": "mixup"}, chosen_by="validation_ece")
         # Seed 1 has no rival; the test set has no say.
-        assert set(ledger.select(lines, arm)) == {0, 1}
+        assert set(arms.select(lines, arm)) == {0, 1}
 
     @pytest.mark.parametrize(
         ("result", "ece", "chosen"),
@@ -170,7 +135,7 @@ class TestSelect:
             line(self.STRONG, **{result: 0.8}, validation_ece=ece),
         ]
         arm = Arm("", {"method": "mixup"}, chosen_by=result)
-        (run,) = ledger.select(lines, arm).values()
+        (run,) = arms.select(lines, arm).values()
         assert run.config.alpha == chosen
 
     def test_chooses_nothing_without_a_common_seed(self):
@@ -179,8 +144,8 @@ class TestSelect:
             line(self.STRONG, seed=1, validation_ece=0.2),
         ]
         arm = Arm("", {"method": "mixup"}, chosen_by="validation_ece")
-        assert ledger.select(lines, arm) == {}
-        assert ledger.select(lines[:1], arm) == {0: lines[0]}
+        assert arms.select(lines, arm) == {}
+        assert arms.select(lines[:1], arm) == {0: lines[0]}
 
     @pytest.mark.parametrize("missing", [0, 1])
     def test_chooses_nothing_where_a_number_is_missing(self, missing):
@@ -188,12 +153,26 @@ class TestSelect:
         scores[missing] = {}
         lines = [line(MIXED, **scores[0]), line(self.STRONG, **scores[1])]
         arm = Arm("", {"method": "mixup"}, chosen_by="validation_ece")
-        assert ledger.select(lines, arm) == {}
+        assert arms.select(lines, arm) == {}
 
     def test_refuses_two_rows(self):
         lines = [line(MIXED), line(self.STRONG)]
-        with pytest.raises(ValueError, match=r"must be one row.*alpha 1"):
-            ledger.select(lines, Arm("mixup", {"method": "mixup"}))
+        with pytest.raises(ValueError, match=r"must be unique.*alpha 1"):
+            arms.select(lines, Arm("mixup", {"method": "mixup"}))
 
     def test_none(self):
-        assert ledger.select([line()], Arm("", {"method": "mixup"})) == {}
+        assert arms.select([line()], Arm("", {"method": "mixup"})) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("cifar10", "CIFAR-10"),
+        ("uci:iris", "UCI iris"),
+        ("gaussians:0.25", "Two Gaussians, mu 0.25"),
+        ("speech:../a/b.zip", "Recordings"),
+        ("folder:../a/b", "Images of a folder"),
+    ],
+)
+def test_data_sets_have_names_without_paths(name, title):
+    assert arms.describe_dataset(name) == title
