@@ -201,7 +201,7 @@ def _entropies(
         alpha,
         num_classes=NUM_CLASSES,
         seed=seed,
-        per="sample",
+        per="example",
         partner=partner,
     )
     labels = np.arange(BATCH) % NUM_CLASSES

@@ -18,7 +18,6 @@ from experiments.benchmark import mixing
 from experiments.benchmark import timing
 from experiments.datasets import streams
 from tf_mixup import metrics
-from tf_mixup import mixing as mixing_lib
 
 PLAIN, FLOATS = "no mixup, fed uint8", "no mixup, fed float32"
 HOST, MODEL = "mixup on the host", "mixup in the model"
@@ -84,8 +83,7 @@ def build_cases(
         rival: Builds what is trained beside it, if anything.
     """
     images, labels = mixing.draw_batch(size)
-    on_host = _mixup(size, "host")
-    in_model = _mixup(size, "model")
+    on_host, in_model = _mixup(size), _mixup(size).send_plans()
 
     def one_hot(batches: tf.data.Dataset) -> tf.data.Dataset:
         return batches.map(lambda x, y: (x, tf.one_hot(y, size.num_classes)))
@@ -98,7 +96,7 @@ def build_cases(
     def copy() -> keras.Model:
         return keras.Model(network.inputs, network.outputs)
 
-    twin = mixing_lib.training_twin
+    mixing_copy = in_model.training_model
     bytes_fed = feed(images, one_hot)
     for_model = feed(images, in_model)
     # Both are sent float32 images: one compiled step does.
@@ -107,8 +105,10 @@ def build_cases(
         PLAIN: Training(_compile(copy()), bytes_fed),
         FLOATS: Training(floats, feed(images.astype(np.float32), one_hot)),
         HOST: Training(floats, feed(images, on_host)),
-        MODEL: Training(_compile(twin(network)), for_model),
-        METRIC: Training(_compile(twin(network), watched=True), for_model),
+        MODEL: Training(_compile(mixing_copy(network)), for_model),
+        METRIC: Training(
+            _compile(mixing_copy(network), watched=True), for_model
+        ),
     }
     if rival is not None:
         other = rival(size.shape[1:], size.num_classes)
@@ -123,7 +123,7 @@ def build_validation(size: mixing.Size) -> tf.data.Dataset:
         size: The batch.
     """
     batch = _in_memory(*mixing.draw_batch(size))
-    return batch.apply(_mixup(size, "model").evaluation)
+    return batch.apply(_mixup(size).send_plans().evaluation)
 
 
 def _in_memory(images: np.ndarray, labels: np.ndarray) -> tf.data.Dataset:
@@ -132,13 +132,8 @@ def _in_memory(images: np.ndarray, labels: np.ndarray) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensors(batch)
 
 
-def _mixup(size: mixing.Size, placement: str) -> tf_mixup.MixUp:
-    return tf_mixup.MixUp(
-        mixing.ALPHA,
-        num_classes=size.num_classes,
-        seed=0,
-        placement=placement,
-    )
+def _mixup(size: mixing.Size) -> tf_mixup.MixUp:
+    return tf_mixup.MixUp(mixing.ALPHA, num_classes=size.num_classes, seed=0)
 
 
 def _compile(model: keras.Model, *, watched: bool = False) -> keras.Model:

@@ -108,7 +108,10 @@ def pipelines(source: photographs.Files, batch_size: int) -> dict[str, Make]:
         return (
             streams.Stream(source)
             .training_batches(
-                batch_size=batch_size, seed=0, clock=mixup.clock, steps=steps
+                batch_size=batch_size,
+                seed=0,
+                epoch_counter=mixup.epoch_counter,
+                steps=steps,
             )
             .apply(mixup)
         )

@@ -129,10 +129,9 @@ def pipeline_cases(
             ALPHA,
             num_classes=size.num_classes,
             seed=0,
-            mean=mean,
-            std=std,
-            num_parallel_calls=num_parallel_calls,
+            inputs=tf_mixup.mixing.Inputs(mean=mean, std=std),
         )
+        mixup.num_parallel_calls = num_parallel_calls
         add(f"tf_mixup{suffix}", batches.apply(mixup))
         for name, function in (
             ("Keras", keras_stage(size.num_classes, mean, std)),
@@ -231,7 +230,9 @@ def draw_plan(size: Size) -> tuple[tf.Tensor, tf.Tensor]:
 
 def own_op(mean: Any, std: Any) -> Any:
     """Returns the very function of the stage, which is not public."""
-    mixup = tf_mixup.MixUp(ALPHA, mean=mean, std=std)
+    mixup = tf_mixup.MixUp(
+        ALPHA, inputs=tf_mixup.mixing.Inputs(mean=mean, std=std)
+    )
     # A compiled method does not keep its object alive; this does.
     return lambda images, lam, partner: mixup._mix_inputs(
         (images,), mixing.Plan(lam, partner)
@@ -242,8 +243,10 @@ def _model_op(mean: Any, std: Any) -> Any:
     layer = mixing.Mix(mean=mean, std=std)
 
     @tf.function(jit_compile=True)
-    def mix(images: tf.Tensor, lam: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
-        return layer(images, lam, shift, training=True)
+    def mix(
+        images: tf.Tensor, lam: tf.Tensor, partner_offset: tf.Tensor
+    ) -> tf.Tensor:
+        return layer(images, lam, partner_offset, training=True)
 
     return mix
 
@@ -321,13 +324,13 @@ def model_cases(
     """Returns `mixing.Mix` as in a compiled step, and Keras' layer."""
     images = tf.identity(tf.constant(batch[0]))
     lam, partner = draw_plan(size)
-    shift = partner - tf.range(size.shape[0])
+    partner_offset = partner - tf.range(size.shape[0])
     cases: dict[str, timing.Case] = {}
     for suffix, (mean, std) in AFFINES.items():
         ours = _model_op(mean, std)
         theirs = _keras_op(mean, std)
         cases[f"layers.Mix{suffix}"] = timing.calling(
-            ours, images, lam, shift, calls=size.calls
+            ours, images, lam, partner_offset, calls=size.calls
         )
         cases[f"Keras{suffix}"] = timing.calling(
             theirs, images, calls=size.calls

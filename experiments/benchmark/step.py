@@ -10,7 +10,6 @@ import tf_mixup
 from experiments.benchmark import mixing
 from experiments.benchmark import timing
 from experiments.benchmark import validation
-from tf_mixup import mixing as mixing_lib
 
 STAGE = "plan and apply on the host"
 STEP = "training step"
@@ -68,12 +67,8 @@ def stage_case(size: mixing.Size) -> timing.Case:
     """Returns the stage in `tf.data`, one batch at a time."""
     with tf.device("/cpu:0"):
         tensors = tuple(tf.constant(part) for part in mixing.draw_batch(size))
-    mixup = tf_mixup.MixUp(
-        mixing.ALPHA,
-        num_classes=size.num_classes,
-        seed=0,
-        num_parallel_calls=1,
-    )
+    mixup = tf_mixup.MixUp(mixing.ALPHA, num_classes=size.num_classes, seed=0)
+    mixup.num_parallel_calls = 1
     batches = tf.data.Dataset.from_tensors(tensors).repeat(size.batches)
     mixed = batches.apply(mixup)
     return lambda: timing.batch_seconds(mixed, ahead=1)
@@ -93,10 +88,11 @@ def step_case(size: mixing.Size, *, width: int, in_model: bool) -> timing.Case:
     model = validation.build_network(width)
     inputs: Any = images.astype(np.float32)
     if in_model:
-        model = mixing_lib.training_twin(model)
+        model = tf_mixup.MixUp(mixing.ALPHA).training_model(model)
         lam, partner = mixing.draw_plan(size)
-        shift = partner.numpy() - np.arange(size.shape[0], dtype=np.int32)
-        inputs = {"inputs": images, "lam": lam.numpy(), "shift": shift}
+        offset = partner.numpy() - np.arange(size.shape[0], dtype=np.int32)
+        plan = {"lam": lam.numpy(), "partner_offset": offset}
+        inputs = {"inputs": images, **plan}
     model.compile(
         keras.optimizers.SGD(1e-3, momentum=0.9),
         keras.losses.CategoricalCrossentropy(from_logits=True),

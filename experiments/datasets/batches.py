@@ -21,7 +21,7 @@ def training_batches(
     batch_size: int,
     seed: int,
     augmentation: str,
-    clock: mixing.Clock,
+    epoch_counter: mixing.EpochCounter,
     flip: bool = True,
     neighbors: np.ndarray | None = None,
     noise: np.ndarray | float = 0.0,
@@ -42,7 +42,7 @@ def training_batches(
         seed: Fixes order and augmentation.
         augmentation: `"none"`, or `"standard"`: crops after padding by 4,
             and flips, for images only; or `"inception"`, for streams only.
-        clock: Tells the epoch.
+        epoch_counter: Gives the epoch.
         flip: Whether `"standard"` mirrors; see the card of a data set.
         neighbors: Integers `(N, k)`: rows to draw each row's partner from.
             Defaults to no partners.
@@ -66,7 +66,7 @@ def training_batches(
             batch_size=share,
             seed=seed,
             augmentation=augmentation,
-            clock=clock,
+            epoch_counter=epoch_counter,
             worker=worker,
             workers=workers,
         )
@@ -105,7 +105,7 @@ def training_batches(
             batch = tf.cast(batch, tf.float32) + draws * noise
         return batch, tf.gather(all_labels, rows)
 
-    return clock.positions(num_rows // batch_size).map(
+    return epoch_counter.positions(num_rows // batch_size).map(
         load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
 

@@ -219,7 +219,7 @@ class Stream:
         *,
         batch_size: int,
         seed: int,
-        clock: mixing.Clock,
+        epoch_counter: mixing.EpochCounter,
         augmentation: str = "inception",
         steps: int | None = None,
         worker: int = 0,
@@ -234,7 +234,7 @@ class Stream:
         Args:
             batch_size: B, of this worker.
             seed: Fixes order and augmentation.
-            clock: Tells the epoch.
+            epoch_counter: Gives the epoch.
             augmentation: `"inception"`: crops of random area and aspect, and
                 flips; or `"none"`: the central crop.
             steps: Batches in an epoch. Defaults to the full ones that there
@@ -289,7 +289,7 @@ class Stream:
 
         return (
             source.shuffled(
-                clock.positions(steps),
+                epoch_counter.positions(steps),
                 batch_size=batch_size,
                 seed=seed,
                 worker=worker,

@@ -67,8 +67,8 @@ class Checkpoint(keras.callbacks.Callback):
     Args:
         directory: For the files `epoch-00001.npz`, counted in epochs done,
             and `epoch-00001-step-0000200.npz`, in steps of the next one.
-        clock: That of the training batches, which it must decide: it is told
-            where in its epoch a resumed run starts.
+        epoch_counter: That of the training batches, which it must decide: it
+            is told where in its epoch a resumed run starts.
         config: Of the run; None reads and writes checkpoints of any.
         every_steps: Saves after as many steps of an epoch, too; 0 for after
             epochs only.
@@ -85,7 +85,7 @@ class Checkpoint(keras.callbacks.Callback):
     def __init__(
         self,
         directory: pathlib.Path,
-        clock: mixing.Clock,
+        epoch_counter: mixing.EpochCounter,
         *,
         config: config_lib.Config | None = None,
         every_steps: int = 0,
@@ -96,7 +96,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._config = config
         self._workers = workers or workers_lib.Workers()
         self._directory = directory
-        self._clock = clock
+        self._epoch_counter = epoch_counter
         self._every_steps = _checks.integer_at_least(
             "checkpoint_every_steps",
             every_steps,
@@ -187,7 +187,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._epoch, self._first_step = epoch, 0
         if epoch == self.epochs_done and self.steps_done:
             self._first_step = self.steps_done
-            self._clock.start_epoch(epoch, step=self.steps_done)
+            self._epoch_counter.start_epoch(epoch, step=self.steps_done)
             # Keras has just set them to 0.
             path = self._path((epoch, self.steps_done))
             _assign(self.model, self.model.metrics_variables, self._sums, path)

@@ -131,29 +131,38 @@ def build_mixup(
     Of several workers each mixes its own batches, with draws of its own.
     """
     share = workers.Workers.of(strategy)
+    placement = _choose_placement(config)
+    replicas = strategy.num_replicas_in_sync // share.count
     options: dict[str, Any] = {
         "num_classes": num_classes,
         "seed": share.fold(config.seed),
-        "per": config.per,
-        "partner": "given" if config.brings_partners else config.partner,
-        "target": config.target,
+        "per": "example" if config.per == "sample" else config.per,
+        "partner": mixing.Partners(
+            "given" if config.brings_partners else config.partner,
+            groups=replicas if placement == "model" else 1,
+        ),
+        "mix_targets": config.target == "mixed",
     }
     if config.points > 2:
-        options["points"] = config.points
-    placement = _choose_placement(config)
+        options["num_points"] = config.points
     if config.network == "text_cnn" and not config.alpha:
         options["inputs"] = None if placement == "model" else "keep"
     if config.method == "cutmix":
         return mixing.CutMix(config.alpha, **options)
-    in_model = placement == "model"
     return mixing.MixUp(
         config.alpha,
-        keep_clean=config.method == "regmixup",
-        groups=strategy.num_replicas_in_sync // share.count if in_model else 1,
-        placement=placement,
-        places=max(len(config.mix_layers), 1),
+        include_clean=config.method == "regmixup",
         **options,
     )
+
+
+def training_model(
+    config: config_lib.Config, mixup: mixing.MixUp, network: keras.Model
+) -> keras.Model:
+    """Returns what is trained: the network, or one around it that mixes."""
+    if _choose_placement(config) == "host":
+        return network
+    return mixup.training_model(network, at=config.mix_layers or None)
 
 
 def _choose_placement(config: config_lib.Config) -> str:
@@ -170,6 +179,6 @@ def _choose_placement(config: config_lib.Config) -> str:
         )
     if must_be or config.placement != "auto":
         return must_be or config.placement
-    # The ids of words are not mixed, and a twin would refuse to.
+    # The ids of words are not mixed.
     on_gpu = bool(tf.config.list_logical_devices("GPU"))
     return "model" if on_gpu and config.network != "text_cnn" else "host"

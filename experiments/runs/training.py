@@ -148,13 +148,17 @@ def train(
     # Before the stage, which would refuse the ids without knowing of words.
     model_setup.check_sentences(config, splits)
     mixup = model_setup.build_mixup(config, splits.num_classes, strategy)
+    with strategy.scope():
+        network = model_setup.build_network(config, splits)
+        # Before the stage is applied: batches may have to carry the plan.
+        model = model_setup.training_model(config, mixup, network)
     neighbors = run_data.find_neighbors(config, splits)
     training = batches.training_batches(
         *splits.train,
         batch_size=config.batch_size,
         seed=config.seed,
         augmentation=config.augmentation,
-        clock=mixup.clock,
+        epoch_counter=mixup.epoch_counter,
         flip=datasets.find_card(config.dataset).flip,
         neighbors=neighbors,
         noise=run_data.scale_noise(config, splits),
@@ -170,12 +174,6 @@ def train(
     steps = int(training.cardinality())
     training, validation = map(workers.distribute, (training, validation))
     with strategy.scope():
-        network = model_setup.build_network(config, splits)
-        model = network
-        if mixup.placement == "model":
-            model = mixing.training_twin(
-                network, at=config.mix_layers or None, points=config.points
-            )
         model = workers.wrap(model)
         model.compile(
             optimizers.build_optimizer(config, steps),
@@ -184,7 +182,7 @@ def train(
         )
         saver = checkpoint.Checkpoint(
             workdir / workdirs.CHECKPOINTS,
-            mixup.clock,
+            mixup.epoch_counter,
             config=config,
             every_steps=sources.checkpoint_every_steps,
             preemption=sources.preemption,
@@ -198,9 +196,9 @@ def train(
         # Builds the metrics, whose sums go on within the epoch.
         model.evaluate(validation, steps=1, verbose=0)
     logs = workdir / "logs" if workers.is_chief else None
-    if logs is not None:
-        event_files.drop_steps(logs, from_step=saver.epochs_done)
     if saver.epochs_done < config.epochs:
+        if logs is not None:
+            event_files.drop_steps(logs, from_step=saver.epochs_done)
         monitors = _monitors(config, mixup, splits, sets, neighbors, logs)
         model.fit(
             training,

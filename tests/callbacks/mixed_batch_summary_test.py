@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import stages
 from tf_mixup import calibration
 from tf_mixup import callbacks
 from tf_mixup import mixing
@@ -50,7 +51,7 @@ def draw():
 class TestReplay:
     def test_is_what_training_saw(self):
         batches = tf.data.Dataset.from_tensors(make_batch()).repeat(3)
-        mixup = mixing.MixUp(0.4, num_classes=4, seed=2, per="sample")
+        mixup = mixing.MixUp(0.4, num_classes=4, seed=2, per="example")
         mixed = batches.apply(mixup)
         for epoch in range(2):
             for step, (x, y) in enumerate(mixed):
@@ -61,9 +62,7 @@ class TestReplay:
 
     @pytest.mark.parametrize("placement", ["host", "model"])
     def test_tells_the_plan(self, placement):
-        mixup = mixing.MixUp(
-            0.4, num_classes=4, seed=2, placement=placement, target="nearest"
-        )
+        mixup = mixing.MixUp(0.4, num_classes=4, seed=2, mix_targets=False)
         replay = mixup.replay(make_batch(), epoch=1, step=5)
         x = make_batch()[0].astype("float32")
         lam = replay.lam.numpy()[:, None, None, None]
@@ -73,9 +72,11 @@ class TestReplay:
 
 
 class TestCoefficients:
-    @pytest.mark.parametrize("options", [{}, {"points": 3}, {"per": "sample"}])
+    @pytest.mark.parametrize(
+        "options", [{}, {"num_points": 3}, {"per": "example"}]
+    )
     def test_are_those_of_the_steps(self, options):
-        mixup = mixing.MixUp(0.4, num_classes=4, seed=2, **options)
+        mixup = stages.make_stage(num_classes=4, seed=2, **options)
         lam = mixup.coefficients(make_batch(), epoch=1, steps=3)
         for step in range(3):
             replay = mixup.replay(make_batch(), epoch=1, step=step)
@@ -145,7 +146,7 @@ class TestMixedBatchSummary:
         assert tags["mixup/mixed_batch"] == [1, 3]
         assert tags["mixup/lam"] == [1, 3]
 
-    @pytest.mark.parametrize("points", [2, 3, 4])
+    @pytest.mark.parametrize("num_points", [2, 3, 4])
     def test_partners_are_shown_as_they_were_mixed(
         self, points, tmp_path, monkeypatch
     ):
@@ -158,7 +159,7 @@ class TestMixedBatchSummary:
 
         monkeypatch.setattr(plots, "mixed_batch", look)
         mixup = mixing.MixUp(
-            1.0, num_classes=4, seed=0, points=points, per="sample"
+            1.0, num_classes=4, seed=0, num_points=points, per="example"
         )
         callback = callbacks.MixedBatchSummary(mixup, make_batch(), tmp_path)
         callback.on_epoch_end(0)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import stages
 from tf_mixup import callbacks
-from tf_mixup import mixing
 from tf_mixup.mixing import plans
 
 CLASSES = 5
@@ -27,7 +27,7 @@ def make_batches(**options):
 
 
 def make_mixup(alpha=0.4, **options):
-    return mixing.MixUp(alpha, num_classes=CLASSES, seed=1, **options)
+    return stages.make_stage(alpha, num_classes=CLASSES, seed=1, **options)
 
 
 def make_model():
@@ -110,7 +110,7 @@ def plain_batches():
 
 
 def plain_mixup(alpha=1.0, **options):
-    return mixing.MixUp(alpha, seed=0, placement="model", **options)
+    return stages.make_stage(alpha, seed=0, places=1, **options)
 
 
 def uninterrupted(epochs):
@@ -251,12 +251,12 @@ class TestLoops:
         mixup = plain_mixup(groups=2)
         seen = []
         with two_replicas.scope():
-            model = mixing.training_twin(make_flat_model())
+            model = stages.training_model(make_flat_model())
             model.compile("sgd", "mse")
 
         class Note(keras.callbacks.Callback):
             def on_epoch_begin(self, epoch, logs=None):
-                seen.append(mixup.clock.epoch)
+                seen.append(mixup.epoch_counter.epoch)
 
         batches = plain_batches().apply(mixup)
         for _ in range(2):
@@ -421,7 +421,7 @@ class TestMixingSchedule:
             )
         )
         for groups in (1, 2, 4):
-            mixup = make_mixup(placement="model", groups=groups)
+            mixup = make_mixup(places=1, groups=groups)
             schedule = callbacks.MixingSchedule(mixup)
             schedule.set_model(model)
             if groups > 1:
@@ -441,10 +441,10 @@ class TestMixingSchedule:
             callbacks.MixingSchedule(self.mixup(), warmup_epochs=-1)
 
     def test_rejects_replicas_without_groups(self, two_replicas):
-        mixup = make_mixup(placement="model")
+        mixup = make_mixup(places=1)
         with two_replicas.scope():
             model = make_model()
-            twin = mixing.training_twin(model)
+            twin = stages.training_model(model)
             twin.compile("sgd", "mse")
         with pytest.raises(ValueError, match=r"groups=2"):
             twin.fit(
@@ -461,9 +461,9 @@ class TestMixingSchedule:
         ],
     )
     def test_rejects_other_places_than_the_twins(self, places, at):
-        twin = mixing.training_twin(make_deep_model(), mean=1.0, at=at)
+        twin = stages.training_model(make_deep_model(), mean=1.0, at=at)
         twin.compile("sgd", "mse")
-        mixup = make_mixup(placement="model", places=places)
+        mixup = make_mixup(places=places)
         right = len(at) if at else 1
         with pytest.raises(ValueError, match=f"places={right}"):
             twin.fit(
@@ -473,9 +473,9 @@ class TestMixingSchedule:
             )
 
     def test_takes_the_twins_places(self):
-        twin = mixing.training_twin(make_deep_model(), mean=1.0, at=("one",))
+        twin = stages.training_model(make_deep_model(), mean=1.0, at=("one",))
         twin.compile("sgd", "mse")
-        mixup = make_mixup(placement="model")
+        mixup = make_mixup(places=1)
         twin.fit(
             make_batches().apply(mixup),
             callbacks=[callbacks.MixingSchedule(mixup)],

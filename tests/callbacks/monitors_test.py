@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import stages
 from tests import summaries_test
 from tf_mixup import callbacks as monitors
 from tf_mixup import metrics
@@ -17,7 +18,6 @@ from tf_mixup import mixing
 from tf_mixup import ood
 from tf_mixup import plots
 from tf_mixup.callbacks import calibration_monitor
-from tf_mixup.mixing import training_model
 
 K = 3
 VAL_KEYS = {f"val_{key}" for key in calibration_monitor.CALIBRATION_KEYS}
@@ -910,9 +910,9 @@ class TestOODMonitor:
 
     def test_predicts_with_the_model_of_a_twin(self):
         model = make_model()
-        twin = training_model.training_twin(model)
+        twin = stages.training_model(model)
         twin.compile("sgd", "mse", run_eagerly=True)
-        mixup = mixing.MixUp(1.0, num_classes=K, seed=0, placement="model")
+        mixup = mixing.MixUp(1.0, num_classes=K, seed=0).send_plans()
         x, y = examples()
         train = tf.data.Dataset.from_tensor_slices((x, y)).batch(16)
         monitor = monitors.OODMonitor({}, reference=x, model=model)

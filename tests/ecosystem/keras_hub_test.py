@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tf_mixup
+from tests import stages
 from tests.ecosystem import agreement
 from tests.ecosystem import image_example_test
 from tests.ecosystem import text_example_test
@@ -155,8 +156,8 @@ def test_text_classifier(tmp_path):
         for seed, number in enumerate((96, 48, 48))
     )
     task = make_text_task()
-    mixup = tf_mixup.MixUp(alpha=0.4, num_classes=3, seed=0, placement="model")
-    twin = tf_mixup.mixing.training_twin(task, at="backbone/token_embedding")
+    mixup = tf_mixup.MixUp(alpha=0.4, num_classes=3, seed=0).send_plans()
+    twin = stages.training_model(task, at="backbone/token_embedding")
     twin.compile(
         keras.optimizers.Adam(0.01),
         keras.losses.CategoricalCrossentropy(from_logits=True),

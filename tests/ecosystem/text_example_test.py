@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 import tf_mixup
+from tests import stages
 from tests.ecosystem import agreement
 
 pytestmark = pytest.mark.slow
@@ -94,12 +95,12 @@ def test_text_classification_from_scratch(tmp_path, activation):
 
     num_outputs = 1 if binary else len(kinds)
     mixup = tf_mixup.MixUp(
-        alpha=0.2, num_classes=num_outputs, seed=0, placement="model"
-    )
+        alpha=0.2, num_classes=num_outputs, seed=0
+    ).send_plans()
     model = make_model(to_ids.vocabulary_size(), num_outputs, activation)
     strings = keras.Input((1,), dtype="string")
     end_to_end = keras.Model(strings, model(to_ids(strings)))
-    twin = tf_mixup.mixing.training_twin(model, at="embedding")
+    twin = stages.training_model(model, at="embedding")
     twin.compile(
         keras.optimizers.Adam(0.01),
         "binary_crossentropy" if binary else "categorical_crossentropy",

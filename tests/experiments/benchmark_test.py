@@ -214,7 +214,9 @@ class TestMixing:
     def test_stages_have_one_format(self, affine):
         batches = tf.data.Dataset.from_tensors(mixing.draw_batch(TINY))
         mixup = tf_mixup.MixUp(
-            0.2, num_classes=TINY.num_classes, mean=affine[0], std=affine[1]
+            0.2,
+            num_classes=TINY.num_classes,
+            inputs=tf_mixup.mixing.Inputs(mean=affine[0], std=affine[1]),
         )
         wanted = next(iter(batches.apply(mixup)))
         for stage in (mixing.keras_stage, mixing.plain_stage):

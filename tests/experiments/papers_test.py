@@ -17,6 +17,8 @@ from experiments.runs import config as config_lib
 from experiments.runs import model_setup
 from experiments.runs import optimizers
 from tf_mixup import mixing
+from experiments.runs import training
+from tests import stages
 
 # A dense network of each kind of run; deep and wide ones are
 # slow on a CPU and have a test of their own.
@@ -151,12 +153,12 @@ def take_a_step(config):
         batch_size=4,
         seed=0,
         augmentation="none",
-        clock=mixup.clock,
+        epoch_counter=mixup.epoch_counter,
     ).apply(mixup)
     network = model_setup.build_network(config, splits)
     model = network
     if mixup.placement == "model":
-        model = mixing.training_twin(network, at=config.mix_layers or None)
+        model = stages.training_model(network, at=config.mix_layers or None)
     model.compile(
         optimizers.build_optimizer(config, 1), model_setup.build_loss(config)
     )

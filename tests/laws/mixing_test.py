@@ -105,17 +105,21 @@ def test_layer_agrees_with_mixing_on_the_host(batch):
     )
 
 
-@law(alpha=ALPHAS, points=POINTS, size=BATCH_SIZES, seed=SEEDS)
+@law(alpha=ALPHAS, num_points=POINTS, size=BATCH_SIZES, seed=SEEDS)
 def test_coefficients_are_shares_and_follow_from_the_seed(
-    alpha, points, size, seed
+    alpha, num_points, size, seed
 ):
     seeds = tf.constant([seed, 1])
-    lam = mixing.draw_lam(alpha, size, seed=seeds, points=points).numpy()
-    again = mixing.draw_lam(alpha, size, seed=seeds, points=points).numpy()
+    lam = mixing.draw_lam(
+        alpha, size, seed=seeds, num_points=num_points
+    ).numpy()
+    again = mixing.draw_lam(
+        alpha, size, seed=seeds, num_points=num_points
+    ).numpy()
     assert lam.tobytes() == again.tobytes()
-    assert lam.shape == ((size,) if points == 2 else (size, points))
+    assert lam.shape == ((size,) if num_points == 2 else (size, num_points))
     assert np.all((lam >= 0) & (lam <= 1))
-    if points > 2:
+    if num_points > 2:
         np.testing.assert_allclose(lam.sum(1), 1, atol=1e-6)
     if alpha == 0:
         assert np.all(lam.reshape(size, -1)[:, 0] == 1)

@@ -153,17 +153,16 @@ def stages(draw):
         "alpha": draw(ALPHAS),
         "num_classes": num_classes,
         "seed": draw(SEEDS),
-        "per": draw(st.sampled_from(["sample", "batch"])),
-        "points": draw(POINTS),
+        "per": draw(st.sampled_from(["example", "batch"])),
+        "num_points": draw(POINTS),
         "partner": draw(
             st.sampled_from(["random", "same_class", "different_class"])
         ),
         "self_pairs": draw(st.booleans()),
         "groups": groups,
         "probability": draw(st.sampled_from([1, 0.5, 0])),
-        "target": draw(st.sampled_from(["mixed", "nearest"])),
-        "keep_clean": draw(st.booleans()),
-        "check_finite": draw(st.booleans()),
+        "mix_targets": draw(st.booleans()),
+        "include_clean": draw(st.booleans()),
     }
     batch = {"batch_size": size, "drop_remainder": draw(st.booleans())}
     return Stage(

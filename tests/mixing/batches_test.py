@@ -168,7 +168,11 @@ class TestReadBatches:
 
     def test_py_datasets_are_mixed(self):
         stage = mixing.MixUp(
-            1.0, num_classes=10, seed=0, per="sample", self_pairs=False
+            1.0,
+            num_classes=10,
+            seed=0,
+            per="example",
+            partner=mixing.Partners(self_pairs=False),
         )
         for mixed in (stage(Numbers()), stage.evaluation(Numbers())):
             assert int(mixed.cardinality()) == 3

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tests import reference
+from tests import stages
 from tf_mixup import mixing
 
 ROWS, CLASSES, HEIGHT, WIDTH = 22, 5, 7, 10
@@ -23,7 +24,11 @@ def make_batches(size=8, rows=ROWS):
 
 
 def make_cutmix(alpha=1.0, **options):
-    return mixing.CutMix(alpha, **{"num_classes": CLASSES, "seed": 1} | options)
+    return stages.make_stage(
+        alpha,
+        stage=mixing.CutMix,
+        **{"num_classes": CLASSES, "seed": 1} | options,
+    )
 
 
 def read(dataset):
@@ -62,7 +67,7 @@ def areas_of_boxes(lam):
 
 
 class TestBatches:
-    @pytest.mark.parametrize("per", ["batch", "sample"])
+    @pytest.mark.parametrize("per", ["batch", "example"])
     def test_targets_are_mixed_by_area(self, per):
         stage = make_cutmix(per=per, self_pairs=False)
         for (x0, y0), (x, y) in zip(
@@ -79,7 +84,7 @@ class TestBatches:
 
     def test_pixels_of_the_partner_are_one_minus_lam(self):
         x, labels = make_rows()
-        stage = make_cutmix(per="sample", self_pairs=False)
+        stage = make_cutmix(per="example", self_pairs=False)
         for step in range(5):
             replay = stage.replay((x, labels), epoch=0, step=step)
             boxes = read_boxes(x, replay.inputs.numpy())
@@ -93,7 +98,7 @@ class TestBatches:
 
     def test_boxes_are_of_given_partners(self):
         x, labels = make_rows(8)
-        stage = make_cutmix(partner="given", per="sample")
+        stage = make_cutmix(partner="given", per="example")
         rows = tf.data.Dataset.from_tensors((x, labels)).repeat(10)
         for mixed, targets in read(rows.apply(stage)):
             boxes = read_boxes(x[:4], mixed)
@@ -107,7 +112,7 @@ class TestBatches:
     def test_boxes_follow_the_papers_law(self):
         rows = 500
         batch = np.zeros((rows, HEIGHT, WIDTH, 1)), make_rows(rows)[1]
-        options = {"num_classes": CLASSES, "seed": 3, "per": "sample"}
+        options = {"num_classes": CLASSES, "seed": 3, "per": "example"}
         stage = mixing.CutMix(**options)
         area = 1 - stage.replay(batch, epoch=0, step=0).lam.numpy()
         # The same seed draws the same coefficients for both stages.
@@ -140,8 +145,8 @@ class TestBatches:
         assert plain.dtype == np.float32
         np.testing.assert_allclose(scaled, (plain - 10) / 4, atol=1e-4)
 
-    def test_keep_clean(self):
-        plain, both = make_cutmix(), make_cutmix(keep_clean=True)
+    def test_include_clean(self):
+        plain, both = make_cutmix(), make_cutmix(include_clean=True)
         for found, clean, mixed in zip(
             read(make_batches().apply(both)),
             read(make_batches().apply(plain.evaluation)),
@@ -153,13 +158,13 @@ class TestBatches:
 
     def test_class_weights_in_expectation(self):
         weights = [1.0, 2.0, 3.0, 4.0, 5.0]
-        stage = make_cutmix(per="sample", class_weight=weights)
+        stage = make_cutmix(per="example", class_weight=weights)
         for _, y, w in make_batches().apply(stage):
             np.testing.assert_allclose(w, y.numpy() @ weights, rtol=1e-6)
 
     def test_nearest_target_is_that_of_the_larger_area(self):
         stage, soft = (
-            make_cutmix(target=target, per="sample")
+            make_cutmix(target=target, per="example")
             for target in ("nearest", "mixed")
         )
         for (_, y), (_, mixed) in zip(
@@ -172,7 +177,7 @@ class TestBatches:
 
 
 class TestSignals:
-    @pytest.mark.parametrize("per", ["batch", "sample"])
+    @pytest.mark.parametrize("per", ["batch", "example"])
     def test_an_interval_of_time_is_pasted(self, per):
         steps, channels, size = 50, 3, 40
         # A value tells its example, whatever the step and channel.
@@ -194,10 +199,10 @@ class TestSignals:
 
     def test_lengths_follow_lam(self):
         x = np.zeros((4000, 64, 1), "float32"), np.zeros(4000, int)
-        stage = make_cutmix(per="sample")
+        stage = make_cutmix(per="example")
         kept = stage.replay(x, epoch=0, step=0).lam.numpy()
         drawn = mixing.MixUp(
-            1.0, num_classes=CLASSES, seed=1, per="sample"
+            1.0, num_classes=CLASSES, seed=1, per="example"
         ).replay(x, epoch=0, step=0)
         # An interval around a uniform center loses a quarter of its length
         # squared at the borders of the signal.
@@ -211,12 +216,12 @@ class TestInputs:
         del channels_first
         x, labels = make_rows()
         first = np.concatenate([x, x, x], axis=3).transpose(0, 3, 1, 2)
-        options = {"per": "sample", "mean": [1.0, 2, 3]}
+        options = {"per": "example", "mean": [1.0, 2, 3]}
         batches = tf.data.Dataset.from_tensors((first, labels))
         ((found, y),) = read(batches.apply(make_cutmix(**options)))
         keras.config.set_image_data_format("channels_last")
         batches = tf.data.Dataset.from_tensors((x, labels))
-        ((expected, same),) = read(batches.apply(make_cutmix(per="sample")))
+        ((expected, same),) = read(batches.apply(make_cutmix(per="example")))
         for channel in range(3):
             np.testing.assert_allclose(
                 found[:, channel], expected[..., 0] - channel - 1, atol=1e-4
@@ -238,7 +243,7 @@ class TestInputs:
     def test_repr_and_config(self):
         stage = make_cutmix(mean=1.0)
         assert repr(stage) == (
-            "CutMix(alpha=1.0, num_classes=5, seed=1, mean=1.0)"
+            "CutMix(alpha=1.0, num_classes=5, seed=1, inputs=Inputs(mean=1.0))"
         )
         again = mixing.CutMix(**stage.get_config())
         assert repr(again) == repr(stage)
@@ -263,11 +268,10 @@ class TestSeeds:
 class TestRefusals:
     @pytest.mark.parametrize(
         "options",
-        [{"points": 3}, {"placement": "model"}, {"places": 2}],
+        [{"num_points": 3}, {"places": 1}, {"places": 2}],
     )
-    def test_options_of_whole_rows(self, options):
-        (name,) = options
-        with pytest.raises(ValueError, match=f"Leave `{name}` out"):
+    def test_options_of_whole_examples(self, options):
+        with pytest.raises(ValueError, match=r"CutMix pastes .* use MixUp"):
             make_cutmix(**options)
 
     def test_alpha(self):

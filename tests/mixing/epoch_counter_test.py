@@ -1,4 +1,4 @@
-"""Tests of the clock: which epoch and step each batch is given."""
+"""Tests of the epoch counter: which epoch and step each batch is given."""
 
 import copy
 import itertools
@@ -18,11 +18,11 @@ def read(dataset: tf.data.Dataset) -> list[tuple[int, int]]:
 class Stage:
     """What owns datasets, as `MixUp` does."""
 
-    def __init__(self, clock_):
-        self.clock = clock_
+    def __init__(self, counter):
+        self.epoch_counter = counter
 
     def __call__(self, length=3):
-        return self.clock.attach(length, lambda each: each, owner=self)
+        return self.epoch_counter.attach(length, lambda each: each, owner=self)
 
 
 def assert_distinct(*passes):
@@ -30,14 +30,14 @@ def assert_distinct(*passes):
     assert len(set(positions)) == len(positions)
 
 
-def train(clock_, dataset, *, steps, epochs, goes_on=False):
+def train(counter, dataset, *, steps, epochs, goes_on=False):
     """Reads as `fit` does; returns the positions of each epoch."""
-    clock_.start_training(steps, goes_on=goes_on)
+    counter.start_training(steps, goes_on=goes_on)
     read_epochs = []
     for epoch in epochs:
-        clock_.start_epoch(epoch)
+        counter.start_epoch(epoch)
         read_epochs.append(read(dataset.take(steps)))
-    clock_.end_training()
+    counter.end_training()
     return read_epochs
 
 
@@ -47,92 +47,92 @@ def epochs_of(positions):
 
 class TestPositions:
     def test_each_pass_is_an_epoch_without_a_callback(self):
-        positions = mixing.Clock().positions(2)
+        positions = mixing.EpochCounter().positions(2)
         assert read(positions) == [(0, 0), (0, 1)]
         assert read(positions) == [(1, 0), (1, 1)]
 
     def test_announced_epoch_is_obeyed(self):
-        clock_ = mixing.Clock()
-        positions = clock_.positions(2)
-        clock_.start_training(2)
-        clock_.start_epoch(5)
+        counter = mixing.EpochCounter()
+        positions = counter.positions(2)
+        counter.start_training(2)
+        counter.start_epoch(5)
         assert read(positions) == [(5, 0), (5, 1)]
 
     def test_repeat_goes_on_where_the_pass_ended(self):
-        clock_ = mixing.Clock()
-        positions = clock_.positions(3).repeat(2)
-        clock_.start_training(3)
-        clock_.start_epoch(0)
+        counter = mixing.EpochCounter()
+        positions = counter.positions(3).repeat(2)
+        counter.start_training(3)
+        counter.start_epoch(0)
         assert read(positions) == [(e, s) for e in (0, 1) for s in range(3)]
 
     def test_repeat_with_epochs_of_another_length(self):
-        clock_ = mixing.Clock()
-        positions = clock_.positions(3).repeat(2)
-        clock_.start_training(2)
-        clock_.start_epoch(0)
+        counter = mixing.EpochCounter()
+        positions = counter.positions(3).repeat(2)
+        counter.start_training(2)
+        counter.start_epoch(0)
         assert read(positions) == [(e, s) for e in range(3) for s in (0, 1)]
 
     def test_endless_stream_counts_on_from_the_resumed_epoch(self):
-        clock_ = mixing.Clock()
-        positions = clock_.positions(tf.data.INFINITE_CARDINALITY)
-        clock_.start_training(2)
-        clock_.start_epoch(3)
+        counter = mixing.EpochCounter()
+        positions = counter.positions(tf.data.INFINITE_CARDINALITY)
+        counter.start_training(2)
+        counter.start_epoch(3)
         assert read(positions.take(3)) == [(3, 0), (3, 1), (4, 0)]
 
     def test_resumed_epoch_has_its_last_batches(self):
-        clock_ = mixing.Clock()
-        positions = clock_.positions(4)
-        clock_.start_training(4)
-        clock_.start_epoch(2, step=1)
+        counter = mixing.EpochCounter()
+        positions = counter.positions(4)
+        counter.start_training(4)
+        counter.start_epoch(2, step=1)
         # It must have its length, so the last one comes twice.
         expected = [(2, 1), (2, 2), (2, 3), (2, 3)]
         assert read(positions) == expected
-        clock_.start_epoch(3)
+        counter.start_epoch(3)
         assert read(positions) == [(3, step) for step in range(4)]
 
     def test_epoch_after_a_resumed_one_that_was_not_read_to_the_end(self):
-        clock_ = mixing.Clock()
-        positions = clock_.positions(4)
-        clock_.start_training(4)
-        clock_.start_epoch(2, step=3)
+        counter = mixing.EpochCounter()
+        positions = counter.positions(4)
+        counter.start_training(4)
+        counter.start_epoch(2, step=3)
         assert read(positions.take(1)) == [(2, 3)]
-        clock_.start_epoch(3)
+        counter.start_epoch(3)
         assert read(positions)[0] == (3, 0)
 
     def test_resumed_stream_goes_on_into_the_next_epoch(self):
-        clock_ = mixing.Clock()
-        positions = clock_.positions(tf.data.INFINITE_CARDINALITY)
-        clock_.start_training(2)
-        clock_.start_epoch(3, step=1)
+        counter = mixing.EpochCounter()
+        positions = counter.positions(tf.data.INFINITE_CARDINALITY)
+        counter.start_training(2)
+        counter.start_epoch(3, step=1)
         assert read(positions.take(3)) == [(3, 1), (4, 0), (4, 1)]
 
     def test_a_look_at_the_data_does_not_shift_epochs(self):
-        clock_ = mixing.Clock()
-        positions = clock_.positions(8)
-        clock_.start_training(8)
+        counter = mixing.EpochCounter()
+        positions = counter.positions(8)
+        counter.start_training(8)
         for epoch in range(3):
-            clock_.start_epoch(epoch)
+            counter.start_epoch(epoch)
             assert read(positions)[0] == (epoch, 0)
             next(iter(positions))
 
     def test_training_starts_anew(self):
-        clock_ = mixing.Clock()
-        positions = clock_.positions(2)
+        counter = mixing.EpochCounter()
+        positions = counter.positions(2)
         read(positions)
-        clock_.start_training(2)
-        clock_.start_epoch(0)
+        counter.start_training(2)
+        counter.start_epoch(0)
         assert read(positions) == [(0, 0), (0, 1)]
 
     def test_stages_that_share_a_clock_agree(self):
-        clock_ = mixing.Clock()
-        both = tf.data.Dataset.zip(clock_.positions(3), clock_.positions(3))
+        counter = mixing.EpochCounter()
+        both = tf.data.Dataset.zip(counter.positions(3), counter.positions(3))
         for epoch in range(2):
-            clock_.start_epoch(epoch)
+            counter.start_epoch(epoch)
             for one, other in both:
                 assert [int(v) for v in one] == [int(v) for v in other]
 
     def test_cardinality_is_known(self):
-        assert int(mixing.Clock().positions(3).cardinality()) == 3
+        assert int(mixing.EpochCounter().positions(3).cardinality()) == 3
 
 
 class TestPassesThatAreNotAnnounced:
@@ -153,22 +153,22 @@ class TestPassesThatAreNotAnnounced:
         ids=["whole", "take", "prefetch", "zip", "twice", "repeat"],
     )
     def test_whatever_is_read_of_them(self, cut):
-        passes = cut(Stage(mixing.Clock())())
+        passes = cut(Stage(mixing.EpochCounter())())
         assert_distinct(*(read(passes) for _ in range(3)))
 
     def test_loop_that_breaks(self):
-        positions = mixing.Clock().positions(3)
+        positions = mixing.EpochCounter().positions(3)
         firsts = [read(positions.take(1))[0] for _ in range(3)]
         assert firsts == [(0, 0), (1, 0), (2, 0)]
 
     def test_stage_that_is_applied_anew(self):
-        stage = Stage(mixing.Clock())
+        stage = Stage(mixing.EpochCounter())
         passes = [epochs_of(read(stage())) for _ in range(3)]
         assert passes == [[(e, s) for s in range(3)] for e in range(3)]
 
     @pytest.mark.parametrize("in_turn", [True, False])
     def test_two_datasets_of_one_stage(self, in_turn):
-        stage = Stage(mixing.Clock())
+        stage = Stage(mixing.EpochCounter())
         one, other = stage(), stage()
         order = [one, other] * 3 if in_turn else [one] * 3 + [other] * 3
         passes = [read(each) for each in order]
@@ -178,7 +178,7 @@ class TestPassesThatAreNotAnnounced:
             assert passes[::2] == [[(e, s) for s in range(3)] for e in range(3)]
 
     def test_zip_and_concatenation_of_two_datasets_of_one_stage(self):
-        stage = Stage(mixing.Clock())
+        stage = Stage(mixing.EpochCounter())
         both = stage(), stage()
         for _ in range(2):
             zipped = tf.data.Dataset.zip(both)
@@ -186,7 +186,7 @@ class TestPassesThatAreNotAnnounced:
         assert_distinct(read(both[0].concatenate(both[1])))
 
     def test_passes_that_start_at_once(self):
-        stage = Stage(mixing.Clock())
+        stage = Stage(mixing.EpochCounter())
         many = stage()
         positions = tf.data.Dataset.range(8).interleave(
             lambda _: many, cycle_length=8, num_parallel_calls=8
@@ -194,8 +194,8 @@ class TestPassesThatAreNotAnnounced:
         assert_distinct(read(positions))
 
     def test_stages_of_one_clock_agree(self):
-        clock_ = mixing.Clock()
-        both = clock_.positions(3), Stage(clock_)(), Stage(clock_)()
+        counter = mixing.EpochCounter()
+        both = counter.positions(3), Stage(counter)(), Stage(counter)()
         for _ in range(2):
             one, *others = zip(*tf.data.Dataset.zip(both), strict=True)
             for other in others:
@@ -218,32 +218,32 @@ class TestTrainings:
         ids=["whole", "take", "zip", "read ahead"],
     )
     def test_cut_epochs_resume(self, cut):
-        passes = cut(Stage(mixing.Clock())())
+        passes = cut(Stage(mixing.EpochCounter())())
         steps = int(passes.cardinality())
         expected = [[(e, s) for s in range(steps)] for e in range(4)]
         for first in (0, 2):
-            clock_ = mixing.Clock()
-            dataset = cut(Stage(clock_)())
-            found = train(clock_, dataset, steps=steps, epochs=range(first, 4))
+            counter = mixing.EpochCounter()
+            dataset = cut(Stage(counter)())
+            found = train(counter, dataset, steps=steps, epochs=range(first, 4))
             assert found == expected[first:]
 
     def test_mixing_reads_ahead_of_a_shorter_partner(self):
         # Positions are read to their end though the last is not consumed.
-        clock_ = mixing.Clock()
-        ahead = clock_.attach(3, lambda each: each.prefetch(8))
+        counter = mixing.EpochCounter()
+        ahead = counter.attach(3, lambda each: each.prefetch(8))
         short = tf.data.Dataset.zip(ahead, tf.data.Dataset.range(2)).map(
             lambda position, _: position
         )
-        found = train(clock_, short, steps=2, epochs=range(3))
+        found = train(counter, short, steps=2, epochs=range(3))
         assert found == [[(e, 0), (e, 1)] for e in range(3)]
 
     def test_second_one_has_the_same_epochs_and_other_draws(self):
-        clock_ = mixing.Clock()
-        dataset = Stage(clock_)()
+        counter = mixing.EpochCounter()
+        dataset = Stage(counter)()
         trainings = [
             list(
                 itertools.chain(
-                    *train(clock_, dataset, steps=3, epochs=range(2))
+                    *train(counter, dataset, steps=3, epochs=range(2))
                 )
             )
             for _ in range(3)
@@ -254,51 +254,51 @@ class TestTrainings:
             assert epochs_of(each) == trainings[0]
 
     def test_one_that_goes_on(self):
-        clock_ = mixing.Clock()
-        stage = Stage(clock_)
+        counter = mixing.EpochCounter()
+        stage = Stage(counter)
         found = [
-            *train(clock_, stage(), steps=3, epochs=range(1)),
-            *train(clock_, stage(), steps=3, epochs=range(2), goes_on=True),
-            *train(clock_, stage(), steps=3, epochs=range(1), goes_on=True),
+            *train(counter, stage(), steps=3, epochs=range(1)),
+            *train(counter, stage(), steps=3, epochs=range(2), goes_on=True),
+            *train(counter, stage(), steps=3, epochs=range(1), goes_on=True),
         ]
         assert found == [[(e, s) for s in range(3)] for e in range(4)]
 
     def test_going_on_where_there_is_nothing_before(self):
         # As a run does that was killed within its first epoch.
-        clock_ = mixing.Clock()
-        read(clock_.positions(3).take(1))
-        clock_.start_training(3, goes_on=True)
-        clock_.start_epoch(0)
-        clock_.start_epoch(0, step=1)
-        assert read(clock_.positions(3))[0] == (0, 1)
+        counter = mixing.EpochCounter()
+        read(counter.positions(3).take(1))
+        counter.start_training(3, goes_on=True)
+        counter.start_epoch(0)
+        counter.start_epoch(0, step=1)
+        assert read(counter.positions(3))[0] == (0, 1)
 
     def test_initial_epoch_is_obeyed(self):
-        clock_ = mixing.Clock()
-        dataset = Stage(clock_)()
-        one = train(clock_, dataset, steps=3, epochs=range(4))
-        train(clock_, dataset, steps=3, epochs=range(2))
-        assert train(clock_, dataset, steps=3, epochs=[2, 3]) == one[2:]
+        counter = mixing.EpochCounter()
+        dataset = Stage(counter)()
+        one = train(counter, dataset, steps=3, epochs=range(4))
+        train(counter, dataset, steps=3, epochs=range(2))
+        assert train(counter, dataset, steps=3, epochs=[2, 3]) == one[2:]
 
     def test_looks_at_the_data_do_not_matter(self):
-        clock_ = mixing.Clock()
-        dataset = Stage(clock_)()
+        counter = mixing.EpochCounter()
+        dataset = Stage(counter)()
         # Under a strategy Keras reads a batch before it calls callbacks.
         read(dataset.take(1))
-        clock_.start_training(3)
-        read(Stage(clock_)())
+        counter.start_training(3)
+        read(Stage(counter)())
         for epoch in range(3):
-            clock_.start_epoch(epoch)
+            counter.start_epoch(epoch)
             assert read(dataset) == [(epoch, step) for step in range(3)]
             read(dataset.take(1))
 
     def test_second_pass_within_an_epoch(self):
-        clock_ = mixing.Clock()
-        stage = Stage(clock_)
+        counter = mixing.EpochCounter()
+        stage = Stage(counter)
         one, other = stage(), stage()
-        clock_.start_training(6)
+        counter.start_training(6)
         passes = []
         for epoch in range(3):
-            clock_.start_epoch(epoch)
+            counter.start_epoch(epoch)
             for each in (one.take(2), one.take(2), other, other.take(1)):
                 passes.append(read(each))
                 assert {e for e, _ in epochs_of(passes[-1])} == {epoch}
@@ -306,31 +306,31 @@ class TestTrainings:
         assert passes[::4] == [[(e, 0), (e, 1)] for e in range(3)]
 
     def test_passes_after_a_training(self):
-        clock_ = mixing.Clock()
-        dataset = Stage(clock_)()
-        passes = train(clock_, dataset, steps=3, epochs=range(2))
+        counter = mixing.EpochCounter()
+        dataset = Stage(counter)()
+        passes = train(counter, dataset, steps=3, epochs=range(2))
         passes += [read(dataset), read(dataset.take(1)), read(dataset)]
-        passes += train(clock_, dataset, steps=3, epochs=[0], goes_on=True)
+        passes += train(counter, dataset, steps=3, epochs=[0], goes_on=True)
         assert_distinct(*passes)
         epochs = [epoch_counter.training_epoch(each[0][0]) for each in passes]
         assert epochs == [0, 1, 2, 3, 4, 2]
 
     def test_training_that_was_broken_off(self):
-        clock_ = mixing.Clock()
-        dataset = Stage(clock_)()
-        clock_.start_training(3)
-        clock_.start_epoch(0)
+        counter = mixing.EpochCounter()
+        dataset = Stage(counter)()
+        counter.start_training(3)
+        counter.start_epoch(0)
         passes = [read(dataset.take(2)), read(dataset.take(2))]
-        passes += train(clock_, dataset, steps=3, epochs=[0], goes_on=True)
+        passes += train(counter, dataset, steps=3, epochs=[0], goes_on=True)
         assert_distinct(*passes)
         assert passes[-1] == [(1, s) for s in range(3)]
 
     def test_announcements_without_a_start(self):
-        clock_ = mixing.Clock()
-        dataset = Stage(clock_)()
+        counter = mixing.EpochCounter()
+        dataset = Stage(counter)()
         passes = []
         for epoch in (0, 1, 0, 1):
-            clock_.start_epoch(epoch)
+            counter.start_epoch(epoch)
             passes.append(read(dataset))
         assert_distinct(*passes)
         assert passes[1] == [(1, s) for s in range(3)]
@@ -338,23 +338,23 @@ class TestTrainings:
 
 class TestBounds:
     def test_copies_are_the_clock_itself(self):
-        clock_ = mixing.Clock()
-        assert copy.copy(clock_) is clock_
-        assert copy.deepcopy([clock_])[0] is clock_
+        counter = mixing.EpochCounter()
+        assert copy.copy(counter) is counter
+        assert copy.deepcopy([counter])[0] is counter
 
     def test_pickled_clock_is_new(self):
-        clock_ = mixing.Clock()
-        clock_.start_epoch(2)
-        assert pickle.loads(pickle.dumps(clock_)).epoch == 0
+        counter = mixing.EpochCounter()
+        counter.start_epoch(2)
+        assert pickle.loads(pickle.dumps(counter)).epoch == 0
 
     def test_representation(self):
-        clock_ = mixing.Clock()
-        assert repr(clock_) == "Clock(epoch=0)"
+        counter = mixing.EpochCounter()
+        assert repr(counter) == "Clock(epoch=0)"
         for _ in range(2):
-            clock_.start_training(3)
-            clock_.start_epoch(0)
-        assert repr(clock_) == "Clock(epoch=0)"
-        assert clock_.epoch > epoch_counter.EPOCHS
+            counter.start_training(3)
+            counter.start_epoch(0)
+        assert repr(counter) == "Clock(epoch=0)"
+        assert counter.epoch > epoch_counter.EPOCHS
 
     def test_service_is_refused(self):
         service = tf.data.experimental.service
@@ -365,7 +365,7 @@ class TestBounds:
             service.distribute("parallel_epochs", dispatcher.target)
         )
         behind = (
-            mixing.Clock()
+            mixing.EpochCounter()
             .positions(3)
             .apply(service.distribute("parallel_epochs", dispatcher.target))
         )
@@ -375,7 +375,7 @@ class TestBounds:
             list(behind)
         # After it passes are counted.
         batches = batches.apply(tf.data.experimental.assert_cardinality(3))
-        both = tf.data.Dataset.zip(mixing.Clock().positions(3), batches)
+        both = tf.data.Dataset.zip(mixing.EpochCounter().positions(3), batches)
         passes = [read(both.map(lambda each, _: each)) for _ in range(2)]
         assert_distinct(*passes)
         del worker

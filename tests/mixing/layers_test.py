@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import stages
 from tf_mixup import callbacks
 from tf_mixup import mixing
 
@@ -110,9 +111,9 @@ def make_segments_model():
     return keras.Model(inputs, keras.layers.Dense(CLASSES, name="head")(hidden))
 
 
-def mix(rows, lam, shift, layer=None, *, training=True, place=None):
+def mix(rows, lam, partner_offset, layer=None, *, training=True, place=None):
     layer = mixing.Mix() if layer is None else layer
-    plan = np.array(lam, "float32"), np.array(shift, "int32")
+    plan = np.array(lam, "float32"), np.array(partner_offset, "int32")
     return layer(rows, *plan, place, training=training)
 
 
@@ -128,11 +129,11 @@ class TestMix:
         mixed = mix(rows, [0.75, 0.5], [1, -1])
         np.testing.assert_array_equal(mixed, [[2], [4]])
 
-    @pytest.mark.parametrize("per", ["batch", "sample"])
+    @pytest.mark.parametrize("per", ["batch", "example"])
     @pytest.mark.parametrize("scale", [{}, {"mean": [1.0, 2, 3], "std": 50.0}])
     def test_host_and_layer_agree(self, per, scale):
         host = make_batches().apply(make_mixup(per=per, **scale))
-        plans = make_batches().apply(make_mixup(per=per, placement="model"))
+        plans = make_batches().apply(make_mixup(per=per, places=1))
         layer = mixing.Mix(**scale)
         for (x, y), (plan, targets) in zip(
             host, plans.as_numpy_iterator(), strict=True
@@ -142,11 +143,11 @@ class TestMix:
             np.testing.assert_allclose(mixed, x, rtol=1e-6, atol=1e-4)
             np.testing.assert_array_equal(targets, y)
 
-    @pytest.mark.parametrize("points", [3, 4])
-    def test_host_and_layer_agree_on_more_points(self, points):
-        options = {"points": points, "per": "sample"}
+    @pytest.mark.parametrize("num_points", [3, 4])
+    def test_host_and_layer_agree_on_more_points(self, num_points):
+        options = {"num_points": num_points, "per": "example"}
         host = make_batches().apply(make_mixup(**options))
-        plans = make_batches().apply(make_mixup(placement="model", **options))
+        plans = make_batches().apply(make_mixup(places=1, **options))
         for (x, _), (plan, _) in zip(
             host, plans.as_numpy_iterator(), strict=True
         ):
@@ -282,15 +283,15 @@ class TestUnite:
     def test_three_points(self):
         masks = np.eye(3, dtype="int32")
         lam = np.float32([[0.5, 0.5, 0], [0, 0.5, 0.5], [0, 0, 1]])
-        shift = np.array([[1, 2], [1, -1], [-1, -2]])
-        united = mixing.Unite()(masks, lam, shift, training=True)
+        partner_offset = np.array([[1, 2], [1, -1], [-1, -2]])
+        united = mixing.Unite()(masks, lam, partner_offset, training=True)
         expected = [[1, 1, 0], [1, 0, 1], [1, 0, 0]]
         np.testing.assert_array_equal(united, expected)
 
 
 class TestPlans:
     @pytest.mark.parametrize(
-        ("lam", "shift"),
+        ("lam", "partner_offset"),
         [
             ([0.5, 0.5], [1.0, -1.0]),
             ([0.5], [1, -1]),
@@ -299,16 +300,19 @@ class TestPlans:
             ([[0.5, 0.3, 0.2]] * 2, [[1], [-1]]),
         ],
     )
-    def test_refuses_what_is_no_plan(self, lam, shift):
-        plan = np.array(lam, "float32"), np.array(shift)
+    def test_refuses_what_is_no_plan(self, lam, partner_offset):
+        plan = np.array(lam, "float32"), np.array(partner_offset)
         with pytest.raises(ValueError, match=r"A plan must have coefficients"):
             mixing.Mix()(np.ones((2, 3)), *plan, training=True)
 
     def test_far_partners_are_unknown_in_any_type(self):
         lam = np.float32([0.5, 0.5])
-        for shift in ([1, 2**32 - 1], [1, -(2**40)]):
+        for partner_offset in ([1, 2**32 - 1], [1, -(2**40)]):
             found = mixing.Mix()(
-                np.ones((2, 3)), lam, np.array(shift, "int64"), training=True
+                np.ones((2, 3)),
+                lam,
+                np.array(partner_offset, "int64"),
+                training=True,
             )
             assert np.isfinite(np.array(found)).all(1).tolist() == [True, False]
 
@@ -329,11 +333,14 @@ class TestIntegerInputs:
             outer = keras.Input((2,), dtype=dtype)
             model = keras.Model(outer, model(outer))
         x = np.array([[1, 0], [1, 1]]).astype(dtype)
-        plan = {"lam": np.float32([0.75, 0.25]), "shift": np.array([1, -1])}
-        twin = mixing.training_twin(model)
+        plan = {
+            "lam": np.float32([0.75, 0.25]),
+            "partner_offset": np.array([1, -1]),
+        }
+        twin = stages.training_model(model)
         found = twin({"inputs": x, **plan}, training=True)
         np.testing.assert_allclose(found, [[1, 0.25], [1, 0.25]])
-        twin = mixing.training_twin(model, mean=0.5, std=2.0)
+        twin = stages.training_model(model, mean=0.5, std=2.0)
         found = twin({"inputs": x, **plan}, training=True)
         np.testing.assert_allclose(found, [[0.25, -0.125], [0.25, -0.125]])
 
@@ -345,7 +352,7 @@ class TestTrainingTwin:
         for placement in ("host", "model"):
             keras.utils.set_random_seed(0)
             model = make_model()
-            twin = mixing.training_twin(model)
+            twin = stages.training_model(model)
             fitted = compile_(twin if placement == "model" else model)
             fitted.jit_compile = jit
             mixup = make_mixup(placement=placement)
@@ -362,7 +369,7 @@ class TestTrainingTwin:
 
     def test_evaluates_as_the_model_does(self):
         model = compile_(make_model())
-        twin = compile_(mixing.training_twin(model))
+        twin = compile_(stages.training_model(model))
         host, inside = (
             make_batches().apply(make_mixup(placement=place).evaluation)
             for place in ("host", "model")
@@ -372,8 +379,8 @@ class TestTrainingTwin:
         )
 
     def test_saves_and_reloads(self, tmp_path):
-        twin = compile_(mixing.training_twin(make_model(), mean=3.0, std=2.0))
-        batch, _ = first(make_batches().apply(make_mixup(placement="model")))
+        twin = compile_(stages.training_model(make_model(), mean=3.0, std=2.0))
+        batch, _ = first(make_batches().apply(make_mixup(places=1)))
         twin.save(tmp_path / "twin.keras")
         again = keras.models.load_model(tmp_path / "twin.keras")
         for training in (False, True):
@@ -383,7 +390,7 @@ class TestTrainingTwin:
 
     def test_takes_arrays_as_statistics(self):
         mean, std = np.array([1.0, 2, 3]), np.array([4.0, 5, 6])
-        twin = mixing.training_twin(make_model(), mean=mean, std=std)
+        twin = stages.training_model(make_model(), mean=mean, std=std)
         again = keras.Model.from_config(twin.get_config())
         (mix,) = (x for x in again.layers if isinstance(x, mixing.Mix))
         assert (mix.mean, mix.std) == ((1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
@@ -392,13 +399,14 @@ class TestTrainingTwin:
         one, two = keras.Input((3,), name="one"), keras.Input((2,), name="two")
         joined = keras.layers.Concatenate()([one, two])
         outputs = {"a": keras.layers.Dense(2)(joined), "b": joined}
-        twin = mixing.training_twin(
+        twin = stages.training_model(
             keras.Model({"one": one, "two": two}, outputs)
         )
         inputs = {"one": np.eye(3)[:2], "two": np.eye(2)}
-        lam, shift = np.array([0.5, 1.0]), np.array([1, -1])
+        lam, partner_offset = np.array([0.5, 1.0]), np.array([1, -1])
         mixed = twin(
-            {"inputs": inputs, "lam": lam, "shift": shift}, training=True
+            {"inputs": inputs, "lam": lam, "partner_offset": partner_offset},
+            training=True,
         )
         np.testing.assert_allclose(
             mixed["b"], [[0.5, 0.5, 0, 0.5, 0.5], [0, 1, 0, 0, 1]]
@@ -410,8 +418,8 @@ class TestTrainingTwin:
             keras.utils.set_random_seed(0)
             with strategy.scope():
                 model = make_model()
-                twin = compile_(mixing.training_twin(model))
-            mixup = make_mixup(placement="model", groups=2)
+                twin = compile_(stages.training_model(model))
+            mixup = make_mixup(places=1, groups=2)
             twin.fit(
                 make_batches().apply(mixup),
                 epochs=2,
@@ -425,7 +433,7 @@ class TestTrainingTwin:
     def test_rejects_models_without_inputs(self):
         model = keras.Sequential([keras.layers.Dense(2)])
         with pytest.raises(ValueError, match=r"keras\.Input\(shape\)"):
-            mixing.training_twin(model)
+            stages.training_model(model)
 
 
 class TestMixableLayers:
@@ -488,7 +496,7 @@ class TestMixableLayers:
         )
         found = mixing.mixable_layers(model)
         assert found == ["middle/inner/a", "middle"]
-        mixing.training_twin(model, at=found)
+        stages.training_model(model, at=found)
 
     def test_models_inside_with_a_call_of_their_own(self):
         class Own(keras.Model):
@@ -533,14 +541,17 @@ class TestHiddenMixing:
     @pytest.mark.parametrize("name", ["token_embedding", "norm"])
     def test_mixes_inside_a_model_inside(self, name, tmp_path):
         model = make_task()
-        twin = mixing.training_twin(model, at=f"backbone/{name}")
+        twin = stages.training_model(model, at=f"backbone/{name}")
         inputs = {
             "ids": np.random.default_rng(0).integers(0, 9, (4, 6)),
             "padding_mask": np.ones((4, 6), "int32"),
         }
         lam = np.full(4, 0.4, "float32")
         partner = np.array([2, 3, 0, 1])
-        plan = {"lam": lam, "shift": (partner - np.arange(4)).astype("int32")}
+        plan = {
+            "lam": lam,
+            "partner_offset": (partner - np.arange(4)).astype("int32"),
+        }
         batch = {"inputs": inputs, **plan}
         backbone = model.get_layer("backbone")
         below = keras.Model(backbone.input, backbone.get_layer(name).output)
@@ -571,7 +582,7 @@ class TestHiddenMixing:
         rules = {"kind": "keep"}
         found = mixing.mixable_layers(model, inputs=rules)
         assert found == ["words", "sum", "attend"]
-        twin = mixing.training_twin(model, at="words", inputs=rules)
+        twin = stages.training_model(model, at="words", inputs=rules)
         generator = np.random.default_rng(0)
         inputs = {
             name: generator.integers(0, high, (4, 3))
@@ -580,9 +591,9 @@ class TestHiddenMixing:
         masks = np.array([[1, 1, 1], [1, 0, 0], [1, 1, 0], [1, 0, 0]])
         lam = np.array([0.4, 0.4, 0.4, 1.0], "float32")
         partner = np.array([1, 0, 3, 2])
-        shift = (partner - np.arange(4)).astype("int32")
+        partner_offset = (partner - np.arange(4)).astype("int32")
         inputs["padding_mask"] = masks
-        batch = {"inputs": inputs, "lam": lam, "shift": shift}
+        batch = {"inputs": inputs, "lam": lam, "partner_offset": partner_offset}
         share = lam[:, None, None]
         total = 0
         for layer in model.layers:
@@ -617,7 +628,7 @@ class TestHiddenMixing:
     )
     def test_rejects_rules(self, inputs, match):
         with pytest.raises(ValueError, match=match):
-            mixing.training_twin(
+            stages.training_model(
                 make_segments_model(), at="words", inputs=inputs
             )
 
@@ -628,10 +639,13 @@ class TestHiddenMixing:
         outputs = keras.layers.Add()([image, places])
         model = keras.Model({"image": image, "place": place}, outputs)
         with pytest.raises(ValueError, match=r'inputs=\{name: "keep"\}'):
-            mixing.training_twin(model)
-        twin = mixing.training_twin(model, inputs={"place": "keep"})
+            stages.training_model(model)
+        twin = stages.training_model(model, inputs={"place": "keep"})
         inputs = {"image": np.eye(2, dtype="float32"), "place": np.arange(2)}
-        plan = {"lam": np.full(2, 0.5, "float32"), "shift": np.array([1, -1])}
+        plan = {
+            "lam": np.full(2, 0.5, "float32"),
+            "partner_offset": np.array([1, -1]),
+        }
         found = twin({"inputs": inputs, **plan}, training=True)
         half = np.full((2, 2), 0.5, "float32")
         expected = model({"image": half, "place": np.arange(2)})
@@ -640,16 +654,16 @@ class TestHiddenMixing:
     def test_names_the_places_inside_a_model(self):
         match = "Choose among .*'backbone/token_embedding', 'backbone/norm'"
         with pytest.raises(ValueError, match=match):
-            mixing.training_twin(make_task(), at="token_embedding")
+            stages.training_model(make_task(), at="token_embedding")
 
     def test_mixes_the_output_of_the_layer(self):
         model = make_residual_model()
-        twin = mixing.training_twin(model, at="stage", mean=10.0, std=3.0)
+        twin = stages.training_model(model, at="stage", mean=10.0, std=3.0)
         x = first(make_batches())[0].astype("float32")
         generator = np.random.default_rng(1)
         lam, partner = generator.random(8, "float32"), generator.permutation(8)
         found = twin(
-            {"inputs": x, "lam": lam, "shift": partner - np.arange(8)},
+            {"inputs": x, "lam": lam, "partner_offset": partner - np.arange(8)},
             training=True,
         )
         hidden = model.get_layer("stage").output
@@ -665,16 +679,16 @@ class TestHiddenMixing:
     def test_only_the_drawn_place_mixes(self):
         model = make_residual_model()
         names = ("input", "flat", "scale")
-        twin = mixing.training_twin(model, at=names)
+        twin = stages.training_model(model, at=names)
         batch = first(make_batches())[0]
         plan = {
             "inputs": batch,
             "lam": np.full(8, 0.3, "float32"),
-            "shift": np.roll(np.arange(8), 1) - np.arange(8),
+            "partner_offset": np.roll(np.arange(8), 1) - np.arange(8),
         }
         for place, name in enumerate(names):
             found = twin(plan | {"place": np.full(8, place)}, training=True)
-            alone = mixing.training_twin(model, at=name)
+            alone = stages.training_model(model, at=name)
             expected = alone(plan, training=True)
             np.testing.assert_allclose(found, expected, atol=1e-5)
         unknown = twin(plan | {"place": np.full(8, 3)}, training=True)
@@ -685,10 +699,10 @@ class TestHiddenMixing:
         keras.utils.set_random_seed(0)
         model = compile_(make_residual_model())
         twin = compile_(
-            mixing.training_twin(model, at=("stage", "input"), points=3)
+            stages.training_model(model, at=("stage", "input"), num_points=3)
         )
         model.jit_compile = twin.jit_compile = jit
-        mixup = make_mixup(placement="model", places=2, points=3)
+        mixup = make_mixup(places=2, num_points=3)
         before = model.get_weights()
         twin.fit(make_batches().apply(mixup), epochs=2, verbose=0)
         assert all(
@@ -710,11 +724,15 @@ class TestHiddenMixing:
 
     def test_embeddings_of_text(self):
         model = make_text_model()
-        twin = mixing.training_twin(model, at="words")
+        twin = stages.training_model(model, at="words")
         ids = np.random.default_rng(0).integers(0, 9, (4, 6))
         lam = np.full(4, 0.4, "float32")
         partner = np.array([2, 3, 0, 1])
-        plan = {"inputs": ids, "lam": lam, "shift": partner - np.arange(4)}
+        plan = {
+            "inputs": ids,
+            "lam": lam,
+            "partner_offset": partner - np.arange(4),
+        }
         words, sentence, dense = model.layers
         mixed, _ = mixing.mix(words(ids), (), lam, partner)
         np.testing.assert_allclose(
@@ -729,23 +747,24 @@ class TestHiddenMixing:
         half = keras.layers.Dense(4, dtype="mixed_bfloat16", name="half")
         full = keras.layers.Dense(4, dtype="float32", name="full")
         model = keras.Model(inputs, keras.layers.ReLU()(full(half(inputs))))
-        twin = mixing.training_twin(model, at=("input", "half", "full"))
+        twin = stages.training_model(model, at=("input", "half", "full"))
         x = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
         zeros = np.zeros(4, "int32")
-        plan = {"lam": np.ones(4), "shift": zeros, "place": zeros}
+        plan = {"lam": np.ones(4), "partner_offset": zeros, "place": zeros}
         np.testing.assert_array_equal(twin({"inputs": x, **plan}), model(x))
 
     def test_several_inputs(self):
         one, two = keras.Input((3,), name="one"), keras.Input((2,), name="two")
         joined = keras.layers.Concatenate(name="joined")([one, two])
         outputs = {"a": keras.layers.ReLU()(joined)}
-        twin = mixing.training_twin(
+        twin = stages.training_model(
             keras.Model({"one": one, "two": two}, outputs), at="joined"
         )
         inputs = {"one": np.eye(3)[:2], "two": np.eye(2)}
-        lam, shift = np.array([0.5, 1.0]), np.array([1, -1])
+        lam, partner_offset = np.array([0.5, 1.0]), np.array([1, -1])
         mixed = twin(
-            {"inputs": inputs, "lam": lam, "shift": shift}, training=True
+            {"inputs": inputs, "lam": lam, "partner_offset": partner_offset},
+            training=True,
         )
         np.testing.assert_allclose(
             mixed["a"], [[0.5, 0.5, 0, 0.5, 0.5], [0, 1, 0, 0, 1]]
@@ -763,18 +782,18 @@ class TestHiddenMixing:
     )
     def test_refusals(self, at, match):
         with pytest.raises(ValueError, match=match):
-            mixing.training_twin(make_residual_model(), at=at)
+            stages.training_model(make_residual_model(), at=at)
 
     @pytest.mark.parametrize("at", [None, ("words", "input")])
     def test_rejects_mixing_of_tokens(self, at):
         match = r"Write one of \['words', 'sentence'\] as `at`"
         with pytest.raises(ValueError, match=match):
-            mixing.training_twin(make_text_model(), at=at)
+            stages.training_model(make_text_model(), at=at)
 
     def test_rejects_mixing_of_ids_in_a_model_inside(self):
         match = "Integer ids.*'backbone/token_embedding'"
         with pytest.raises(ValueError, match=match):
-            mixing.training_twin(make_task())
+            stages.training_model(make_task())
         inner = keras.Sequential(
             [keras.Input((6,)), keras.layers.Embedding(9, 4, name="words")],
             name="inner",
@@ -782,15 +801,15 @@ class TestHiddenMixing:
         layers_above = [keras.layers.Flatten(), keras.layers.Dense(2)]
         model = keras.Sequential([keras.Input((6,)), inner, *layers_above])
         with pytest.raises(ValueError, match=r"Integer ids.*\['inner'"):
-            mixing.training_twin(model)
+            stages.training_model(model)
 
     def test_rejects_rows_with_a_mask(self):
         with pytest.raises(ValueError, match=r"\(a mask is one\).*Take 'sent"):
-            mixing.training_twin(make_text_model(mask_zero=True), at="words")
+            stages.training_model(make_text_model(mask_zero=True), at="words")
 
     def test_rejects_points_below_two(self):
-        with pytest.raises(ValueError, match="points=1"):
-            mixing.training_twin(make_model(), points=1)
+        with pytest.raises(ValueError, match="num_points=1"):
+            stages.training_model(make_model(), num_points=1)
 
 
 def override(name):
@@ -825,15 +844,18 @@ class TestOverrides:
     )
     def test_that_a_twin_would_lose(self, name):
         with pytest.raises(ValueError, match=rf"`Own\.{name}`.*placement="):
-            mixing.training_twin(override(name))
+            stages.training_model(override(name))
 
     def test_of_call(self):
         model = override("call")
         with pytest.raises(ValueError, match=r"`Own\.call`"):
-            mixing.training_twin(model, at="hidden")
+            stages.training_model(model, at="hidden")
         x = np.full((2, 4), 255.0, "float32")
-        plan = {"lam": np.ones(2, "float32"), "shift": np.zeros(2, "int32")}
-        twin = mixing.training_twin(model)
+        plan = {
+            "lam": np.ones(2, "float32"),
+            "partner_offset": np.zeros(2, "int32"),
+        }
+        twin = stages.training_model(model)
         np.testing.assert_allclose(
             twin({"inputs": x, **plan}), model(x), atol=1e-6
         )
@@ -842,9 +864,9 @@ class TestOverrides:
         model = override("fit")
         model.preprocessor = keras.layers.Rescaling(1 / 255)
         with pytest.raises(ValueError, match=r"model\.preprocessor = None"):
-            mixing.training_twin(model)
+            stages.training_model(model)
         model.preprocessor = None
-        mixing.training_twin(model)
+        stages.training_model(model)
 
     def test_of_a_preprocessor_of_text(self):
         class Task(keras.Model):
@@ -856,4 +878,4 @@ class TestOverrides:
         model = Task(ids, inner(ids))
         model.preprocessor = keras.layers.TextVectorization()
         # Text is not mistaken for the ids that the twin takes.
-        mixing.training_twin(model, at=f"{inner.name}/words")
+        stages.training_model(model, at=f"{inner.name}/words")

@@ -9,6 +9,7 @@ import scipy.stats
 import tensorflow as tf
 
 from tests import reference
+from tests import stages
 from tf_mixup import mixing
 
 ROWS, CLASSES = 22, 5
@@ -27,7 +28,9 @@ def make_batches(size=8, **options):
 
 
 def make_mixup(alpha=0.4, **options):
-    return mixing.MixUp(alpha, **{"num_classes": CLASSES, "seed": 1} | options)
+    return stages.make_stage(
+        alpha, **{"num_classes": CLASSES, "seed": 1} | options
+    )
 
 
 def read(dataset):
@@ -47,15 +50,15 @@ def recover_lam(unmixed, mixed):
 
 class TestBatches:
     def test_against_reference(self):
-        mixup = make_mixup(per="sample", placement="model")
+        mixup = make_mixup(per="example", places=1)
         plans = read(make_batches().apply(mixup))
-        host = make_mixup(per="sample")
+        host = make_mixup(per="example")
         mixed = read(make_batches().apply(host))
         unmixed = read(make_batches().apply(host.evaluation))
         for (plan, _), (x, y), (x0, y0) in zip(
             plans, mixed, unmixed, strict=True
         ):
-            partner = np.arange(len(y)) + plan["shift"]
+            partner = np.arange(len(y)) + plan["partner_offset"]
             expected = reference.mix(x0, y0, plan["lam"], partner)
             np.testing.assert_allclose(x, expected[0], atol=1e-3)
             np.testing.assert_allclose(y, expected[1], atol=1e-6)
@@ -77,7 +80,7 @@ class TestBatches:
         unmixed = np.concatenate(
             [y for _, y in read(make_batches().apply(make_mixup(0)))]
         )
-        for per, few in (("batch", True), ("sample", False)):
+        for per, few in (("batch", True), ("example", False)):
             mixup = make_mixup(0.9, per=per, partner="different_class")
             mixed = read(make_batches().apply(mixup))
             lam = recover_lam(unmixed, np.concatenate([y for _, y in mixed]))
@@ -93,7 +96,7 @@ class TestBatches:
             np.testing.assert_allclose(z, (x - np.array(mean)) / std, atol=1e-4)
 
     def test_nearest_target_is_hard(self):
-        mixed = read(make_batches().apply(make_mixup(target="nearest")))
+        mixed = read(make_batches().apply(make_mixup(mix_targets=False)))
         for _, y in mixed:
             assert set(np.unique(y)) <= {0, 1}
 
@@ -103,12 +106,12 @@ class TestBatches:
         batches = tf.data.Dataset.from_tensor_slices(
             (weights[:, None], labels, weights)
         ).batch(8)
-        for x, _, w in batches.apply(make_mixup(per="sample")):
+        for x, _, w in batches.apply(make_mixup(per="example")):
             np.testing.assert_allclose(w, x[:, 0], rtol=1e-6)
 
     def test_class_weights_in_expectation(self):
         weights = [1.0, 2.0, 3.0, 4.0, 5.0]
-        mixup = make_mixup(per="sample", class_weight=weights)
+        mixup = make_mixup(per="example", class_weight=weights)
         for _, y, w in make_batches().apply(mixup):
             # lam w_i + (1 - lam) w_j, not the weight of the larger entry.
             np.testing.assert_allclose(w, y.numpy() @ weights, rtol=1e-6)
@@ -149,7 +152,7 @@ class TestBatches:
     def test_probability(self):
         lam = []
         mixup = make_mixup(
-            0.9, per="sample", probability=0.25, partner="different_class"
+            0.9, per="example", probability=0.25, partner="different_class"
         )
         batches, rows = make_batches().repeat(60), 60 * ROWS
         unmixed = np.concatenate(
@@ -161,18 +164,18 @@ class TestBatches:
         assert abs(np.mean(lam < 1) - 0.25) < 4 * np.sqrt(0.25 * 0.75 / rows)
 
     def test_groups_keep_partners_within_blocks(self):
-        mixup = make_mixup(groups=2, placement="model")
+        mixup = make_mixup(groups=2, places=1)
         for plan, _ in make_batches(drop_remainder=True).apply(mixup):
-            partner = np.arange(8) + plan["shift"].numpy()
+            partner = np.arange(8) + plan["partner_offset"].numpy()
             np.testing.assert_array_equal(partner // 4, np.arange(8) // 4)
 
     @pytest.mark.parametrize("partner", ["same_class", "different_class"])
     def test_partners_by_class(self, partner):
-        mixup = make_mixup(partner=partner, placement="model")
+        mixup = make_mixup(partner=partner, places=1)
         for (plan, _), (_, labels) in zip(
             make_batches().apply(mixup), make_batches(), strict=True
         ):
-            chosen = np.arange(len(labels)) + plan["shift"]
+            chosen = np.arange(len(labels)) + plan["partner_offset"]
             same = labels.numpy()[chosen] == labels
             assert np.all(same == (partner == "same_class"))
 
@@ -184,8 +187,8 @@ class TestBatches:
         mixup = make_mixup(
             num_classes=1,
             partner="different_class",
-            per="sample",
-            placement="model",
+            per="example",
+            places=1,
         )
         unmixed = read(batches.apply(mixup.evaluation))
         for (plan, y), (_, y0) in zip(
@@ -201,18 +204,18 @@ def read_plans(dataset):
     """Returns lam and partner of each batch sent to the model."""
     plans = []
     for sent, _ in read(dataset):
-        own = np.arange(len(sent["shift"]))
-        partner = (sent["shift"].T + own).T
+        own = np.arange(len(sent["partner_offset"]))
+        partner = (sent["partner_offset"].T + own).T
         plans.append((sent["lam"], partner))
     return plans
 
 
 class TestPoints:
-    @pytest.mark.parametrize("per", ["batch", "sample"])
+    @pytest.mark.parametrize("per", ["batch", "example"])
     def test_against_reference(self, per):
-        options = {"points": 3, "per": per}
+        options = {"num_points": 3, "per": per}
         plans = read_plans(
-            make_batches().apply(make_mixup(placement="model", **options))
+            make_batches().apply(make_mixup(places=1, **options))
         )
         host = make_mixup(**options)
         mixed = read(make_batches().apply(host))
@@ -227,7 +230,7 @@ class TestPoints:
             )
 
     def test_partners_are_different_permutations(self):
-        mixup = make_mixup(points=4, placement="model", self_pairs=False)
+        mixup = make_mixup(num_points=4, places=1, self_pairs=False)
         for _, partner in read_plans(make_batches(ROWS).apply(mixup)):
             for column in partner.T:
                 np.testing.assert_array_equal(np.sort(column), np.arange(ROWS))
@@ -236,14 +239,14 @@ class TestPoints:
 
     @pytest.mark.parametrize("kind", ["same_class", "different_class"])
     def test_all_partners_go_by_class(self, kind):
-        mixup = make_mixup(points=3, partner=kind, placement="model")
+        mixup = make_mixup(num_points=3, partner=kind, places=1)
         _, labels = make_rows()
         ((_, partner),) = read_plans(make_batches(ROWS).apply(mixup))
         same = labels[partner] == labels[:, None]
         assert np.all(same == (kind == "same_class"))
 
     def test_groups_keep_all_partners_within_blocks(self):
-        mixup = make_mixup(points=3, groups=2, placement="model")
+        mixup = make_mixup(num_points=3, groups=2, places=1)
         ((_, partner),) = read_plans(make_batches(ROWS).apply(mixup))
         block = np.arange(ROWS)[:, None] // (ROWS // 2)
         np.testing.assert_array_equal(
@@ -251,7 +254,7 @@ class TestPoints:
         )
 
     def test_alpha_zero_leaves_inputs_bit_identical(self):
-        mixed = read(make_batches().apply(make_mixup(0, points=3)))
+        mixed = read(make_batches().apply(make_mixup(0, num_points=3)))
         for (x, y), (raw, labels) in zip(
             mixed, read(make_batches()), strict=True
         ):
@@ -260,7 +263,7 @@ class TestPoints:
 
     def test_probability(self):
         mixup = make_mixup(
-            1.0, points=3, per="sample", probability=0.25, placement="model"
+            1.0, num_points=3, per="example", probability=0.25, places=1
         )
         plans = read_plans(make_batches(ROWS).repeat(60).apply(mixup))
         lam = np.concatenate([lam for lam, _ in plans])
@@ -271,9 +274,9 @@ class TestPoints:
         assert abs(np.mean(~own) - 0.25) < 4 * spread
 
     def test_nearest_target(self):
-        options = {"points": 3, "per": "sample", "target": "nearest"}
+        options = {"num_points": 3, "per": "example", "mix_targets": False}
         plans = read_plans(
-            make_batches().apply(make_mixup(placement="model", **options))
+            make_batches().apply(make_mixup(places=1, **options))
         )
         mixup = make_mixup(**options)
         for plan, (_, y), (_, y0) in zip(
@@ -287,14 +290,14 @@ class TestPoints:
 
     def test_class_weights_in_expectation(self):
         weights = [1.0, 2.0, 3.0, 4.0, 5.0]
-        mixup = make_mixup(points=3, per="sample", class_weight=weights)
+        mixup = make_mixup(num_points=3, per="example", class_weight=weights)
         for _, y, w in make_batches().apply(mixup):
             np.testing.assert_allclose(w, y.numpy() @ weights, rtol=1e-6)
 
 
 class TestPlaces:
     def read_places(self, **options):
-        mixup = make_mixup(placement="model", places=3, **options)
+        mixup = make_mixup(places=3, **options)
         return [
             plan["place"]
             for plan, _ in read(make_batches().repeat(20).apply(mixup))
@@ -319,11 +322,7 @@ class TestPlaces:
 
     def test_other_draws_stay_as_they_are(self):
         plans = (
-            read_plans(
-                make_batches().apply(
-                    make_mixup(placement="model", places=places)
-                )
-            )
+            read_plans(make_batches().apply(make_mixup(places=places)))
             for places in (1, 3)
         )
         for one, other in zip(*plans, strict=True):
@@ -343,7 +342,7 @@ class TestPlaces:
         np.testing.assert_array_equal(x["x"], inputs["x"] / 2)
 
     def test_evaluation_has_the_same_structure(self):
-        mixup = make_mixup(placement="model", places=2)
+        mixup = make_mixup(places=2)
         mixed, unmixed = (
             make_batches().apply(stage).element_spec
             for stage in (mixup, mixup.evaluation)
@@ -353,7 +352,7 @@ class TestPlaces:
 
 def apply_to(batch, **options):
     """Returns the one batch that a stage makes of another, as NumPy."""
-    stage = make_mixup(**{"per": "sample", "self_pairs": False} | options)
+    stage = make_mixup(**{"per": "example", "self_pairs": False} | options)
     (mixed,) = read(tf.data.Dataset.from_tensors(batch).apply(stage))
     return mixed
 
@@ -395,7 +394,7 @@ class TestInputRules:
 
     def test_union_of_more_points(self):
         rules = {"text/ids": "keep", "text/mask": "union"}
-        options = {"points": 3, "seed": 3}
+        options = {"num_points": 3, "seed": 3}
         x, y = apply_to(self.make_batch("bool"), inputs=rules, **options)
         union = (y[:, :4] > 0) @ self.masks > 0
         np.testing.assert_array_equal(x["text"]["mask"], union)
@@ -415,7 +414,7 @@ class TestInputRules:
     def test_text_is_kept(self):
         words = np.array(["a", "b", "c", "d"])
         batch = (np.ones((4, 1), "float32"), words), np.arange(4)
-        for options in ({}, {"keep_clean": True}, {"alpha": 0}):
+        for options in ({}, {"include_clean": True}, {"alpha": 0}):
             x, _ = apply_to(batch, inputs={1: "keep"}, **options)
             np.testing.assert_array_equal(x[1][-4:], words.astype("S"))
 
@@ -443,7 +442,7 @@ class TestInputRules:
         np.testing.assert_array_equal(x["text"]["mask"], self.masks - 9.0)
 
     def test_go_to_the_model_as_they_are(self):
-        x, _ = apply_to(self.make_batch(), placement="model")
+        x, _ = apply_to(self.make_batch(), places=1)
         np.testing.assert_array_equal(x["inputs"]["text"]["ids"], self.ids)
 
     @pytest.mark.parametrize(
@@ -482,7 +481,7 @@ class TestInputRules:
     def test_text_is_not_mixed(self):
         batch = {"text": np.array(["a", "b"])}, np.arange(2)
         for rules in ("mix", "union"):
-            with pytest.raises(ValueError, match="inside the model"):
+            with pytest.raises(ValueError, match="training_model"):
                 apply_to(batch, inputs=rules)
 
 
@@ -537,10 +536,10 @@ class TestIgnoreLabel:
         batch = np.eye(8, dtype="float32"), labels, *weights
         return apply_to(batch, **{"ignore_label": -1} | options)
 
-    @pytest.mark.parametrize("points", [2, 3])
+    @pytest.mark.parametrize("num_points", [2, 3])
     @pytest.mark.parametrize("weights", [(), (np.arange(1, 9),)])
-    def test_unknown_classes_weigh_nothing(self, points, weights):
-        x, y, w = self.apply(weights=weights, points=points)
+    def test_unknown_classes_weigh_nothing(self, num_points, weights):
+        x, y, w = self.apply(weights=weights, num_points=num_points)
         known = self.labels >= 0
         given = weights[0] * known if weights else known
         np.testing.assert_allclose(w, x @ given, rtol=1e-5)
@@ -600,7 +599,7 @@ class TestIgnoreLabel:
         np.testing.assert_array_equal(w, self.labels >= 0)
 
     def test_nearest_target(self):
-        x, y, w = self.apply(target="nearest")
+        x, y, w = self.apply(mix_targets=False)
         nearest = x.argmax(1)
         np.testing.assert_array_equal(w, self.labels[nearest] >= 0)
         np.testing.assert_array_equal(y.sum(1), w)
@@ -625,7 +624,7 @@ class TestIgnoreLabel:
 
 class TestRunTime:
     @pytest.mark.parametrize("sizes", [(9, 8), (8, 9), (9, 8, 8), (8, 8, 9)])
-    @pytest.mark.parametrize("options", [{}, {"placement": "model"}])
+    @pytest.mark.parametrize("options", [{}, {"places": 1}])
     def test_parts_of_other_lengths(self, sizes, options):
         parts = [np.zeros((size, 1), "float32") for size in sizes]
         with pytest.raises(
@@ -640,17 +639,17 @@ class TestRunTime:
         [
             {"partner": "same_class", "groups": 3},
             {"partner": "different_class", "ignore_label": -1},
-            {"points": 3, "self_pairs": False, "check_finite": True},
-            {"keep_clean": True, "class_weight": [1, 2, 3, 4, 5]},
-            {"placement": "model", "places": 2, "per": "sample"},
-            {"target": "nearest", "probability": 0.5},
+            {"num_points": 3, "self_pairs": False},
+            {"include_clean": True, "class_weight": [1, 2, 3, 4, 5]},
+            {"places": 2, "per": "example"},
+            {"mix_targets": False, "probability": 0.5},
         ],
     )
     def test_no_example_or_one(self, size, options):
         x = np.full((size, 2), 7, "float32")
         sent, y, *_ = apply_ragged(x, np.zeros(size, int), **options)
         found = sent["inputs"] if "placement" in options else sent
-        times = 2 if "keep_clean" in options else 1
+        times = 2 if "include_clean" in options else 1
         np.testing.assert_array_equal(found, np.tile(x, (times, 1)))
         np.testing.assert_array_equal(y, np.eye(CLASSES)[[0] * size * times])
 
@@ -660,10 +659,11 @@ class TestRunTime:
         parts = [np.zeros((8, 3), "float32") for _ in range(3)]
         parts[part][[1, 5], 2] = value
         batch = parts[0].astype("float64"), *parts[1:]
+        data = tf.data.Dataset.from_tensors(batch).apply(mixing.require_finite)
         with pytest.raises(
             tf.errors.InvalidArgumentError, match="infinity in 2 of 8 examples"
         ):
-            apply_to(batch, num_classes=None, check_finite=True)
+            read(data)
         apply_to(batch, num_classes=None)
 
     @pytest.mark.parametrize(
@@ -696,7 +696,7 @@ class TestRunTime:
                 return 1e-40
             return 0.4
 
-        mixup = make_mixup(alpha, per="sample")
+        mixup = make_mixup(alpha, per="example")
         lam = mixup.coefficients(make_rows(), epoch=0, steps=2).numpy()
         assert (lam[0] == 1).all()
         assert (lam[1] < 1).any()
@@ -763,9 +763,12 @@ class TestObject:
         assert (
             repr(make_mixup(0.2)) == "MixUp(alpha=0.2, num_classes=5, seed=1)"
         )
-        stage = mixing.MixUp(1.0, seed=3, inputs={"a": "keep"}, mean=[1, 2])
+        stage = mixing.MixUp(
+            1.0, seed=3, inputs=mixing.Inputs({"a": "keep"}, mean=[1, 2])
+        )
         assert repr(stage) == (
-            "MixUp(alpha=1.0, seed=3, inputs={'a': 'keep'}, mean=(1.0, 2.0))"
+            "MixUp(alpha=1.0, seed=3,"
+            " inputs=Inputs({'a': 'keep'}, mean=(1.0, 2.0)))"
         )
 
     def test_config_makes_an_equal_stage(self):
@@ -781,7 +784,6 @@ class TestObject:
         config = stage.get_config()
         again = mixing.MixUp(**config)
         assert again.get_config() == config
-        assert "clock" not in config
         assert_same(
             read(make_batches().apply(again)),
             read(make_batches().apply(stage)),
@@ -800,9 +802,9 @@ class TestKeepClean:
         batches = tf.data.Dataset.from_tensor_slices(
             (*make_rows(), weights)
         ).batch(8)
-        options = {"per": "sample", "mean": 3.0, "std": 2.0}
+        options = {"per": "example", "mean": 3.0, "std": 2.0}
         plain = make_mixup(**options)
-        both = read(batches.apply(make_mixup(keep_clean=True, **options)))
+        both = read(batches.apply(make_mixup(include_clean=True, **options)))
         clean = read(batches.apply(plain.evaluation))
         mixed = read(batches.apply(plain))
         assert len(both) == len(clean)
@@ -821,34 +823,34 @@ class TestKeepClean:
             return float(crossentropy(y, rows / rows.sum(1, keepdims=True)))
 
         plain = make_mixup()
-        both = loss(make_mixup(keep_clean=True))
+        both = loss(make_mixup(include_clean=True))
         mean = (loss(plain) + loss(plain.evaluation)) / 2
         assert both == pytest.approx(mean, rel=1e-6)
 
-    @pytest.mark.parametrize("points", [2, 3])
-    def test_partners_stay_within_the_slices_of_replicas(self, points):
+    @pytest.mark.parametrize("num_points", [2, 3])
+    def test_partners_stay_within_the_slices_of_replicas(self, num_points):
         mixup = make_mixup(
-            keep_clean=True, groups=2, points=points, placement="model"
+            include_clean=True, groups=2, num_points=num_points, places=1
         )
         batches = make_batches(drop_remainder=True)
         for lam, partner in read_plans(batches.apply(mixup)):
             assert len(lam) == 16
-            own = np.arange(16) if points == 2 else np.arange(16)[:, None]
+            own = np.arange(16) if num_points == 2 else np.arange(16)[:, None]
             np.testing.assert_array_equal(partner // 8, own // 8 + 0 * partner)
             np.testing.assert_array_equal(
                 partner[:8] - own[:8], 0 * partner[:8]
             )
-            shares = lam if points == 2 else lam[:, 0]
+            shares = lam if num_points == 2 else lam[:, 0]
             np.testing.assert_array_equal(shares[:8], 1)
 
     def test_evaluation_has_each_row_once(self):
-        mixup = make_mixup(keep_clean=True)
+        mixup = make_mixup(include_clean=True)
         unmixed = make_batches().apply(mixup.evaluation)
         assert [len(x) for x, _ in unmixed] == [8, 8, 6]
 
     def test_two_replicas_see_each_batch_once(self, two_replicas):
         # Batches of unknown size: TensorFlow splits them by what it finds.
-        mixed = make_batches().apply(make_mixup(keep_clean=True))
+        mixed = make_batches().apply(make_mixup(include_clean=True))
         parts = [
             [len(rows) for rows in two_replicas.experimental_local_results(x)]
             for x, _ in two_replicas.experimental_distribute_dataset(mixed)
@@ -867,7 +869,7 @@ def append_partners(x, y, *weights):
 class TestGivenPartners:
     def test_rows_are_mixed_with_those_that_follow(self):
         batches = make_batches()
-        mixup = make_mixup(partner="given", per="sample")
+        mixup = make_mixup(partner="given", per="example")
         mixed = read(batches.map(append_partners).apply(mixup))
         for (x, y), (x0, y0) in zip(mixed, read(batches), strict=True):
             partner = np.roll(np.arange(len(y0)), -1)
@@ -897,10 +899,10 @@ class TestGivenPartners:
         expected = read(tf.data.Dataset.from_tensors((x, y)).apply(plain))
         assert_same(read(rows.apply(given)), expected)
 
-    def test_keep_clean_has_the_rows_and_not_their_partners(self):
-        options = {"partner": "given", "per": "sample"}
+    def test_include_clean_has_the_rows_and_not_their_partners(self):
+        options = {"partner": "given", "per": "example"}
         paired = make_batches().map(append_partners)
-        both = read(paired.apply(make_mixup(keep_clean=True, **options)))
+        both = read(paired.apply(make_mixup(include_clean=True, **options)))
         clean = read(make_batches().apply(make_mixup().evaluation))
         mixed = read(paired.apply(make_mixup(**options)))
         for found, *expected in zip(both, clean, mixed, strict=True):
@@ -910,7 +912,7 @@ class TestGivenPartners:
     def test_three_points_take_two_partners_each(self):
         rows = np.eye(6, dtype="float32"), np.arange(6)
         stage = mixing.MixUp(
-            1.0, num_classes=6, seed=0, points=3, partner="given"
+            1.0, num_classes=6, seed=0, num_points=3, partner="given"
         )
         ((x, y),) = read(tf.data.Dataset.from_tensors(rows).apply(stage))
         np.testing.assert_array_equal(x, y)
@@ -924,9 +926,9 @@ class TestGivenPartners:
             1.0,
             num_classes=4,
             seed=0,
-            per="sample",
+            per="example",
             partner="given",
-            target="nearest",
+            mix_targets=False,
         )
         dataset = tf.data.Dataset.from_tensors(rows).repeat(20)
         for x, y in read(dataset.apply(stage)):
@@ -935,7 +937,7 @@ class TestGivenPartners:
 
     def test_odd_batch_of_known_size_is_refused(self):
         mixup = make_mixup(partner="given")
-        with pytest.raises(ValueError, match="points=2 with 7 examples"):
+        with pytest.raises(ValueError, match="num_points=2 with 7 examples"):
             make_batches(7, drop_remainder=True).apply(mixup)
 
     def test_odd_batch_of_unknown_size_is_refused(self):
@@ -949,13 +951,13 @@ class TestGivenPartners:
 def test_numbers_of_classes_may_be_numpys():
     weights = {"class_weight": {1: 2.0}}
     mixup = make_mixup(num_classes=np.int64(CLASSES), **weights)
-    assert mixup.num_classes == CLASSES
+    assert mixup.labels.num_classes == CLASSES
     assert_same(
         read(make_batches().apply(mixup)),
         read(make_batches().apply(make_mixup(**weights))),
     )
     several = make_mixup(num_classes=[np.int64(2), None])
-    assert several.num_classes == [2, None]
+    assert several.labels.num_classes == [2, None]
 
 
 class TestSeeds:
@@ -966,7 +968,7 @@ class TestSeeds:
         assert_same(read(make_batches(2).apply(mixup)), expected)
 
     def test_epochs_and_steps_differ(self):
-        mixup = make_mixup(per="sample", placement="model")
+        mixup = make_mixup(per="example", places=1)
         mixed = make_batches().apply(mixup)
         draws = [plan["lam"][0] for _ in range(5) for plan, _ in read(mixed)]
         assert len(np.unique(draws)) == 15
@@ -996,8 +998,8 @@ class TestSeeds:
         for _ in range(3):
             expected = read(mixed)
         again = make_mixup()
-        again.clock.start_training(3)
-        again.clock.start_epoch(2)
+        again.epoch_counter.start_training(3)
+        again.epoch_counter.start_epoch(2)
         assert_same(read(make_batches().apply(again)), expected)
 
 
@@ -1014,30 +1016,29 @@ class TestRefusals:
         [
             ({"per": "epoch"}, "`per` must be one of"),
             ({"partner": "friend"}, "`partner` must be one of"),
-            ({"partner": "given", "placement": "model"}, "on the host"),
+            ({"partner": "given", "places": 1}, "on the host"),
             ({"partner": "given", "groups": 2}, "groups=2"),
-            ({"target": "soft"}, "`target` must be one of"),
-            ({"placement": "gpu"}, "`placement` must be one of"),
+            ({"mix_targets": "soft"}, "`mix_targets` must be True or False"),
+            ({"places": 2.5}, "`num_places` must be an integer"),
+            ({"inputs": mixing.Labels(3)}, "`inputs` takes `Inputs`"),
             ({"groups": 0}, "groups=0"),
             ({"seed": -1}, "seed=-1"),
             ({"seed": 0.5}, "seed=0.5"),
             ({"probability": 1.5}, "probability=1.5"),
-            ({"points": 1}, "points=1"),
+            ({"num_points": 1}, "num_points=1"),
             ({"groups": 2**31}, "int32 can hold"),
             ({"seed": 2**63}, "int64 can hold"),
             ({"probability": 1e-45}, "float32 can hold"),
             ({"std": 1e-45}, "`std` must be a number that float32 can hold"),
             ({"class_weight": {1: 1e39}}, r"class_weight\[1\]` must be 0 or"),
             ({"inputs": {"a": "copy"}}, r"`inputs\['a'\]` must be one of"),
-            ({"inputs": "mix", "placement": "model"}, "as they are"),
+            ({"inputs": "mix", "places": 1}, "layers that mix"),
             ({"ignore_label": 0.5}, "ignore_label=0.5"),
             ({"ignore_label": -1, "num_classes": None}, "weights of 0"),
-            ({"places": 0, "placement": "model"}, "places=0"),
-            ({"places": 2}, r"training_twin\(at=...\)"),
             ({"std": 0.0}, "`std` must be a finite number above 0"),
             ({"std": np.nan}, "`std` must be a finite number above 0"),
             ({"mean": [[1.0]]}, "`mean` must be a finite number, or one"),
-            ({"mean": 1.0, "placement": "model"}, "training_twin"),
+            ({"mean": 1.0, "places": 1}, "Give `mean` and `std` to `Mix`"),
             ({"class_weight": [1.0]}, "Count classes from 0"),
             ({"class_weight": {7: 1.0}}, "Count classes from 0"),
             ({"class_weight": [1, 1, 1, 1, np.nan]}, r"class_weight\[4\]=nan"),
@@ -1065,11 +1066,7 @@ class TestRefusals:
         ("options", "message"),
         [
             ({"self_pairs": "no"}, "`self_pairs` must be True or False"),
-            ({"keep_clean": 2}, "`keep_clean` must be True or False"),
-            ({"check_finite": "yes"}, "`check_finite` must be True or False"),
-            ({"num_parallel_calls": 0}, "at least 1.*one at a time"),
-            ({"num_parallel_calls": -7}, "at least 1.*one at a time"),
-            ({"clock": 5}, "must be a clock.*a int"),
+            ({"include_clean": 2}, "`include_clean` must be True or False"),
         ],
     )
     def test_arguments_of_the_wrong_kind(self, options, message):

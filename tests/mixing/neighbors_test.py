@@ -148,7 +148,7 @@ class TestChooseNeighbors:
         # Also where everything random is seeded.
         keras.utils.set_random_seed(0)
         stage = mixing.MixUp(1.0)
-        chosen = stage.clock.positions(2).map(
+        chosen = stage.epoch_counter.positions(2).map(
             lambda *position: mixing.choose_neighbors(
                 self.table, np.repeat(np.arange(4), 20), seed=position
             )
@@ -168,10 +168,15 @@ class TestChooseNeighbors:
             return tf.gather(rows, both), tf.gather(labels, both)
 
         stage = mixing.MixUp(
-            1.0, num_classes=3, per="sample", partner="given", target="nearest"
+            1.0,
+            num_classes=3,
+            per="example",
+            partner="given",
+            mix_targets=False,
         )
         batches = tf.data.Dataset.zip(
-            stage.clock.positions(3), tf.data.Dataset.range(60).batch(20)
+            stage.epoch_counter.positions(3),
+            tf.data.Dataset.range(60).batch(20),
         )
         batches = batches.map(load).apply(stage)
         for number, (x, y) in enumerate(batches):

@@ -41,16 +41,18 @@ class TestDrawLam:
         lam = mixing.draw_lam(0.0, 16, seed=SEED).numpy()
         np.testing.assert_array_equal(lam, 1)
 
-    @pytest.mark.parametrize("points", [3, 5])
+    @pytest.mark.parametrize("num_points", [3, 5])
     @pytest.mark.parametrize("alpha", [1e-3, 0.1, 1.0, 20.0])
-    def test_moments_of_more_points(self, alpha, points):
-        lam = mixing.draw_lam(alpha, 10_000, seed=SEED, points=points).numpy()
-        assert lam.shape == (10_000, points)
+    def test_moments_of_more_points(self, alpha, num_points):
+        lam = mixing.draw_lam(
+            alpha, 10_000, seed=SEED, num_points=num_points
+        ).numpy()
+        assert lam.shape == (10_000, num_points)
         assert lam.min() >= 0
         np.testing.assert_allclose(lam.sum(1), 1, atol=1e-6)
         # Dirichlet(a, ..., a): mean 1/P, variance (P - 1) / (P^2 (P a + 1)).
-        mean = 1 / points
-        variance = mean * (1 - mean) / (points * alpha + 1)
+        mean = 1 / num_points
+        variance = mean * (1 - mean) / (num_points * alpha + 1)
         deviation = np.sqrt(variance / 10_000)
         np.testing.assert_allclose(lam.mean(0), mean, atol=5 * deviation)
         squares = (lam - mean) ** 2
@@ -60,14 +62,14 @@ class TestDrawLam:
 
     @pytest.mark.parametrize("alpha", [0.4, 2.0])
     def test_distribution_of_more_points(self, alpha):
-        lam = mixing.draw_lam(alpha, 10_000, seed=SEED, points=4).numpy()
+        lam = mixing.draw_lam(alpha, 10_000, seed=SEED, num_points=4).numpy()
         # Each coefficient of Dirichlet(a, ..., a) follows Beta(a, (P - 1) a).
         beta = scipy.stats.beta(alpha, 3 * alpha)
         for column in lam.T:
             assert scipy.stats.kstest(column, beta.cdf).pvalue > 0.001
 
     def test_alpha_zero_of_more_points_is_no_mixing(self):
-        lam = mixing.draw_lam(0.0, 2, seed=SEED, points=3).numpy()
+        lam = mixing.draw_lam(0.0, 2, seed=SEED, num_points=3).numpy()
         np.testing.assert_array_equal(lam, [[1, 0, 0]] * 2)
 
     def test_seed_decides(self):

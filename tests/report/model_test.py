@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-import tf_mixup
+from tests import stages
 from tf_mixup.report import model as report_model
 
 
@@ -57,7 +57,7 @@ class TestLoad:
 
     def test_knows_this_librarys_classes(self, tmp_path):
         model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
-        tf_mixup.mixing.training_twin(model).save(tmp_path / "twin.keras")
+        stages.training_model(model).save(tmp_path / "twin.keras")
         assert len(report_model.load(tmp_path / "twin.keras").inputs) == 3
 
     def test_refuses_a_lambda_layer(self, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import stages
 from tf_mixup import mixing
 from tf_mixup import testing
 
@@ -25,7 +26,7 @@ def draw_batches(seed=0, width=6):
 def draw_plan(draw, seed=0, per="batch"):
     """Returns coefficients and partners, `(batches, rows)`."""
     generator = np.random.default_rng(seed + 1)
-    shape = (NUM_BATCHES, NUM_ROWS if per == "sample" else 1)
+    shape = (NUM_BATCHES, NUM_ROWS if per == "example" else 1)
     lam = np.broadcast_to(draw(generator, shape), (NUM_BATCHES, NUM_ROWS))
     partner = [generator.permutation(NUM_ROWS) for _ in range(NUM_BATCHES)]
     return lam, np.stack(partner)
@@ -63,7 +64,7 @@ def failed_names(x, y, z, t, *, alpha, **options):
 
 
 class TestRightStages:
-    @pytest.mark.parametrize("per", ["batch", "sample"])
+    @pytest.mark.parametrize("per", ["batch", "example"])
     @pytest.mark.parametrize("alpha", [0.1, 0.4, 1.0])
     @pytest.mark.parametrize("seed", [0, 1])
     def test_pass(self, alpha, per, seed):
@@ -81,7 +82,7 @@ class TestRightStages:
         report = check(x, y, x, y, alpha=0)
         assert report.unmixed_rows == report.num_rows
 
-    @pytest.mark.parametrize("per", ["batch", "sample"])
+    @pytest.mark.parametrize("per", ["batch", "example"])
     def test_folded(self, per):
         x, y = draw_batches()
         lam, partner = draw_plan(beta(0.4), per=per)
@@ -115,9 +116,9 @@ class TestRightStages:
         "options",
         [
             pytest.param({"alpha": 0.2}, marks=pytest.mark.slow),
-            {"alpha": 0.2, "per": "sample"},
+            {"alpha": 0.2, "per": "example"},
             pytest.param(
-                {"alpha": 1.0, "per": "sample", "probability": 0.5},
+                {"alpha": 1.0, "per": "example", "probability": 0.5},
                 marks=pytest.mark.slow,
             ),
             {"alpha": 1.0, "probability": 0.5},
@@ -139,7 +140,7 @@ class TestRightStages:
         images = np.random.default_rng(0).integers(0, 256, (1600, 4, 4, 1))
         train = as_dataset(images.astype("uint8"), np.arange(1600) % 7)
         train = train.shuffle(1600).batch(18)
-        mixup = mixing.MixUp(num_classes=7, seed=1, **options, **choice)
+        mixup = stages.make_stage(num_classes=7, seed=1, **options, **choice)
         report = testing.check_mixing(stage=mixup, dataset=train)
         # 88 full batches and one of 16 examples.
         assert (report.num_batches, report.num_rows) == (89, 1600)
@@ -150,7 +151,7 @@ class TestFaults:
     def test_uniform_in_place_of_beta(self):
         # TF-Models drew uniform coefficients for a while.
         x, y = draw_batches()
-        for per in ("batch", "sample"):
+        for per in ("batch", "example"):
             plan = draw_plan(lambda g, shape: g.uniform(size=shape), per=per)
             stage = x, y, mix(x, *plan), mix(y, *plan)
             names = failed_names(*stage, alpha=0.2, per=per)
@@ -158,11 +159,11 @@ class TestFaults:
 
     def test_other_alpha(self):
         x, y = draw_batches()
-        plan = draw_plan(beta(1.0), per="sample")
+        plan = draw_plan(beta(1.0), per="example")
         stage = x, y, mix(x, *plan), mix(y, *plan)
-        assert "p_value" in failed_names(*stage, alpha=0.6, per="sample")
+        assert "p_value" in failed_names(*stage, alpha=0.6, per="example")
 
-    @pytest.mark.parametrize("per", ["batch", "sample"])
+    @pytest.mark.parametrize("per", ["batch", "example"])
     def test_plans_repeated_by_a_race(self, per):
         x, y = draw_batches()
         lam, partner = (np.array(part) for part in draw_plan(beta(0.4), 0, per))
@@ -238,7 +239,7 @@ class TestFaults:
             check(x, y, z, mix(y, lam, partner), alpha=0.4)
         assert "Before mixing 1 examples are not" in str(caught.value)
 
-    @pytest.mark.parametrize("per", ["batch", "sample"])
+    @pytest.mark.parametrize("per", ["batch", "example"])
     def test_alpha_of_zero_that_mixes(self, per):
         # keras.layers.MixUp(alpha=0) mixes half and half.
         x, y = draw_batches()
@@ -256,7 +257,7 @@ class TestFaults:
 
     def test_coefficients_by_row_where_one_is_due(self):
         x, y = draw_batches()
-        plan = draw_plan(beta(0.4), per="sample")
+        plan = draw_plan(beta(0.4), per="example")
         stage = x, y, mix(x, *plan), mix(y, *plan)
         assert "largest_spread" in failed_names(*stage, alpha=0.4)
 
@@ -264,7 +265,7 @@ class TestFaults:
         x, y = draw_batches()
         plan = draw_plan(beta(0.4))
         stage = x, y, mix(x, *plan), mix(y, *plan)
-        assert "p_value" in failed_names(*stage, alpha=0.4, per="sample")
+        assert "p_value" in failed_names(*stage, alpha=0.4, per="example")
 
     @pytest.mark.parametrize("reshuffled", [True, False])
     def test_datasets_in_other_orders(self, reshuffled):
@@ -301,7 +302,7 @@ class TestStageAndDataset:
         return x.astype("float32"), np.arange(count) % 3
 
     def mixup(self, alpha=0.4, **options):
-        return mixing.MixUp(alpha, num_classes=3, seed=0, **options)
+        return stages.make_stage(alpha, num_classes=3, seed=0, **options)
 
     def test_data_that_are_shuffled_and_augmented_at_random(self):
         train = as_dataset(*self.train()).shuffle(320)
@@ -365,7 +366,7 @@ class TestStageAndDataset:
             )
 
     @pytest.mark.parametrize("size", [2, 3])
-    @pytest.mark.parametrize("per", ["batch", "sample"])
+    @pytest.mark.parametrize("per", ["batch", "example"])
     def test_small_batches(self, size, per):
         # Often all examples are their own partners.
         data = as_dataset(*self.train()).batch(size, drop_remainder=True)
@@ -410,10 +411,10 @@ class TestStageAndDataset:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"points": 3}, "points=3"),
-            ({"keep_clean": True}, "keep_clean=True"),
-            ({"placement": "model"}, "placement='model'"),
-            ({"target": "nearest"}, "target='nearest'"),
+            ({"num_points": 3}, "num_points=3"),
+            ({"include_clean": True}, "include_clean=True"),
+            ({"places": 1}, "placement='model'"),
+            ({"mix_targets": False}, "target='nearest'"),
             ({"partner": "given"}, "partner='given'"),
         ],
     )
@@ -481,13 +482,13 @@ class TestKerasLayer:
     def test_passes_with_one_hot_labels(self):
         _, y = draw_batches()
         unmixed, mixed = self.stage(y, 0.4)
-        testing.check_mixing(unmixed, mixed, alpha=0.4, per="sample")
+        testing.check_mixing(unmixed, mixed, alpha=0.4, per="example")
 
     def test_sparse_labels_become_a_square(self):
         labels = np.zeros((NUM_BATCHES, NUM_ROWS), "float32")
         unmixed, mixed = self.stage(labels, 0.4)
         with pytest.raises(ValueError, match=r"Received: .*\(16, 16\)"):
-            testing.check_mixing(unmixed, mixed, alpha=0.4, per="sample")
+            testing.check_mixing(unmixed, mixed, alpha=0.4, per="example")
 
 
 class TestRefusals:

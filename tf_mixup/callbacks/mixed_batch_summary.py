@@ -70,13 +70,13 @@ class MixedBatchSummary(keras.callbacks.Callback):
         if (epoch + 1) % self.freq:
             return
         # Not Keras' number of the epoch: a second `fit` goes on.
-        seen = self.mixup.clock.epoch
+        seen = self.mixup.epoch_counter.epoch
         replay = self.mixup.replay(self._batch, epoch=seen, step=0)
         steps = (self.params or {}).get("steps") or _STEPS
         drawn = self.mixup.coefficients(
             self._batch, epoch=seen, steps=min(steps, _STEPS)
         )
-        if self.mixup.points > 2:
+        if self.mixup.num_points > 2:
             drawn = drawn[..., 0]
         if self._writer is None:
             self._writer = tf.summary.create_file_writer(self._log_dir)

@@ -37,7 +37,7 @@ class MixingSchedule(keras.callbacks.Callback):
     Raises:
         ValueError: If the epochs are out of order; when training starts, if
             mixing inside the model cannot work with the strategy's replicas,
-            the model mixes in more or fewer places than `mixup` draws of, or
+            the model mixes in more or fewer places than `mixup` draws, or
             another schedule restricts the stage to other epochs.
 
     Example:
@@ -47,13 +47,13 @@ class MixingSchedule(keras.callbacks.Callback):
 
     def __init__(
         self,
-        mixup: mixing.MixUp,
+        mixup: mixing.Stage,
         *,
         warmup_epochs: int = 0,
         stop_epoch: int | None = None,
     ) -> None:
         super().__init__()
-        if not isinstance(mixup, mixing.MixUp):
+        if not isinstance(mixup, mixing.Stage):
             raise _checks.refusal(
                 "A schedule is of a mixing stage",
                 f"a {type(mixup).__name__}",
@@ -81,12 +81,12 @@ class MixingSchedule(keras.callbacks.Callback):
         )
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Winds the clock to the start of a training run."""
+        """Sets the epoch counter to the start of a training run."""
         self._first_epoch = True
         self._check_groups()
         self._check_places()
         self.mixup.restrict(self.warmup_epochs, self.stop_epoch)
-        self.mixup.clock.start_training(
+        self.mixup.epoch_counter.start_training(
             self.params.get("steps"), goes_on=_has_trained(self.model)
         )
 
@@ -96,13 +96,13 @@ class MixingSchedule(keras.callbacks.Callback):
         """Announces the epoch before its first batch is drawn."""
         if self._first_epoch:
             self._check_window()
-        self.mixup.clock.start_epoch(epoch)
+        self.mixup.epoch_counter.start_epoch(epoch)
 
     def on_epoch_end(
         self, epoch: int, logs: dict[str, Any] | None = None
     ) -> None:
         """Warns after the first epoch if nothing went through the stage."""
-        drawn = self.mixup.clock.has_started(self.mixup)
+        drawn = self.mixup.epoch_counter.has_started(self.mixup)
         if self._first_epoch and not drawn and not self._warned:
             self._warned = True
             warnings.warn(
@@ -114,8 +114,8 @@ class MixingSchedule(keras.callbacks.Callback):
         self._first_epoch = False
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Tells the clock that no epoch will be announced."""
-        self.mixup.clock.end_training()
+        """Ends the training for the epoch counter."""
+        self.mixup.epoch_counter.end_training()
 
     def _check_window(self) -> None:
         mine, found = (self.warmup_epochs, self.stop_epoch), self.mixup.window
@@ -127,28 +127,34 @@ class MixingSchedule(keras.callbacks.Callback):
             )
 
     def _check_groups(self) -> None:
+        stage = self.mixup
+        if not isinstance(stage, mixing.MixUp) or not stage.num_places:
+            return
         strategy = getattr(self.model, "distribute_strategy", None)
         replicas = _count_sharing(strategy) if strategy else 1
-        groups = self.mixup.groups
-        if self.mixup.placement == "model" and groups % replicas:
+        groups = stage.partner.groups
+        if groups % replicas:
             raise _checks.refusal(
-                "Inside the model a replica can mix its own rows only, so"
+                "Inside the model a replica can mix its own examples only, so"
                 " `groups` must be the number of replicas, or a multiple",
                 f"groups={groups} with {replicas} replicas",
-                f"Write `MixUp(..., groups={replicas})`",
+                f"Write `MixUp(..., partner=Partners(groups={replicas}))`",
             )
 
     def _check_places(self) -> None:
-        places = max(_find_places(self.model), default=None)
-        if self.mixup.placement == "model" and places not in (
-            None,
-            self.mixup.places,
-        ):
+        found = max(_find_places(self.model), default=None)
+        drawn = _num_places(self.mixup)
+        if drawn and found not in (None, drawn):
             raise _checks.refusal(
-                "`places` must be how many places the model mixes in",
-                f"places={self.mixup.places} with a model of {places}",
-                f"Write `MixUp(..., places={places})`",
+                "The stage must draw as many places as the model mixes in",
+                f"{drawn} places with a model of {found}",
+                "Train the model of the last `mixup.training_model(...)`",
             )
+
+
+def _num_places(stage: mixing.Stage) -> int:
+    """Returns the places in a model that a stage mixes in; 0 on the host."""
+    return stage.num_places if isinstance(stage, mixing.MixUp) else 0
 
 
 def _has_trained(model: Any) -> bool:
@@ -160,7 +166,7 @@ def _has_trained(model: Any) -> bool:
 
 def _find_places(model: Any) -> Iterator[int]:
     """Yields what the model's `Mix` layers take the places to be."""
-    # One that only standardises inputs knows of no others, and says 1.
+    # One that only standardizes inputs knows of no others, and says 1.
     for layer in getattr(model, "layers", ()):
         if isinstance(layer, mixing.Mix):
             yield layer.places

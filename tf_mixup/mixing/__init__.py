@@ -1,28 +1,38 @@
 """Mixing: the stages that mix batches, and what they are made of."""
 
+from tf_mixup.mixing._batches import require_finite
 from tf_mixup.mixing.cutmix import CutMix
-from tf_mixup.mixing.epoch_counter import Clock
+from tf_mixup.mixing.epoch_counter import EpochCounter
 from tf_mixup.mixing.layers import Mix
 from tf_mixup.mixing.layers import Unite
 from tf_mixup.mixing.mixup import MixUp
 from tf_mixup.mixing.mixup import Plan
-from tf_mixup.mixing.mixup import Replay
 from tf_mixup.mixing.neighbors import choose_neighbors
 from tf_mixup.mixing.neighbors import nearest_neighbors
+from tf_mixup.mixing.options import Inputs
+from tf_mixup.mixing.options import Labels
+from tf_mixup.mixing.options import Partners
 from tf_mixup.mixing.plans import choose_partner
 from tf_mixup.mixing.plans import draw_lam
 from tf_mixup.mixing.plans import mix
 from tf_mixup.mixing.plans import take_nearer
+from tf_mixup.mixing.stage import Replay
+from tf_mixup.mixing.stage import Stage
+from tf_mixup.mixing.switch import MixUpOrCutMix
 from tf_mixup.mixing.training_model import mixable_layers
-from tf_mixup.mixing.training_model import training_twin
 
 __all__ = (
-    "Clock",
     "CutMix",
+    "EpochCounter",
+    "Inputs",
+    "Labels",
     "Mix",
     "MixUp",
+    "MixUpOrCutMix",
+    "Partners",
     "Plan",
     "Replay",
+    "Stage",
     "Unite",
     "choose_neighbors",
     "choose_partner",
@@ -30,6 +40,6 @@ __all__ = (
     "mix",
     "mixable_layers",
     "nearest_neighbors",
+    "require_finite",
     "take_nearer",
-    "training_twin",
 )

@@ -255,18 +255,30 @@ def require_same_size(element: tuple) -> tuple:
     )
 
 
-def require_finite(element: tuple) -> tuple:
-    """Returns a batch; at run time all its numbers must be finite.
+def require_finite(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Returns a dataset that refuses batches with NaN or infinity.
+
+    Mixing would spread them to a partner. It reads each batch once more.
 
     Args:
-        element: Batch of B examples.
+        dataset: Of batches; write `dataset.apply(mixing.require_finite)`.
 
     Returns:
-        element: The same.
+        dataset: The same batches.
 
     Raises:
-        tf.errors.InvalidArgumentError: If a number is infinite or NaN.
+        tf.errors.InvalidArgumentError: While batches are drawn, if a number
+            of inputs, targets or weights is infinite or NaN.
     """
+    return dataset.map(
+        tf.autograph.experimental.do_not_convert(
+            lambda *element: _require_finite(element)
+        ),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+
+
+def _require_finite(element: tuple) -> tuple:
     broken = [
         tf.reduce_any(
             ~tf.math.is_finite(part), axis=list(range(1, part.shape.rank))

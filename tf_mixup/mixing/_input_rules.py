@@ -37,7 +37,7 @@ class InputRules:
     """
 
     def __init__(self, rules: Any) -> None:
-        self._rules = dict(_flatten(rules)) if rules is not None else {}
+        self._rules = by_name(rules)
         for name, rule in self._rules.items():
             _checks.one_of(
                 f"inputs[{name!r}]" if name else "inputs", rule, RULES
@@ -57,7 +57,7 @@ class InputRules:
         """
         leaves = dict(_flatten(inputs))
         for name in self._rules:
-            if not any(_within(leaf, name) for leaf in leaves):
+            if not any(within(leaf, name) for leaf in leaves):
                 raise _checks.refusal(
                     "Names in `inputs` must be those of inputs",
                     f"{name!r} for inputs {sorted(leaves)}",
@@ -67,7 +67,7 @@ class InputRules:
 
     def _rule(self, name: str, leaf: Any, mixes: bool) -> str:
         dtype = leaf.dtype
-        named = [each for each in self._rules if _within(name, each)]
+        named = [each for each in self._rules if within(name, each)]
         if not named:
             if dtype.is_floating or dtype.is_complex or dtype in _MEASUREMENTS:
                 return "mix"
@@ -83,8 +83,8 @@ class InputRules:
                 "Only numbers can be mixed, and only those with an order have"
                 " a union",
                 f"{_describe(name, dtype)} with the rule {rule!r}",
-                'Write the rule "keep", or mix embeddings of text inside the'
-                ' model with `placement="model"`',
+                'Write the rule "keep", or mix embeddings of text with'
+                " `mixup.training_model(model, at=...)`",
             )
         return rule
 
@@ -147,7 +147,13 @@ def _flatten(structure: Any, name: str = "") -> list[tuple[str, Any]]:
     ]
 
 
-def _within(leaf: str, name: str) -> bool:
+def by_name(rules: Any) -> dict[str, str]:
+    """Returns rules by the names of inputs; "" stands for all."""
+    return {} if rules is None else dict(_flatten(rules))
+
+
+def within(leaf: str, name: str) -> bool:
+    """Returns whether a name is that of an input, or of what it is in."""
     return not name or leaf == name or leaf.startswith(f"{name}/")
 
 
@@ -164,8 +170,7 @@ def _refuse_dtype(name: str, dtype: tf.DType) -> ValueError:
         f"{_describe(name, dtype)} without a rule",
         f'Write `inputs={rule}`, with "mix" for numbers, "keep" for ids that'
         ' stay with their example or "union" for masks; embeddings of tokens'
-        ' are mixed inside the model, with `placement="model"` and'
-        " `mixing.training_twin(model, at=...)`",
+        ' are mixed by `mixup.training_model(model, at="embedding")`',
     )
 
 

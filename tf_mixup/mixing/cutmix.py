@@ -26,11 +26,10 @@ class CutMix(mixup.MixUp):
 
     Args:
         alpha: As for `MixUp`. Defaults to 1, the paper's.
-        options: As for `MixUp`, but for `points`, `placement` and
-            `places`: a box has one partner, and is pasted on the host. With
-            `per="batch"` all examples of a batch share one box, as in the
-            paper's code. Of several inputs one is mixed; `inputs` says that
-            the others are kept.
+        options: As for `MixUp`, but for `num_points`: a box has one partner.
+            With `per="batch"` all examples of a batch share one box, as in
+            the paper's code. Of several inputs one is mixed; `inputs` says
+            that the others are kept.
 
     Raises:
         ValueError: If an argument is out of range; where the stage is
@@ -53,23 +52,26 @@ class CutMix(mixup.MixUp):
     """
 
     def __init__(self, alpha: mixup.Alpha = 1.0, **options: Any) -> None:
-        for name in _OF_MIXUP:
-            if name in options:
-                raise _checks.refusal(
-                    "CutMix pastes a box of one partner, on the host",
-                    f"{name}={options[name]!r}",
-                    f"Leave `{name}` out, or use MixUp",
-                )
+        if "num_points" in options:
+            raise _checks.refusal(
+                "CutMix pastes a box of one partner",
+                f"num_points={options['num_points']!r}",
+                "Leave `num_points` out, or use MixUp",
+            )
         super().__init__(alpha, **options)
 
     @classmethod
     def _defaults(cls) -> dict[str, Any]:
         defaults = super()._defaults() | {"alpha": 1.0}
-        return {
-            name: value
-            for name, value in defaults.items()
-            if name not in _OF_MIXUP
-        }
+        del defaults["num_points"]
+        return defaults
+
+    def _send_plans(self, num_places: int) -> None:
+        raise _checks.refusal(
+            "CutMix pastes boxes on the host",
+            f"{num_places} places in a model",
+            "Train `model` itself, or use MixUp",
+        )
 
     def _check_inputs(self, spec: Any, *, mixes: bool = True) -> None:
         super()._check_inputs(spec, mixes=mixes)
@@ -128,10 +130,6 @@ class CutMix(mixup.MixUp):
             inside = inside & (place >= first) & (place < end)
         own = images[: plan.partner.shape[0] or tf.shape(plan.partner)[0]]
         return (tf.where(inside, tf.gather(images, plan.partner), own),)
-
-
-# Options of whole examples, of which a box is cut.
-_OF_MIXUP = ("points", "placement", "places")
 
 
 def _box_axes(rank: int) -> list[int]:

@@ -91,12 +91,12 @@ class _Period:
         return lane
 
 
-class Clock(Bound):
+class EpochCounter(Bound):
     """The position of a training run, counted in batches.
 
-    `MixUp` owns one; `callbacks.MixingSchedule` winds it. Share one between
-    several stages of a pipeline (shuffling, augmentation, mixing) to have all
-    of them follow the same epochs.
+    Each stage has one, which `callbacks.MixingSchedule` sets. Several stages of
+    a pipeline (shuffling, augmentation, mixing) that share one follow the same
+    epochs.
     """
 
     def __init__(self) -> None:
@@ -108,11 +108,11 @@ class Clock(Bound):
         self._pending: tuple[int | None, bool] | None = None
 
     def __reduce__(self) -> tuple:
-        """Pickles as a new clock: passes are counted in one process."""
-        return Clock, ()
+        """Pickles as a new counter: passes are counted in one process."""
+        return EpochCounter, ()
 
     def __repr__(self) -> str:
-        return f"Clock(epoch={training_epoch(self.epoch)})"
+        return f"EpochCounter(epoch={training_epoch(self.epoch)})"
 
     @property
     def epoch(self) -> int:
@@ -238,13 +238,13 @@ class Clock(Bound):
 
 
 class _Line:
-    """The passes of one dataset that follows a clock."""
+    """The passes of one dataset that follows a counter."""
 
-    def __init__(self, clock: Clock, length: int, owner: Any) -> None:
-        self._clock = clock
+    def __init__(self, counter: EpochCounter, length: int, owner: Any) -> None:
+        self._counter = counter
         self._length = ENDLESS if length < 0 else length
         self._owner = owner
-        self._period = clock._period
+        self._period = counter._period
         # Of the period's passes, the last that this line was part of, or that
         # started before it was made.
         self._joined = self._period.num_passes
@@ -275,14 +275,14 @@ class _Line:
         return tf.ensure_shape(tf.numpy_function(self._mark, [], tf.bool), [])
 
     def _mark(self) -> np.ndarray:
-        with self._clock._lock:
+        with self._counter._lock:
             self._end = self._stop
         return np.array(False)
 
     def _begin(self) -> np.ndarray:
         """Returns first place, steps of an epoch, last place and number."""
-        with self._clock._lock:
-            period = self._clock._period
+        with self._counter._lock:
+            period = self._counter._period
             if period is not self._period:
                 self._period, self._lane = period, None
                 self._joined, self._again = 0, 0
@@ -353,7 +353,7 @@ def _handle(name: str) -> tf.Tensor:
 
 
 def _assert_home() -> tf.Operation:
-    """Refuses to run where the clock is not: it would stand still."""
+    """Refuses to run where the counter is not: it would stand still."""
     refusal = _checks.refusal(
         "Passes are counted in the process that trains",
         "a mixed dataset that another one reads, as the workers of the tf.data"

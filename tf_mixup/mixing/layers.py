@@ -27,7 +27,7 @@ class Mix(keras.layers.Layer):
     `(mixed - mean) / std`. Outside of training only the second.
 
     Under a strategy each replica sees a slice of the batch, so a partner is
-    given by its distance, and `MixUp(groups=replicas)` keeps it
+    given by its distance, and `Partners(groups=replicas)` keeps it
     within the slice. A partner outside of the slice gives NaN, so that the
     loss shows it, rather than a wrong example.
 
@@ -48,8 +48,8 @@ class Mix(keras.layers.Layer):
 
     Example:
         >>> rows = np.array([[0.0], [8.0]], "float32")
-        >>> lam, shift = np.array([0.75, 0.75]), np.array([1, -1])
-        >>> np.array(Mix()(rows, lam, shift, training=True)).tolist()
+        >>> lam, partner_offset = np.array([0.75, 0.75]), np.array([1, -1])
+        >>> np.array(Mix()(rows, lam, partner_offset, training=True)).tolist()
         [[2.0], [6.0]]
     """
 
@@ -84,7 +84,7 @@ class Mix(keras.layers.Layer):
         self,
         inputs: Any,
         lam: Any = None,
-        shift: Any = None,
+        partner_offset: Any = None,
         place: Any = None,
         training: bool = False,
         mask: Any = None,
@@ -95,9 +95,9 @@ class Mix(keras.layers.Layer):
             inputs: Tensor of any type and rank with B examples.
             lam: Coefficients in `[0, 1]`, float `(B,)`; with more than two
                 points `(B, P)`, the example's own first.
-            shift: Distance of each example to its partner, integer `(B,)`, so
-                that `index + shift` lies in `[0, B - 1]`; with more than two
-                points `(B, P - 1)`.
+            partner_offset: Distance of each example to its partner, integer
+                `(B,)`, so that `index + partner_offset` lies in `[0, B - 1]`;
+                with more than two points `(B, P - 1)`.
             place: Number of the layer that mixes, integer `(B,)`; needed with
                 several places. An unknown number gives NaN.
             training: Whether to mix.
@@ -118,7 +118,7 @@ class Mix(keras.layers.Layer):
             raise _checks.refusal(
                 "Of several places a batch must name the one it is mixed in",
                 f"no `place` with places={self.places}",
-                "Give what `MixUp(..., places=...)` sends as `place`",
+                "Give what the stage sends as `place`",
             )
         _checks.fits_channels(self.mean, self.std, inputs.shape)
         mixes = training and lam is not None
@@ -128,7 +128,7 @@ class Mix(keras.layers.Layer):
             return ops.cast(inputs, self.compute_dtype)
         rows = ops.cast(inputs, "float32")
         if mixes:
-            rows = self._mix(rows, lam, shift, place)
+            rows = self._mix(rows, lam, partner_offset, place)
         if scales:
             mean, std = (
                 _checks.along_channels(numbers, len(rows.shape))
@@ -139,8 +139,10 @@ class Mix(keras.layers.Layer):
             )
         return ops.cast(rows, self.compute_dtype)
 
-    def _mix(self, rows: Any, lam: Any, shift: Any, place: Any) -> Any:
-        lam, partner, known = _read_plan(lam, shift, ops.shape(rows)[0])
+    def _mix(self, rows: Any, lam: Any, partner_offset: Any, place: Any) -> Any:
+        lam, partner, known = _read_plan(
+            lam, partner_offset, ops.shape(rows)[0]
+        )
         own = lam[:, 0]
         if place is not None:
             own = ops.where(place == self.place, own, 1.0)
@@ -175,8 +177,8 @@ class Unite(keras.layers.Layer):
 
     Example:
         >>> mask = np.array([[1, 0], [1, 1]])
-        >>> lam, shift = np.array([0.75, 1.0]), np.array([1, -1])
-        >>> np.array(Unite()(mask, lam, shift, training=True)).tolist()
+        >>> lam, partner_offset = np.array([0.75, 1.0]), np.array([1, -1])
+        >>> np.array(Unite()(mask, lam, partner_offset, training=True)).tolist()
         [[1, 1], [1, 1]]
     """
 
@@ -184,14 +186,14 @@ class Unite(keras.layers.Layer):
         super().__init__(name=name, dtype=dtype, autocast=False)
 
     def call(
-        self, inputs: Any, lam: Any, shift: Any, training: bool = False
+        self, inputs: Any, lam: Any, partner_offset: Any, training: bool = False
     ) -> Any:
         """Returns the united masks in training, else the masks.
 
         Args:
             inputs: Masks `(B, ...)`, booleans or numbers of at least 0.
             lam: As `Mix.call` takes it.
-            shift: As `Mix.call` takes it.
+            partner_offset: As `Mix.call` takes it.
             training: Whether to unite.
 
         Returns:
@@ -201,7 +203,7 @@ class Unite(keras.layers.Layer):
             return inputs
         dtype = keras.backend.standardize_dtype(inputs.dtype)
         masks = ops.cast(inputs, "int32") if dtype == "bool" else inputs
-        lam, partner, _ = _read_plan(lam, shift, ops.shape(inputs)[0])
+        lam, partner, _ = _read_plan(lam, partner_offset, ops.shape(inputs)[0])
         united = ops.where(_spread(lam[:, 0] > 0, masks), masks, 0)
         for k in range(partner.shape[1]):
             other = ops.take(masks, partner[:, k], axis=0)
@@ -210,7 +212,7 @@ class Unite(keras.layers.Layer):
         return ops.cast(united, dtype)
 
     def compute_output_spec(
-        self, inputs: Any, lam: Any, shift: Any, training: bool = False
+        self, inputs: Any, lam: Any, partner_offset: Any, training: bool = False
     ) -> Any:
         """Returns the specification of the result, that of `inputs`."""
         return keras.KerasTensor(inputs.shape, inputs.dtype)
@@ -223,12 +225,14 @@ class Unite(keras.layers.Layer):
         return config
 
 
-def _read_plan(lam: Any, shift: Any, size: Any) -> tuple[Any, Any, Any]:
+def _read_plan(
+    lam: Any, partner_offset: Any, size: Any
+) -> tuple[Any, Any, Any]:
     """Returns coefficients, partners and which examples have them all.
 
     Args:
         lam: `(B,)`, or `(B, P)` with the example's own first.
-        shift: `(B,)` or `(B, P - 1)`.
+        partner_offset: `(B,)` or `(B, P - 1)`.
         size: Examples in the batch, B.
 
     Returns:
@@ -240,35 +244,43 @@ def _read_plan(lam: Any, shift: Any, size: Any) -> tuple[Any, Any, Any]:
         ValueError: If the two are no plan: of other shapes, or distances that
             are no integers.
     """
-    lam, shift = map(ops.convert_to_tensor, (lam, shift))
-    _check_plan(lam, shift)
-    if keras.backend.standardize_dtype(shift.dtype) in _WIDE_INTEGERS:
+    lam, partner_offset = map(ops.convert_to_tensor, (lam, partner_offset))
+    _check_plan(lam, partner_offset)
+    if keras.backend.standardize_dtype(partner_offset.dtype) in _WIDE_INTEGERS:
         # Farther than any batch is long, and still within int32.
-        shift = ops.clip(ops.cast(shift, "int64"), -(2**30), 2**30)
-    lam, shift = ops.cast(lam, "float32"), ops.cast(shift, "int32")
-    if len(shift.shape) == 1:
-        lam, shift = ops.stack([lam, 1 - lam], axis=1), shift[:, None]
-    partner = ops.arange(size, dtype="int32")[:, None] + shift
+        partner_offset = ops.clip(
+            ops.cast(partner_offset, "int64"), -(2**30), 2**30
+        )
+    lam, partner_offset = (
+        ops.cast(lam, "float32"),
+        ops.cast(partner_offset, "int32"),
+    )
+    if len(partner_offset.shape) == 1:
+        lam, partner_offset = (
+            ops.stack([lam, 1 - lam], axis=1),
+            partner_offset[:, None],
+        )
+    partner = ops.arange(size, dtype="int32")[:, None] + partner_offset
     known = ops.all((partner >= 0) & (partner < size), axis=1)
     return lam, ops.clip(partner, 0, size - 1), known
 
 
-def _check_plan(lam: Any, shift: Any) -> None:
-    pairs = len(lam.shape) == len(shift.shape) == 1
-    several = len(lam.shape) == len(shift.shape) == 2
-    fits = pairs or (several and lam.shape[1] == shift.shape[1] + 1)
-    sizes = {lam.shape[0], shift.shape[0]} if fits else set()
+def _check_plan(lam: Any, partner_offset: Any) -> None:
+    pairs = len(lam.shape) == len(partner_offset.shape) == 1
+    several = len(lam.shape) == len(partner_offset.shape) == 2
+    fits = pairs or (several and lam.shape[1] == partner_offset.shape[1] + 1)
+    sizes = {lam.shape[0], partner_offset.shape[0]} if fits else set()
     if (
         not fits
         or len(sizes - {None}) > 1
-        or not keras.backend.is_int_dtype(shift.dtype)
+        or not keras.backend.is_int_dtype(partner_offset.dtype)
     ):
         raise _checks.refusal(
             "A plan must have coefficients (B,) and integer distances (B,),"
             " or of P points (B, P) and (B, P - 1)",
-            f"lam of shape {tuple(lam.shape)} and shift of shape"
-            f" {tuple(shift.shape)} and dtype {shift.dtype}",
-            'Give both as `MixUp(..., placement="model")` sends them',
+            f"lam of shape {tuple(lam.shape)} and partner_offset of shape"
+            f" {tuple(partner_offset.shape)} and dtype {partner_offset.dtype}",
+            "Give both as `MixUp` sends them",
         )
 
 
@@ -278,5 +290,6 @@ def _spread(values: Any, rows: Any) -> Any:
 
 
 def takes_plan(structure: Any) -> bool:
-    """Returns whether inputs, or their specs, have `lam` and `shift`."""
-    return isinstance(structure, Mapping) and {"lam", "shift"} <= set(structure)
+    """Returns whether inputs, or their specifications, come with a plan."""
+    plan = {"lam", "partner_offset"}
+    return isinstance(structure, Mapping) and plan <= set(structure)

@@ -28,7 +28,7 @@ PARTNERS = ("random", "same_class", "different_class")
 
 
 def draw_lam(
-    alpha: tf.Tensor, size: int, *, seed: tf.Tensor, points: int = 2
+    alpha: tf.Tensor, size: int, *, seed: tf.Tensor, num_points: int = 2
 ) -> tf.Tensor:
     """Draws mixing coefficients from Beta(alpha, alpha), or Dirichlet.
 
@@ -40,12 +40,12 @@ def draw_lam(
             which is no mixing.
         size: How many to draw.
         seed: Stateless seed, an integer tensor of shape `(2,)`.
-        points: Rows in a mixture, P. Above 2 the coefficients come from
+        num_points: Rows in a mixture, P. Above 2 the coefficients come from
             Dirichlet(alpha, ..., alpha). Defaults to 2.
 
     Returns:
         lam: Float32 tensor in `[0, 1]` of shape `(size,)`; with more than two
-            points `(size, P)`, each row's own coefficient first, sums of 1.
+            num_points `(size, P)`, each row's own coefficient first, sums of 1.
     """
     # Late: it takes as long to import as half of TensorFlow.
     import tensorflow_probability as tfp
@@ -53,26 +53,26 @@ def draw_lam(
     alpha = tf.convert_to_tensor(alpha, tf.float32)
     positive = tf.where(alpha > 0, alpha, 1.0)
     seed = tf.cast(seed, tf.int32)
-    if points == 2:
+    if num_points == 2:
         beta = tfp.distributions.Beta(positive, positive)
         return tf.where(alpha > 0, beta.sample(size, seed=seed), 1.0)
-    dirichlet = tfp.distributions.Dirichlet(tf.fill([points], positive))
+    dirichlet = tfp.distributions.Dirichlet(tf.fill([num_points], positive))
     lam = dirichlet.sample(size, seed=seed)
     # At alpha 1e-3 its sums are off by 1e-4, from large logarithms.
     lam /= tf.reduce_sum(lam, axis=-1, keepdims=True)
-    return tf.where(alpha > 0, lam, own_share(points))
+    return tf.where(alpha > 0, lam, own_share(num_points))
 
 
-def own_share(points: int) -> tf.Tensor:
+def own_share(num_points: int) -> tf.Tensor:
     """Returns the coefficients of a row that is not mixed.
 
     Args:
-        points: Rows in a mixture, P.
+        num_points: Rows in a mixture, P.
 
     Returns:
-        lam: Float32; 1, or with more than two points `(P,)`: 1, 0, ..., 0.
+        lam: Float32; 1, or with more than two num_points `(P,)`: 1, 0, ..., 0.
     """
-    return tf.constant(1.0) if points == 2 else tf.one_hot(0, points)
+    return tf.constant(1.0) if num_points == 2 else tf.one_hot(0, num_points)
 
 
 def choose_partner(

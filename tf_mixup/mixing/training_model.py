@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable
-from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 from typing import NamedTuple
@@ -11,96 +10,58 @@ import keras
 
 from tf_mixup import _checks
 from tf_mixup._models import model_calls
+from tf_mixup.mixing import _input_rules
 from tf_mixup.mixing import layers
+from tf_mixup.mixing import options
 
 # Stands for the inputs of a model among the names of its layers.
 INPUT = "input"
-
-
-# What is done with inputs that go around the layer that mixes.
-_RULES = ("keep", "union")
 
 
 # Segments of a text, as KerasHub and Hugging Face name them.
 _SEGMENTS = ("segment_ids", "token_type_ids")
 
 
-def training_twin(
+def build(
     model: keras.Model,
     *,
-    mean: Sequence[float] | float | None = None,
-    std: Sequence[float] | float | None = None,
-    at: str | Sequence[str] | None = None,
-    points: int = 2,
-    inputs: Mapping[str, str] | None = None,
+    at: str | Sequence[str] | None,
+    num_points: int,
+    inputs: options.Inputs,
 ) -> keras.Model:
-    """Returns a model that mixes its examples and shares `model`'s weights.
-
-    Train the twin on batches of `MixUp(..., placement="model")`, and evaluate
-    it on `dataset.apply(mixup.evaluation)`; predict, save and serve with
-    `model`, whose weights are the same variables.
+    """Builds the model that `MixUp.training_model` returns.
 
     Args:
         model: Functional or sequential model with defined inputs.
-        mean: Subtracted from the inputs after mixing; see `Mix`.
-        std: Divides the inputs after mixing; see `Mix`.
-        at: Where examples are mixed: `"input"`, or the name of a layer whose
-            output is mixed, one of `mixable_layers(model)`; a layer of a model
-            inside it is `"backbone/token_embedding"`. For text name the
-            embedding. Several names are places, one of which is drawn for
-            each batch: `MixUp(..., places=len(at))`. Defaults to the inputs.
-        points: Examples in a mixture, as in `MixUp`. Defaults to 2.
-        inputs: Inputs that are not mixed, and may go around the layer `at`, by
-            name: `"keep"` for the example's own values, `"union"` for masks
-            that show what any example of the mixture has. By default inputs
-            named `mask` or `..._mask` are united, and `segment_ids` and
-            `token_type_ids` are kept.
-
-    Returns:
-        twin: Model of `{"inputs": ..., "lam": (B,), "shift": (B,)}`, with
-            more than two points `(B, points)` and `(B, points - 1)`; with
-            several places also `"place": (B,)`. It saves and reloads as any
-            Keras model.
-
-    Raises:
-        ValueError: If the inputs of `model` are not defined; if examples
-            cannot be mixed at one of the names; or if the twin would lose what
-            `model` overrides, as `train_step` or a preprocessor in `fit`.
-
-    Example:
-        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
-        >>> twin = training_twin(model)
-        >>> sorted(twin.input), twin.output.shape
-        (['inputs', 'lam', 'shift'], (None, 3))
-
-    References:
-        Verma et al. Manifold Mixup. ICML 2019.
-        https://arxiv.org/abs/1806.05236
+        at: As `MixUp.training_model` takes it.
+        num_points: Examples in a mixture.
+        inputs: Rules and statistics of inputs. Inputs with a rule may go
+            around the layer `at`.
     """
     model_calls.check_model(model)
     structure, ends = _structures(model)
-    _check_rules(structure, inputs)
-    names = _check_names(model, at, inputs)
+    _check_rules(structure, inputs.rules)
+    names = _check_names(model, at, inputs.rules)
     given = _inputs_like(structure)
-    plan = _plan_inputs(points, len(names))
+    plan = _plan_inputs(num_points, len(names))
     places = {
         name: {"place": number, "places": len(names)}
         for number, name in enumerate(names)
     }
     at_inputs = places.pop(INPUT, None)
+    statistics = {"mean": inputs.mean, "std": inputs.std}
 
     def feed(tensor: Any, rule: str | None) -> Any:
         if rule == "keep":
             return tensor
         if rule == "union":
-            return layers.Unite()(tensor, plan["lam"], plan["shift"])
+            return layers.Unite()(tensor, plan["lam"], plan["partner_offset"])
         if at_inputs is not None:
-            return _mix(tensor, plan, mean=mean, std=std, **at_inputs)
-        scaled = mean is not None or std is not None
-        return _mix(tensor, {}, mean=mean, std=std) if scaled else tensor
+            return _mix(tensor, plan, **statistics, **at_inputs)
+        return _mix(tensor, {}, **statistics) if inputs.affine else tensor
 
     flat = keras.tree.flatten(given)
-    rules = _find_rules(structure, inputs)
+    rules = _find_rules(structure, inputs.rules)
     fed = [feed(*pair) for pair in zip(flat, rules, strict=True)]
     # The model as a whole would round what is mixed to its inputs' types.
     whole = not places and not _rounds(model, fed)
@@ -118,32 +79,35 @@ def training_twin(
     )
 
 
+def names_of(at: str | Sequence[str] | None) -> list[str]:
+    """Returns the names of the places that examples are mixed in."""
+    return [INPUT] if at is None else [at] if isinstance(at, str) else list(at)
+
+
 def _check_overrides(model: keras.Model, *, inputs_alone: bool) -> None:
-    """Refuses a model whose twin would train on other numbers."""
-    # Where the inputs alone are mixed the twin calls the model as a whole.
+    """Refuses a model that would train on other numbers."""
+    # Where the inputs alone are mixed the model is called as a whole.
     kept: tuple[str, ...] = ("call", "__call__") if inputs_alone else ()
     if _takes_ids(model) and getattr(model, "preprocessor", None) is not None:
-        # Text is not mistaken for the ids that the twin takes.
+        # Text is not mistaken for ids.
         kept += model_calls.PREPARING
     override = model_calls.override_in_the_way(model, training=True, kept=kept)
     if override is None:
         return
-    remedy = "Mix in the pipeline, with `placement='host'`, and train `model`"
+    remedy = "Train `model` itself, and leave `training_model` out"
     if hasattr(model, "preprocessor"):
         remedy = (
             "Prepare the batches with `model.preprocessor` before they are"
             " mixed, and set `model.preprocessor = None`"
         )
     raise _checks.refusal(
-        "A twin has the layers of the model, and none of its methods",
+        "A training model has the layers of the model, and none of its methods",
         f"a model with the override `{override}`",
         remedy,
     )
 
 
-def mixable_layers(
-    model: keras.Model, *, inputs: Mapping[str, str] | None = None
-) -> list[str]:
+def mixable_layers(model: keras.Model, *, inputs: Any = None) -> list[str]:
     """Returns the names of the layers whose outputs can be mixed, in order.
 
     These are the layers that all paths from the inputs to the outputs cross,
@@ -155,10 +119,10 @@ def mixable_layers(
 
     Args:
         model: Functional or sequential model with defined inputs.
-        inputs: Inputs that are not mixed, as in `training_twin`.
+        inputs: Rules, as `MixUp(inputs=...)` takes them.
 
     Returns:
-        names: For `training_twin(model, at=...)`.
+        names: For `mixup.training_model(model, at=...)`.
 
     Raises:
         ValueError: If the inputs of `model` are not defined.
@@ -172,9 +136,7 @@ def mixable_layers(
     return _find_mixable(model, inputs)
 
 
-def _find_mixable(
-    model: keras.Model, inputs: Mapping[str, str] | None
-) -> list[str]:
+def _find_mixable(model: keras.Model, inputs: Any) -> list[str]:
     calls, starts, outputs = _trace(model)
     aside = _find_aside(
         calls, starts, _find_rules(_structures(model)[0], inputs)
@@ -223,42 +185,41 @@ def _find_aside(
     return aside
 
 
-def _find_rules(
-    structure: Any, inputs: Mapping[str, str] | None
-) -> list[str | None]:
+def _find_rules(structure: Any, rules: Any) -> list[str | None]:
     """Returns the rule of each input that is not mixed; None for the others."""
-    given = inputs or {}
-    rules = []
+    given = _input_rules.by_name(rules)
+    found = []
     for path, leaf in keras.tree.flatten_with_path(structure):
         keys = ("/".join(map(str, path)), leaf.name)
-        rule = next((given[key] for key in keys if key in given), None)
-        rules.append(rule or _usual_rule(str(path[-1]) if path else leaf.name))
-    return rules
+        named = [
+            name
+            for name in given
+            if any(_input_rules.within(key, name) for key in keys)
+        ]
+        rule = given[max(named, key=len)] if named else _usual_rule(keys, path)
+        found.append(None if rule == "mix" else rule)
+    return found
 
 
-def _usual_rule(name: str) -> str | None:
+def _usual_rule(keys: tuple[str, str], path: tuple) -> str | None:
+    name = str(path[-1]) if path else keys[1]
     if name == "mask" or name.endswith("_mask"):
         return "union"
     return "keep" if name in _SEGMENTS else None
 
 
-def _check_rules(structure: Any, inputs: Mapping[str, str] | None) -> None:
+def _check_rules(structure: Any, rules: Any) -> None:
     """Refuses rules that are unknown or belong to no input, or to all."""
-    if inputs is not None and not isinstance(inputs, Mapping):
-        raise _checks.refusal(
-            "`inputs` must be a dictionary of names and rules",
-            f"inputs={inputs!r}",
-            'Write it as `inputs={"padding_mask": "union"}`',
-        )
     known = {
         name
         for path, leaf in keras.tree.flatten_with_path(structure)
         for name in ("/".join(map(str, path)), leaf.name)
     }
-    for name, rule in (inputs or {}).items():
-        _checks.one_of(f"inputs[{name!r}]", rule, _RULES)
-        _checks.one_of("the name of an input", name, sorted(known - {""}))
-    if None not in _find_rules(structure, inputs):
+    for name, rule in _input_rules.by_name(rules).items():
+        _checks.one_of(f"inputs[{name!r}]", rule, _input_rules.RULES)
+        if not any(_input_rules.within(each, name) for each in known):
+            _checks.one_of("the name of an input", name, sorted(known - {""}))
+    if None not in _find_rules(structure, rules):
         raise _checks.refusal(
             "At least one input must be mixed",
             f"rules for all of {sorted(known - {''})}",
@@ -438,12 +399,11 @@ def _fresh(tensors: list[Any]) -> list[Any]:
     ]
 
 
-def _plan_inputs(points: int, places: int) -> dict[str, Any]:
+def _plan_inputs(num_points: int, places: int) -> dict[str, Any]:
     """Returns the inputs by which the plan comes."""
-    _checks.integer_at_least("points", points, 2, remedy="Write 2 for pairs")
-    shapes: dict[str, tuple[int, ...]] = {"lam": (), "shift": ()}
-    if points > 2:
-        shapes = {"lam": (points,), "shift": (points - 1,)}
+    shapes: dict[str, tuple[int, ...]] = {"lam": (), "partner_offset": ()}
+    if num_points > 2:
+        shapes = {"lam": (num_points,), "partner_offset": (num_points - 1,)}
     if places > 1:
         shapes["place"] = ()
     return {
@@ -457,10 +417,10 @@ def _plan_inputs(points: int, places: int) -> dict[str, Any]:
 def _check_names(
     model: keras.Model,
     at: str | Sequence[str] | None,
-    inputs: Mapping[str, str] | None,
+    inputs: Any,
 ) -> list[str]:
     """Returns the names of the places that examples are mixed in."""
-    names = [INPUT] if at is None else [at] if isinstance(at, str) else list(at)
+    names = names_of(at)
     if not names or len(set(names)) < len(names):
         raise _checks.refusal(
             "`at` must name places to mix in, each once",
@@ -489,7 +449,7 @@ def _takes_ids(model: keras.Model) -> bool:
     return "string" not in types and bool(types & {"int32", "int64"})
 
 
-def _takes_tokens(model: keras.Model, inputs: Mapping[str, str] | None) -> bool:
+def _takes_tokens(model: keras.Model, inputs: Any) -> bool:
     """Returns whether text or ids, or what an embedding reads, are mixed."""
     rules = _find_rules(_structures(model)[0], inputs)
     mixed = [
@@ -519,7 +479,7 @@ def _refuse_layer(
     model: keras.Model,
     name: str,
     valid: list[str],
-    inputs: Mapping[str, str] | None,
+    inputs: Any,
 ) -> ValueError:
     order = _names_in_order(model)
     if name not in order:

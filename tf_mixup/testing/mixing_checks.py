@@ -60,7 +60,7 @@ class MixingReport:
             coefficient of the inputs and that of the targets, over examples
             whose partner has another target.
         largest_spread: Largest difference between an example's coefficient
-            and that of its batch; 0 with `per="sample"`.
+            and that of its batch; 0 with `per="example"`.
         repeated_plans: Batches with the partners and coefficients of an
             earlier batch.
         repeated_examples: Mixed examples of the first pass that came again,
@@ -119,8 +119,8 @@ def check_mixing(
     It misleads when batches are few: below about 50 of them it cannot
     distinguish similar distributions with `per="batch"`. Ablations that leave
     labels unmixed fail, as they should. It knows mixtures of two whole
-    examples only: of this library's stages those with more `points`,
-    `keep_clean` or CutMix are refused.
+    examples only: of this library's stages those with more `num_points`,
+    `include_clean` or CutMix are refused.
 
     Args:
         unmixed: Dataset of `(x, y)` or `(x, y, weight)`, batches of B examples
@@ -135,7 +135,7 @@ def check_mixing(
         alpha: Concentration that the stage should draw from, at least 0; with
             0 no example may be mixed. Defaults to that of `stage`.
         per: `"batch"` if all examples of a batch share one coefficient,
-            `"sample"` if each has its own. Defaults to that of `stage`, or
+            `"example"` if each has its own. Defaults to that of `stage`, or
             `"batch"`.
         probability: Chance that a batch (or example) is mixed at all. Defaults
             to that of `stage`, or 1.
@@ -251,17 +251,17 @@ def _check_stage(stage: Any) -> None:
     if not isinstance(stage, mixing.MixUp):
         return
     plain = {
-        "points": 2,
-        "keep_clean": False,
-        "placement": "host",
-        "target": "mixed",
+        "num_points": 2,
+        "include_clean": False,
+        "num_places": 0,
+        "mix_targets": True,
     }
     other = [
         f"{name}={getattr(stage, name)!r}"
         for name, value in plain.items()
         if getattr(stage, name) != value
     ]
-    if stage.partner == "given":
+    if stage.partner.kind == "given":
         other.append("partner='given'")
     if isinstance(stage, mixing.CutMix):
         other.append("CutMix")
@@ -294,12 +294,13 @@ def _properties(
 
 def _self_share(stage: mixing.MixUp, unmixed: tf.data.Dataset) -> float:
     """Returns the share of examples that are their own partner by chance."""
-    if not stage.self_pairs or stage.partner == "different_class":
+    partner = stage.partner
+    if not partner.self_pairs or partner.kind == "different_class":
         return 0.0
     shares = []
     for _, targets, *_ in unmixed:
-        cells = stage.groups
-        if stage.partner == "same_class":
+        cells = partner.groups
+        if partner.kind == "same_class":
             targets = np.asarray(targets)
             classes = np.unique(np.round(targets), axis=0)
             cells *= len(classes)
@@ -327,7 +328,7 @@ def _law(
             "alpha", alpha, 0, remedy="Write 0 for no mixing"
         ),
         _checks.one_of(
-            "per", "batch" if per is None else per, ("batch", "sample")
+            "per", "batch" if per is None else per, ("batch", "example")
         ),
         _checks.real_between(
             "probability",
@@ -616,7 +617,7 @@ def _failures(
             "largest_spread",
             above(law.tolerance),
             "Examples of a batch must share one coefficient",
-            'Draw one for each batch, or check with `per="sample"`',
+            'Draw one for each batch, or check with `per="example"`',
         ),
         (
             "p_value",

@@ -11,19 +11,21 @@ ROWS = 37
 STEPS = 4
 
 
-def make(*, seed=0, augmentation="none", clock=None, batch_size=9, **options):
+def make(
+    *, seed=0, augmentation="none", epoch_counter=None, batch_size=9, **options
+):
     # The image of row k is k everywhere, but for a corner that tells flips.
     images = np.zeros((ROWS, 8, 8, 1), np.uint8)
     images[:] = np.arange(ROWS)[:, None, None, None]
     images[:, 0, 0] = 255
-    clock = mixing.Clock() if clock is None else clock
+    counter = mixing.EpochCounter() if epoch_counter is None else epoch_counter
     return batches.training_batches(
         images,
         np.arange(ROWS),
         batch_size=batch_size,
         seed=seed,
         augmentation=augmentation,
-        clock=clock,
+        epoch_counter=counter,
         **options,
     )
 
@@ -78,8 +80,8 @@ class TestTrainingBatches:
     def test_resume_gives_the_same_batches(self, augmentation):
         dataset = make(augmentation=augmentation)
         epochs = [list(dataset.as_numpy_iterator()) for _ in range(3)]
-        clock = mixing.Clock()
-        resumed = make(augmentation=augmentation, clock=clock)
+        clock = mixing.EpochCounter()
+        resumed = make(augmentation=augmentation, epoch_counter=clock)
         clock.start_training(STEPS)
         clock.start_epoch(2)
         for one, two in zip(epochs[2], resumed, strict=True):
@@ -110,7 +112,7 @@ class TestTrainingBatches:
             batch_size=64,
             seed=0,
             augmentation="standard",
-            clock=mixing.Clock(),
+            epoch_counter=mixing.EpochCounter(),
             flip=flip,
         )
         rows = batch[0].numpy()[:, 8, :, 0]
@@ -142,7 +144,7 @@ class TestTrainingBatches:
             batch_size=64,
             seed=0,
             augmentation="none",
-            clock=mixing.Clock(),
+            epoch_counter=mixing.EpochCounter(),
             noise=np.array([1.0, 30.0]),
         )
         noise = batch[0].numpy() - 100.0
@@ -165,7 +167,7 @@ class TestTrainingBatches:
                 batch_size=9,
                 seed=0,
                 augmentation="standard",
-                clock=mixing.Clock(),
+                epoch_counter=mixing.EpochCounter(),
             )
 
     def test_refuse_batches_larger_than_the_set(self):

@@ -145,7 +145,7 @@ class TestOpenFolder:
         assert loaded.test.labels.tolist() == [0, 0, 0, 1, 1, 1, 1]
         assert loaded.test.inputs[:1].max() == 9
         ((images, _),) = loaded.train.inputs.training_batches(
-            batch_size=7, seed=0, clock=mixing.Clock()
+            batch_size=7, seed=0, epoch_counter=mixing.EpochCounter()
         )
         assert images.shape[0] == 7
         source = photographs.open_sources(f"imagefolder:{tmp_path}", None)
@@ -300,10 +300,12 @@ class TestRecords:
         ):
             list(self.batches(source))
 
-    def batches(self, source, *, clock=None, steps=4, **options):
-        clock = mixing.Clock() if clock is None else clock
+    def batches(self, source, *, epoch_counter=None, steps=4, **options):
+        counter = (
+            mixing.EpochCounter() if epoch_counter is None else epoch_counter
+        )
         return source.shuffled(
-            clock.positions(steps), batch_size=4, seed=0, **options
+            counter.positions(steps), batch_size=4, seed=0, **options
         )
 
     def test_take_each_row_once_in_another_order(self, tmp_path):
@@ -386,7 +388,7 @@ class TestLoadRecords:
         expected = 10 * found.test.labels[:, None, None, None]
         assert np.abs(images - expected.astype(float)).max() <= 1
         ((images, labels),) = found.train.inputs.training_batches(
-            batch_size=6, seed=0, clock=mixing.Clock()
+            batch_size=6, seed=0, epoch_counter=mixing.EpochCounter()
         )
         assert not {*labels.numpy()} & {*found.validation.labels}
         expected = 10 * labels.numpy()[:, None, None, None]

@@ -26,12 +26,14 @@ def write_images(folder, bad=(), rows=ROWS):
     return photographs.Files(np.array(paths), np.arange(rows, dtype=np.int32))
 
 
-def make(source, *, clock=None, batch_size=4, seed=0, **options):
+def make(source, *, epoch_counter=None, batch_size=4, seed=0, **options):
     stream = streams.Stream(source, side=SIDE)
     batches = stream.training_batches(
         batch_size=batch_size,
         seed=seed,
-        clock=mixing.Clock() if clock is None else clock,
+        epoch_counter=mixing.EpochCounter()
+        if epoch_counter is None
+        else epoch_counter,
         **options,
     )
     return stream, batches
@@ -70,8 +72,8 @@ class TestTrainingBatches:
     def test_resume_gives_the_same_batches(self, whole):
         _, batches = make(whole)
         epochs = [list(batches.as_numpy_iterator()) for _ in range(3)]
-        clock = mixing.Clock()
-        _, resumed = make(whole, clock=clock)
+        clock = mixing.EpochCounter()
+        _, resumed = make(whole, epoch_counter=clock)
         clock.start_training(3)
         clock.start_epoch(2)
         for one, two in zip(epochs[2], resumed, strict=True):
@@ -122,7 +124,7 @@ class TestTrainingBatches:
         _, batches = make(source, batch_size=1)
         ((images, labels),) = batches
         seeds = source.shuffled(
-            mixing.Clock().positions(1), batch_size=1, seed=0
+            mixing.EpochCounter().positions(1), batch_size=1, seed=0
         )
         ((step_seed, _, _, _),) = seeds
         crops = jpegs.draw_crops(1, step_seed)
@@ -151,7 +153,7 @@ class TestBadRows:
         source = write_images(tmp_path, bad=(3, 8))
         stream, batches = make(source, batch_size=7)
         intended = source.shuffled(
-            mixing.Clock().positions(2), batch_size=7, seed=0
+            mixing.EpochCounter().positions(2), batch_size=7, seed=0
         )
         for (images, labels), (_, rows, _, _) in zip(
             batches, intended, strict=True

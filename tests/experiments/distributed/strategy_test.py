@@ -15,9 +15,9 @@ from experiments.networks import resnet
 from experiments.runs import config as config_lib
 from experiments.runs import model_setup
 from experiments.runs import optimizers
+from tests import stages
 from tf_mixup import callbacks
 from tf_mixup import metrics
-from tf_mixup import mixing
 
 STEPS = 5
 BATCH = 12
@@ -53,7 +53,7 @@ def fit(
         batch_size=BATCH,
         seed=0,
         augmentation="none",
-        clock=mixup.clock,
+        epoch_counter=mixup.epoch_counter,
     ).apply(mixup)
     # Batches of 8, 8 and 3 rows: the last one has unequal shares.
     validation = batches.evaluation_batches(
@@ -65,7 +65,7 @@ def fit(
             (8, 8, 1), 4, blocks=(1,), width=2, synchronized=sync, seed=0
         )
         twin = placement == "model"
-        model = mixing.training_twin(network) if twin else network
+        model = stages.training_model(network) if twin else network
         model.compile(
             optimizers.build_optimizer(config, STEPS),
             keras.losses.CategoricalCrossentropy(from_logits=True),
@@ -196,8 +196,8 @@ class TestTwoReplicas:
             assert two[name] == pytest.approx(value, abs=1e-6), name
 
     def test_inside_the_model_with_the_same_groups(self):
-        one = fit("none", placement="model")
-        two = fit("mirrored", placement="model")
+        one = fit("none", places=1)
+        two = fit("mirrored", places=1)
         for a, b in zip(
             one[0].get_weights(), two[0].get_weights(), strict=True
         ):
@@ -211,7 +211,7 @@ from experiments import distribution
 distribution.split_cpu(4)
 from tests.experiments.distributed import strategy_test as tests
 one, four = (
-    tests.fit(name, placement="model", groups=4, replicas=4, validate=True)
+    tests.fit(name, places=1, groups=4, replicas=4, validate=True)
     for name in ("none", "mirrored")
 )
 assert four[1].distribute_strategy.num_replicas_in_sync == 4

@@ -211,7 +211,7 @@ class TestShares:
                 batch_size=12,
                 seed=0,
                 augmentation="none",
-                clock=mixup.clock,
+                epoch_counter=mixup.epoch_counter,
                 **share,
             )
 
@@ -276,7 +276,7 @@ def fit_alone(config):
                 batch_size=config.batch_size,
                 seed=config.seed,
                 augmentation="none",
-                clock=mixup.clock,
+                epoch_counter=mixup.epoch_counter,
                 worker=worker,
                 workers=2,
             ).apply(mixup)

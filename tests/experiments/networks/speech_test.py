@@ -18,6 +18,7 @@ from experiments.runs import model_setup
 from experiments.runs import run_data
 from experiments.runs import training
 from tests import reference
+from tests import stages
 from tf_mixup import mixing
 
 SHAPE = (16_000,)
@@ -156,12 +157,13 @@ class TestMixing:
         place = model.get_layer("spectrogram").output
         lower = keras.Model(model.input, place)
         upper = keras.Model(place, model.output)
-        twin = mixing.training_twin(model, at="spectrogram")
+        twin = stages.training_model(model, at="spectrogram")
         waves = random_waves(4)
         lam = np.array([0.7, 0.7, 0.6, 1.0], np.float32)
         shift = np.array([1, -1, 1, -1], np.int32)
         found = twin(
-            {"inputs": waves, "lam": lam, "shift": shift}, training=True
+            {"inputs": waves, "lam": lam, "partner_offset": shift},
+            training=True,
         )
         rows = np.asarray(lower(waves))
         share = lam[:, None, None, None]

@@ -13,6 +13,7 @@ from experiments.runs import optimizers
 from experiments.runs import run_data
 from experiments.runs import training
 from tests import reference
+from tests import stages
 from tf_mixup import mixing
 
 WORDS = ("", "[UNK]", "the", "film", "is", "good", "bad")
@@ -172,12 +173,12 @@ class TestMixing:
     def test_words_are_mixed_place_by_place(self):
         model = build(dropout=0.0)
         give_biases(model)
-        twin = mixing.training_twin(model, at="embedding")
+        twin = stages.training_model(model, at="embedding")
         lam = np.array([0.2, 0.5, 0.9, 1.0], np.float32)
         rows = {
             "inputs": SENTENCES[2:6],
             "lam": lam,
-            "shift": np.array([1, 2, -1, -3], np.int32),
+            "partner_offset": np.array([1, 2, -1, -3], np.int32),
         }
         # Partners are rows 1, 3, 1 and 0 of these four.
         first = vectors_of(model)[SENTENCES[2:6]]

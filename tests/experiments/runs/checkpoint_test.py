@@ -54,13 +54,13 @@ class Announce(keras.callbacks.Callback):
 
     def __init__(self, clock):
         super().__init__()
-        self.clock = clock
+        self.epoch_counter = clock
 
     def on_train_begin(self, logs=None):
-        self.clock.start_training(STEPS)
+        self.epoch_counter.start_training(STEPS)
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.clock.start_epoch(epoch)
+        self.epoch_counter.start_epoch(epoch)
 
 
 class Interrupt(keras.callbacks.Callback):
@@ -92,7 +92,7 @@ def train(
     directory, *, stop_in=None, epochs=EPOCHS, units=4, act=kill, **options
 ):
     """Starts, or goes on; returns weights, history and place restored."""
-    clock = mixing.Clock()
+    clock = mixing.EpochCounter()
     model = make_model(units)
     saver = checkpoint.Checkpoint(directory, clock, **options)
     saver.restore(model)
@@ -174,7 +174,9 @@ class TestCheckpoint:
 
     def test_starts_from_scratch_without_any(self, tmp_path, caplog):
         model = make_model()
-        saver = checkpoint.Checkpoint(tmp_path / "missing", mixing.Clock())
+        saver = checkpoint.Checkpoint(
+            tmp_path / "missing", mixing.EpochCounter()
+        )
         saver.restore(model)
         assert (saver.epochs_done, saver.history) == (0, {})
         assert not caplog.records
@@ -304,7 +306,7 @@ class TestDamage:
             flipped = bytearray(content)
             flipped[offset] ^= 0x40
             path.write_bytes(flipped)
-            saver = checkpoint.Checkpoint(damaged, mixing.Clock())
+            saver = checkpoint.Checkpoint(damaged, mixing.EpochCounter())
             saver.restore(model)
             assert saver.epochs_done == EPOCHS - 1, offset
 
@@ -355,7 +357,7 @@ class TestDamage:
                 if path not in kept:
                     size = generator.randrange(size)
                 path.write_bytes(content[:size])
-            saver = checkpoint.Checkpoint(damaged, mixing.Clock())
+            saver = checkpoint.Checkpoint(damaged, mixing.EpochCounter())
             caplog.clear()
             saver.restore(model)
             done = int(kept[0].stem[-5:]) if kept else 0
@@ -439,7 +441,7 @@ class TestIdentity:
         model = make_model()
 
         def restore():
-            clock = mixing.Clock()
+            clock = mixing.EpochCounter()
             saver = checkpoint.Checkpoint(damaged, clock, config=config)
             saver.restore(model)
             saver.set_model(model)

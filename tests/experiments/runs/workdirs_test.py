@@ -30,7 +30,7 @@ def saved(tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved")
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile(loss="mse")
-    saver = checkpoint.Checkpoint(folder, mixing.Clock(), config=CONFIG)
+    saver = checkpoint.Checkpoint(folder, mixing.EpochCounter(), config=CONFIG)
     saver.restore(model)
     saver.set_model(model)
     saver.on_epoch_end(0, {"loss": 1.0})

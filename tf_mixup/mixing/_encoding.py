@@ -1,0 +1,141 @@
+"""Batches in which labels are targets, and how their targets are combined."""
+
+from typing import Any
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tf_mixup import _checks
+from tf_mixup.mixing import _batches
+from tf_mixup.mixing import options
+from tf_mixup.mixing import plans
+from tf_mixup.mixing import targets as targets_lib
+
+
+class Batch(NamedTuple):
+    """A batch on its way through the stage.
+
+    Attributes:
+        inputs: As the dataset has them.
+        labels: Targets, and sample weights where there are some.
+        known: Share of examples of known class, float32 `(B,)` for each
+            output; nothing where all classes are known.
+    """
+
+    inputs: Any
+    labels: tuple
+    known: Any = ()
+
+
+def encode(element: tuple, labels: options.Labels) -> Batch:
+    """Turns a batch's labels into targets, and weights into float32."""
+    inputs, given, *weights = _batches.require_same_size(element)
+    label = labels.ignore_label
+    targets = _per_output(
+        lambda each, count: targets_lib.encode(each, count, label),
+        given,
+        labels.num_classes,
+    )
+    weights = tf.nest.map_structure(
+        lambda each: tf.cast(each, tf.float32), weights
+    )
+    if label is None:
+        return Batch(inputs, (targets, *weights))
+    known = _per_output(
+        lambda each, count: tf.cast(
+            targets_lib.find_known(each, count, label), tf.float32
+        ),
+        given,
+        labels.num_classes,
+    )
+    weighed = targets_lib.weigh_outputs(weights, known)
+    return Batch(inputs, (targets, weighed), known)
+
+
+def weigh_classes(batch: Batch, labels: options.Labels) -> Batch:
+    """Multiplies weights by the class weights in expectation."""
+    if labels.class_weight is None:
+        return batch
+    targets, *weights = batch.labels
+    outputs = tf.nest.flatten(targets)
+    if len(outputs) > 1:
+        raise options.refuse_class_weight("several targets")
+    each = tf.constant(labels.class_weight, tf.float32)
+    per_example = tf.nest.pack_sequence_as(
+        targets, [tf.linalg.matvec(outputs[0], each)]
+    )
+    weighed = targets_lib.weigh_outputs(weights, per_example)
+    return batch._replace(labels=(targets, weighed))
+
+
+def combine(
+    batch: Batch, lam: tf.Tensor, partner: tf.Tensor, *, mix_targets: bool
+) -> tuple:
+    """Returns mixed targets and weights; hard ones without `mix_targets`."""
+    if not mix_targets:
+        return plans.take_nearer(batch.labels, lam, partner)
+    labels = plans.mix(batch.labels, (), lam, partner)[0]
+    if not tf.nest.flatten(batch.known):
+        return labels
+    shares = plans.mix(batch.known, (), lam, partner)[0]
+    targets, weights = labels
+    targets = tf.nest.map_structure(targets_lib.renormalize, targets, shares)
+    return targets, weights
+
+
+def find_classes(
+    batch: Batch, labels: options.Labels, kind: str
+) -> tf.Tensor | None:
+    """Returns the classes `(B,)` that partners are chosen by, if any.
+
+    Args:
+        batch: Encoded batch of B examples.
+        labels: What its labels are.
+        kind: Which partners are chosen, one of `options.KINDS`.
+    """
+    if kind == "random":
+        return None
+    targets = batch.labels[0]
+    classes = None
+    if tf.is_tensor(targets) and targets.shape.rank == 2:
+        if targets.shape[-1] == 1 and labels.num_classes == 1:
+            classes = tf.cast(targets[:, 0] >= 0.5, tf.int32)
+        elif targets.shape[-1] > 1:
+            classes = tf.argmax(targets, axis=-1, output_type=tf.int32)
+    if classes is None:
+        raise _checks.refusal(
+            f'`partner="{kind}"` needs one class for each example',
+            f"targets {tf.nest.map_structure(lambda t: t.shape, targets)}",
+            'Use `partner="random"`',
+        )
+    if labels.ignore_label is None:
+        return classes
+    # Examples of unknown class are a class of their own.
+    unknown = tf.constant(max(targets.shape[-1], 2), tf.int32)
+    return tf.where(batch.known > 0, classes, unknown)
+
+
+def size_of(structure: Any) -> Any:
+    """Returns the number of examples, as an int where it is known."""
+    first = tf.nest.flatten(structure)[0]
+    known = first.shape[0]
+    return tf.shape(first)[0] if known is None else known
+
+
+def _per_output(function: Any, labels: Any, counts: Any) -> Any:
+    """Maps over labels, each with its number of classes."""
+    if counts is None or isinstance(counts, int):
+        return tf.nest.map_structure(
+            lambda each: function(each, counts), labels
+        )
+    try:
+        tf.nest.assert_same_structure(labels, counts)
+    except (TypeError, ValueError) as error:
+        raise _checks.refusal(
+            "`num_classes` must be one number, or have the structure of the"
+            " targets",
+            f"num_classes={counts!r} for targets"
+            f" {tf.nest.map_structure(lambda each: each.shape, labels)}",
+            "Give each output its number, None for regression",
+        ) from error
+    return tf.nest.map_structure(function, labels, counts)

@@ -1,0 +1,275 @@
+"""Options of a mixing stage, in groups, and the checks of its arguments.
+
+Each group has a short form: `partner="random"` is `Partners("random")`,
+`num_classes=10` is `Labels(10)`, and `inputs="mix"` is `Inputs("mix")`.
+"""
+
+import dataclasses
+import secrets
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tf_mixup import _checks
+from tf_mixup.mixing import _input_rules
+from tf_mixup.mixing import plans
+
+KINDS = (*plans.PARTNERS, "given")
+
+
+class _Group:
+    """A group of options that shows the ones that were given."""
+
+    def __repr__(self) -> str:
+        first, *rest = dataclasses.fields(self)  # type: ignore[arg-type]
+        given = [
+            f"{each.name}={getattr(self, each.name)!r}"
+            for each in rest
+            if getattr(self, each.name) != each.default
+        ]
+        value = getattr(self, first.name)
+        if value != first.default:
+            given.insert(0, repr(value))
+        return f"{type(self).__name__}({', '.join(given)})"
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Partners(_Group):
+    """Which examples are mixed with each other.
+
+    Args:
+        kind: `"random"`, `"same_class"` or `"different_class"`; see
+            `mixing.choose_partner`. Or `"given"`: a batch of B examples is
+            followed by their partners, B more examples (with P points B for
+            each partner), e.g. of `mixing.choose_neighbors` or of another
+            dataset; the mixed batch has B examples.
+        self_pairs: Whether an example may be its own partner, which is no
+            mixing. Defaults to `True`, as in the papers.
+        groups: Partners stay within this many contiguous blocks of the batch.
+            Under a strategy that mixes inside the model it must be the number
+            of replicas (of a worker, where workers make batches of their
+            own). Defaults to 1.
+
+    Raises:
+        ValueError: If an option is unknown or out of range.
+    """
+
+    kind: str = "random"
+    self_pairs: bool = True
+    groups: int = 1
+
+    def __post_init__(self) -> None:
+        _checks.one_of("partner", self.kind, KINDS)
+        _checks.boolean("self_pairs", self.self_pairs)
+        _set(
+            self,
+            "groups",
+            _checks.integer_at_least(
+                "groups",
+                self.groups,
+                1,
+                remedy="Give the number of replicas, or 1",
+                dtype="int32",
+            ),
+        )
+        if self.kind == "given" and self.groups != 1:
+            raise _checks.refusal(
+                "Partners that are given are mixed on the host, each with its"
+                " example",
+                f"partner='given' with groups={self.groups}",
+                "Leave `groups` out",
+            )
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Labels(_Group):
+    """What labels are, and how much their examples weigh.
+
+    Args:
+        num_classes: K, for integer labels; 1 for one sigmoid output; None for
+            targets that are vectors or regression targets. With several
+            outputs: one for all, or a structure like the targets.
+        class_weight: Weight of each class, a dictionary or sequence; becomes
+            sample weights, mixed like all else: `lam * w_i + (1-lam) * w_j`.
+            `fit` would take the larger class's weight.
+        ignore_label: Label of examples whose class is unknown, such as -1.
+            They weigh 0: a mixture has the target of its other examples, and
+            the weight `lam * w_i + (1-lam) * w_j`. Batches then always have
+            sample weights. Defaults to `None`.
+
+    Raises:
+        ValueError: If an option is out of range, or needs classes and there
+            are none.
+    """
+
+    num_classes: Any = None
+    class_weight: Mapping[int, float] | Sequence[float] | None = None
+    ignore_label: int | None = None
+
+    def __post_init__(self) -> None:
+        counts = tf.nest.map_structure(_check_count, self.num_classes)
+        _set(self, "num_classes", counts)
+        _set(self, "class_weight", _check_weight(self.class_weight, counts))
+        _set(self, "ignore_label", _check_ignored(self.ignore_label, counts))
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Inputs(_Group):
+    """How inputs are combined, and standardized after mixing.
+
+    Args:
+        rules: `"mix"`; `"keep"`, the example's own; or `"union"`, the
+            elementwise maximum over the examples of a mixture (for masks).
+            One rule for all inputs, or a dictionary such as `{"ids": "keep",
+            "text/mask": "union"}`, in which "/" joins the names of nested
+            inputs. None mixes floats and integers of 8 and 16 bits; on the
+            host it refuses other types, and inside the model it unites inputs
+            named `mask` or `..._mask` and keeps `segment_ids` and
+            `token_type_ids`.
+        mean: Subtracted from mixed inputs, a number or one for each channel,
+            in the unit of the inputs. Channels are on the last axis, or on
+            the second if `keras.config.image_data_format()` says so. Defaults
+            to nothing.
+        std: Divides the mixed inputs. Defaults to nothing.
+
+    Raises:
+        ValueError: If a rule is unknown, or a statistic out of range.
+    """
+
+    rules: Any = None
+    mean: Sequence[float] | float | None = None
+    std: Sequence[float] | float | None = None
+
+    def __post_init__(self) -> None:
+        _input_rules.InputRules(self.rules)
+        subtracted, divides = self.affine or (None, None)
+        _set(self, "mean", None if self.mean is None else subtracted)
+        _set(self, "std", None if self.std is None else divides)
+
+    @property
+    def affine(
+        self,
+    ) -> tuple[_checks.ChannelNumbers, _checks.ChannelNumbers] | None:
+        """Mean and std with defaults; None if inputs stay as they are."""
+        if self.mean is None and self.std is None:
+            return None
+        return _checks.statistics(self.mean, self.std)
+
+
+def read_group(name: str, value: Any, group: type) -> Any:
+    """Returns a group of options, also from its short form.
+
+    Args:
+        name: The argument's name.
+        value: A group, or the first of its options.
+        group: `Partners`, `Labels` or `Inputs`.
+    """
+    if isinstance(value, group):
+        return value
+    if isinstance(value, (Partners, Labels, Inputs)):
+        raise _checks.refusal(
+            f"`{name}` takes `{group.__name__}`, or its short form",
+            f"{name}={value!r}",
+            "Give it to the argument that it belongs to",
+        )
+    return group(value)
+
+
+def shorten(value: Any) -> Any:
+    """Returns the short form of a group that says no more than it."""
+    if not isinstance(value, (Partners, Labels, Inputs)):
+        return value
+    first = getattr(value, dataclasses.fields(value)[0].name)
+    return first if value == type(value)(first) else value
+
+
+def check_alpha(alpha: Any) -> Any:
+    """Returns a function as it is, and a number as a float."""
+    if callable(alpha):
+        return alpha
+    return _checks.real_at_least(
+        "alpha", alpha, 0, remedy="Write 0 to train without mixing"
+    )
+
+
+def check_seed(seed: int | None) -> int:
+    """Returns the seed, a fresh one for None."""
+    if seed is None:
+        return secrets.randbits(31)
+    return _checks.integer_at_least(
+        "seed", seed, 0, remedy="Write None for a fresh seed"
+    )
+
+
+def refuse_class_weight(received: str) -> ValueError:
+    """Returns the error for targets that are not those of one output."""
+    return _checks.refusal(
+        "`class_weight` needs one output of at least 2 classes",
+        f"class_weight with {received}",
+        "Give `num_classes`, or sample weights in the dataset",
+    )
+
+
+def _set(group: Any, name: str, value: Any) -> None:
+    object.__setattr__(group, name, value)
+
+
+def _check_count(count: Any) -> int | None:
+    if count is None:
+        return None
+    return _checks.integer_at_least(
+        "num_classes",
+        count,
+        1,
+        remedy="Write 1 for one sigmoid output, None for regression targets",
+        dtype="int32",
+    )
+
+
+def _check_ignored(label: int | None, num_classes: Any) -> int | None:
+    if label is None:
+        return None
+    if not any(tf.nest.flatten(num_classes)):
+        raise _checks.refusal(
+            "`ignore_label` is one of the labels of classes",
+            f"ignore_label={label!r} with num_classes={num_classes!r}",
+            "Give `num_classes`, or sample weights of 0 in the dataset",
+        )
+    return _checks.integer_at_least(
+        "ignore_label",
+        label,
+        -(2**31),
+        remedy="Write the label of unknown classes, e.g. -1",
+        dtype="int32",
+    )
+
+
+def _check_weight(
+    class_weight: Any, num_classes: Any
+) -> tuple[float, ...] | None:
+    if class_weight is None:
+        return None
+    counts = tf.nest.flatten(num_classes)
+    if len(counts) != 1 or (counts[0] or 0) < 2:
+        raise refuse_class_weight(f"num_classes={num_classes!r}")
+    classes = range(counts[0])
+    if isinstance(class_weight, Mapping):
+        given = [class_weight.get(k, 1.0) for k in classes]
+        known = set(class_weight) <= set(classes)
+    else:
+        given = list(class_weight)
+        known = len(given) == len(classes)
+    if not known:
+        raise _checks.refusal(
+            "`class_weight` must give classes 0 to K - 1 a number >= 0",
+            f"class_weight={class_weight!r} with num_classes={num_classes}",
+            "Count classes from 0",
+        )
+    return tuple(
+        _checks.real_at_least(
+            f"class_weight[{k}]", weight, 0, remedy="Write 0 to leave it out"
+        )
+        for k, weight in enumerate(given)
+    )
