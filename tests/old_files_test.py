@@ -7,8 +7,11 @@ import pathlib
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
+
+import tf_mixup  # noqa: F401
 
 FOLDER = pathlib.Path(__file__).parent / "old_files"
 NAMES = ("temperature", "vector", "isotonic", "compiled", "erl")
@@ -48,3 +51,9 @@ def predicted(tmp_path_factory):
 def test_predicts_as_before(name, predicted):
     with np.load(FOLDER / "predictions.npz") as stored:
         np.testing.assert_allclose(predicted[name], stored[name], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["twin", "places_twin"])
+def test_models_that_mix_inside_are_refused(name):
+    with pytest.raises(ValueError, match=r"mixup\.training_model\(model\)"):
+        keras.saving.load_model(FOLDER / f"{name}.keras")

@@ -131,7 +131,7 @@ def build_mixup(
     Of several workers each mixes its own batches, with draws of its own.
     """
     share = workers.Workers.of(strategy)
-    placement = _choose_placement(config)
+    placement = choose_placement(config)
     replicas = strategy.num_replicas_in_sync // share.count
     options: dict[str, Any] = {
         "num_classes": num_classes,
@@ -160,12 +160,12 @@ def training_model(
     config: config_lib.Config, mixup: mixing.MixUp, network: keras.Model
 ) -> keras.Model:
     """Returns what is trained: the network, or one around it that mixes."""
-    if _choose_placement(config) == "host":
+    if choose_placement(config) == "host":
         return network
     return mixup.training_model(network, at=config.mix_layers or None)
 
 
-def _choose_placement(config: config_lib.Config) -> str:
+def choose_placement(config: config_lib.Config) -> str:
     """Returns where batches are mixed: `"host"` or `"model"`."""
     in_model = bool(config.mix_layers)
     on_host = config.method == "cutmix" or config.brings_partners

@@ -465,7 +465,7 @@ class TestMixingSchedule:
         twin.compile("sgd", "mse")
         mixup = make_mixup(places=places)
         right = len(at) if at else 1
-        with pytest.raises(ValueError, match=f"places={right}"):
+        with pytest.raises(ValueError, match=f"with a model of {right}"):
             twin.fit(
                 make_batches().apply(mixup),
                 callbacks=[callbacks.MixingSchedule(mixup)],

@@ -345,17 +345,17 @@ class TestIntegerInputs:
         np.testing.assert_allclose(found, [[0.25, -0.125], [0.25, -0.125]])
 
 
-class TestTrainingTwin:
+class TestTrainingModel:
     @pytest.mark.parametrize("jit", [False, True])
     def test_trains_as_mixing_on_the_host_does(self, jit):
         weights = []
-        for placement in ("host", "model"):
+        for places in (0, 1):
             keras.utils.set_random_seed(0)
             model = make_model()
             twin = stages.training_model(model)
-            fitted = compile_(twin if placement == "model" else model)
+            fitted = compile_(twin if places else model)
             fitted.jit_compile = jit
-            mixup = make_mixup(placement=placement)
+            mixup = make_mixup(places=places)
             fitted.fit(
                 make_batches().apply(mixup),
                 validation_data=make_batches().apply(mixup.evaluation),
@@ -371,8 +371,8 @@ class TestTrainingTwin:
         model = compile_(make_model())
         twin = compile_(stages.training_model(model))
         host, inside = (
-            make_batches().apply(make_mixup(placement=place).evaluation)
-            for place in ("host", "model")
+            make_batches().apply(make_mixup(places=places).evaluation)
+            for places in (0, 1)
         )
         np.testing.assert_allclose(
             twin.evaluate(inside, verbose=0), model.evaluate(host, verbose=0)
@@ -843,7 +843,7 @@ class TestOverrides:
         ],
     )
     def test_that_a_twin_would_lose(self, name):
-        with pytest.raises(ValueError, match=rf"`Own\.{name}`.*placement="):
+        with pytest.raises(ValueError, match=rf"`Own\.{name}`.*leave `train"):
             stages.training_model(override(name))
 
     def test_of_call(self):

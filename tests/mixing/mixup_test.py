@@ -648,7 +648,7 @@ class TestRunTime:
     def test_no_example_or_one(self, size, options):
         x = np.full((size, 2), 7, "float32")
         sent, y, *_ = apply_ragged(x, np.zeros(size, int), **options)
-        found = sent["inputs"] if "placement" in options else sent
+        found = sent["inputs"] if "places" in options else sent
         times = 2 if "include_clean" in options else 1
         np.testing.assert_array_equal(found, np.tile(x, (times, 1)))
         np.testing.assert_array_equal(y, np.eye(CLASSES)[[0] * size * times])

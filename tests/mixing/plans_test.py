@@ -321,7 +321,7 @@ class TestMix:
         np.testing.assert_allclose(tf.reduce_sum(y, 1), 1, atol=1e-6)
 
     def test_rejects_strings(self):
-        with pytest.raises(ValueError, match=r"layers\.Mix"):
+        with pytest.raises(ValueError, match=r"mixing\.Mix"):
             mixing.mix(tf.constant([["a"], ["b"]]), (), 0.5, [1, 0])
 
     def test_rejects_ragged_rows(self):

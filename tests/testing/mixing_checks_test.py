@@ -413,8 +413,8 @@ class TestStageAndDataset:
         [
             ({"num_points": 3}, "num_points=3"),
             ({"include_clean": True}, "include_clean=True"),
-            ({"places": 1}, "placement='model'"),
-            ({"mix_targets": False}, "target='nearest'"),
+            ({"places": 1}, "num_places=1"),
+            ({"mix_targets": False}, "mix_targets=False"),
             ({"partner": "given"}, "partner='given'"),
         ],
     )

@@ -61,14 +61,14 @@ class OODMonitor(_monitor.Monitor):
         from_logits: Whether outputs are logits. None, the default, finds out.
         output: Name of the output to measure, of a model that has several.
         batch_size: Examples in a batch where a set is arrays. Defaults to 128.
-        model: What predicts, and takes the examples of the sets. For a twin of
-            `mixing.training_twin` give the model that it was made of. None,
+        model: What predicts, and takes the examples of the sets. For a model
+            of `MixUp.training_model` give the one that it was made of. None,
             the default, is the model that is trained.
 
     Raises:
         ValueError: If sets have unusable names or examples, or there are none;
-            when training starts, if its model is a twin and examples have no
-            plan, or has several outputs or several labels; at the end of an
+            when training starts, if its model mixes inside and examples have
+            no plan, or has several outputs or several labels; at the end of an
             epoch, if predictions are not distributions.
 
     Example:
@@ -143,8 +143,8 @@ class OODMonitor(_monitor.Monitor):
         ) and not layers.takes_plan(inputs):
             shapes = [leaf.shape for leaf in keras.tree.flatten(inputs)]
             raise _checks.refusal(
-                "A twin predicts only examples that come with a plan",
-                f"a twin in training, and examples of shapes {shapes}",
+                "A training model predicts only examples that come with a plan",
+                f"a model that mixes, and examples of shapes {shapes}",
                 "Give the model that it was made of, as"
                 " `OODMonitor(..., model=model)`",
             )

@@ -88,6 +88,8 @@ class Mix(keras.layers.Layer):
         place: Any = None,
         training: bool = False,
         mask: Any = None,
+        *,
+        shift: Any = None,
     ) -> Any:
         """Returns the mixed examples in training, else the examples.
 
@@ -103,10 +105,12 @@ class Mix(keras.layers.Layer):
             training: Whether to mix.
             mask: Refused with `lam`: two examples of different lengths have no
                 common mask.
+            shift: Refused: what models of version 0.1 name `partner_offset`.
 
         Returns:
             mixed: Tensor like `inputs`, of the layer's compute type.
         """
+        _refuse_shift(shift)
         if mask is not None and lam is not None:
             raise _checks.refusal(
                 "Examples with a mask cannot be mixed",
@@ -186,7 +190,12 @@ class Unite(keras.layers.Layer):
         super().__init__(name=name, dtype=dtype, autocast=False)
 
     def call(
-        self, inputs: Any, lam: Any, partner_offset: Any, training: bool = False
+        self,
+        inputs: Any,
+        lam: Any = None,
+        partner_offset: Any = None,
+        training: bool = False,
+        shift: Any = None,
     ) -> Any:
         """Returns the united masks in training, else the masks.
 
@@ -195,10 +204,12 @@ class Unite(keras.layers.Layer):
             lam: As `Mix.call` takes it.
             partner_offset: As `Mix.call` takes it.
             training: Whether to unite.
+            shift: As `Mix.call` takes it.
 
         Returns:
             united: Tensor like `inputs`, of its type.
         """
+        _refuse_shift(shift)
         if not training:
             return inputs
         dtype = keras.backend.standardize_dtype(inputs.dtype)
@@ -211,10 +222,9 @@ class Unite(keras.layers.Layer):
             united = ops.maximum(united, other)
         return ops.cast(united, dtype)
 
-    def compute_output_spec(
-        self, inputs: Any, lam: Any, partner_offset: Any, training: bool = False
-    ) -> Any:
+    def compute_output_spec(self, inputs: Any, *_: Any, **kwargs: Any) -> Any:
         """Returns the specification of the result, that of `inputs`."""
+        _refuse_shift(kwargs.get("shift"))
         return keras.KerasTensor(inputs.shape, inputs.dtype)
 
     def get_config(self) -> dict[str, Any]:
@@ -223,6 +233,16 @@ class Unite(keras.layers.Layer):
         # There is nothing to train, and `__init__` does not take it.
         del config["trainable"]
         return config
+
+
+def _refuse_shift(shift: Any) -> None:
+    if shift is not None:
+        raise _checks.refusal(
+            "A model that mixes inside is trained by the version that made it",
+            "a layer that is called with `shift`, as version 0.1 did",
+            "Load the model that it was made of, and call"
+            " `mixup.training_model(model)` again",
+        )
 
 
 def _read_plan(

@@ -184,7 +184,7 @@ def choose_neighbors(neighbors: Any, rows: Any, *, seed: Any) -> tf.Tensor:
         neighbors: Integers `(N, k)`, of `nearest_neighbors`.
         rows: Numbers of the examples, integers `(B,)` in `[0, N - 1]`.
         seed: Stateless seed, two integers, such as the epoch and the step
-            of `MixUp.clock.positions`. (What is random in a dataset
+            of `MixUp.epoch_counter.positions`. (What is random in a dataset
             without one is the same in each epoch after `set_random_seed`.)
 
     Returns:

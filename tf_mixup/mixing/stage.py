@@ -218,7 +218,7 @@ class Stage(epoch_counter_lib.Bound, abc.ABC):
 
         def load(epoch: tf.Tensor, step: tf.Tensor) -> tuple:
             places = step * batch_size + tf.range(batch_size, dtype=tf.int64)
-            seed = tf.stack([tf.constant(self.seed, tf.int64), epoch, _ORDER])
+            seed = tf.random.fold_in([self.seed, _ORDER], epoch)
             chosen = tf.random.experimental.index_shuffle(
                 places, seed, tf.constant(len(kept) - 1, tf.int64)
             )

@@ -146,8 +146,8 @@ def _comparable(before: Any, after: Any) -> list[np.ndarray]:
         raise _checks.refusal(
             "`unmixed` and `mixed` must have the same structure",
             f"unmixed={shapes[0]}, mixed={shapes[1]}",
-            "Compare what the model is fed in the end, e.g. a stage with"
-            ' `placement="host"`',
+            "Compare what the model is fed in the end: a stage that mixes on"
+            " the host",
         )
     if shapes[0] != shapes[1]:
         raise _checks.refusal(

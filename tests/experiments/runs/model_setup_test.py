@@ -133,10 +133,10 @@ class TestBuildMixup:
 
     def test_each_method_has_its_stage(self):
         assert isinstance(build_mixup(method="cutmix"), mixing.CutMix)
-        assert build_mixup(method="regmixup").keep_clean
-        assert build_mixup(points=4).points == 4
-        assert build_mixup(neighbors=5).partner == "given"
-        assert build_mixup(neighbors=5, method="erm").partner == "random"
+        assert build_mixup(method="regmixup").include_clean
+        assert build_mixup(points=4).num_points == 4
+        assert build_mixup(neighbors=5).partner.kind == "given"
+        assert build_mixup(neighbors=5, method="erm").partner.kind == "random"
 
     @pytest.mark.parametrize(
         ("changes", "placement"),
@@ -149,7 +149,8 @@ class TestBuildMixup:
         ],
     )
     def test_placement_without_a_gpu(self, changes, placement):
-        assert build_mixup(**changes).placement == placement
+        config = dataclasses.replace(CONFIG, **changes)
+        assert model_setup.choose_placement(config) == placement
 
     @pytest.mark.parametrize(
         ("changes", "match"),
@@ -160,7 +161,7 @@ class TestBuildMixup:
             ),
             ({"method": "cutmix", "placement": "model"}, "mixes on the host"),
             ({"neighbors": 5, "placement": "model"}, "neighbors=5"),
-            ({"method": "cutmix", "points": 3}, "Leave `points` out"),
+            ({"method": "cutmix", "points": 3}, "Leave `num_points` out"),
         ],
     )
     def test_what_no_stage_could_do_is_refused(self, changes, match):
