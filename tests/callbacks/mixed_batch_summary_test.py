@@ -60,9 +60,11 @@ class TestReplay:
                 np.testing.assert_allclose(replay.inputs, x, rtol=1e-6)
                 np.testing.assert_array_equal(replay.targets, y)
 
-    @pytest.mark.parametrize("placement", ["host", "model"])
-    def test_tells_the_plan(self, placement):
-        mixup = mixing.MixUp(0.4, num_classes=4, seed=2, mix_targets=False)
+    @pytest.mark.parametrize("places", [0, 1])
+    def test_shows_the_plan(self, places):
+        mixup = stages.make_stage(
+            num_classes=4, seed=2, mix_targets=False, places=places
+        )
         replay = mixup.replay(make_batch(), epoch=1, step=5)
         x = make_batch()[0].astype("float32")
         lam = replay.lam.numpy()[:, None, None, None]
@@ -148,7 +150,7 @@ class TestMixedBatchSummary:
 
     @pytest.mark.parametrize("num_points", [2, 3, 4])
     def test_partners_are_shown_as_they_were_mixed(
-        self, points, tmp_path, monkeypatch
+        self, num_points, tmp_path, monkeypatch
     ):
         shown = []
         draw = plots.mixed_batch
@@ -159,7 +161,7 @@ class TestMixedBatchSummary:
 
         monkeypatch.setattr(plots, "mixed_batch", look)
         mixup = mixing.MixUp(
-            1.0, num_classes=4, seed=0, num_points=points, per="example"
+            1.0, num_classes=4, seed=0, num_points=num_points, per="example"
         )
         callback = callbacks.MixedBatchSummary(mixup, make_batch(), tmp_path)
         callback.on_epoch_end(0)

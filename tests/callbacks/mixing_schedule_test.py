@@ -132,7 +132,7 @@ def assert_distinct(*epochs):
 def quick_draws(monkeypatch):
     """Draws coefficients without tfp, which takes a second to trace."""
 
-    def draw(alpha, size, *, seed, points):
+    def draw(alpha, size, *, seed, num_points):
         lam = tf.random.stateless_uniform([size], seed)
         return tf.where(alpha > 0, lam, 1.0)
 

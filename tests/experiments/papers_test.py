@@ -18,7 +18,6 @@ from experiments.runs import model_setup
 from experiments.runs import optimizers
 from tf_mixup import mixing
 from experiments.runs import training
-from tests import stages
 
 # A dense network of each kind of run; deep and wide ones are
 # slow on a CPU and have a test of their own.
@@ -148,6 +147,8 @@ def take_a_step(config):
     config = dataclasses.replace(config, batch_size=4, embeddings=None)
     strategy = strategy_lib.build_strategy(config.strategy)
     mixup = model_setup.build_mixup(config, splits.num_classes, strategy)
+    network = model_setup.build_network(config, splits)
+    model = model_setup.training_model(config, mixup, network)
     rows = batches.training_batches(
         *splits.train,
         batch_size=4,
@@ -155,10 +156,6 @@ def take_a_step(config):
         augmentation="none",
         epoch_counter=mixup.epoch_counter,
     ).apply(mixup)
-    network = model_setup.build_network(config, splits)
-    model = network
-    if mixup.placement == "model":
-        model = stages.training_model(network, at=config.mix_layers or None)
     model.compile(
         optimizers.build_optimizer(config, 1), model_setup.build_loss(config)
     )

@@ -11,7 +11,7 @@ from experiments.distributed import preemption
 
 KILLED_TWICE = """
 import os, signal, sys
-from experiments import preemption
+from experiments.distributed import preemption
 with preemption.Preemption() as asked:
     asked.postponed = True
     for _ in range(2):
@@ -21,7 +21,7 @@ with preemption.Preemption() as asked:
 
 LAUNCHED = """
 import sys, time
-from experiments import preemption
+from experiments.distributed import preemption
 supervised = preemption.follow_launcher()
 with preemption.Preemption(supervised=supervised) as asked:
     asked.postponed = True

@@ -15,7 +15,7 @@ from experiments.distributed import processes
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 PARENT = """
 import os, sys, threading, time
-from experiments import preemption, processes
+from experiments.distributed import preemption, processes
 def main():
     process = processes.Process()
     print(process.call(os.getpid), flush=True)

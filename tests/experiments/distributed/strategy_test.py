@@ -15,9 +15,9 @@ from experiments.networks import resnet
 from experiments.runs import config as config_lib
 from experiments.runs import model_setup
 from experiments.runs import optimizers
-from tests import stages
 from tf_mixup import callbacks
 from tf_mixup import metrics
+from tf_mixup import mixing
 
 STEPS = 5
 BATCH = 12
@@ -47,7 +47,12 @@ def fit(
     mixup = model_setup.build_mixup(config, 4, strategy)
     if placement == "model":
         # One device must mix within the same halves as two do.
-        mixup.groups = groups
+        mixup.partner = mixing.Partners(groups=groups)
+    with strategy.scope():
+        network = resnet.build_resnet(
+            (8, 8, 1), 4, blocks=(1,), width=2, synchronized=sync, seed=0
+        )
+        model = model_setup.training_model(config, mixup, network)
     dataset = batches.training_batches(
         *make_rows(STEPS * BATCH + 3),
         batch_size=BATCH,
@@ -61,11 +66,6 @@ def fit(
     )
     validation = validation.apply(mixup.evaluation)
     with strategy.scope():
-        network = resnet.build_resnet(
-            (8, 8, 1), 4, blocks=(1,), width=2, synchronized=sync, seed=0
-        )
-        twin = placement == "model"
-        model = stages.training_model(network) if twin else network
         model.compile(
             optimizers.build_optimizer(config, STEPS),
             keras.losses.CategoricalCrossentropy(from_logits=True),
@@ -196,8 +196,8 @@ class TestTwoReplicas:
             assert two[name] == pytest.approx(value, abs=1e-6), name
 
     def test_inside_the_model_with_the_same_groups(self):
-        one = fit("none", places=1)
-        two = fit("mirrored", places=1)
+        one = fit("none", placement="model")
+        two = fit("mirrored", placement="model")
         for a, b in zip(
             one[0].get_weights(), two[0].get_weights(), strict=True
         ):
@@ -207,11 +207,11 @@ class TestTwoReplicas:
 # Of a process that has not yet counted its devices.
 FOUR_REPLICAS = """
 import numpy as np
-from experiments import distribution
+from experiments.distributed import strategy as distribution
 distribution.split_cpu(4)
 from tests.experiments.distributed import strategy_test as tests
 one, four = (
-    tests.fit(name, places=1, groups=4, replicas=4, validate=True)
+    tests.fit(name, placement="model", groups=4, replicas=4, validate=True)
     for name in ("none", "mirrored")
 )
 assert four[1].distribute_strategy.num_replicas_in_sync == 4

@@ -20,7 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 # A forked child would inherit the lock, and outlive the owner.
 HOLD = """
 import os, pathlib, sys, time
-from experiments import owner
+from experiments.runs import owner
 with owner.hold(pathlib.Path(sys.argv[1])):
     if not os.fork():
         print(os.getpid(), flush=True)
