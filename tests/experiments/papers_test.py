@@ -16,8 +16,6 @@ from experiments.papers import TABLES
 from experiments.runs import config as config_lib
 from experiments.runs import model_setup
 from experiments.runs import optimizers
-from tf_mixup import mixing
-from experiments.runs import training
 
 # A dense network of each kind of run; deep and wide ones are
 # slow on a CPU and have a test of their own.
