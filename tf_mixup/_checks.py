@@ -1,6 +1,8 @@
-"""Argument checks with one shape of message.
+"""Argument checks with one form of message: rule, what was received, remedy.
 
-Every refusal is three sentences: the rule, what was received, the remedy.
+`remedy` is what to write instead, a sentence without its full stop. A checked
+number must survive in `dtype`, the type that it is used in: not become 0 or
+infinite.
 """
 
 import math
@@ -16,16 +18,7 @@ ChannelNumbers = float | tuple[float, ...]
 
 
 def refusal(rule: str, received: str, remedy: str) -> ValueError:
-    """Composes the library's error: rule, `Received: ...`, remedy.
-
-    Args:
-        rule: What must hold, a sentence without its full stop.
-        received: The offending argument, written `name=value`.
-        remedy: What to write instead, a sentence without its full stop.
-
-    Returns:
-        error: The `ValueError` to raise.
-    """
+    """Returns the `ValueError` to raise; all parts come without full stops."""
     return ValueError(f"{rule}. Received: {received}. {remedy}.")
 
 
@@ -37,22 +30,7 @@ def real_at_least(
     remedy: str,
     dtype: str = "float32",
 ) -> float:
-    """Returns `value` as a float if it is finite and at least `minimum`.
-
-    Args:
-        name: Name of the argument.
-        value: What was given.
-        minimum: Smallest value allowed.
-        remedy: What to write instead, a sentence without its full stop.
-        dtype: Type that the number is used in, and must not be lost in.
-
-    Returns:
-        number: `value` as a float.
-
-    Raises:
-        ValueError: If it is too small, not finite or no number, or `dtype`
-            would make it 0 or infinite.
-    """
+    """Returns `value` as a float if it is finite and at least `minimum`."""
     number = _real(value)
     if not (math.isfinite(number) and number >= minimum):
         raise refusal(
@@ -73,23 +51,7 @@ def real_between(
     remedy: str,
     dtype: str = "float32",
 ) -> float:
-    """Returns `value` as a float if it lies in `[low, high]`.
-
-    Args:
-        name: Name of the argument.
-        value: What was given.
-        low: Smallest value allowed.
-        high: Largest value allowed.
-        remedy: What to write instead, a sentence without its full stop.
-        dtype: Type that the number is used in, and must not be lost in.
-
-    Returns:
-        number: `value` as a float.
-
-    Raises:
-        ValueError: If it is out of range or no number, or `dtype` would make
-            it 0 or infinite.
-    """
+    """Returns `value` as a float if it lies in `[low, high]`."""
     number = _real(value)
     if not low <= number <= high:
         raise refusal(
@@ -134,21 +96,7 @@ def _fits_dtype(name: str, number: float, dtype: str, remedy: str) -> None:
 def integer_at_least(
     name: str, value: int, minimum: int, *, remedy: str, dtype: str = "int64"
 ) -> int:
-    """Returns `value` as an int if it is whole and at least `minimum`.
-
-    Args:
-        name: Name of the argument.
-        value: What was given.
-        minimum: Smallest value allowed.
-        remedy: What to write instead, a sentence without its full stop.
-        dtype: Integer type that the number is used in, and must fit into.
-
-    Returns:
-        number: `value` as an int.
-
-    Raises:
-        ValueError: If it is too small, no integer, or too large for `dtype`.
-    """
+    """Returns `value` as an int if it is a whole number, at least `minimum`."""
     whole = not isinstance(value, bool) and hasattr(value, "__index__")
     if not (whole and int(value) >= minimum):
         raise refusal(
@@ -167,21 +115,12 @@ def integer_at_least(
 
 
 def statistics(mean: Any, std: Any) -> tuple[ChannelNumbers, ChannelNumbers]:
-    """Returns what is subtracted and what divides, as floats that JSON takes.
+    """Returns what is subtracted and what divides, as floats for JSON.
 
     Args:
         mean: A number, or a sequence or array of one for each channel; None
             for 0.
         std: The same, above 0; None for 1.
-
-    Returns:
-        mean: A float, or a tuple of floats.
-        std: The same.
-
-    Raises:
-        ValueError: If a number is not finite, `std` is not above 0, or
-            float32 cannot hold a number of `mean`, one of `std` or its
-            reciprocal.
     """
     return (
         _channel_numbers("mean", 0.0 if mean is None else mean, -math.inf),
@@ -221,31 +160,17 @@ def _channel_numbers(name: str, values: Any, above: float) -> ChannelNumbers:
 
 
 def channel_axis(rank: int) -> int:
-    """Returns the axis of a batch that has the channels.
+    """Returns the axis of a batch that has the channels; 0 for single numbers.
 
     It is the last; the second where `keras.config.image_data_format()` is
     `"channels_first"` and examples have more than one axis.
-
-    Args:
-        rank: Axes of the batch, at least 1.
-
-    Returns:
-        axis: In `[0, rank - 1]`; 0 for examples that are single numbers.
     """
     first = keras.config.image_data_format() == "channels_first"
     return 1 if first and rank > 2 else rank - 1
 
 
 def along_channels(numbers: ChannelNumbers, rank: int) -> np.ndarray:
-    """Returns statistics in a shape that goes with a batch of some rank.
-
-    Args:
-        numbers: As `statistics` returns them.
-        rank: Axes of the batch.
-
-    Returns:
-        array: float64, to broadcast along the axis of the channels.
-    """
+    """Returns statistics as float64 that broadcasts along the channels."""
     array = np.asarray(numbers, np.float64)
     if not array.ndim:
         return array
@@ -255,16 +180,12 @@ def along_channels(numbers: ChannelNumbers, rank: int) -> np.ndarray:
 def fits_channels(
     mean: ChannelNumbers, std: ChannelNumbers, shape: Sequence[int | None]
 ) -> None:
-    """Refuses statistics of other channels: broadcasting would add some.
+    """Refuses statistics of other channels, which broadcasting would add.
 
     Args:
         mean: As `statistics` returns it.
         std: The same.
-        shape: Of a batch; its axis `channel_axis(len(shape))` has the
-            channels.
-
-    Raises:
-        ValueError: If there are more or fewer numbers than channels.
+        shape: Of a batch.
     """
     rank = len(shape)
     channels = shape[channel_axis(rank)] if rank > 1 else 1
@@ -281,15 +202,7 @@ def fits_channels(
 
 
 def boolean(name: str, value: bool) -> bool:
-    """Returns `value` if it is True or False.
-
-    Args:
-        name: Name of the argument.
-        value: What was given.
-
-    Raises:
-        ValueError: If it is something else, such as the word "no".
-    """
+    """Returns `value` if it is True or False, not a word such as "no"."""
     if not isinstance(value, (bool, np.bool_)):
         raise refusal(
             f"`{name}` must be True or False",

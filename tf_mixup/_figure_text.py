@@ -1,8 +1,8 @@
-"""Draws names of the user's in figures as they are written.
+"""Draws users' names in figures as they are written.
 
-Matplotlib takes dollar signs for formulas, and raises where they are none when
-the figure is saved; it leaves names that begin with an underscore out of
-legends; and it lets long titles run into each other.
+Matplotlib reads dollar signs as formulas, and raises for invalid ones when the
+figure is saved; it leaves names that begin with an underscore out of legends;
+and it lets long titles overlap.
 """
 
 import textwrap
@@ -26,17 +26,16 @@ _MAX_CHARACTERS = 500
 
 
 def fit(name: object, width: float, size: float = 10.0) -> str:
-    """Returns a name in lines that are no wider than `width`.
+    """Returns a name in at most four lines that are no wider than `width`.
 
     Args:
-        name: Of any type; line breaks are kept. Characters that have no
-            encoding become backslash escapes.
+        name: Of any type; line breaks are kept. Characters without an encoding
+            become backslash escapes.
         width: In inches.
         size: Of the font, in points. Defaults to matplotlib's medium size.
 
     Returns:
-        text: Four lines at most, with an ellipsis for what is left out of
-            the middle.
+        text: With an ellipsis for what is left out of the middle.
     """
     text = str(name).encode("utf-8", "backslashreplace").decode()
     if len(text) > _MAX_CHARACTERS:
@@ -72,8 +71,8 @@ def add_legend(
 
     Args:
         owner: The figure or a panel.
-        handles: Name -> what is drawn of it.
-        width: Of a name's lines at most, in inches.
+        handles: Name -> artist.
+        width: Maximal width of a name's lines, in inches.
         **options: Of `Figure.legend`.
     """
     if not handles:

@@ -1,8 +1,8 @@
 """Numbers from users, checked before they are converted.
 
-NumPy and TensorFlow convert in silence what has another meaning: they drop
-masks and imaginary parts, take dates for counts and parse text. Whatever is
-given as numbers is therefore read here.
+NumPy and TensorFlow silently convert values with another meaning: they drop
+masks and imaginary parts, read dates as counts and parse text. All numbers of
+users are therefore read here.
 """
 
 from typing import Any
@@ -17,16 +17,12 @@ _REMEDY = "Convert them to float32 or integers first"
 
 
 def read(values: Any, name: str, *, remedy: str = _REMEDY) -> Any:
-    """Returns real numbers as a NumPy array, or the tensor that they are.
+    """Returns real numbers as a NumPy array, or as the tensor that they are.
 
     Args:
         values: Array or tensor of any library, pandas object, list or number.
-        name: What messages call them, such as "Labels" or "`correct`".
-        remedy: What to do if they are no real numbers, a sentence without its
-            full stop.
-
-    Returns:
-        numbers: Of a float, integer or Boolean type.
+        name: Name in messages, such as "Labels" or "`correct`".
+        remedy: How to fix the call, without its full stop.
 
     Raises:
         ValueError: If they are not real numbers, or are sparse, ragged or
@@ -50,31 +46,13 @@ def read(values: Any, name: str, *, remedy: str = _REMEDY) -> Any:
 def to_numpy(
     values: Any, name: str, *, dtype: Any = None, remedy: str = _REMEDY
 ) -> np.ndarray:
-    """Returns real numbers as a NumPy array.
-
-    Args:
-        values: As `read` takes them.
-        name: As for `read`.
-        dtype: Type of the array; None keeps that of the numbers.
-        remedy: As for `read`.
-
-    Raises:
-        ValueError: As `read`.
-    """
+    """Returns real numbers as a NumPy array; `dtype=None` keeps their type."""
     array = ops.convert_to_numpy(read(values, name, remedy=remedy))
     return np.asarray(array, dtype)
 
 
 def check_dense(values: Any, name: str) -> None:
-    """Refuses arrays that do not hold one value in each place.
-
-    Args:
-        values: Anything.
-        name: What messages call it, as for `read`.
-
-    Raises:
-        ValueError: If it is sparse, ragged or partly masked.
-    """
+    """Refuses sparse, ragged or partly masked arrays, and specifications."""
     # Tensors and their specifications, by name: TensorFlow is not needed here.
     kind = type(values).__name__
     remedy = ""

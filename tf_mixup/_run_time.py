@@ -13,20 +13,17 @@ def require(
     received: Callable[[], tf.Tensor],
     remedy: Callable[[], tf.Tensor | str] | str,
 ) -> Any:
-    """Returns `values`, if a condition holds when they are computed.
+    """Returns `values` if a condition holds when they are computed.
 
-    The message is one text, made only where it is needed, so that TensorFlow
-    shows it in one piece.
+    The message is one text, made only when needed, so that TensorFlow shows
+    it in one piece.
 
     Args:
         values: Tensor, or nested structure of tensors.
         condition: Boolean scalar.
         rule: What must hold, a sentence without its full stop.
         received: Makes the description of what was received.
-        remedy: What to write instead, or a function that makes it.
-
-    Returns:
-        values: The same, to be used in place of those given.
+        remedy: How to fix it, or a function that makes the text.
 
     Raises:
         tf.errors.InvalidArgumentError: If the condition does not hold.

@@ -1,7 +1,8 @@
-"""Arrays from what users give: lists, tensors, pandas, nested structures.
+"""Arrays from what users pass: lists, tensors, pandas, nested structures.
 
 A **column** holds one entry for each example: inputs, labels or weights. It is
-an array, or a nested structure of arrays of the same length.
+an array, or a nested structure of arrays of the same length. `name` is the
+argument's name in messages.
 """
 
 import re
@@ -33,15 +34,7 @@ _NOTE_KEY = re.compile(r"(?:.*_)?(?:id|ids?x|index|file_?name|path|url)")
 
 
 def find_keys(keys: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Finds the keys that name inputs and those that name labels.
-
-    Args:
-        keys: Of a dictionary of arrays, such as `{"image", "label", "id"}` of
-            TensorFlow Datasets or `test_images` and `test_labels` of MedMNIST.
-
-    Returns:
-        inputs: Keys that name inputs, in their order.
-        labels: Keys that name labels, in their order.
+    """Returns the keys that name inputs and those that name labels.
 
     Example:
         >>> find_keys(["id", "image", "label"])
@@ -65,10 +58,7 @@ def split(element: Any, takes: Sequence[str] = ()) -> tuple[Any, Any, Any]:
         takes: Names of a model's inputs: these keys are inputs.
 
     Returns:
-        parts: Inputs, labels and weights; None for what there is not.
-
-    Raises:
-        ValueError: If a tuple has no or more than three parts.
+        parts: Inputs, labels and weights; None for missing ones.
     """
     if isinstance(element, Mapping):
         return _split_keys(element, takes)
@@ -123,24 +113,12 @@ def _first(element: Mapping[str, Any], keys: list[str]) -> Any:
 def align(
     inputs: Any, labels: Any, weights: Any, *, name: str, several: bool
 ) -> tuple[Any, Any, Any]:
-    """Reads three columns of a data set that is held in memory.
+    """Returns the three columns of a data set in memory as arrays.
 
-    A list is ambiguous: of examples, which are stacked, or of several inputs.
-    It is examples if there are as many labels as items, or if all items have
-    one shape; the model decides where it is known.
-
-    Args:
-        inputs: Array, list of examples of one shape, or nested structure.
-        labels: None, or the like.
-        weights: None, or a sequence.
-        name: What messages call the data set.
-        several: Whether the model takes several inputs.
-
-    Returns:
-        columns: The three, as arrays or nested structures of arrays.
-
-    Raises:
-        ValueError: If examples of a list have several shapes.
+    A list is ambiguous: it holds examples, which are stacked, or several
+    inputs. It is examples if there are as many labels as items, or if all
+    items have one shape. `several`, whether the model takes several inputs,
+    comes first.
     """
     size = _length(labels)
     if size is None:
@@ -156,7 +134,7 @@ def align(
 
 
 def _length(column: Any) -> int | None:
-    """Returns the number of examples, if it is beyond doubt."""
+    """Returns the number of examples, if it is certain."""
     if column is None or (isinstance(column, list) and has_arrays(column)):
         return None
     if isinstance(column, list):
@@ -166,7 +144,7 @@ def _length(column: Any) -> int | None:
 
 
 def has_arrays(items: Iterable[Any]) -> bool:
-    """Returns whether an item is an array, and no single number."""
+    """Returns whether an item is an array, and not a single number."""
     return any(hasattr(item, "__array__") and np.ndim(item) for item in items)
 
 
@@ -213,18 +191,7 @@ def _stack(items: list[Any], name: str) -> np.ndarray:
 
 
 def to_sliceable(leaf: Any, name: str) -> Any:
-    """Returns an array-like whose slices are read by `to_numpy`.
-
-    Args:
-        leaf: Array, tensor, pandas object or file-backed array.
-        name: What messages call the data set.
-
-    Returns:
-        array: With `shape`; what is in a file stays there.
-
-    Raises:
-        ValueError: If it is ragged, sparse or partly masked.
-    """
+    """Returns an array-like whose slices `to_numpy` reads; files stay files."""
     if hasattr(leaf, "to_numpy") or not hasattr(leaf, "shape"):
         return to_numpy(leaf, name)
     check_dense(leaf, name)
@@ -232,16 +199,7 @@ def to_sliceable(leaf: Any, name: str) -> Any:
 
 
 def to_numpy(leaf: Any, name: str) -> np.ndarray:
-    """Returns an array-like as NumPy.
-
-    Args:
-        leaf: Array or tensor of any library, pandas object, number or text.
-        name: What messages call the data set.
-
-    Raises:
-        ValueError: If it is a ragged or sparse tensor, or lists of several
-            lengths.
-    """
+    """Returns an array, tensor or pandas object of any library as NumPy."""
     check_dense(leaf, name)
     if hasattr(leaf, "detach"):
         # Of PyTorch, where a tensor may be on a device or need a gradient.
@@ -252,10 +210,5 @@ def to_numpy(leaf: Any, name: str) -> np.ndarray:
 
 
 def check_dense(leaf: Any, name: str) -> None:
-    """Refuses a ragged, sparse or masked array, or such a specification.
-
-    Args:
-        leaf: Array, tensor or `tf.TypeSpec`.
-        name: What messages call the data set.
-    """
+    """Refuses a ragged, sparse or masked array or specification."""
     _numbers.check_dense(leaf, f"Arrays of `{name}`")

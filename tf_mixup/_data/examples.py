@@ -1,9 +1,8 @@
 """The one reader of examples: batches, whatever form the data come in.
 
 `read` takes a batched `tf.data.Dataset`, arrays, lists, pandas objects, nested
-inputs, a `keras.utils.PyDataset`, generators, generator functions and anything
-else that gives batches when it is iterated over. All are read the same way and
-refused in the same words.
+inputs, a `keras.utils.PyDataset`, generators, generator functions and any
+other iterable of batches. `name` is the argument's name in messages.
 """
 
 import abc
@@ -62,7 +61,7 @@ def read(
             dictionaries such as `{"image": ..., "label": ...}`; or one such
             element of all examples: arrays, lists of examples of one shape,
             pandas objects, or nested structures of arrays.
-        name: What messages call the data, the argument's name.
+        name: Name of the argument.
         labeled: Whether labels are needed. False leaves labels and weights
             out; None takes them where they are.
         batch_size: Examples in a batch where `data` are arrays.
@@ -71,7 +70,7 @@ def read(
             several inputs, and which keys of a dictionary are inputs.
 
     Returns:
-        examples: To be read in batches, several times if `data` can be.
+        examples: In batches, to be read several times if `data` can be.
 
     Raises:
         ValueError: If data are endless or not batched; while they are read,
@@ -132,10 +131,7 @@ class Examples:
         return self._scan()[0]
 
     def batches(self, *, verbose: int | str = 0) -> Iterator[Batch]:
-        """Yields the batches, as NumPy.
-
-        Args:
-            verbose: 0 shows nothing; 1 or `"auto"` shows Keras' progress bar.
+        """Yields the batches, as NumPy; a `verbose` of 1 shows a progress bar.
 
         Raises:
             ValueError: If there are no examples, or more than 2**20 in data
@@ -162,14 +158,8 @@ class Examples:
     def dataset(self) -> tf.data.Dataset:
         """Returns the batches as a dataset that knows their number.
 
-        An iterator, which can be read once, is kept in memory for it.
-
-        Returns:
-            dataset: Of `(inputs,)`, `(inputs, labels)` or `(inputs, labels,
-                weights)`.
-
-        Raises:
-            ValueError: As `batches`.
+        An iterator, which can be read once, is kept in memory for it. Elements
+        are `(inputs,)`, `(inputs, labels)` or `(inputs, labels, weights)`.
         """
         if (
             isinstance(self._source, _Dataset)
@@ -194,7 +184,7 @@ class Examples:
         return None
 
     def _parts(self, *element: Any) -> tuple[Any, ...]:
-        """Returns what a dataset's element holds, as a tuple."""
+        """Returns the parts of a dataset's element, as a tuple."""
         nested = isinstance(self._source.data.element_spec, tuple)
         parts = columns_lib.split(
             element if nested else element[0], self._takes
@@ -277,7 +267,7 @@ class Examples:
         )
 
     def _scan(self) -> tuple[int, Any]:
-        """Returns the number of batches, and what each looks like."""
+        """Returns the number of batches, and their specification."""
         if self._scanned is None:
             count, spec = 0, None
             kept: list[Batch] | None = [] if self._source.once else None
@@ -307,13 +297,6 @@ def check_batched(spec: Any, *, name: str) -> None:
     """Refuses a dataset whose elements are single examples.
 
     Shapes of unknown rank pass, as they can be batches.
-
-    Args:
-        spec: Of the dataset, `dataset.element_spec`.
-        name: What messages call the data.
-
-    Raises:
-        ValueError: If shapes cannot be those of batches.
     """
     shapes = [_shape(leaf) for leaf in tf.nest.flatten(spec)]
     shapes = [shape for shape in shapes if shape.rank is not None]
@@ -327,15 +310,7 @@ def check_batched(spec: Any, *, name: str) -> None:
 
 
 def check_ranks(spec: Any, *, name: str) -> None:
-    """Refuses a dataset of tensors whose rank is unknown.
-
-    Args:
-        spec: Of the dataset, `dataset.element_spec`.
-        name: What messages call the data.
-
-    Raises:
-        ValueError: If the rank of a part is unknown.
-    """
+    """Refuses a dataset of tensors whose rank is unknown."""
     shapes = [_shape(leaf) for leaf in tf.nest.flatten(spec)]
     if any(shape.rank is None for shape in shapes):
         raise _checks.refusal(
@@ -362,15 +337,15 @@ def _structure(model: keras.Model | None) -> Any:
 
 
 class _Source(abc.ABC):
-    """Where elements come from.
+    """A source of elements.
 
     Attributes:
-        kind: What messages call it.
+        kind: Name in messages.
         endless: Whether it never ends; None if that is not known.
         num_batches: None if it is not known.
         once: Whether it can be read one time only.
-        batched: How to give batches.
-        end: How to give it an end.
+        batched: How to make batches.
+        end: How to make it end.
     """
 
     kind = "data set"
@@ -545,12 +520,12 @@ def _find_source(
 
 
 def _holds_all(data: Any) -> bool:
-    """Whether it is an array, or a nested structure of arrays."""
+    """Returns whether it is an array, or a nested structure of arrays."""
     return isinstance(data, (list, tuple, Mapping)) or hasattr(data, "shape")
 
 
 def _holds_batches(data: Any) -> bool:
-    """Whether iterating over it gives batches, and not examples or columns."""
+    """Returns whether iterating gives batches, not examples or columns."""
     if isinstance(data, list):
         return bool(data) and (
             isinstance(data[0], Mapping)
@@ -630,7 +605,7 @@ def _take(batch: Batch, count: int) -> Batch:
 
 
 def _present(batch: Batch) -> tuple[Any, ...]:
-    """Returns the parts that there are, as tf.data takes them."""
+    """Returns the parts that are not None, in a form for tf.data."""
     if batch.labels is None:
         # A pair is inputs and labels.
         batch = batch._replace(weights=None)
@@ -647,7 +622,7 @@ def _to_tuples(part: Any) -> Any:
 
 
 def _merge(spec: Any, parts: Any, name: str) -> Any:
-    """Returns what all batches so far have in common."""
+    """Returns the common specification of all batches so far."""
     found = tf.nest.map_structure(_spec_of, parts)
     if spec is None:
         return found
@@ -674,12 +649,7 @@ def _common(one: tf.TensorSpec, other: tf.TensorSpec) -> tf.TensorSpec:
 
 
 def progress_bar(length: int | None, verbose: int | str) -> Any:
-    """Returns Keras' progress bar; None where nothing is shown.
-
-    Args:
-        length: Number of steps, if it is known.
-        verbose: 0 shows nothing; 1 or `"auto"` shows the bar.
-    """
+    """Returns Keras' progress bar; None where `verbose` shows nothing."""
     if verbose not in (1, 2, "auto"):
         return None
     return keras.utils.Progbar(length, verbose=1, unit_name="batch")

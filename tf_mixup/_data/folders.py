@@ -1,8 +1,8 @@
-"""Lists the files of folders whose names are the labels of what they hold.
+"""Lists the files of folders whose names are the labels of their contents.
 
-What a desktop, a notebook or a version control system leaves behind is no
-class and no example: names that begin with a dot, and those of `_SYSTEM_NAMES`.
-Files of other types are counted, so that they do not vanish without a word.
+Files that a desktop, a notebook or a version control system leaves behind are
+ignored: names that begin with a dot, and `_SYSTEM_NAMES`. Files of other types
+are counted and logged. `suffixes` are in lower case; names may be in either.
 """
 
 import collections
@@ -54,8 +54,7 @@ class LabeledFiles(NamedTuple):
 
     Attributes:
         paths: Class by class, sorted within each.
-        labels: Integers `(N,)`: the place of each file's class among those
-            that were asked for.
+        labels: Integers `(N,)`: the index of each file's class.
         left_out: Files of other types, without hidden files.
     """
 
@@ -65,10 +64,7 @@ class LabeledFiles(NamedTuple):
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is none of the user's data.
-
-    Args:
-        name: Without its folder.
+    """Returns whether a file or folder is not the user's data.
 
     Example:
         >>> [is_hidden(name) for name in ("._x.png", "Thumbs.db", "_x", "cat")]
@@ -78,11 +74,7 @@ def is_hidden(name: str) -> bool:
 
 
 def class_names(folder: AnyPath) -> list[str]:
-    """Returns the names of the folders in `folder`, sorted; without any, [].
-
-    Args:
-        folder: Holds a folder for each class.
-    """
+    """Returns the sorted names of the folders in `folder`, if it is one."""
     if not os.path.isdir(folder):
         return []
     with os.scandir(folder) as entries:
@@ -99,12 +91,12 @@ def find_files(
     *,
     relative: bool = False,
 ) -> Files:
-    """Returns all files below `folder`, at any depth.
+    """Returns all files below `folder`, at any depth, also behind links.
 
     Args:
-        folder: Where to look; links to folders are followed.
-        suffixes: Of the wanted files, in lower case; names may be in either.
-        relative: Whether paths are from `folder` on.
+        folder: Where to look.
+        suffixes: Of the wanted files.
+        relative: Whether paths start at `folder`.
     """
     root = os.fspath(folder)
     found = list(_walk(root))
@@ -117,10 +109,6 @@ def select(
     names: Sequence[str], suffixes: Collection[str] = IMAGE_SUFFIXES
 ) -> Files:
     """Sorts the names of an archive as `find_files` sorts those of a folder.
-
-    Args:
-        names: Of files, with their folders before a slash.
-        suffixes: As in `find_files`.
 
     Example:
         >>> names = ["b/1.PNG", "a/1.png", "__MACOSX/a/._1.png", "a/notes.txt"]
@@ -142,8 +130,8 @@ def find_labeled(
 
     Args:
         folder: Holds a folder for each class; classes may be without.
-        classes: The names of K classes, in the order of their labels.
-        suffixes: As in `find_files`.
+        classes: Names of the K classes, in the order of their labels.
+        suffixes: Of the wanted files.
     """
     groups = [
         find_files(os.path.join(folder, name), suffixes) for name in classes
@@ -160,12 +148,7 @@ def find_labeled(
 
 
 def log_left_out(folder: AnyPath, left_out: Sequence[str]) -> None:
-    """Says in one line how many files were left out, and of which types.
-
-    Args:
-        folder: What was read.
-        left_out: The files; nothing is said of none.
-    """
+    """Logs in one line how many files were left out, and of which types."""
     if left_out:
         _logger.warning(
             "%s: %s", printable(folder), describe_left_out(left_out)
@@ -174,9 +157,6 @@ def log_left_out(folder: AnyPath, left_out: Sequence[str]) -> None:
 
 def describe_left_out(left_out: Sequence[str]) -> str:
     """Returns the line that `log_left_out` logs, without the folder.
-
-    Args:
-        left_out: At least one file.
 
     Example:
         >>> describe_left_out(["a/x.tif", "b/y.TIF", "b/README"])
@@ -193,20 +173,15 @@ def describe_left_out(left_out: Sequence[str]) -> str:
 
 
 def encode(paths: Iterable[AnyPath]) -> np.ndarray:
-    """Returns paths as the bytes that the file system has, for TensorFlow.
-
-    Args:
-        paths: Any names, also those that no text encoding decodes.
-    """
+    """Returns paths as the bytes of the file system, for TensorFlow."""
     return np.array([os.fsencode(path) for path in paths], np.bytes_)
 
 
 def printable(path: AnyPath) -> str:
     r"""Returns a path or a name as one line that can be printed and stored.
 
-    Args:
-        path: Bytes that are no UTF-8, line breaks and other control
-            characters become backslash escapes.
+    Bytes that are no UTF-8, line breaks and other control characters become
+    backslash escapes.
 
     Example:
         >>> print(printable("Käse"), printable(os.fsdecode(b"a\xff")))
@@ -219,7 +194,7 @@ def printable(path: AnyPath) -> str:
 
 
 def _walk(folder: str, above: tuple[str, ...] = ()) -> Iterator[str]:
-    """Yields the paths of all visible files; a link to itself ends it."""
+    """Yields the paths of all visible files; stops at a link to itself."""
     real = os.path.realpath(folder)
     if real in above or not os.path.isdir(folder):
         return

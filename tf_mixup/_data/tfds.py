@@ -12,11 +12,11 @@ from tf_mixup._data import folders
 
 @contextlib.contextmanager
 def naming_damage(builder: Any, split: str) -> Iterator[None]:
-    """Turns an error of reading into one that names the file.
+    """Turns an error of reading into one that names the damaged file.
 
     Args:
         builder: A `tfds.core.DatasetBuilder`.
-        split: What is read within, such as `"train[:10]"`.
+        split: The split that is read, such as `"train[:10]"`.
 
     Raises:
         ValueError: If a file of the split is damaged or missing.
@@ -38,13 +38,8 @@ def naming_damage(builder: Any, split: str) -> Iterator[None]:
 def find_damage(builder: Any, split: str) -> str | None:
     """Returns the first damaged record of a split; None if all are whole.
 
-    Args:
-        builder: As in `naming_damage`.
-        split: As in `naming_damage`.
-
-    Returns:
-        damage: The file, the number of the record there, from 0, and what
-            TensorFlow says of it.
+    It is the file, the number of the record there, from 0, and TensorFlow's
+    message.
     """
     for part in builder.info.splits[split].file_instructions:
         dataset = tf.data.TFRecordDataset(folders.encode([part.filename]))

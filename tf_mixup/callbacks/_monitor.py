@@ -1,10 +1,8 @@
-"""Callbacks that measure calibration and detection during `fit`.
+"""The base of monitors, which measure calibration and detection during `fit`.
 
-What they measure is in `logs` before any callback's `on_epoch_end`, and is
-measured with the weights that were validated, wherever a monitor stands in the
-list of callbacks; see `tf_mixup._models.validation_pass`.
-
-Shapes: B and N examples, K classes.
+Their values are in `logs` before any callback's `on_epoch_end`, and belong to
+the weights that were validated, wherever a monitor stands in the list of
+callbacks; see `tf_mixup._models.validation_pass`.
 """
 
 import abc
@@ -32,14 +30,13 @@ _NAME = re.compile(r"[^\W_][\w .-]*")
 
 
 class Monitor(keras.callbacks.Callback, abc.ABC):
-    """Measures something each few epochs and puts it into `logs`.
+    """Measures something every few epochs and adds it to `logs`.
 
     A subclass implements `measure` and `write`. Its values are in `logs`
-    before any callback's `on_epoch_end`, in every epoch that `fit` validates
-    in. In an epoch without validation they are added in the monitor's own
-    `on_epoch_end`: then list it before the callbacks that read them.
-
-    A copy, or a monitor that was pickled, is as new, and shares the data.
+    before any callback's `on_epoch_end`, in every epoch with validation. In
+    an epoch without it they are added in the monitor's own `on_epoch_end`:
+    then list the monitor before the callbacks that read them. A copied or
+    unpickled monitor is new, and shares the data.
 
     Args:
         log_dir: Folder for TensorBoard's files, or None to write none.
@@ -48,8 +45,7 @@ class Monitor(keras.callbacks.Callback, abc.ABC):
             Defaults to 1.
 
     Raises:
-        ValueError: If `freq` is below 1; when it is given a model that is not
-            of Keras 3.
+        ValueError: If `freq` is below 1, or the model is not one of Keras 3.
     """
 
     # The folder in `log_dir` that the files are written to.
@@ -80,7 +76,7 @@ class Monitor(keras.callbacks.Callback, abc.ABC):
 
     @abc.abstractmethod
     def measure(self, validated: bool) -> dict[str, float]:
-        """Returns the values to put into `logs`, by their whole names.
+        """Returns the values to add to `logs`, by their full names.
 
         Args:
             validated: Whether `fit` has just validated, so that the model's
@@ -89,10 +85,10 @@ class Monitor(keras.callbacks.Callback, abc.ABC):
 
     @abc.abstractmethod
     def write(self, step: int) -> None:
-        """Writes what was measured last to the default summary writer."""
+        """Writes the last values to the default summary writer."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Returns what copies and pickles keep: all but the training."""
+        """Returns the state of copies and pickles, without the training's."""
         return {**vars(self), **self._new}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Monitor":
@@ -101,7 +97,7 @@ class Monitor(keras.callbacks.Callback, abc.ABC):
         return copy.copy(self)
 
     def set_model(self, model: keras.Model) -> None:
-        """Takes the model that is trained."""
+        """Refuses what is no model of Keras 3."""
         model_calls.check_model(model)
         super().set_model(model)
 
@@ -152,11 +148,11 @@ class Monitor(keras.callbacks.Callback, abc.ABC):
 
 
 class Source:
-    """Data as they were given, and how to read them.
+    """The user's data, and how to read them.
 
     Args:
-        name: What messages call the data.
-        data: Of any form that `_data.examples.read` takes.
+        name: Name in messages.
+        data: In any form that `_data.examples.read` takes.
         batch_size: Examples in a batch where data are arrays.
         max_rows: Examples to stop after; None for all.
     """
@@ -177,7 +173,7 @@ class Source:
         self._examples: examples_lib.Examples | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Returns what is pickled: the data as they were given."""
+        """Returns what is pickled: the data as given."""
         if isinstance(self._data, tf.data.Dataset):
             raise _checks.refusal(
                 "A monitor is pickled with its data",
@@ -245,7 +241,7 @@ def name_outputs(
 def choose(
     named: dict[str, Any], outputs: Sequence[str] | None
 ) -> dict[str, Any]:
-    """Returns the outputs of given names; all if there are none."""
+    """Returns the named outputs; all if `outputs` is None."""
     if outputs is None or list(named) == [""]:
         return named
     unknown = [name for name in outputs if name not in named]
@@ -260,7 +256,7 @@ def choose(
 
 
 def head_of(model: keras.Model, output: str | None) -> keras.Model | None:
-    """Returns the model of one output whose last layer can be looked at."""
+    """Returns the model of one output, whose last layer can be inspected."""
     if not model_calls.runs_plainly(model):
         return None
     if output is None or len(model.outputs) == 1:
