@@ -2,7 +2,7 @@
 
 The fast gradient sign method and its iterated form. Steps are in the unit of
 the model's own inputs: a model that takes raw pixels is attacked in pixels.
-Letters: B and N rows, K classes.
+Shapes: N examples, K classes.
 """
 
 import math
@@ -35,24 +35,24 @@ def fgsm(
     high: float = 255.0,
     batch_size: int = 128,
 ) -> np.ndarray:
-    """Moves each value by `epsilon`, the way that raises the loss.
+    """Moves each value by `epsilon` in the direction that raises the loss.
 
     The fast gradient sign method: `inputs + epsilon * sign(gradient)` within
     `[low, high]`, with the gradient of the cross-entropy in the inputs. A
-    value without gradient stays. The model predicts as it does in inference.
+    value without gradient stays. The model predicts as in inference.
 
     Args:
         model: Functional or sequential model of one input and one output:
             logits or probabilities `(N, K)`, or one sigmoid column.
-        inputs: Array of N rows, all values in `[low, high]`.
+        inputs: Array of N examples, all values in `[low, high]`.
         labels: Class ids `(N,)` or `(N, 1)`, or targets `(N, K)`, one-hot or
             soft; of one column also the mass of class 1.
         epsilon: Step, at least 0, in the unit of the model's inputs.
-        from_logits: Whether the outputs are logits. None finds it out: by the
-            last layer, or else by the values of the first rows.
+        from_logits: Whether the outputs are logits. None detects it by the
+            last layer, or else by the values of the first examples.
         low: Least value of an input.
         high: Greatest value of an input.
-        batch_size: Rows to differentiate at once.
+        batch_size: Examples to differentiate at once.
 
     Returns:
         adversarial: Float32 array of the shape of `inputs`, no further than
@@ -100,23 +100,23 @@ def bim(
     high: float = 255.0,
     batch_size: int = 128,
 ) -> np.ndarray:
-    """Goes several small steps, each along the sign of a new gradient.
+    """Runs the basic iterative method: several small steps of `fgsm`.
 
     After each step values are clipped to `[low, high]` and to `epsilon`
-    around the inputs.
+    around the inputs. `iterative_fgsm` is another name of this function.
 
     Args:
         model: As in `fgsm`.
-        inputs: Array of N rows, all values in `[low, high]`.
+        inputs: As in `fgsm`.
         labels: As in `fgsm`.
-        epsilon: Furthest distance of a value, at least 0, in the unit of the
+        epsilon: Maximal distance of a value, at least 0, in the unit of the
             model's inputs.
-        steps: How many, at least 1.
-        step_size: Length of a step; None goes `epsilon / steps`.
+        steps: Number of steps, at least 1.
+        step_size: Length of a step; None takes `epsilon / steps`.
         from_logits: As in `fgsm`.
-        low: Least value of an input.
-        high: Greatest value of an input.
-        batch_size: Rows to differentiate at once.
+        low: As in `fgsm`.
+        high: As in `fgsm`.
+        batch_size: As in `fgsm`.
 
     Returns:
         adversarial: Float32 array of the shape of `inputs`.
@@ -221,7 +221,7 @@ def _check_gradient(gradient: np.ndarray) -> None:
 def _gradient(
     model: keras.Model, first: np.ndarray, from_logits: bool | None
 ) -> tuple[Callable[[Any, Any], Any], int]:
-    """Returns the loss's gradient by row, up to its length; and columns."""
+    """Returns the gradient of the loss, up to its length, and the columns."""
     if keras.config.backend() != "tensorflow":
         raise _checks.refusal(
             "Attacks take their gradients from TensorFlow",
@@ -264,8 +264,8 @@ def _gradient(
 def _crossentropy_slope(logits: Any, targets: Any) -> Any:
     """Returns the cross-entropy's gradient in the logits, up to its length.
 
-    It is `p - t`. Of a one-hot target all of that is 0 where p rounds to 1,
-    so it is divided by `1 - p`: the softmax of the other classes, and -1. The
+    It is `p - t`. For a one-hot target all of it is 0 where p rounds to 1, so
+    it is divided by `1 - p`: the softmax of the other classes, and -1. The
     signs in the inputs stay the same.
     """
     others = ops.softmax(ops.where(targets == 1, float("-inf"), logits))
@@ -274,10 +274,10 @@ def _crossentropy_slope(logits: Any, targets: Any) -> Any:
 
 
 def _rebuild(model: keras.Model) -> tuple[keras.Model, bool]:
-    """Returns the model on float32 inputs, without a last softmax or sigmoid.
+    """Returns the model on float32 inputs, before a last softmax or sigmoid.
 
     It shares the model's layers. Before the softmax there is no rounding to 0
-    and 1; what is returned beside says whether one was taken off.
+    and 1. The flag is whether one was removed.
     """
     inputs = last_layer.structured_inputs(model)
     if keras.tree.is_nested(inputs):
@@ -311,7 +311,7 @@ def _rebuild(model: keras.Model) -> tuple[keras.Model, bool]:
 
 
 def _normalizes(layer: keras.layers.Layer) -> bool:
-    """Tells whether a last layer ends in a softmax, or in one sigmoid."""
+    """Returns whether a last layer ends in a softmax, or in one sigmoid."""
     if type(layer) is keras.layers.Softmax:
         return True
     if type(layer) not in (keras.layers.Dense, keras.layers.Activation):

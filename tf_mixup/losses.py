@@ -1,12 +1,9 @@
-"""Losses that mixup is compared with; soft targets are welcome.
-
-Label smoothing says how sure the targets are, the entropy-regularised loss
-how sure the predictions may be. Both are linear in the targets, so they go
-with mixed targets as well as with class ids.
+"""Losses that mixup is compared with, for class ids and for mixed targets.
 
 Shapes: B examples, T steps of a sequence, K classes.
 """
 
+import abc
 from typing import Any
 
 import keras
@@ -23,7 +20,7 @@ _MASKED = -1e30
 
 
 def smooth(targets: Any, epsilon: float, *, spread: str = "others") -> Any:
-    """Moves a share of each target's mass from its classes to the rest.
+    """Moves a share of each target's mass from its classes to the others.
 
     With `spread="others"` a class of mass `y` gets
     `(1 - epsilon) y + epsilon (1 - y) / (K - 1)`: the true class keeps
@@ -65,10 +62,10 @@ def smooth(targets: Any, epsilon: float, *, spread: str = "others") -> Any:
     return (1 - epsilon) * targets + epsilon * (1 - targets) / (num_classes - 1)
 
 
-class _Loss(keras.losses.Loss):
-    """Reads what Keras' losses convert without a check.
+class _Loss(keras.losses.Loss, abc.ABC):
+    """Checks labels, outputs and weights, which Keras' losses only convert.
 
-    An example of weight 0 needs no label that is valid.
+    An example of weight 0 needs no valid label.
     """
 
     def __init__(
@@ -82,7 +79,7 @@ class _Loss(keras.losses.Loss):
     def __call__(
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
     ) -> Any:
-        """Returns the loss of a batch, reduced as `reduction` says."""
+        """Returns the loss of a batch, with the `reduction` applied."""
         y_true = per_example.to_label_tensor(y_true)
         y_pred = _numbers.read(y_pred, "Predictions")
         if sample_weight is not None:
@@ -98,6 +95,28 @@ class _Loss(keras.losses.Loss):
             return super().__call__(y_true, y_pred, sample_weight)
         finally:
             self._given_dtype = None
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Returns the loss of each example, `(B,)`, in nats.
+
+        It is NaN where the label is no distribution, such as an id out of
+        range.
+
+        Args:
+            y_true: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`.
+            y_pred: Probabilities or logits `(B, K)`; `(B,)` or `(B, 1)` of a
+                sigmoid. Of each step `(B, T, K)`, with class ids `(B, T)` or
+                targets `(B, T, K)`.
+
+        Raises:
+            ValueError: If the shapes do not fit.
+        """
+        losses = self._measure(*self._read(y_true, y_pred))
+        return _leave_out(losses, y_true, self.ignore_label)
+
+    @abc.abstractmethod
+    def _measure(self, targets: Any, logs: Any) -> Any:
+        """Returns the loss `(...)` of targets and log-probabilities."""
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that rebuild this loss."""
@@ -126,10 +145,7 @@ class _Loss(keras.losses.Loss):
         return targets, logs
 
     def _label_unused(self, labels: Any, outputs: Any, weight: Any) -> Any:
-        """Returns labels that are valid where the weight is 0.
-
-        The loss of a label that is no distribution is NaN, and so is 0 * NaN.
-        """
+        """Returns labels that are valid where the weight is 0."""
         unused = weight == 0
         rank = len(labels.shape)
         if len(unused.shape) == rank + 1 and unused.shape[-1] == 1:
@@ -154,12 +170,11 @@ class LabelSmoothingCrossentropy(_Loss):
         epsilon: Share of each target's mass that is moved, in `[0, 1]`. The
             calibration paper: 0.05 and 0.1.
         spread: Which classes get it, `"others"` or `"all"`; see `smooth`.
-        from_logits: Whether predictions are logits. None, the default, finds
-            out. Train on logits where you can: on TensorFlow the logits behind
-            a softmax are used, elsewhere its rounding to 0 loses gradients.
+        from_logits: Whether predictions are logits; None, the default, detects
+            it. Prefer logits: on TensorFlow those behind a softmax are used,
+            elsewhere its rounding to 0 loses gradients.
         ignore_label: Class id of examples without a label, often -1, whose
-            loss is 0 and not counted in means; None, the default, ignores
-            none.
+            loss is 0 and not counted in means; None ignores none.
         reduction: As in Keras' losses.
         name: Name of the loss.
         dtype: As in Keras' losses.
@@ -201,25 +216,9 @@ class LabelSmoothingCrossentropy(_Loss):
         )
         self.spread = _checks.one_of("spread", spread, SPREADS)
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Returns the loss of each example, `(B,)`, in nats.
-
-        It is NaN where the label is no distribution, such as an id out of
-        range.
-
-        Args:
-            y_true: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`.
-            y_pred: Probabilities or logits `(B, K)`; `(B,)` or `(B, 1)` of a
-                sigmoid. Of each step `(B, T, K)`, with class ids `(B, T)` or
-                targets `(B, T, K)`.
-
-        Raises:
-            ValueError: If the shapes do not fit.
-        """
-        targets, logs = self._read(y_true, y_pred)
+    def _measure(self, targets: Any, logs: Any) -> Any:
         smoothed = smooth(targets, self.epsilon, spread=self.spread)
-        losses = -ops.sum(smoothed * logs, axis=-1)
-        return _leave_out(losses, y_true, self.ignore_label)
+        return -ops.sum(smoothed * logs, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that rebuild this loss."""
@@ -232,19 +231,16 @@ class LabelSmoothingCrossentropy(_Loss):
 
 @keras.saving.register_keras_serializable("tf_mixup", "EntropyRegularized")
 class ConfidencePenaltyCrossentropy(_Loss):
-    """Cross-entropy minus `kappa` times the predictions' entropy (ERL).
+    """Cross-entropy minus `kappa` times the predictions' entropy.
 
     `loss = -sum_k y_k log p_k - kappa * H(p)` with `H(p) = -sum_k p_k log
-    p_k`: a confident prediction, which has little entropy, costs more.
+    p_k`: confident predictions, of little entropy, cost more. The calibration
+    paper calls it the entropy-regularized loss (ERL).
 
     Args:
         kappa: Weight of the entropy, at least 0. The calibration paper: 0.1.
-        from_logits: Whether predictions are logits. None, the default, finds
-            out. Train on logits where you can: on TensorFlow the logits behind
-            a softmax are used, elsewhere its rounding to 0 loses gradients.
-        ignore_label: Class id of examples without a label, often -1, whose
-            loss is 0 and not counted in means; None, the default, ignores
-            none.
+        from_logits: As in `LabelSmoothingCrossentropy`.
+        ignore_label: As in `LabelSmoothingCrossentropy`.
         reduction: As in Keras' losses.
         name: Name of the loss.
         dtype: As in Keras' losses.
@@ -283,33 +279,14 @@ class ConfidencePenaltyCrossentropy(_Loss):
             "kappa", kappa, 0, remedy="Write 0 for cross-entropy alone"
         )
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Returns the loss of each example, `(B,)`, in nats.
-
-        It is NaN where the label is no distribution, such as an id out of
-        range.
-
-        Args:
-            y_true: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`.
-            y_pred: Probabilities or logits `(B, K)`; `(B,)` or `(B, 1)` of a
-                sigmoid. Of each step `(B, T, K)`, with class ids `(B, T)` or
-                targets `(B, T, K)`.
-
-        Raises:
-            ValueError: If the shapes do not fit.
-        """
-        targets, logs = self._read(y_true, y_pred)
+    def _measure(self, targets: Any, logs: Any) -> Any:
         # -sum y log p - kappa H(p), in one sum.
         weights = targets - self.kappa * ops.exp(logs)
-        losses = -ops.sum(weights * logs, axis=-1)
-        return _leave_out(losses, y_true, self.ignore_label)
+        return -ops.sum(weights * logs, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that rebuild this loss."""
-        return {
-            **super().get_config(),
-            "kappa": self.kappa,
-        }
+        return {**super().get_config(), "kappa": self.kappa}
 
 
 def _to_logits(columns: output_kind.Columns) -> Any:

@@ -1,9 +1,9 @@
 """Calibration during `fit` and `evaluate`: Keras metrics over one state.
 
-A metric keeps sums (`calibration.Bins` of a fine table, of the likelihood and
-of the Brier score), so that it is exact whatever the batch size, the last
-batch and the number of replicas. The average of per-batch ECEs is another
-number: a batch of 128 rows has an ECE of several per cent from noise alone.
+A metric keeps sums (a fine table of `calibration.Bins`, of the likelihood and
+of the Brier score), so that it is exact for any batch size and number of
+replicas. The average of per-batch ECEs is a different number: a batch of 128
+examples has an ECE of several per cent from noise alone.
 """
 
 import contextlib
@@ -29,13 +29,13 @@ _FINE = 300
 class CalibrationMetrics(keras.metrics.Metric):
     """Sums predictions into bins of confidence; the result is ECE.
 
-    One pass over the data gives all that `results()` lists. The state is a
+    One pass over the data gives all numbers of `results()`. The state is a
     table of about 300 bins, a refinement of `num_bins`, in float64, so that
     nothing is lost over millions of examples.
 
     Examples whose prediction or label is no distribution (NaN, a label out of
     range, several labels, a weight below 0) are left out and counted. Without
-    an example the result is NaN, not 0.
+    examples the result is NaN.
 
     It is logged as `ece`, and Keras knows that less is better:
     `EarlyStopping("val_ece")` needs no `mode`.
@@ -43,11 +43,10 @@ class CalibrationMetrics(keras.metrics.Metric):
     Args:
         num_bins: Bins of the result, at least 1. Defaults to `15`.
         edges: The closed side of bins, `"right"` (papers) or `"left"` (tfp).
-        from_logits: Whether predictions are logits: `(B, K)` of a softmax,
-            `(B,)` or `(B, 1)` of a sigmoid. None, the default, finds out: on
-            TensorFlow by the activation that made them, else by the values of
-            this and earlier batches. A column within [0, 1] is taken for
-            probabilities.
+        from_logits: Whether predictions are logits. None, the default, detects
+            it: on TensorFlow by the activation that made them, else by the
+            values of this and earlier batches. A column within [0, 1] is taken
+            for probabilities.
         ignore_label: Class id of examples without a label, often -1, which are
             left out and not counted; None, the default, ignores none.
         name: Name in the logs. Defaults to `"ece"`.
@@ -66,8 +65,9 @@ class CalibrationMetrics(keras.metrics.Metric):
         In training: `model.compile(..., metrics=[CalibrationMetrics()])`.
     """
 
-    # What Keras' callbacks look for to know which way is better.
+    # Keras' callbacks read which way is better.
     _direction = "down"
+    _key = "ece"
 
     def __init__(
         self,
@@ -76,10 +76,10 @@ class CalibrationMetrics(keras.metrics.Metric):
         edges: str = "right",
         from_logits: bool | None = None,
         ignore_label: int | None = None,
-        name: str = "ece",
+        name: str | None = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__(name=name, dtype=dtype)
+        super().__init__(name=name or self._key, dtype=dtype)
         self.num_bins = _checks.integer_at_least(
             "num_bins", num_bins, 1, remedy="Write 15, as most papers do"
         )
@@ -97,7 +97,7 @@ class CalibrationMetrics(keras.metrics.Metric):
         self._excess: Any = None
 
     def build(self, num_classes: int) -> None:
-        """Makes the sums by class; the first batch does so, too.
+        """Creates the sums by class, as the first batch does.
 
         Args:
             num_classes: K, at least 2.
@@ -169,7 +169,8 @@ class CalibrationMetrics(keras.metrics.Metric):
 
     def result(self) -> Any:
         """Returns the expected calibration error, a scalar."""
-        return self._measure(calibration.expected_calibration_error)
+        error = calibration.expected_calibration_error(self.bins())
+        return ops.cast(error, self.dtype)
 
     def fine_bins(self) -> calibration.Bins:
         """Returns the table of about 300 bins, summed over replicas."""
@@ -181,7 +182,7 @@ class CalibrationMetrics(keras.metrics.Metric):
         return calibration.merge_bins(self.fine_bins(), self._factor)
 
     def results(self) -> dict[str, float]:
-        """Returns every number the state holds.
+        """Returns every number of the state.
 
         Call it between steps (in a callback, after `evaluate`), not inside a
         compiled function.
@@ -191,10 +192,9 @@ class CalibrationMetrics(keras.metrics.Metric):
                 `signed_gap` = `confidence` - `accuracy`; `nll` in nats;
                 `brier` in [0, 2]; `adaptive_ece`, estimated from the fine
                 table; `class_bias`, the largest difference over classes
-                between the mean probability of a class and its share of the
-                labels, which a temperature cannot cure; `nonfinite`, how many
-                examples were left out. All but the last are NaN without an
-                example.
+                between the mean probability of a class and its frequency,
+                which a temperature cannot correct; `nonfinite`, the number of
+                examples left out. All others are NaN without examples.
         """
         bins, fine = self.bins(), self.fine_bins()
         numbers = {
@@ -232,10 +232,6 @@ class CalibrationMetrics(keras.metrics.Metric):
             "ignore_label": self.ignore_label,
         }
 
-    def _measure(self, error: Any) -> Any:
-        """Returns `error` of the bins."""
-        return ops.cast(error(self.bins()), self.dtype)
-
     def _add_sums(self, name: str, *shape: int) -> Any:
         return self.add_weight(
             shape=shape, initializer="zeros", dtype=self._sums, name=name
@@ -264,7 +260,7 @@ class CalibrationMetrics(keras.metrics.Metric):
 
 
 def _weigh_by_mask(sample_weight: Any, mask: Any) -> Any:
-    """Returns weights `(B, T)` that are 0 for the steps that are masked."""
+    """Returns weights `(B, T)` that are 0 for masked steps."""
     mask = ops.cast(mask, bins_lib.accumulator_dtype())
     if sample_weight is None:
         return mask
@@ -288,15 +284,15 @@ def _outside_of_functions() -> Any:
 
 @keras.saving.register_keras_serializable("tf_mixup")
 class ExpectedCalibrationError(CalibrationMetrics):
-    """ECE by its short name: `CalibrationMetrics` that logs as `ece`.
+    """The expected calibration error: `CalibrationMetrics` by its short name.
 
-    Biased upwards on few rows; see `calibration.expected_calibration_error`.
+    Biased upwards on few examples; see
+    `calibration.expected_calibration_error`.
 
     Args:
         num_bins: Number of bins, at least 1. Defaults to `15`.
         edges: The closed side of bins, `"right"` (papers) or `"left"` (tfp).
-        from_logits: Whether predictions are logits; None, the default, finds
-            out.
+        from_logits: Whether predictions are logits; None detects it.
         ignore_label: Class id of examples without a label; None ignores none.
         name: Name in the logs. Defaults to `"ece"`.
         dtype: Type of the result.
@@ -308,37 +304,17 @@ class ExpectedCalibrationError(CalibrationMetrics):
         0.25
     """
 
-    def __init__(
-        self,
-        num_bins: int = 15,
-        *,
-        edges: str = "right",
-        from_logits: bool | None = None,
-        ignore_label: int | None = None,
-        name: str = "ece",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(
-            num_bins,
-            edges=edges,
-            from_logits=from_logits,
-            ignore_label=ignore_label,
-            name=name,
-            dtype=dtype,
-        )
-
 
 @keras.saving.register_keras_serializable("tf_mixup")
 class OverconfidenceError(CalibrationMetrics):
-    """The same state, whose result is OE, the cost of over-confidence.
+    """The overconfidence error, over the state of `CalibrationMetrics`.
 
-    Under-confidence costs nothing; see `calibration.overconfidence_error`.
+    Underconfidence costs nothing; see `calibration.overconfidence_error`.
 
     Args:
         num_bins: Number of bins, at least 1. Defaults to `15`.
         edges: The closed side of bins, `"right"` (papers) or `"left"` (tfp).
-        from_logits: Whether predictions are logits; None, the default, finds
-            out.
+        from_logits: Whether predictions are logits; None detects it.
         ignore_label: Class id of examples without a label; None ignores none.
         name: Name in the logs. Defaults to `"oe"`.
         dtype: Type of the result.
@@ -350,25 +326,9 @@ class OverconfidenceError(CalibrationMetrics):
         0.1875
     """
 
-    def __init__(
-        self,
-        num_bins: int = 15,
-        *,
-        edges: str = "right",
-        from_logits: bool | None = None,
-        ignore_label: int | None = None,
-        name: str = "oe",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(
-            num_bins,
-            edges=edges,
-            from_logits=from_logits,
-            ignore_label=ignore_label,
-            name=name,
-            dtype=dtype,
-        )
+    _key = "oe"
 
     def result(self) -> Any:
         """Returns the overconfidence error, a scalar."""
-        return self._measure(calibration.overconfidence_error)
+        error = calibration.overconfidence_error(self.bins())
+        return ops.cast(error, self.dtype)

@@ -927,7 +927,7 @@ class TestOODMonitor:
             monitor = monitors.OODMonitor({}, reference=own)
             with pytest.raises(
                 ValueError,
-                match=r"A twin predicts only examples .*`OODMonitor\(..., mod",
+                match=r"predicts only examples that .*`OODMonitor\(..., mod",
             ):
                 twin.fit(train.apply(mixup), callbacks=[monitor], verbose=0)
         planned = train.apply(mixup.evaluation)
@@ -1019,7 +1019,8 @@ class TestOODMonitor:
             )
             assert len(monitor._confidences[name]) == 20
 
-    def test_several_inputs_come_as_the_model_takes_them(self):
+    @pytest.mark.parametrize("form", [list, tuple])
+    def test_several_inputs_come_as_the_model_takes_them(self, form):
         x = examples(20)[0]
         inputs = [keras.Input((4,)), keras.Input((4,))]
         hidden = keras.layers.Subtract()(inputs)
@@ -1028,15 +1029,25 @@ class TestOODMonitor:
             "sgd", "sparse_categorical_crossentropy", run_eagerly=True
         )
         monitor = monitors.OODMonitor(
-            {"swapped": [2 * x, x]}, reference=[x, 2 * x], noise=()
+            {
+                "swapped": form([2 * x, x]),
+                "batches": tf.data.Dataset.from_tensors((2 * x, x)),
+            },
+            reference=form([x, 2 * x]),
+            noise=(),
         )
         data = ([x, 2 * x], examples(20)[1])
         own = monitors.CalibrationMonitor(data)
         model.fit(*data, callbacks=[monitor, own], verbose=0)
         expected = model.predict([2 * x, x], verbose=0).max(1)
-        np.testing.assert_allclose(
-            monitor._confidences["swapped"], expected, rtol=1e-6
-        )
+        for name in ("swapped", "batches"):
+            np.testing.assert_allclose(
+                monitor._confidences[name], expected, rtol=1e-6
+            )
+        if form is tuple:
+            noisy = monitors.OODMonitor({}, reference=(x, 2 * x))
+            with pytest.raises(ValueError, match="inputs that are one array"):
+                model.fit(*data, callbacks=[noisy], verbose=0)
         # What is not stacked is never taken for its first item.
         wrong = monitors.OODMonitor({"pair": [x, x[:, :2]]}, reference=x)
         with pytest.raises(

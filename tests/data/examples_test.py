@@ -465,13 +465,8 @@ class TestRefusals:
 
 
 class TestChecks:
-    def test_ranks(self):
-        examples_lib.check_ranks(to_dataset(INPUTS).element_spec, name="x")
-        spec = of_unknown_rank().element_spec
-        examples_lib.check_batched(spec, name="x")
-        match = r"know the rank.*tf\.ensure_shape.*output_signature"
-        with pytest.raises(ValueError, match=match):
-            examples_lib.check_ranks(spec, name="x")
+    def test_unknown_ranks_pass(self):
+        examples_lib.check_batched(of_unknown_rank().element_spec, name="x")
 
 
 class TestProgress:

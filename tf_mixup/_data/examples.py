@@ -85,6 +85,8 @@ def read(
         _checks.integer_at_least(
             "max_rows", max_rows, 1, remedy="Write None to take all examples"
         )
+    if labeled is False and _is_inputs(data, model):
+        data = (data,)
     source = _find_source(data, name, batch_size, model)
     if source.endless and max_rows is None:
         raise _checks.refusal(
@@ -110,6 +112,7 @@ class Examples:
         self._source = source
         self._labeled = labeled
         self._max_rows = max_rows
+        self._model = model
         self._takes = input_names(model)
         self._several = takes_several(model)
         self._scanned: tuple[int, Any] | None = None
@@ -117,7 +120,7 @@ class Examples:
         if isinstance(source, _Dataset):
             # Here and not inside a `map`, where it would come with a page of
             # AutoGraph's traceback.
-            _check_numbers(self._split_spec().labels, name)
+            _check_numbers(self._split(source.data.element_spec).labels, name)
 
     def __repr__(self) -> str:
         return f"<Examples `{self.name}` from a {self._source.kind}>"
@@ -186,16 +189,13 @@ class Examples:
     def _parts(self, *element: Any) -> tuple[Any, ...]:
         """Returns the parts of a dataset's element, as a tuple."""
         nested = isinstance(self._source.data.element_spec, tuple)
-        parts = columns_lib.split(
-            element if nested else element[0], self._takes
-        )
-        return _present(self._choose(*parts))
+        return _present(self._split(element if nested else element[0]))
 
-    def _split_spec(self) -> Batch:
-        spec = self._source.data.element_spec
-        return self._choose(*columns_lib.split(spec, self._takes))
-
-    def _choose(self, inputs: Any, labels: Any, weights: Any) -> Batch:
+    def _split(self, element: Any) -> Batch:
+        """Returns the wanted parts of an element."""
+        if self._labeled is False and _is_inputs(element, self._model):
+            return Batch(element, None, None)
+        inputs, labels, weights = columns_lib.split(element, self._takes)
         if labels is None:
             weights = None
         if self._labeled is False:
@@ -237,7 +237,7 @@ class Examples:
             )
 
     def _to_batch(self, element: Any) -> Batch:
-        parts = self._choose(*columns_lib.split(element, self._takes))
+        parts = self._split(element)
         columns = columns_lib.align(
             *parts, name=self.name, several=self._several
         )
@@ -293,6 +293,17 @@ def takes_several(model: keras.Model | None) -> bool:
     return isinstance(structure, (list, tuple)) and len(structure) > 1
 
 
+def _is_inputs(element: Any, model: keras.Model | None) -> bool:
+    """Returns whether a tuple holds a model's inputs, and not (x, y)."""
+    structure = _structure(model)
+    return (
+        isinstance(structure, (list, tuple))
+        and isinstance(element, tuple)
+        and 1 < len(structure) == len(element)
+        and not keras.tree.is_nested(element[0])
+    )
+
+
 def check_batched(spec: Any, *, name: str) -> None:
     """Refuses a dataset whose elements are single examples.
 
@@ -306,19 +317,6 @@ def check_batched(spec: Any, *, name: str) -> None:
             f"The dataset `{name}` must be of batches of examples",
             f"shapes {[str(shape) for shape in shapes]}",
             "Write `dataset.batch(128)`",
-        )
-
-
-def check_ranks(spec: Any, *, name: str) -> None:
-    """Refuses a dataset of tensors whose rank is unknown."""
-    shapes = [_shape(leaf) for leaf in tf.nest.flatten(spec)]
-    if any(shape.rank is None for shape in shapes):
-        raise _checks.refusal(
-            f"The dataset `{name}` must know the rank of its tensors",
-            f"shapes {[str(shape) for shape in shapes]}",
-            "After a `map` of Python code write `tf.ensure_shape(x, (None,"
-            " height, width, channels))`; with `from_generator` write"
-            " `output_signature`",
         )
 
 

@@ -1,16 +1,13 @@
-"""Calibration: do predictions of confidence 0.8 come true 8 times in 10?
+"""Bins of confidence: sums that every calibration measure is a function of.
 
-`Bins` holds sums, so that a batch, an epoch, a replica and a data set are the
-same type and add with `+`. Every error is a function of `Bins` (see `errors`),
-so that no two of them can disagree. What does not add up over batches (exact
-equal-mass bins, intervals) is in `resampling`.
+A batch, an epoch, a replica and a data set have the same type `Bins` and add
+with `+`. What does not add up over batches (exact equal-mass bins, intervals)
+is in `equal_mass` and `resampling`.
 
 Shapes: B examples, K classes, M bins. Errors are fractions in [0, 1].
-
-`per_example` says what labels and predictions may be. An example whose
-prediction is no distribution over classes (NaN, logits in place of
-probabilities), or whose label is out of range, makes the result NaN: nothing
-is left out in silence.
+`per_example` describes labels and predictions. An example whose prediction is
+no distribution over classes (NaN, logits in place of probabilities), or whose
+label is out of range, makes the result NaN: nothing is left out silently.
 
 **Edges.** Bins have equal width. `edges="right"` closes bins on the right,
 `((m - 1) / M, m / M]`, as in the papers; `edges="left"` on the left, as in
@@ -43,10 +40,10 @@ _BLOCK = 2**21
 
 
 class Bins(NamedTuple):
-    """Sums over the rows of each bin of confidence; `a + b` adds two tables.
+    """Sums over the examples of each bin; `a + b` adds two tables.
 
     Attributes:
-        count: Sum of weights (without weights: number of rows), `(..., M)`.
+        count: Sum of weights (without weights: number of examples), `(..., M)`.
         confidence: Weighted sum of confidences, `(..., M)`.
         correct: Weighted sum of correct predictions, `(..., M)`.
     """
@@ -56,7 +53,7 @@ class Bins(NamedTuple):
     correct: Any
 
     def __add__(self, other: "Bins") -> "Bins":  # type: ignore[override]
-        """Returns the table of both sets of rows."""
+        """Returns the table of both sets of examples."""
         return Bins(
             self.count + other.count,
             self.confidence + other.confidence,
@@ -67,8 +64,8 @@ class Bins(NamedTuple):
 def accumulator_dtype() -> str:
     """Returns the type of sums: float64 where the backend has it.
 
-    JAX without `jax_enable_x64` has none; sums are then float32, exact to
-    2**24 rows in a bin.
+    JAX without `jax_enable_x64` has none; sums are then float32, exact up to
+    2**24 examples in a bin.
     """
     # Asking for a float64 would make JAX warn; giving one does not.
     given = ops.convert_to_tensor(np.zeros((), "float64"))
@@ -156,19 +153,7 @@ def columns_of(
     sample_weight: Any = None,
     ignore_label: int | None = None,
 ) -> tuple[Any, Any, Any]:
-    """Returns confidence, correctness and weight of each example, `(B,)`.
-
-    Args:
-        labels: As in `bin_predictions`.
-        probabilities: As in `bin_predictions`.
-        from_logits: As in `bin_predictions`.
-        sample_weight: As in `bin_predictions`.
-        ignore_label: As in `bin_predictions`.
-
-    Returns:
-        columns: Of `top_label`, and weights, 0 where there is no label; None
-            where all weights are 1.
-    """
+    """Returns confidence, correctness and weight, None for 1, `(B,)` each."""
     labels, probabilities, sample_weight = per_example.flatten_steps(
         labels, probabilities, sample_weight
     )
@@ -185,19 +170,7 @@ def table_of(
     probabilities: Any,
     options: Mapping[str, Any],
 ) -> Any:
-    """Returns the table that a measure was given, or makes it.
-
-    Args:
-        kind: Type of the table.
-        make: Function of labels, probabilities and options.
-        labels: Labels, or the table itself.
-        probabilities: None beside a table.
-        options: Those that were given; none beside a table.
-
-    Raises:
-        ValueError: If a table comes with other arguments, or labels without
-            probabilities.
-    """
+    """Returns the table that a measure got as `labels`, or makes it."""
     if not isinstance(labels, kind):
         if probabilities is not None:
             return make(labels, probabilities, **options)
@@ -223,10 +196,10 @@ def bin_confidences(
     edges: str = "right",
     sample_weight: Any = None,
 ) -> Bins:
-    """Sums confidences that are known already into bins.
+    """Sums confidences and correctness into bins.
 
     Adds a column for each bin, in place of a histogram: XLA compiles it, and
-    no device adds in the order in which threads come by.
+    the order of additions is fixed on every device.
 
     Args:
         confidence: Float tensor `(B,)` in [0, 1]; or `(B, K)`, which makes a
@@ -271,18 +244,7 @@ def bin_confidences(
 def sum_into_bins(
     confidence: Any, correct: Any, weight: Any, *, num_bins: int, edges: str
 ) -> Bins:
-    """Does what `bin_confidences` does with columns that are checked.
-
-    Args:
-        confidence: Float32 tensor `(B,)` or `(B, K)`, in [0, 1] or NaN.
-        correct: Tensor like it, of the type of sums.
-        weight: Tensor like it, at least 0.
-        num_bins: Number of bins, at least 1.
-        edges: The closed side of bins, `"right"` or `"left"`.
-
-    Returns:
-        bins: `Bins` of shape `(M,)` or `(K, M)`.
-    """
+    """Sums columns as `bin_confidences` does, without checks."""
     _checks.one_of("edges", edges, EDGES)
     limits = bin_edges(num_bins)
     dtype = accumulator_dtype()
@@ -328,12 +290,13 @@ def class_bins(
 
     Args:
         labels: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`.
-        probabilities: Float tensor `(B, K)`, or `(B,)` or `(B, 1)`.
-        num_bins: Number of bins, at least 1.
+        probabilities: Float tensor `(B, K)`, or `(B,)` or `(B, 1)` of a
+            sigmoid.
+        num_bins: Number of bins, at least 1. Defaults to 15.
         edges: The closed side of bins, `"right"` or `"left"`.
-        from_logits: Whether they are logits instead; None finds out.
-        sample_weight: Optional weights `(B,)` or `(B, 1)` of any type, at
-            least 0; an example of weight 0 is left out.
+        from_logits: Whether they are logits instead; None detects it.
+        sample_weight: Weights `(B,)` or `(B, 1)`, at least 0, or None; an
+            example of weight 0 is left out.
         ignore_label: Class id of examples without a label, often -1, which are
             left out; None ignores none.
 
@@ -359,18 +322,13 @@ def class_bins(
 
 
 def read_weights(sample_weight: Any, num_examples: int | None = None) -> Any:
-    """Returns sample weights as one column of the type of sums.
+    """Returns weights as a column of the type of sums, `(1,)` of a scalar.
+
+    Weights below 0 are refused, or NaN in a compiled function.
 
     Args:
         sample_weight: Weights `(B,)` or `(B, 1)`, or a scalar, of any type.
         num_examples: B, if it is known.
-
-    Returns:
-        weights: Tensor `(B,)`, or `(1,)` of a scalar; NaN where a weight is
-            below 0 in a compiled function, which cannot refuse it.
-
-    Raises:
-        ValueError: If a weight is below 0, or there are not B of them.
     """
     given = ops.convert_to_tensor(_numbers.read(sample_weight, "Weights"))
     size = math.prod(given.shape) if None not in given.shape else None
@@ -393,13 +351,7 @@ def read_weights(sample_weight: Any, num_examples: int | None = None) -> Any:
 
 
 def weigh(labels: Any, sample_weight: Any, ignore_label: int | None) -> Any:
-    """Returns weights that are 0 where there is no label; or None.
-
-    Args:
-        labels: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`.
-        sample_weight: Weights `(B,)` or `(B, 1)`; None weighs all the same.
-        ignore_label: Class id of examples without a label; None ignores none.
-    """
+    """Returns weights that are 0 where there is no label; None if all are 1."""
     ignored = per_example.ignored(labels, ignore_label)
     if ignored is None:
         return sample_weight
@@ -425,10 +377,10 @@ def merge_bins(bins: Bins, factor: int) -> Bins:
 
     Args:
         bins: Table `(..., M)`.
-        factor: How many bins become one; divides M.
+        factor: Number of bins to sum; divides M.
 
     Returns:
-        merged: Table `(..., M / factor)`, as if binned with that number.
+        merged: Table `(..., M / factor)`.
 
     Raises:
         ValueError: If `factor` does not divide M.
@@ -459,5 +411,5 @@ def _membership(
 
 
 def divide(numerator: Any, denominator: Any) -> Any:
-    """Divides sums; an empty bin's 0 / 0 is 0, and NaN stays NaN."""
+    """Divides sums; 0 / 0 of an empty bin is 0, and NaN stays NaN."""
     return numerator / ops.where(denominator == 0, 1.0, denominator)

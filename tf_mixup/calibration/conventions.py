@@ -1,4 +1,4 @@
-"""How papers and packages count."""
+"""Bins of papers and packages."""
 
 import types
 from collections.abc import Mapping
@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 
 class Convention(NamedTuple):
-    """How a paper or package counts; its numbers differ from others' numbers.
+    """How a paper or package bins; numbers of different conventions differ.
 
     Attributes:
         num_bins: Number of equal-width bins.
         edges: Which side of a bin is closed, `"right"` or `"left"`.
-        note: What else to know when comparing numbers.
+        note: What else differs.
     """
 
     num_bins: int

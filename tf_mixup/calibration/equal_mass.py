@@ -112,11 +112,7 @@ def equal_mass_bins(bins: Bins, num_bins: int) -> Bins:
 
 
 def rank(confidence: np.ndarray) -> np.ndarray:
-    """Returns the rank `(B,)` of each confidence among the distinct ones.
-
-    Args:
-        confidence: `(B,)`.
-    """
+    """Returns the rank `(B,)` of each confidence among the distinct ones."""
     return np.unique(confidence, return_inverse=True)[1]
 
 
@@ -127,15 +123,7 @@ def sum_groups(
     weight: np.ndarray,
     num_groups: int = 0,
 ) -> Bins:
-    """Returns sums `(G,)` over groups of examples, in NumPy.
-
-    Args:
-        place: Group of each example, integers `(B,)`.
-        confidence: `(B,)`.
-        correct: `(B,)`.
-        weight: `(B,)`.
-        num_groups: G; at least as many as there are places.
-    """
+    """Returns sums `(G,)` over groups of examples, in NumPy."""
     columns = (weight, weight * confidence, weight * correct)
     return Bins(
         *(
@@ -146,13 +134,7 @@ def sum_groups(
 
 
 def equal_mass_error(groups: Bins, num_bins: int) -> float:
-    """Returns the adaptive ECE of sums over equal confidences.
-
-    Args:
-        groups: NumPy sums `(G,)`, sorted by confidence. Runs of whole counts
-            have whole lengths.
-        num_bins: Number of runs, at least 1.
-    """
+    """Returns the adaptive ECE of sums over equal confidences, in order."""
     _checks.integer_at_least("num_bins", num_bins, 1, remedy="Write 15")
     total = groups.count.sum()
     if not total:

@@ -71,24 +71,7 @@ def class_sums(
     sample_weight: Any = None,
     ignore_label: int | None = None,
 ) -> ClassSums:
-    """Sums probabilities and targets of each class, for `class_bias`.
-
-    Args:
-        labels: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`.
-        probabilities: Float tensor `(B, K)`, or `(B,)` or `(B, 1)`.
-        from_logits: Whether they are logits instead; None detects it.
-        sample_weight: Weights `(B,)` or `(B, 1)`, at least 0, or None; an
-            example of weight 0 is left out.
-        ignore_label: Class id of examples without a label, often -1, which are
-            left out; None ignores none.
-
-    Returns:
-        sums: Tensors; K is 2 for a sigmoid. NaN if an example has no
-            distribution over classes.
-
-    Raises:
-        ValueError: If the shapes do not fit, or a weight is below 0.
-    """
+    """Sums probabilities and targets of each class, as tensors."""
     labels, probabilities, sample_weight = per_example.flatten_steps(
         labels, probabilities, sample_weight
     )
@@ -153,14 +136,18 @@ def class_bias(
             `ClassSums`.
         probabilities: Float tensor `(B, K)`, or `(B,)` or `(B, 1)`.
         from_logits: Whether they are logits instead; None detects it.
-        sample_weight: As in `class_sums`.
-        ignore_label: As in `class_sums`.
+        sample_weight: Weights `(B,)` or `(B, 1)`, at least 0, or None; an
+            example of weight 0 is left out.
+        ignore_label: Class id of examples without a label, often -1, which are
+            left out; None ignores none.
 
     Returns:
-        bias: Of all classes, with their limits. NaN without examples.
+        bias: Of all classes, with their limits; K is 2 for a sigmoid. NaN
+            without examples, or if one has no distribution over classes.
 
     Raises:
-        ValueError: As `class_sums`; or if sums come with other arguments.
+        ValueError: If the shapes do not fit, a weight is below 0, or sums come
+            with other arguments.
 
     Example:
         >>> probabilities = np.tile([0.5, 0.5], (400, 1))

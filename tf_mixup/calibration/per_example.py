@@ -15,8 +15,7 @@ With soft targets a prediction is correct by the target's mass on the predicted
 class.
 
 An example whose probabilities or targets are no distribution over classes (NaN,
-a label out of range, counts, several labels) gets NaN, so that the result shows
-it.
+a label out of range, counts, several labels) gets NaN.
 """
 
 import functools
@@ -39,31 +38,19 @@ _INT32 = np.iinfo(np.int32)
 
 
 def to_probabilities(logits: Any) -> Any:
-    """Returns the probabilities of both classes, or all, from logits.
-
-    Args:
-        logits: Float tensor `(B, K)`, or `(B,)` or `(B, 1)` of a sigmoid.
-
-    Returns:
-        probabilities: Float32 tensor `(B, K)`; K is 2 for a sigmoid.
-    """
+    """Returns float32 probabilities `(B, K)` of logits."""
     return ops.softmax(to_columns(logits, from_logits=True), axis=-1)
 
 
 def to_targets(
     labels: Any, num_classes: int, num_examples: int | None = None
 ) -> Any:
-    """Returns labels as distributions over classes.
+    """Returns labels as float32 distributions `(B, K)`, or NaN.
 
     Args:
         labels: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`.
         num_classes: K; 1 for a sigmoid's column, whose label may be soft.
         num_examples: B, or None if it is not known.
-
-    Returns:
-        targets: Float32 tensor `(B, K)`; K is 2 for a sigmoid. NaN in the
-            examples that have no distribution: ids out of range or not whole,
-            counts, several labels.
 
     Raises:
         ValueError: If the shape does not fit, or labels are text.
@@ -76,14 +63,7 @@ def to_targets(
 
 
 def check_ignore_label(ignore_label: int | None) -> int | None:
-    """Returns the label that stands for no label, if it is one.
-
-    Args:
-        ignore_label: Class id, often -1, or None.
-
-    Raises:
-        ValueError: If it is no integer that int32 can hold.
-    """
+    """Returns `ignore_label` if it is None or an int32."""
     if ignore_label is None:
         return None
     return _checks.integer_at_least(
@@ -96,19 +76,7 @@ def check_ignore_label(ignore_label: int | None) -> int | None:
 
 
 def ignored(labels: Any, ignore_label: int | None) -> Any:
-    """Returns which examples have the label that stands for no label.
-
-    Args:
-        labels: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`, of which
-            none is ignored.
-        ignore_label: The label, often -1; None ignores nothing.
-
-    Returns:
-        ignored: Bool tensor `(B,)`, or None if nothing can be ignored.
-
-    Raises:
-        ValueError: If `ignore_label` is no integer that int32 can hold.
-    """
+    """Returns which labels `(B,)` are ignored, or None if none can be."""
     if check_ignore_label(ignore_label) is None:
         return None
     labels = to_label_tensor(labels)
@@ -124,16 +92,14 @@ def flatten_steps(
 
     Args:
         labels: Class ids `(B, T)` or `(B, T, 1)`, or targets `(B, T, K)`;
-            with more axes of steps or pixels alike.
+            more axes of steps or pixels work the same.
         outputs: Predictions `(B, T, K)`, or `(B, T, 1)` of a sigmoid.
         sample_weight: Weights `(B,)`, `(B, 1)`, `(B, T)` or `(B, T, 1)`, a
             scalar, or None.
 
     Returns:
-        labels: `(B * T,)` or `(B * T, K)`.
-        outputs: `(B * T, K)`; outputs of lower rank stay as they are, with
-            labels and weights.
-        sample_weight: `(B * T,)` or None.
+        columns: Labels `(B * T,)` or `(B * T, K)`, outputs `(B * T, K)` and
+            weights `(B * T,)` or None; unchanged for outputs `(B, K)`.
 
     Raises:
         ValueError: If the labels have other steps.
@@ -179,16 +145,16 @@ def _spread_over_steps(sample_weight: Any, outputs: Any) -> Any:
 
 
 def confidence(predictions: Any, *, from_logits: bool | None = None) -> Any:
-    """Returns the probability of the predicted class, the winning score.
+    """Returns the probability of the predicted class, the largest one.
 
-    It is low where the model hesitates between classes. It can also be high
-    far from all training data: nothing in cross-entropy prevents that.
+    It is low where the model hesitates between classes, and can be high far
+    from all training data: nothing in cross-entropy prevents that.
 
     Args:
         predictions: Float tensor `(B, K)`; or one sigmoid column `(B,)` or
             `(B, 1)`, read as the classes `{1 - p, p}`.
-        from_logits: Whether predictions are logits. None, the default, finds
-            out; a column within [0, 1] is taken for probabilities.
+        from_logits: Whether predictions are logits. None, the default, detects
+            it; a column within [0, 1] is taken for probabilities.
 
     Returns:
         confidence: Float32 tensor `(B,)`, in `[1/K, 1]`; NaN where the example
@@ -205,11 +171,11 @@ def confidence(predictions: Any, *, from_logits: bool | None = None) -> Any:
 
 
 class Outputs:
-    """What predictions alone tell; `(B,)` and float32 each.
+    """Measures of predictions alone; float32 `(B,)` each.
 
     Args:
         outputs: Probabilities or logits, `(B, K)`, `(B,)` or `(B, 1)`.
-        from_logits: Whether `outputs` are logits; None finds out.
+        from_logits: Whether `outputs` are logits; None detects it.
         prior: Evidence of earlier batches; see `_models.output_kind.read`.
     """
 
@@ -255,16 +221,15 @@ class Outputs:
 
 
 class ExampleScores(Outputs):
-    """Predictions beside their labels; measures them one by one.
+    """Measures of predictions with labels; float32 `(B,)` each, made on demand.
 
-    Each measure is a float32 tensor `(B,)`, made when it is asked for, with
-    NaN in the examples that have no distribution. With class ids nothing of
-    size `(B, K)` is made but the probabilities and their squares.
+    Examples without a distribution have NaN. With class ids nothing of size
+    `(B, K)` is made but the probabilities and their squares.
 
     Args:
         labels: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`.
         outputs: Probabilities or logits, `(B, K)`, `(B,)` or `(B, 1)`.
-        from_logits: Whether `outputs` are logits; None finds out.
+        from_logits: Whether `outputs` are logits; None detects it.
         prior: Evidence of earlier batches; see `_models.output_kind.read`.
 
     Raises:
@@ -309,11 +274,7 @@ class ExampleScores(Outputs):
         return ops.one_hot(self._labels, size, dtype="float32")
 
     def sum_targets(self, weight: Any) -> Any:
-        """Returns the mass of each class over the batch, `(K,)`.
-
-        Args:
-            weight: Float32 tensor `(B,)`, 0 where an example does not count.
-        """
+        """Returns the mass of each class `(K,)`, weighted by float32 `(B,)`."""
         size = self.probabilities.shape[-1]
         if self._has_ids:
             return ops.segment_sum(weight, self._labels, num_segments=size)
@@ -358,14 +319,14 @@ class ExampleScores(Outputs):
 def top_label(
     labels: Any, probabilities: Any, *, from_logits: bool | None = None
 ) -> tuple[Any, Any]:
-    """Returns each example's confidence, and whether it is predicted right.
+    """Returns each example's confidence, and whether its prediction is correct.
 
     Ties go to the first class, so a sigmoid of exactly 0.5 predicts class 0.
 
     Args:
         labels: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`.
         probabilities: Float tensor `(B, K)`, or `(B,)` or `(B, 1)`.
-        from_logits: Whether they are logits instead; None finds out.
+        from_logits: Whether they are logits instead; None detects it.
 
     Returns:
         confidence: Float32 tensor `(B,)`: the largest probability.
@@ -377,10 +338,8 @@ def top_label(
 
     Example:
         >>> confidence, correct = top_label([0, 1], [[0.75, 0.25], [1.0, 0.0]])
-        >>> [float(each) for each in confidence]
-        [0.75, 1.0]
-        >>> [float(each) for each in correct]
-        [1.0, 0.0]
+        >>> confidence.numpy().tolist(), correct.numpy().tolist()
+        ([0.75, 1.0], [1.0, 0.0])
     """
     scores = ExampleScores(labels, probabilities, from_logits=from_logits)
     return scores.confidence, scores.correct
@@ -391,13 +350,13 @@ def brier_score(
 ) -> Any:
     """Returns each example's squared distance of target and probabilities.
 
-    The sum over all classes, in [0, 2]: for two classes twice what the form
-    for one column gives. It measures accuracy and calibration together.
+    The sum over all classes, in [0, 2]: for two classes twice the form for
+    one column. It measures accuracy and calibration together.
 
     Args:
         labels: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`.
         probabilities: Float tensor `(B, K)`, or `(B,)` or `(B, 1)`.
-        from_logits: Whether they are logits instead; None finds out.
+        from_logits: Whether they are logits instead; None detects it.
 
     Returns:
         brier: Float32 tensor `(B,)`, within 3e-7; its mean is the Brier score.
@@ -420,9 +379,9 @@ def negative_log_likelihood(
     Args:
         labels: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`.
         predictions: Probabilities or logits, `(B, K)`, `(B,)` or `(B, 1)`. A
-            probability of 0 counts as the least that its type holds: 1.2e-38
-            and 87.3 nats, of float16 6e-8 and 16.6 nats. Logits are exact.
-        from_logits: Whether `predictions` are logits; None finds out.
+            probability of 0 counts as the least of its type: 1.2e-38 and
+            87.3 nats, of float16 6e-8 and 16.6 nats. Logits are exact.
+        from_logits: Whether `predictions` are logits; None detects it.
 
     Returns:
         nll: Float32 tensor `(B,)`.
@@ -436,38 +395,17 @@ def negative_log_likelihood(
 def pair(
     labels: Any, probabilities: Any, *, from_logits: bool | None = None
 ) -> tuple[Any, Any]:
-    """Returns labels and probabilities in one form: distributions.
-
-    Args:
-        labels: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`.
-        probabilities: Float tensor `(B, K)`, or `(B,)` or `(B, 1)`.
-        from_logits: Whether they are logits instead; None finds out.
-
-    Returns:
-        targets: Float32 tensor `(B, K)`; K is 2 for a sigmoid.
-        probabilities: Float32 tensor `(B, K)`. Both are NaN in the examples of
-            which one of them is no distribution.
-
-    Raises:
-        ValueError: If the shapes do not fit.
-    """
+    """Returns labels and outputs as float32 distributions `(B, K)`, or NaN."""
     scores = ExampleScores(labels, probabilities, from_logits=from_logits)
     missing = scores.missing[:, None]
     return scores.targets + missing, scores.probabilities + missing
 
 
 def to_label_tensor(labels: Any) -> Any:
-    """Returns labels as a tensor in which no id has changed.
+    """Returns labels as a float or int32 tensor without changing any id.
 
-    Args:
-        labels: Numbers in an array, list, column or tensor.
-
-    Returns:
-        labels: Float or int32 tensor. Ids that int32 cannot hold are its least
-            or greatest number, and no class either.
-
-    Raises:
-        ValueError: If labels are text, masked or other than real numbers.
+    Ids that int32 cannot hold become its least or greatest number. Text, masked
+    values and other than real numbers are refused.
     """
     labels = _numbers.read(
         labels,

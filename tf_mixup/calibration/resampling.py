@@ -66,22 +66,7 @@ def adaptive_interval(
     num_resamples: int = 1000,
     seed: int | None = None,
 ) -> Interval:
-    """Returns `adaptive_calibration_error` with a bootstrap interval.
-
-    Args:
-        confidence: `(B,)` in [0, 1].
-        correct: `(B,)`, 0 or 1, or mass in [0, 1].
-        num_bins: Number of runs; no more than B are used.
-        level: Coverage of the interval, in [0, 1].
-        num_resamples: Bootstrap samples.
-        seed: Integer for the same samples again; None draws fresh ones.
-
-    Returns:
-        interval: As of `error_interval`.
-
-    Raises:
-        ValueError: As `bootstrap_interval`.
-    """
+    """Returns `adaptive_calibration_error` with a bootstrap interval."""
     confidence, correct = _check_columns(confidence, correct)
     place = equal_mass.rank(confidence)
     ones = np.ones(confidence.size)
@@ -186,24 +171,7 @@ def bootstrap_intervals(
     num_resamples: int = 1000,
     seed: int | None = None,
 ) -> list[Interval]:
-    """Returns several measures with intervals, from one bootstrap.
-
-    Args:
-        confidence: `(B,)` in [0, 1].
-        correct: `(B,)`, 0 or 1, or mass in [0, 1].
-        measures: Functions of `Bins`.
-        num_bins: Number of bins, at least 1.
-        edges: The closed side of bins, `"right"` or `"left"`.
-        level: Coverage of the intervals, in [0, 1].
-        num_resamples: Bootstrap samples, at least 1.
-        seed: Integer for the same samples again; None draws fresh ones.
-
-    Returns:
-        intervals: One for each measure, as of `bootstrap_interval`.
-
-    Raises:
-        ValueError: As `bootstrap_interval`.
-    """
+    """Returns several measures, as `bootstrap_interval`, from one bootstrap."""
     confidence, correct = _check_columns(confidence, correct)
     table = _Table(confidence, num_bins, edges)
     ones = np.ones(confidence.size)

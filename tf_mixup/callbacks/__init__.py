@@ -1,4 +1,4 @@
-"""Callbacks for `fit`: the clock of mixing, and what to measure each epoch.
+"""Callbacks for `fit`: the schedule of mixing, and measures of each epoch.
 
 `MixingSchedule` comes first in a list of callbacks; monitors may stand
 anywhere in it.

@@ -189,9 +189,9 @@ class Source:
         held = isinstance(self._data, (list, tuple, Mapping)) or hasattr(
             self._data, "shape"
         )
-        # What a list holds, examples or inputs, a model of several inputs
-        # knows.
-        if self._examples is None or (held and model is not None):
+        # The model decides whether a list or tuple holds several inputs.
+        again = held or isinstance(self._data, tf.data.Dataset)
+        if self._examples is None or (again and model is not None):
             examples = examples_lib.read(
                 self._data,
                 name=self._name,

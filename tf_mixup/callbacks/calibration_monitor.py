@@ -41,62 +41,58 @@ CALIBRATION_KEYS = {
 
 
 class CalibrationMonitor(_monitor.Monitor):
-    """Puts calibration of the validation set into `logs`, and draws it.
+    """Adds calibration of the validation set to `logs`, and draws it.
 
-    Without `data` it costs no forward pass: a compiled metric of
+    Without `data` it costs no forward pass: the first compiled metric of
     `tf_mixup.metrics` still holds the validation set when `fit`'s own pass
-    ends. One metric gives all the values; the first one counts.
-
-    With `data` it makes one pass of its own, under a strategy over all
+    ends. With `data` it makes one pass of its own, under a strategy over all
     replicas, through the model's own `test_step`, `predict_step` or `predict`
-    where it overrides one. The values have the same names; give another `name`
-    if the data are not those of the compiled metric.
+    where it overrides one. The names are the same; give another `name` if the
+    data are not those of the compiled metric.
 
     Adds `val_ece`, `val_oe`, `val_mce`, `val_signed_gap` (mean confidence
     minus accuracy), `val_over` and `val_under` (the parts of ECE),
-    `val_adaptive_ece`, `val_class_bias`, `val_nll` and `val_brier`. Confidence
-    and accuracy themselves belong to Keras' metrics. ECE of few examples in
-    many bins is mostly bias: see `tf_mixup.calibration`. A model of several
-    outputs adds them as `val_<output>_ece`, ... for each output that has a
-    metric of bins, and with `data` also for each that ends in a softmax or
-    one sigmoid.
+    `val_adaptive_ece`, `val_class_bias`, `val_nll` and `val_brier`. ECE of few
+    examples in many bins is mostly bias: see `tf_mixup.calibration`. A model
+    of several outputs adds `val_<output>_ece`, ... for each output that has
+    such a metric, and with `data` also for each that ends in a softmax or one
+    sigmoid.
 
     `EarlyStopping("val_ece")` and `ModelCheckpoint(monitor="val_ece")` know
-    which way is better from the compiled metric of that name. All other names
-    need a `mode`: `"min"`, as each is better when it is nearer to 0. Keras'
-    `TensorBoard` writes each value of `logs` as `epoch_<name>`; leave
-    `log_dir` out if its curves are enough.
+    the direction from the compiled metric of that name. Other names need
+    `mode="min"`, as each is better when it is nearer to 0. Keras'
+    `TensorBoard` writes all `logs` as `epoch_<name>`; `log_dir` adds figures.
 
     Args:
         data: Batches of `(x, y)` or `(x, y, sample_weight)`, or such a tuple
             of arrays. None, the default, reads the compiled metric.
-        name: What names in `logs` begin with. Defaults to `"val"`.
+        name: Prefix of names in `logs`. Defaults to `"val"`.
         log_dir: Folder for TensorBoard: values, reliability diagram,
             confidence histogram and the density of accuracy and confidence go
             to `<log_dir>/<validation, or name>`. None, the default, draws
             nothing.
         freq: Measures in epochs `freq`, `2 * freq`, ... counted from 1.
             Defaults to 1.
-        num_bins: Bins, with `data`; else the compiled metric says.
+        num_bins: Bins, with `data`; else those of the compiled metric.
             Defaults to 15.
         edges: `"right"` or `"left"`, with `data`. Defaults to `"right"`.
         from_logits: Whether outputs are logits, with `data`. None, the
-            default, finds out.
+            default, detects it.
         ignore_label: Class id of examples without a label, with `data`; None,
             the default, ignores none.
         outputs: Names of the outputs to measure, of a model that has several.
-            None, the default, measures those said above.
+            None, the default, measures those listed above.
         batch_size: Examples in a batch where `data` is arrays. Defaults to
             128.
-        figure_freq: Draws in epochs `figure_freq`, `2 * figure_freq`,
-            ..., of those it measures in. Drawing takes half a second, and
-            TensorBoard shows ten images of each kind. Defaults to 1.
+        figure_freq: Draws in epochs `figure_freq`, `2 * figure_freq`, ..., of
+            those it measures in. Drawing takes half a second, and TensorBoard
+            shows ten images of each kind. Defaults to 1.
 
     Raises:
-        ValueError: If `data` is not what is asked for; when training starts
-            if `outputs` are none of the model's, or it has several labels; at
-            the end of an epoch if there is nothing to measure, or predictions
-            are not finite.
+        ValueError: If an argument is out of range; when training starts, if
+            `outputs` are none of the model's, or it has several labels; at the
+            end of an epoch, if there is nothing to measure, or predictions are
+            not finite.
 
     Example:
         >>> model = keras.Sequential([keras.layers.Dense(3, "softmax")])
@@ -174,7 +170,7 @@ class CalibrationMonitor(_monitor.Monitor):
             )
 
     def _prepare(self, examples: examples_lib.Examples) -> None:
-        """Makes metrics, and the pass that updates them."""
+        """Creates the metrics, and the pass that updates them."""
         # Keras makes compiled metrics in the first step.
         heads = self._find_heads(examples)
         with _monitor.scope(self.model):
@@ -274,7 +270,7 @@ class CalibrationMonitor(_monitor.Monitor):
             self._broken.update_state(keras.ops.cast(broken, "float32"))
 
     def _check(self, name: str, metric: Any, wrong: int) -> None:
-        """Refuses a validation set of which examples were left out."""
+        """Refuses a validation set with examples that were left out."""
         if not wrong:
             return
         last_layer.check_single_label(self.model)
@@ -343,11 +339,11 @@ def _loss_is_finite(model: keras.Model) -> bool:
 
 
 def _remedy(finite: bool, from_logits: bool | None) -> str:
-    """Returns what to do about examples that could not be measured.
+    """Returns how to fix examples that could not be measured.
 
     Args:
-        finite: Whether all predictions, or the loss, are numbers.
-        from_logits: What was said of the outputs.
+        finite: Whether all predictions, or the loss, are finite.
+        from_logits: The user's `from_logits`.
     """
     if not finite:
         return (

@@ -33,20 +33,20 @@ _OOD_KEYS = {
 
 
 class OODMonitor(_monitor.Monitor):
-    """Puts confidence outside of the training distribution into `logs`.
+    """Adds confidence outside of the training distribution to `logs`.
 
-    A set's examples are scored by their confidence, which should separate
-    them from those of `reference`. Adds for each set `<set>_confidence` (its
-    mean), `<set>_auroc`, `<set>_aupr` (finding reference examples) and
-    `<set>_fpr95`; and `reference_confidence`. Measures are exact;
-    `tf_mixup.ood` says how packages differ in what they count as positive.
-    AUPR depends on the sizes of the sets. It measures what `model.predict`
-    says.
+    Confidence should separate the examples of each set from those of
+    `reference`. Adds for each set `<set>_confidence` (its mean), `<set>_auroc`,
+    `<set>_aupr` (of finding reference examples) and `<set>_fpr95`; and
+    `reference_confidence`. Measures are exact; `tf_mixup.ood` describes how
+    packages differ in what they count as positive. AUPR depends on the sizes of
+    the sets. Predictions are those of `model.predict`.
 
     Args:
-        sets: Name of a set to its examples: batches of `x`, or of
-            `(x, y, ...)` of which `y` is not looked at, or such arrays. A list
-            of arrays is stacked. Integer names are taken as text.
+        sets: Name of a set to its examples: batches of `x`, or of `(x, y, ...)`
+            of which `y` is ignored, or such arrays. A list of arrays is
+            stacked. For a model of several inputs also a tuple of arrays, one
+            for each input. Integer names become text.
         reference: Examples like those of the training; the validation set is
             the usual choice.
         noise: Further sets, drawn once with the type, shape, mean and variance
@@ -58,12 +58,11 @@ class OODMonitor(_monitor.Monitor):
         max_rows: Examples to take of each set, the first ones, and to draw of
             noise; None for all. Defaults to 1024.
         seed: Fixes the noise. Defaults to 0.
-        from_logits: Whether outputs are logits. None, the default, finds out.
+        from_logits: Whether outputs are logits. None, the default, detects it.
         output: Name of the output to measure, of a model that has several.
         batch_size: Examples in a batch where a set is arrays. Defaults to 128.
-        model: What predicts, and takes the examples of the sets. For a model
-            of `MixUp.training_model` give the one that it was made of. None,
-            the default, is the model that is trained.
+        model: The model that predicts. For a model of `MixUp.training_model`
+            give the one that it was made of. None, the default, is the model that is trained.
 
     Raises:
         ValueError: If sets have unusable names or examples, or there are none;
@@ -108,6 +107,7 @@ class OODMonitor(_monitor.Monitor):
         self._predictor = model
         self._from_logits = from_logits
         self._output = output
+        self._has_noise = bool(noise)
         self._confidences: dict[str, np.ndarray] = {}
         self._are_logits: bool | None = None
 
@@ -138,6 +138,8 @@ class OODMonitor(_monitor.Monitor):
         model = self.model if self._predictor is None else self._predictor
         sets = self._read(model)
         inputs = next(sets["reference"].batches()).inputs
+        if self._has_noise:
+            _check_array(inputs)
         if layers.takes_plan(
             getattr(model, "input", None)
         ) and not layers.takes_plan(inputs):
@@ -198,13 +200,7 @@ class OODMonitor(_monitor.Monitor):
         """Returns the reference's inputs, if they are one array."""
         batches = self._read(self._predictor)["reference"].batches()
         inputs = [batch.inputs for batch in batches]
-        if keras.tree.is_nested(inputs[0]):
-            shapes = [leaf.shape for leaf in keras.tree.flatten(inputs[0])]
-            raise _checks.refusal(
-                "Noise is drawn for inputs that are one array",
-                f"several inputs of shapes {shapes}",
-                "Write `noise=()` and give a set of examples of your own",
-            )
+        _check_array(inputs[0])
         return np.concatenate(inputs)
 
     def _choose(self, model: keras.Model, outputs: Any) -> np.ndarray:
@@ -239,6 +235,16 @@ class OODMonitor(_monitor.Monitor):
                 " diverged: lower the learning rate",
             )
         return scores
+
+
+def _check_array(inputs: Any) -> None:
+    if keras.tree.is_nested(inputs):
+        shapes = [leaf.shape for leaf in keras.tree.flatten(inputs)]
+        raise _checks.refusal(
+            "Noise is drawn for inputs that are one array",
+            f"several inputs of shapes {shapes}",
+            "Write `noise=()` and give a set of examples of your own",
+        )
 
 
 def _check_names(

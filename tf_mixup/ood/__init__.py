@@ -1,4 +1,4 @@
-"""Out-of-distribution detection: measures, and noise to test it with."""
+"""Out-of-distribution detection: scores, measures, and noise to test with."""
 
 from tf_mixup.ood.measures import aupr_in
 from tf_mixup.ood.measures import aupr_out

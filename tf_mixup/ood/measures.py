@@ -1,10 +1,8 @@
-"""Out-of-distribution detection: scores, exact measures and noise sets.
+"""Measures of out-of-distribution detection: exact, without a threshold grid.
 
-A detector scores every example; examples of the distribution that the model
-was trained on ("in") should score higher than examples from elsewhere
-("out"). The score here is the model's confidence, the baseline of Hendrycks
-and Gimpel. The measures are exact, with no grid of thresholds; a random score
-has AUROC 1/2, AUPR the share of its positives, FPR95 0.95.
+A detector scores every example; examples of the training distribution ("in")
+should score higher than others ("out"). A random score has AUROC 1/2, AUPR the
+share of its positives, FPR95 0.95.
 
 Packages differ in what they count as **positive**. Here it is the examples
 from inside, as in Hendrycks and Gimpel, unless the name ends in `_out`. Others,
@@ -16,6 +14,9 @@ both. For scores `[.9, .8, .7, .3]` inside and `[.6, .5, .4, .2]` outside:
 |---|---|---|
 | FPR95 | 0.75 | 0.25, `fpr_at_95_tpr(-out, -in)` |
 | AUPR of "in" | 0.893 | 0.884, by trapezoids |
+
+Scores are arrays `(N,)` inside and `(M,)` outside, finite and not empty; else a
+`ValueError` says which is wrong.
 
 References:
     Hendrycks and Gimpel. A Baseline for Detecting Misclassified and
@@ -35,9 +36,9 @@ from tf_mixup.calibration.per_example import confidence as confidence
 def auroc(in_scores: Any, out_scores: Any) -> float:
     """Returns the area under the ROC curve.
 
-    It is the chance that an example from inside scores higher than one from
-    outside, ties counting half. It does not depend on the sizes of the sets,
-    nor on which side counts as positive.
+    It is the probability that an example from inside scores higher than one
+    from outside, ties counting half. It depends neither on the sizes of the
+    sets nor on which of them counts as positive.
 
     Args:
         in_scores: Scores inside the distribution, `(N,)`, higher for inside.
@@ -62,12 +63,11 @@ def auroc(in_scores: Any, out_scores: Any) -> float:
 
 
 def aupr_in(in_scores: Any, out_scores: Any) -> float:
-    """Returns the average precision at finding the examples from inside.
+    """Returns the average precision of finding examples from inside.
 
-    Examples from inside are the positives. Average precision is the sum of
-    precision times the step of recall; packages that take the area by the
-    trapezoidal rule get another number, see this module's table. It depends on
-    the sizes of the sets: compare it only between detectors on the same two.
+    Average precision is the sum of precision times the step of recall; the
+    trapezoidal rule gives another number, see this module's table. It depends
+    on the sizes of the sets: compare it only between detectors on the same two.
 
     Args:
         in_scores: Scores inside the distribution, `(N,)`, higher for inside.
@@ -77,7 +77,7 @@ def aupr_in(in_scores: Any, out_scores: Any) -> float:
         aupr: In `[0, 1]`; near `N / (N + M)` for a random score.
 
     Raises:
-        ValueError: If scores are empty, not one-dimensional or not finite.
+        ValueError: As `auroc`.
 
     Example:
         >>> aupr_in([0.9, 0.8], [0.1])
@@ -90,10 +90,9 @@ def aupr_in(in_scores: Any, out_scores: Any) -> float:
 
 
 def aupr_out(in_scores: Any, out_scores: Any) -> float:
-    """Returns the average precision at finding the examples from outside.
+    """Returns the average precision of finding examples from outside.
 
-    Examples from outside are the positives, with the lowest scores first; else
-    it is like `aupr_in`.
+    As `aupr_in`, with the lowest scores first.
 
     Args:
         in_scores: Scores inside the distribution, `(N,)`, higher for inside.
@@ -103,7 +102,7 @@ def aupr_out(in_scores: Any, out_scores: Any) -> float:
         aupr: In `[0, 1]`; near `M / (N + M)` for a random score.
 
     Raises:
-        ValueError: If scores are empty, not one-dimensional or not finite.
+        ValueError: As `auroc`.
 
     Example:
         >>> aupr_out([0.9, 0.8], [0.1])
@@ -119,12 +118,9 @@ def fpr_at_95_tpr(in_scores: Any, out_scores: Any) -> float:
     """Returns the share of examples from outside that pass for inside.
 
     The threshold is the highest one that still accepts 95% of the examples
-    from inside, which are the positives. Examples that score exactly the
-    threshold are accepted.
-
-    Packages that count the examples from outside as positive report another
-    number: the share of examples from inside that are rejected where 95% of
-    those from outside are. That is `fpr_at_95_tpr(-out_scores, -in_scores)`.
+    from inside; scores equal to it are accepted. Packages that count the
+    examples from outside as positive report
+    `fpr_at_95_tpr(-out_scores, -in_scores)`.
 
     Args:
         in_scores: Scores inside the distribution, `(N,)`, higher for inside.
@@ -134,7 +130,7 @@ def fpr_at_95_tpr(in_scores: Any, out_scores: Any) -> float:
         fpr: In `[0, 1]`; 0 is best.
 
     Raises:
-        ValueError: If scores are empty, not one-dimensional or not finite.
+        ValueError: As `auroc`.
 
     Example:
         >>> inside = np.array([0.9, 0.8, 0.7, 0.3])

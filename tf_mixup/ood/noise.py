@@ -29,7 +29,7 @@ def gaussian_noise(
         shape: Shape of one example, e.g. `(32, 32, 3)`.
         mean: Mean, a number or an array that broadcasts to `shape`.
         std: Standard deviation, of the same form.
-        num_rows: How many examples to draw, N.
+        num_rows: Number of examples to draw, N.
         seed: Integer that fixes the draw.
         dtype: A float, integer or Boolean type. Values are clipped to its
             range, and rounded for an integer, which lowers the variance where
@@ -45,10 +45,8 @@ def gaussian_noise(
         >>> gaussian_noise((4, 4), 0.5, 0.1, num_rows=2, seed=0).shape
         (2, 4, 4)
     """
-    dtype = _numeric_dtype(dtype)
-    _check_moments(shape, mean, std)
-    standard = _draw("gaussian", shape, num_rows, seed, dtype)
-    return _finish(standard, mean, std, dtype, _limits(dtype))
+    options = {"num_rows": num_rows, "seed": seed, "dtype": dtype}
+    return _noise("gaussian", shape, mean, std, **options)
 
 
 def uniform_noise(
@@ -60,32 +58,24 @@ def uniform_noise(
     seed: int,
     dtype: Any = "float32",
 ) -> np.ndarray:
-    """Draws examples of uniform noise of a given mean and deviation.
-
-    Values are independent and lie in `mean ± sqrt(3) * std`.
+    """Draws uniform noise, independent within `mean ± sqrt(3) * std`.
 
     Args:
-        shape: Shape of one example, e.g. `(32, 32, 3)`.
-        mean: Mean, a number or an array that broadcasts to `shape`.
-        std: Standard deviation, of the same form.
-        num_rows: How many examples to draw, N.
+        shape: As in `gaussian_noise`, as all other arguments.
+        mean: Mean.
+        std: Standard deviation.
+        num_rows: Number of examples to draw, N.
         seed: Integer that fixes the draw.
-        dtype: As in `gaussian_noise`.
+        dtype: A float, integer or Boolean type.
 
     Returns:
         noise: Array of shape `(N, *shape)`.
 
     Raises:
-        ValueError: If `num_rows` is below 1, or `dtype` has no numbers.
-
-    Example:
-        >>> uniform_noise((4, 4), 0.5, 0.1, num_rows=2, seed=0).shape
-        (2, 4, 4)
+        ValueError: As `gaussian_noise`.
     """
-    dtype = _numeric_dtype(dtype)
-    _check_moments(shape, mean, std)
-    standard = _draw("uniform", shape, num_rows, seed, dtype)
-    return _finish(standard, mean, std, dtype, _limits(dtype))
+    options = {"num_rows": num_rows, "seed": seed, "dtype": dtype}
+    return _noise("uniform", shape, mean, std, **options)
 
 
 def noise_like(
@@ -98,12 +88,10 @@ def noise_like(
 ) -> np.ndarray:
     """Draws noise with the shape, mean and variance of given inputs.
 
-    Training inputs are the usual choice. A network that is sure of a class
-    for such noise is sure of nothing that it has learnt.
-
-    Noise of an integer type keeps to the values that `inputs` span: it is
-    rounded and clipped to their smallest and largest, so that one-hot inputs
-    give zeros and ones, and class or token ids give ids that exist.
+    Training inputs are the usual choice. A network that is confident on such
+    noise is confident without evidence. Noise of an integer type keeps to the
+    values that `inputs` span, so that one-hot inputs give zeros and ones, and
+    class or token ids give ids that exist.
 
     Args:
         inputs: Array `(N, ...)`, of a float, integer or Boolean type.
@@ -159,6 +147,22 @@ def noise_like(
     return _finish(standard, mean, std, dtype, limits)
 
 
+def _noise(
+    kind: str,
+    shape: Sequence[int],
+    mean: Any,
+    std: Any,
+    *,
+    num_rows: int,
+    seed: int,
+    dtype: Any,
+) -> np.ndarray:
+    dtype = _numeric_dtype(dtype)
+    _check_moments(shape, mean, std)
+    standard = _draw(kind, shape, num_rows, seed, dtype)
+    return _finish(standard, mean, std, dtype, _limits(dtype))
+
+
 def _draw(
     kind: str, shape: Sequence[int], num_rows: int, seed: int, dtype: np.dtype
 ) -> np.ndarray:
@@ -197,7 +201,7 @@ def _finish(
 
 
 def _check_moments(shape: Sequence[int], mean: Any, std: Any) -> None:
-    """Refuses moments that are not those of examples of this shape."""
+    """Refuses moments that do not fit examples of this shape."""
     for name, given, least in (("mean", mean, -np.inf), ("std", std, 0)):
         numbers = _numbers.to_numpy(given, f"`{name}`", dtype=np.float64)
         try:
@@ -231,7 +235,7 @@ def _limits(dtype: np.dtype) -> tuple[Any, Any]:
 
 
 def _find_channels(channel_axis: int | str | None, rank: int) -> int | None:
-    """Returns the axis of channels, or None where there is to be none."""
+    """Returns the axis of channels, or None."""
     if channel_axis is None:
         return None
     if channel_axis == "auto":
@@ -247,7 +251,7 @@ def _find_channels(channel_axis: int | str | None, rank: int) -> int | None:
 
 
 def _numeric_dtype(dtype: Any) -> np.dtype:
-    """Returns a NumPy type of real numbers, also one such as bfloat16."""
+    """Returns a NumPy type of real numbers, such as bfloat16."""
     bfloat16 = np.dtype(ml_dtypes.bfloat16)
     # TensorFlow's types have a name, too.
     name = getattr(dtype, "name", dtype)
@@ -267,7 +271,7 @@ def _numeric_dtype(dtype: Any) -> np.dtype:
 
 
 def _check_inputs(inputs: np.ndarray) -> np.dtype:
-    """Returns the type of inputs that noise can be drawn like."""
+    """Returns the type of inputs; refuses those that noise cannot match."""
     if inputs.ndim < 2 or not inputs.size:
         raise _checks.refusal(
             "Noise is drawn like an array (N, ...) with some examples",

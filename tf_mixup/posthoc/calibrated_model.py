@@ -1,8 +1,8 @@
-"""After training: calibrate on a validation set, or average predictions.
+"""Calibration after training, with one call.
 
 `calibrate` fits a scaler on a model's predictions and returns the calibrated
 model. Examples that it is fitted on cannot show how calibrated it is:
-`check_disjoint` makes sure that the test set has none of them.
+`check_disjoint` refuses a test set that has any of them.
 
 A calibrated model is saved as any Keras model. Where it is loaded, write
 `import tf_mixup` before `keras.saving.load_model`; what `model.export` writes
@@ -54,12 +54,12 @@ def calibrate(
 ) -> keras.Model:
     """Fits a scaler on a model's predictions and returns both as one model.
 
-    The scaler sees what `model.predict` says. If the model is plain and ends
-    with a softmax or a sigmoid, the logits before it are scaled: where the
-    softmax has saturated, its probabilities no longer hold them. A model that
-    overrides `call`, `predict_step` or `predict` is called as a whole, as are
-    KerasHub's tasks with their preprocessor: give such a task raw text or
-    images, in `calibration` and to the `predict` of what is returned.
+    The scaler is fitted on what `model.predict` returns. If the model is plain
+    and ends with a softmax or a sigmoid, the logits before it are scaled, as
+    saturated probabilities no longer hold them. A model that overrides `call`,
+    `predict_step` or `predict` is called as a whole, as are KerasHub's tasks
+    with their preprocessor: give such a task raw text or images, in
+    `calibration` and in the `predict` of the result.
 
     Args:
         model: Model with one output: logits or probabilities, `(N, K)`, or
@@ -72,10 +72,9 @@ def calibrate(
             batches, or of `{"image": ..., "label": ...}`.
         test: Inputs of the test set, or the same with labels, in any of these
             forms. If given, it must share no example.
-        from_logits: Whether the model's outputs are logits. None finds it out
-            by the last layer, else by the values.
-        ignore_label: Examples with this label are left out; None leaves none
-            out.
+        from_logits: Whether the model's outputs are logits. None detects it by
+            the last layer, else by the values.
+        ignore_label: Examples with this label are left out; None ignores none.
         batch_size: Examples to predict at once, where they are arrays.
         verbose: 0 shows nothing; 1 or `"auto"` shows a progress bar.
 
@@ -138,7 +137,7 @@ def calibrate(
 def _cut(
     model: keras.Model, from_logits: bool | None
 ) -> tuple[keras.Model, bool | None]:
-    """Returns the model before its softmax, if it can be had."""
+    """Returns the model before its softmax, if it has one."""
     if from_logits is True or not model_calls.runs_plainly(model):
         return model, from_logits
     last_layer.structured_inputs(model)
@@ -161,10 +160,9 @@ def _warn_of_zeros(probabilities: np.ndarray) -> None:
 def check_disjoint(calibration: Any, test: Any) -> None:
     """Refuses two sets of inputs that share an example.
 
-    Examples are the same if their shapes and all their values are, of
-    whatever type: 3 of uint8 is 3.0. Where one set is of float32 or of half
-    precision, the other is rounded to it. It does not see an example that was
-    scaled, cropped or flipped.
+    Examples are the same if their shapes and all their values are, of any
+    type: 3 of uint8 is 3.0. Where one set is float32 or half precision, the
+    other is rounded to it. Scaled, cropped or flipped copies are not found.
 
     Args:
         calibration: Inputs, an array or a nested structure of arrays; or a
@@ -173,8 +171,7 @@ def check_disjoint(calibration: Any, test: Any) -> None:
         test: In any of these forms.
 
     Raises:
-        ValueError: If they share examples; the message says how many of
-            `test`.
+        ValueError: If they share examples, with the number in `test`.
 
     Example:
         >>> check_disjoint(np.eye(4)[:2], np.eye(4)[2:])
@@ -203,7 +200,7 @@ class _Digest(NamedTuple):
 
     Attributes:
         digests: Of its values in each of `_PRECISIONS`.
-        precision: Place of the finest of these that its values have.
+        precision: Index of the finest precision of its values.
     """
 
     digests: tuple[bytes, ...]
@@ -254,12 +251,7 @@ class _Comparable:
         ]
 
     def digest(self, index: int, precision: int) -> bytes:
-        """Returns the bytes of one example.
-
-        Args:
-            index: Of the example in the batch.
-            precision: Place in `_PRECISIONS` of what values are rounded to.
-        """
+        """Returns the bytes of one example, rounded to one of `_PRECISIONS`."""
         values = self._values[precision][index]
         if not self._text:
             return self._shape + values.tobytes()
@@ -269,7 +261,7 @@ class _Comparable:
 
 
 def _to_numbers(leaf: np.ndarray) -> np.ndarray:
-    """Returns objects that are numbers, as of tables, as an array of them."""
+    """Returns an array of objects as one of numbers, if they all are."""
     if leaf.dtype.kind != "O":
         return leaf
     values = np.ravel(leaf).tolist()
@@ -278,7 +270,7 @@ def _to_numbers(leaf: np.ndarray) -> np.ndarray:
 
 
 def _cast(leaf: np.ndarray, precision: str) -> np.ndarray:
-    """Returns values rounded to a type, from which all fit into the next."""
+    """Returns values rounded to a type."""
     if leaf.dtype.kind == "c":
         parts = (_cast(part, precision) for part in (leaf.real, leaf.imag))
         return np.stack(list(parts), axis=-1)

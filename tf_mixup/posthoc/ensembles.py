@@ -1,6 +1,6 @@
 """Averages of predictions: over dropout masks, over models, over mixup.
 
-None of them trains anything. Shapes: N examples, K classes.
+Nothing is trained. Shapes: N examples, K classes.
 """
 
 from collections.abc import Sequence
@@ -30,16 +30,15 @@ _DROPOUT = (
 class MonteCarloDropout:
     """Averages the predictions of a model with dropout active.
 
-    Each pass drops other units; the mean over passes approximates the mean
-    over the posterior of the weights. Dropout layers alone are active:
-    everything else predicts as it always does, so batch norm keeps to its
-    moving averages and augmentation is off. The model stays as it is, and
-    what is predicted follows its weights.
+    The mean over samples of dropout masks approximates the mean over the
+    posterior of the weights. Only dropout layers are active: batch norm uses
+    its moving averages, and augmentation is off. The model is unchanged, and
+    predictions follow its weights.
 
     Dropout is found where it is a layer of the model, or of a model within
-    it. A layer that drops within itself, as `keras.layers.LSTM(dropout=0.5)`
-    does, is refused. So is a model that overrides `call`, `predict_step` or
-    `predict`, as the dropout of its graph alone can be made active.
+    it. A layer that drops internally, such as `keras.layers.LSTM(dropout=0.5)`,
+    is refused, as is a model that overrides `call`, `predict_step` or
+    `predict`.
 
     Args:
         model: Functional or sequential model with one output and dropout
@@ -47,11 +46,10 @@ class MonteCarloDropout:
         num_samples: Predictions to average, at least 1. The standard error of
             the mean falls as one over its square root.
         seed: Integer that fixes the masks: the same seed, inputs and
-            `batch_size` give the same probabilities, in each call anew.
+            `batch_size` give the same probabilities in each call.
         batch_size: Examples to predict at once.
-        from_logits: Whether the model's outputs are logits. None finds it out
-            by the last layer, else by the values: examples that are at least 0
-            and sum to 1 are probabilities.
+        from_logits: Whether the model's outputs are logits. None detects it
+            by the last layer, else by the values.
 
     Raises:
         ValueError: If the model has no dropout layer, or one out of reach; if
@@ -102,12 +100,12 @@ class MonteCarloDropout:
         return f"<MonteCarloDropout of {self.num_samples} samples>"
 
     def predict(self, inputs: Any, *, verbose: int | str = 0) -> np.ndarray:
-        """Returns the mean probabilities over all passes.
+        """Returns the mean probabilities over all samples.
 
         Args:
             inputs: Array of N examples, a list of examples of one shape, or a
-                nested structure of arrays as the model takes it. No dataset,
-                which may be shuffled anew in each pass.
+                nested structure of arrays as the model takes it. Datasets are
+                refused, as they may be shuffled anew in each pass.
             verbose: 0 shows nothing; 1 or `"auto"` shows a progress bar.
 
         Returns:
@@ -115,7 +113,7 @@ class MonteCarloDropout:
                 1e-38, so that their logarithms are finite.
 
         Raises:
-            ValueError: If `inputs` is no array, or it cannot be told whether
+            ValueError: If `inputs` is no array, or nothing decides whether
                 outputs are logits.
         """
         states = np.random.SeedSequence(self.seed).generate_state(
@@ -209,17 +207,14 @@ class DeepEnsemble:
         """Returns the mean probabilities over all models.
 
         Args:
-            inputs: Array of N examples, a list of examples of one shape, or a
-                nested structure of arrays as the models take it.
+            inputs: As in `MonteCarloDropout.predict`.
             verbose: 0 shows nothing; 1 or `"auto"` shows a progress bar.
 
         Returns:
-            probabilities: Float32 `(N, K)`; K is 2 for a sigmoid. Never below
-                1e-38, so that their logarithms are finite.
+            probabilities: As of `MonteCarloDropout.predict`.
 
         Raises:
-            ValueError: If `inputs` is no array, or it cannot be told whether
-                outputs are logits.
+            ValueError: As `MonteCarloDropout.predict`.
         """
         return _mean_probabilities(
             self.models,
@@ -234,15 +229,14 @@ class DeepEnsemble:
 
         It shares its weights with the members, and is saved as one `.keras`
         file that needs `import tf_mixup` to be loaded. If a member overrides
-        `call`, `predict_step` or `predict`, members are called as a whole, so
-        that each predicts as it does alone.
+        `call`, `predict_step` or `predict`, members are called as a whole.
 
         Returns:
             ensemble: Model of the members' inputs, with output `(N, K)`.
 
         Raises:
             ValueError: If it is not known whether a member's outputs are
-                logits: there are no values yet by which to find it out.
+                logits, as there are no values yet.
         """
         from_logits = [self._gives_logits(model) for model in self.models]
         if not all(map(model_calls.runs_plainly, self.models)):
@@ -271,17 +265,13 @@ class DeepEnsemble:
 
 
 class MixupRescaling:
-    """Predicts at the inputs that mixup trained on, and takes the mix back.
+    """Predicts at the inputs that mixup trained on, and reverses the mixing.
 
     A mixed input is on average the example pulled towards the mean of all
     inputs, and so is its target, both by `theta = E[max(lam, 1 - lam)]`. So the
-    model is asked at `theta * x + (1 - theta) * mean_inputs`, and its logits
-    become `logits / theta + (1 - 1 / theta) * class_priors`.
-
-    This assumes that `lam ~ Beta(alpha, alpha)` mixes inputs and labels alike,
-    and that of the two examples of a mix the nearer one, with weight
-    `max(lam, 1 - lam)`, is taken for its first. That is no restriction where
-    partners are drawn at random.
+    model predicts at `theta * x + (1 - theta) * mean_inputs`, and its logits
+    become `logits / theta + (1 - 1 / theta) * class_priors`. This assumes that
+    `lam ~ Beta(alpha, alpha)` mixes inputs and labels, with random partners.
 
     Args:
         alpha: As in training, at least 0; with 0 nothing changes.
@@ -405,7 +395,7 @@ class MixupRescaling:
 
 
 class _ActiveDropout(keras.layers.Layer):
-    """A twin of a dropout layer, with its own generator, that always drops."""
+    """A copy of a dropout layer, with its own generator, that always drops."""
 
     def __init__(self, layer: keras.layers.Layer) -> None:
         super().__init__(name=layer.name, dtype=layer.dtype_policy)
@@ -422,7 +412,7 @@ class _ActiveDropout(keras.layers.Layer):
 
 
 def _check_reach(layer: keras.layers.Layer) -> None:
-    """Refuses a layer that drops within itself, which would stay off."""
+    """Refuses a layer that drops internally, which would stay off."""
     if type(layer).__module__.startswith("keras."):
         # All have generators, used or not; their config tells.
         drops = any(
@@ -442,7 +432,7 @@ def _check_reach(layer: keras.layers.Layer) -> None:
 
 
 def _check_plain(model: keras.Model) -> None:
-    """Refuses a model of whose predictions the graph is only a part."""
+    """Refuses a model whose predictions are not those of its graph alone."""
     override = model_calls.override_in_the_way(model)
     if override is not None:
         raise _checks.refusal(
@@ -457,7 +447,7 @@ def _check_plain(model: keras.Model) -> None:
 
 
 def _describe(model: keras.Model) -> str | None:
-    """Returns what members of one ensemble have in common, if it is known."""
+    """Returns what members of an ensemble must have in common, if known."""
     if not model_calls.runs_plainly(model):
         return None
     structure = keras.tree.map_structure(
@@ -516,7 +506,7 @@ def _mean_probabilities(
 
 
 def _read_inputs(inputs: Any, model: keras.Model) -> Any:
-    """Returns arrays of the examples; refuses what has an order of its own."""
+    """Returns arrays of the examples; refuses datasets and iterables."""
     nested = isinstance(inputs, (list, tuple, dict))
     if not (nested or hasattr(inputs, "shape")):
         raise _checks.refusal(

@@ -5,10 +5,13 @@ test it: `fit(logits, labels)`. Then `apply(logits)` gives probabilities, and
 `attach(model)` gives one Keras model that predicts them.
 
 `TemperatureScaling` has one number and keeps every prediction's class, so
-accuracy stays. `VectorScaling` has 2 K and `IsotonicScaling` as many as the
-data call for; they fit better, need more examples, and may change the class.
+accuracy stays. `VectorScaling` has 2 K numbers and `IsotonicScaling` as many
+as the data require; they fit better, need more examples, and may change the
+class.
 
-Shapes: N examples, K classes.
+Shapes: N examples, K classes. Logits are float arrays `(N, K)`, or `(N,)` or
+`(N, 1)` of a sigmoid, of which probabilities have two columns. Logarithms of
+probabilities are logits.
 
 References:
     Guo et al. On Calibration of Modern Neural Networks. ICML 2017.
@@ -41,12 +44,10 @@ BOUNDS = (1e-2, 1e3)
 
 
 class Scaler(abc.ABC):
-    """What all scalers do: fit on logits, apply to logits, attach to a model.
+    """Base of all scalers: fit on logits, apply to logits, attach to a model.
 
-    Logits are float arrays `(N, K)`, or `(N,)` or `(N, 1)` of a sigmoid, of
-    which probabilities have two columns. Logarithms of probabilities are
-    logits. A scaler can be copied and pickled, and its configuration holds
-    what was fitted.
+    A scaler can be copied and pickled, and its configuration holds what was
+    fitted.
     """
 
     # Arguments, and public attributes that `fit` sets.
@@ -73,8 +74,8 @@ class Scaler(abc.ABC):
                 two classes also the mass of class 1, `(N,)` or `(N, 1)`.
             sample_weight: Weights `(N,)` or `(N, 1)`, at least 0; 0 leaves an
                 example out. None weighs all the same.
-            ignore_label: Examples with this label are left out, as in Keras'
-                losses; None leaves none out.
+            ignore_label: Examples with this label are left out; None ignores
+                none.
 
         Returns:
             self: The scaler.
@@ -112,17 +113,15 @@ class Scaler(abc.ABC):
         """Returns a model that predicts calibrated probabilities.
 
         It shares its weights with `model`. It is saved as one `.keras` file
-        that needs `import tf_mixup` before `keras.saving.load_model`, and
-        nothing else; what `export` writes needs nothing at all.
-
-        A model that overrides `call` or `predict_step`, or prepares its
-        inputs in `predict` as KerasHub's tasks do, is called as a whole, so
-        that what it predicts is what is calibrated.
+        that needs `import tf_mixup` before `keras.saving.load_model`; what
+        `export` writes needs nothing. A model that overrides `call` or
+        `predict_step`, or prepares its inputs in `predict` as KerasHub's tasks
+        do, is called as a whole.
 
         Args:
             model: Model with one output.
             from_logits: Whether that output is logits. If not, its logarithm
-                is scaled. None finds it out by the last layer.
+                is scaled. None detects it by the last layer.
 
         Returns:
             calibrated: Model of the same inputs, with output `(N, K)`; K is 2
@@ -148,7 +147,7 @@ class Scaler(abc.ABC):
         return keras.Model(inputs, layer(logits), name=name)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments and what was fitted, as JSON has it."""
+        """Returns the arguments and what was fitted, for JSON."""
         config = {key: getattr(self, key) for key in self._arguments}
         fitted = None
         if self._num_classes:
@@ -158,11 +157,7 @@ class Scaler(abc.ABC):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Returns the scaler that `get_config` describes, fitted if it was.
-
-        Args:
-            config: What `get_config` returned.
-        """
+        """Returns the scaler of a configuration, fitted if it was."""
         arguments = dict(config)
         fitted = arguments.pop("fitted", None)
         scaler = cls(**arguments)
@@ -187,7 +182,7 @@ class Scaler(abc.ABC):
     def _fit(
         self, logits: np.ndarray, targets: np.ndarray, weights: np.ndarray
     ) -> None:
-        """Sets what is fitted, of float64 columns; weights sum to 1."""
+        """Fits on float64 columns; weights sum to 1."""
 
     @abc.abstractmethod
     def _apply(self, logits: np.ndarray) -> np.ndarray:
@@ -216,21 +211,18 @@ class Scaler(abc.ABC):
 
 @keras.saving.register_keras_serializable("tf_mixup")
 class TemperatureScaling(Scaler):
-    """Divides logits by one temperature, that of the least cross-entropy.
+    """Divides logits by the temperature of the least cross-entropy.
 
     Cross-entropy is convex in 1/T, so its slope has one root, which is found
-    to the precision of floats: no step size, no number of iterations. The
-    predicted class never changes.
-
-    A temperature above 1 softens an overconfident model, one below 1 sharpens
-    an underconfident one, as mixup often leaves it. If labels for fitting are
+    to floating-point precision, without a step size. The predicted class never
+    changes. A temperature above 1 softens an overconfident model, one below 1
+    sharpens an underconfident one, as mixup often leaves it. If the labels are
     noisier than those of the test set, it softens too much.
 
     Args:
-        bounds: Least and greatest temperature, above 0. Where the optimum is
-            not between them, the nearer one is taken and a warning says so:
-            logits that separate the classes have their optimum at 0, those
-            that say nothing of the labels, or worse, at infinity.
+        bounds: Least and greatest temperature, above 0. An optimum outside of
+            them becomes the nearer bound, with a warning: logits that separate
+            the classes have their optimum at 0, uninformative ones at infinity.
 
     Attributes:
         temperature: T; NaN until it is fitted.
@@ -299,15 +291,14 @@ class TemperatureScaling(Scaler):
 class VectorScaling(Scaler):
     """Gives each class a weight and a bias: `softmax(weight * logits + bias)`.
 
-    It starts at temperature scaling and minimizes cross-entropy, plus a mild
-    pull back to where it started. Accuracy may change, for better or worse,
-    and with few examples of a class it fits their noise. Unlike the others it
-    depends on a constant added to all logits of an example, so logits and
-    logarithms of probabilities differ: fit it on what the model that it is for
-    puts out.
+    It starts at temperature scaling and minimizes cross-entropy, plus an L2
+    penalty on the distance from the start. Accuracy may change, and with few
+    examples of a class it fits their noise. It depends on a constant added to
+    all logits of an example, so logits and logarithms of probabilities differ:
+    fit it on the outputs of the model that it is for.
 
     Args:
-        l2: The pull, at least 0: half of it times the squared length of the
+        l2: Penalty, at least 0: half of it times the squared length of the
             biases and of the weights' change, for logits of variance 1, is
             added to the mean cross-entropy in nats. With 0 the optimum may
             lie at infinity, as where a class has no examples.
@@ -369,11 +360,11 @@ class IsotonicScaling(Scaler):
 
     One isotonic regression for each class against the rest, on the softmax of
     the logits; then the classes of an example are divided by their sum. The
-    functions are steps with lines between them, as many as the data call for:
-    a good fit on thousands of examples, an overfit on hundreds.
+    functions are piecewise linear, with as many pieces as the data require: a
+    good fit on thousands of examples, an overfit on hundreds.
 
-    Accuracy may change: examples of different probabilities get the same, and
-    ties go to the first class. Probabilities of exactly 0 occur, so that the
+    Accuracy may change, as different probabilities can become equal, and ties
+    go to the first class. Probabilities of exactly 0 occur, so the
     cross-entropy can be infinite. An example whose classes all map to 0 gets
     the uniform distribution.
 
@@ -443,7 +434,7 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def _float32_softmax(logits: np.ndarray) -> np.ndarray:
-    """Returns what the layer of a model computes, to the last bit."""
+    """Returns the same bits as the layer of a model."""
     # A constant changes nothing, and large ones would cost digits.
     shifted = logits - logits.max(axis=-1, keepdims=True)
     return ops.convert_to_numpy(ops.softmax(shifted.astype(np.float32)))
@@ -475,8 +466,7 @@ def find_temperature(
     """Returns the temperature of the least cross-entropy, within bounds.
 
     Args:
-        slope: Function of the temperature that increases as it falls: the
-            weighted sum of `temperature_slopes`.
+        slope: Weighted sum of `temperature_slopes`, by temperature.
         bounds: Least and greatest temperature.
     """
     import scipy.optimize
@@ -495,15 +485,12 @@ def find_temperature(
 def temperature_slopes(
     logits: np.ndarray, targets: np.ndarray, temperature: float
 ) -> np.ndarray:
-    """Returns the derivative of each example's cross-entropy by 1/T.
+    """Returns the derivative `(N,)` of each example's cross-entropy by 1/T.
 
     Args:
         logits: Float64 `(N, K)`.
         targets: Distributions `(N, K)`.
         temperature: T.
-
-    Returns:
-        slopes: Float64 `(N,)`.
     """
     import scipy.special
 
