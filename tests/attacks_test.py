@@ -259,10 +259,13 @@ class TestRefusals:
             ({"low": 1.0, "high": 1.0}, "`low` must be below `high`"),
             ({"high": 1.0}, r"Inputs must lie in \[0, 1\].*epsilon"),
             ({"inputs": np.full((7, 4), np.nan)}, "values from nan"),
-            ({"labels": LABELS[:3]}, r"one label for each row.*\(3,\) for 7"),
+            (
+                {"labels": LABELS[:3]},
+                r"one label for each example.*\(3,\) for 7",
+            ),
             ({"labels": np.eye(4)[LABELS]}, r"targets \(B, 3\)"),
             ({"labels": LABELS + 1}, r"class ids in \[0, 2\].*2 rows"),
-            ({"labels": np.ones((7, 3))}, "each row sums to 1"),
+            ({"labels": np.ones((7, 3))}, "targets that sum to 1"),
         ],
     )
     def test_arguments(self, options, message):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import matplotlib.figure
     import matplotlib.legend
 
-# Of any text with a user's name in it.
+# For any text with a user's name in it.
 AS_WRITTEN: Mapping[str, Any] = {"parse_math": False}
 
 _POINTS_PER_INCH = 72
@@ -51,7 +51,7 @@ def fit(name: object, width: float, size: float = 10.0) -> str:
             for part in textwrap.wrap(line, columns) or [""]
         ]
     if len(lines) > _MAX_LINES:
-        # Paths differ at their ends, and numbers stand there.
+        # Paths and numbered names differ at their ends.
         lines = [
             *lines[: _MAX_LINES - 2],
             f"{lines[_MAX_LINES - 2]}…",

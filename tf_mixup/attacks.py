@@ -138,18 +138,25 @@ def bim(
     _checks.real_at_least(
         "step_size", step_size, 0, remedy="Leave it out for epsilon / steps"
     )
-    rows = _check_inputs(inputs, low, high)
-    differentiate, columns = _gradient(model, rows[:batch_size], from_logits)
-    targets = _check_labels(labels, len(rows), columns)
-    adversarial = np.empty_like(rows)
-    for start in range(0, len(rows), batch_size):
+    examples = _check_inputs(inputs, low, high)
+    differentiate, columns = _gradient(
+        model, examples[:batch_size], from_logits
+    )
+    targets = _check_labels(labels, len(examples), columns)
+    adversarial = np.empty_like(examples)
+    for start in range(0, len(examples), batch_size):
         part = slice(start, start + batch_size)
-        lower = np.maximum(rows[part] - np.float32(epsilon), np.float32(low))
-        upper = np.minimum(rows[part] + np.float32(epsilon), np.float32(high))
-        moved = rows[part]
+        given = moved = examples[part]
+        lower = np.maximum(given - np.float32(epsilon), np.float32(low))
+        upper = np.minimum(given + np.float32(epsilon), np.float32(high))
         for _ in range(steps):
             gradient = np.asarray(differentiate(moved, targets[part]))
-            _check_gradient(gradient)
+            if np.isnan(gradient).any():
+                raise _checks.refusal(
+                    "The loss must have a gradient at the inputs",
+                    "NaN",
+                    "Look for NaN in the model's weights and outputs",
+                )
             step = np.float32(step_size) * np.sign(gradient)
             moved = np.clip(moved + step, lower, upper)
         adversarial[part] = moved
@@ -172,50 +179,41 @@ def _check_inputs(inputs: Any, low: float, high: float) -> np.ndarray:
             f"low={low!r} and high={high!r}",
             "Write the least and the greatest value of an input",
         )
-    rows = _numbers.to_numpy(inputs, "Inputs", dtype=np.float32)
-    if not rows.size:
+    examples = _numbers.to_numpy(inputs, "Inputs", dtype=np.float32)
+    if not examples.size:
         raise _checks.refusal(
             "There must be at least one example",
-            f"inputs of shape {rows.shape}",
+            f"inputs of shape {examples.shape}",
             "Give the inputs of a test set",
         )
-    if not np.all((rows >= low) & (rows <= high)):
+    if not np.all((examples >= low) & (examples <= high)):
         raise _checks.refusal(
             f"Inputs must lie in [{low:g}, {high:g}]",
-            f"values from {rows.min():g} to {rows.max():g}",
+            f"values from {examples.min():g} to {examples.max():g}",
             "Write `low` and `high` of what the model takes, and `epsilon` in"
             " the same unit",
         )
-    return rows
+    return examples
 
 
-def _check_labels(labels: Any, num_rows: int, columns: int) -> np.ndarray:
+def _check_labels(labels: Any, num_examples: int, columns: int) -> np.ndarray:
     """Returns targets `(N, K)`; K is 2 for one column."""
     labels = ops.convert_to_numpy(per_example.to_label_tensor(labels))
-    if labels.ndim == 0 or len(labels) != num_rows:
+    if labels.ndim == 0 or len(labels) != num_examples:
         raise _checks.refusal(
-            "There must be one label for each row",
-            f"labels of shape {labels.shape} for {num_rows} rows",
+            "There must be one label for each example",
+            f"labels of shape {labels.shape} for {num_examples} examples",
             "Give the labels of these inputs",
         )
     targets = ops.convert_to_numpy(per_example.to_targets(labels, columns))
     if np.isnan(targets).any():
         raise _checks.refusal(
             f"Labels must be class ids in [0, {max(columns, 2) - 1}], or"
-            " targets of which each row sums to 1",
-            f"{np.isnan(targets).any(axis=-1).sum()} rows that are not",
+            " targets that sum to 1",
+            f"{np.isnan(targets).any(axis=-1).sum()} labels that are not",
             "Count classes from 0",
         )
     return targets
-
-
-def _check_gradient(gradient: np.ndarray) -> None:
-    if np.isnan(gradient).any():
-        raise _checks.refusal(
-            "The loss must have a gradient at the inputs",
-            "NaN",
-            "Look for NaN in the model's weights and outputs",
-        )
 
 
 def _gradient(
@@ -243,12 +241,12 @@ def _gradient(
         ],
         autograph=False,
     )
-    def differentiate(rows: Any, targets: Any) -> Any:
+    def differentiate(examples: Any, targets: Any) -> Any:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(rows)
-            logits = to_logits(network(rows, training=False))
+            tape.watch(examples)
+            logits = to_logits(network(examples, training=False))
         slope = _crossentropy_slope(logits, targets)
-        gradient = tape.gradient(logits, rows, output_gradients=slope)
+        gradient = tape.gradient(logits, examples, output_gradients=slope)
         if gradient is None:
             raise _checks.refusal(
                 "The gradient must reach the inputs",

@@ -292,11 +292,9 @@ class ConfidencePenaltyCrossentropy(_Loss):
 def _to_logits(columns: output_kind.Columns) -> Any:
     """Returns finite logits, whose gradient is that of the outputs."""
     if columns.from_logits is True:
-        # Of a class that is masked with -inf: 0 log 0 is 0, and so is its
-        # gradient.
+        # A class masked with -inf has 0 log 0 = 0, and gradient 0.
         return ops.maximum(columns.values, _MASKED)
-    # Each branch gets values that it can take, or a NaN would come through
-    # the gradient of the other one.
+    # Each branch gets valid values, as a NaN would spoil both gradients.
     inside = ops.where(columns.from_logits, 1.0, columns.values)
     inside = ops.maximum(output_kind.refuse_logits(inside), columns.floor)
     if columns.from_logits is False:
@@ -317,8 +315,7 @@ def _leave_out(losses: Any, labels: Any, ignore_label: int | None) -> Any:
     kept = labels != ops.cast(ignore_label, labels.dtype)
     losses = ops.where(kept, losses, 0.0)
     try:
-        # Keras' reductions leave out what this mask does, as they do for
-        # `ignore_class` of its own losses.
+        # Keras' reductions leave out masked losses, as for `ignore_class`.
         losses._keras_mask = kept
     except AttributeError:
         # Tensors of other backends take no attributes.

@@ -38,7 +38,8 @@ class CalibrationMetrics(keras.metrics.Metric):
     examples the result is NaN.
 
     It is logged as `ece`, and Keras knows that less is better:
-    `EarlyStopping("val_ece")` needs no `mode`.
+    `EarlyStopping("val_ece")` needs no `mode`. `ExpectedCalibrationError` is
+    another name of this class.
 
     Args:
         num_bins: Bins of the result, at least 1. Defaults to `15`.
@@ -282,27 +283,11 @@ def _outside_of_functions() -> Any:
     return tf.init_scope()
 
 
-@keras.saving.register_keras_serializable("tf_mixup")
-class ExpectedCalibrationError(CalibrationMetrics):
-    """The expected calibration error: `CalibrationMetrics` by its short name.
-
-    Biased upwards on few examples; see
-    `calibration.expected_calibration_error`.
-
-    Args:
-        num_bins: Number of bins, at least 1. Defaults to `15`.
-        edges: The closed side of bins, `"right"` (papers) or `"left"` (tfp).
-        from_logits: Whether predictions are logits; None detects it.
-        ignore_label: Class id of examples without a label; None ignores none.
-        name: Name in the logs. Defaults to `"ece"`.
-        dtype: Type of the result.
-
-    Example:
-        >>> metric = ExpectedCalibrationError(num_bins=10)
-        >>> metric.update_state([0, 0], [[0.75, 0.25], [0.25, 0.75]])
-        >>> float(metric.result())
-        0.25
-    """
+# ECE by its name; a class of its own in files of version 0.1.
+ExpectedCalibrationError = CalibrationMetrics
+keras.saving.get_custom_objects().setdefault(
+    "tf_mixup>ExpectedCalibrationError", CalibrationMetrics
+)
 
 
 @keras.saving.register_keras_serializable("tf_mixup")

@@ -13,7 +13,7 @@ from tests.conformance.objects import PROBABILITIES
 from tf_mixup import calibration
 from tf_mixup import losses
 from tf_mixup import metrics
-from tf_mixup.calibration import per_example
+from tf_mixup import ood
 
 every = pytest.mark.parametrize("measure", objects.ALL, ids=objects.name)
 every_weighted = pytest.mark.parametrize(
@@ -139,7 +139,7 @@ class TestOutputs:
     def test_functions_under_any_floatx(self, floatx):
         column = np.array([0.2, 0.9, 0.6], "float32")
         np.testing.assert_allclose(
-            per_example.confidence(column), [0.8, 0.9, 0.6], rtol=1e-6
+            ood.confidence(column), [0.8, 0.9, 0.6], rtol=1e-6
         )
         bins = calibration.bin_predictions([0, 1, 1], column)
         for error in (

@@ -13,7 +13,7 @@ from tests.conformance.objects import LABELS
 from tests.conformance.objects import LOGITS
 from tests.conformance.objects import PROBABILITIES
 from tf_mixup import metrics
-from tf_mixup.calibration import per_example
+from tf_mixup import ood
 
 every = pytest.mark.parametrize("measure", objects.ALL, ids=objects.name)
 SIGMOIDS = np.array([[0.9, 0.8, 0.1], [0.2, 0.6, 0.7], [0.1, 0.1, 0.1]])
@@ -64,7 +64,7 @@ class TestValues:
     def test_one_spoiled_example_changes_no_other(self):
         outputs = PROBABILITIES.copy()
         outputs[2] = [4, -2, 1]
-        found = np.array(per_example.confidence(outputs))
+        found = np.array(ood.confidence(outputs))
         np.testing.assert_allclose(
             found, [0.7, 0.8, np.nan, 0.6, 0.9], rtol=1e-6
         )
@@ -81,7 +81,7 @@ class TestValues:
         assert float(metric.result()) == pytest.approx(expected, rel=1e-5)
 
     def test_sigmoids_of_several_labels_have_no_confidence(self):
-        assert np.isnan(np.array(per_example.confidence(SIGMOIDS))).all()
+        assert np.isnan(np.array(ood.confidence(SIGMOIDS))).all()
 
 
 @backends.needs_tensorflow

@@ -118,8 +118,7 @@ class Examples:
         self._scanned: tuple[int, Any] | None = None
         self._kept: list[Batch] | None = None
         if isinstance(source, _Dataset):
-            # Here and not inside a `map`, where it would come with a page of
-            # AutoGraph's traceback.
+            # Inside of a `map` AutoGraph would add its traceback.
             _check_numbers(self._split(source.data.element_spec).labels, name)
 
     def __repr__(self) -> str:
@@ -128,10 +127,8 @@ class Examples:
     @property
     def num_batches(self) -> int:
         """Number of batches; counted in a pass where it is not known."""
-        known = self._source.num_batches
-        if known is not None and self._max_rows is None:
-            return known
-        return self._scan()[0]
+        known = self._known_length()
+        return self._scan()[0] if known is None else known
 
     def batches(self, *, verbose: int | str = 0) -> Iterator[Batch]:
         """Yields the batches, as NumPy; a `verbose` of 1 shows a progress bar.
@@ -164,16 +161,14 @@ class Examples:
         An iterator, which can be read once, is kept in memory for it. Elements
         are `(inputs,)`, `(inputs, labels)` or `(inputs, labels, weights)`.
         """
-        if (
-            isinstance(self._source, _Dataset)
-            and self._max_rows is None
-            and (self._source.ranks_known)
-        ):
+        source = self._source
+        known = isinstance(source, _Dataset) and source.ranks_known
+        if known and self._max_rows is None:
             count = self.num_batches
             if not count:
                 next(self.batches())
             choose = tf.autograph.experimental.do_not_convert(self._parts)
-            data = self._source.data.map(choose)
+            data = source.data.map(choose)
         else:
             count, spec = self._scan()
             data = tf.data.Dataset.from_generator(
@@ -182,9 +177,7 @@ class Examples:
         return data.apply(tf.data.experimental.assert_cardinality(count))
 
     def _known_length(self) -> int | None:
-        if self._max_rows is None:
-            return self._source.num_batches
-        return None
+        return self._source.num_batches if self._max_rows is None else None
 
     def _parts(self, *element: Any) -> tuple[Any, ...]:
         """Returns the parts of a dataset's element, as a tuple."""
@@ -237,9 +230,8 @@ class Examples:
             )
 
     def _to_batch(self, element: Any) -> Batch:
-        parts = self._split(element)
         columns = columns_lib.align(
-            *parts, name=self.name, several=self._several
+            *self._split(element), name=self.name, several=self._several
         )
         batch = Batch(*[_to_arrays(each, self.name) for each in columns])
         batch = batch._replace(labels=_infer_types(batch.labels))
@@ -256,14 +248,12 @@ class Examples:
         leading = {shape[:1] for part in shapes for shape in part}
         if len(leading) == 1 and leading != {()}:
             return
-        remedy = f"Give as many of each. {self._source.batched}"
-        if () in leading:
-            remedy = self._source.batched
+        counts = "" if () in leading else "Give as many of each. "
         raise _checks.refusal(
             f"Parts of `{self.name}` must be batches of the same number of"
             " examples",
             " and ".join(_describe(part) for part in shapes),
-            remedy,
+            counts + self._source.batched,
         )
 
     def _scan(self) -> tuple[int, Any]:
@@ -408,7 +398,7 @@ class _Arrays(_Source):
     batched = "Give arrays with one entry for each example"
 
     def __init__(self, columns: tuple[Any, Any, Any], batch_size: int) -> None:
-        # Without what there is not: `slice` of None is no array.
+        # None has no slices.
         self._columns = [each for each in columns if each is not None]
         self._parts = [each is not None for each in columns]
         self._batch_size = batch_size
@@ -540,7 +530,7 @@ def _read_columns(
     data: Any, name: str, model: keras.Model | None
 ) -> tuple[Any, Any, Any]:
     if isinstance(data, list):
-        # Of a list of examples none is a label.
+        # A list of examples has no labels.
         parts: tuple[Any, Any, Any] = (data, None, None)
     else:
         parts = columns_lib.split(data, input_names(model))
@@ -611,7 +601,7 @@ def _present(batch: Batch) -> tuple[Any, ...]:
 
 
 def _to_tuples(part: Any) -> Any:
-    # Of a list tf.data would make one tensor.
+    # tf.data would make one tensor of a list.
     if isinstance(part, Mapping):
         return {key: _to_tuples(each) for key, each in part.items()}
     if isinstance(part, (list, tuple)):

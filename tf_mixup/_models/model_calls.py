@@ -116,7 +116,7 @@ def predict_batches(
                     "A model must predict one output for each example",
                     f"outputs of shape {np.shape(leaf)} for {batch.size}"
                     " examples",
-                    "Return one row for each example from the model",
+                    "Return one output for each example from the model",
                 )
         yield batch, outputs
 

@@ -27,7 +27,7 @@ from tf_mixup._models import last_layer
 # Half precision rounds each of K probabilities; logits miss by far more. Also
 # how far one value may lie outside of [0, 1], as a sum of probabilities does.
 SUM_TOLERANCE = 0.02
-# No rounding makes a probability less than this, as small logits are.
+# Logits may be less than this; a rounded probability is not.
 _NEGATIVE = -0.001
 # Fewer examples of logits may look like probabilities by chance.
 _FEW_EXAMPLES = 4
@@ -160,20 +160,19 @@ def evidence(values: Any) -> Any:
             in [0, 1] that do not sum to 1.
     """
     single = count_columns(values) == 1
-    rows = ops.reshape(values, (-1, 1)) if single else values
-    # A logit of -inf is that of a masked class, and tells as much as others.
-    finite = ops.all(rows < float("inf"), axis=-1)
-    valid = ops.zeros_like(finite) if single else are_distributions(rows)
+    examples = ops.reshape(values, (-1, 1)) if single else values
+    # A logit of -inf, of a masked class, counts as any other.
+    finite = ops.all(examples < float("inf"), axis=-1)
+    valid = ops.zeros_like(finite) if single else are_distributions(examples)
     outside = ops.logical_or(
-        ops.any(rows > 1 + SUM_TOLERANCE, axis=-1),
+        ops.any(examples > 1 + SUM_TOLERANCE, axis=-1),
         ops.logical_and(
-            ops.logical_not(valid), ops.any(rows < _NEGATIVE, axis=-1)
+            ops.logical_not(valid), ops.any(examples < _NEGATIVE, axis=-1)
         ),
     )
     outside = _count(ops.logical_and(finite, outside))
     if single:
-        # One value beyond 1 is no probability, and the others stand in [0, 1]
-        # by chance.
+        # One value beyond 1 is no probability; others lie in [0, 1] by chance.
         inside = _count(finite) - outside
         return ops.where(outside > 0, outside, -inside)
     return outside - _count(valid)
@@ -251,11 +250,11 @@ def are_logits(
     layer = None if model is None else last_layer.last_layer_gives_logits(model)
     if model is not None and last_layer.last_activation(model) == "sigmoid":
         last_layer.refuse_several_labels(count_columns(values))
-    told = _agree(layer, from_logits)
-    if told is None:
+    known = _agree(layer, from_logits)
+    if known is None:
         return _find_in_values(values)
-    _compare_with_values(values, told)
-    return told
+    _compare_with_values(values, known)
+    return known
 
 
 def check_outputs(outputs: Any) -> np.ndarray:
@@ -280,15 +279,15 @@ def must_give_logits(
 ) -> bool:
     """Returns whether a model gives logits, before there are any values."""
     layer = last_layer.last_layer_gives_logits(model)
-    told = _agree(layer, check_from_logits(from_logits))
-    if told is None:
+    known = _agree(layer, check_from_logits(from_logits))
+    if known is None:
         raise _checks.refusal(
             "Whether outputs are logits must be known to build a model",
             f"from_logits=None and a model named {model.name!r} whose last"
-            " layer does not tell",
+            " layer does not decide",
             "Write `from_logits=True`, or False",
         )
-    return told
+    return known
 
 
 def _agree(layer: bool | None, from_logits: bool | None) -> bool | None:
@@ -330,7 +329,7 @@ def _behind_activation(outputs: Any, count: int) -> Any:
             ops.all(are_distributions(ops.cast(outputs, "float32")))
         )
     ):
-        # Outside of graphs only the values tell a softmax from sigmoids.
+        # Outside of graphs only values separate a softmax from sigmoids.
         return None
     # The softmax of one column is 1, whatever its logit.
     return None if kind == "Softmax" and count == 1 else logits
@@ -452,11 +451,11 @@ def _ask_about_column() -> ValueError:
     )
 
 
-def _compare_with_values(values: np.ndarray, told: bool) -> None:
-    """Refuses, or warns of, values that contradict `told`."""
+def _compare_with_values(values: np.ndarray, known: bool) -> None:
+    """Refuses, or warns of, values that contradict what is known."""
     examples = values.reshape(len(values), -1)
     examples = examples[np.isfinite(examples).all(axis=-1)]
-    if told:
+    if known:
         if len(examples) and concrete(_all_distributions(examples)):
             _warn("examples that are probabilities")
         return

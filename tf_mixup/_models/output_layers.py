@@ -145,17 +145,17 @@ class IsotonicSoftmax(keras.layers.Layer):
         """Returns probabilities `(B, K)` of logits `(B, K)`."""
         _check_classes(logits, self.num_classes)
         columns = ops.transpose(ops.softmax(logits, axis=-1))
-        rows = ops.transpose(
+        mapped = ops.transpose(
             _interpolate(
                 columns,
                 ops.convert_to_tensor(self.thresholds),
                 ops.convert_to_tensor(self.values),
             )
         )
-        total = ops.sum(rows, axis=-1, keepdims=True)
+        total = ops.sum(mapped, axis=-1, keepdims=True)
         empty = total == 0
         return ops.where(
-            empty, 1 / self.num_classes, rows / ops.where(empty, 1.0, total)
+            empty, 1 / self.num_classes, mapped / ops.where(empty, 1.0, total)
         )
 
     def get_config(self) -> dict[str, Any]:

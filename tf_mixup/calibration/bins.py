@@ -35,7 +35,7 @@ from tf_mixup.calibration import per_example
 EDGES = ("right", "left")
 
 
-# Numbers of the table of rows and bins that is made at a time.
+# Numbers of the table of examples and bins that is made at a time.
 _BLOCK = 2**21
 
 
@@ -250,10 +250,10 @@ def sum_into_bins(
     dtype = accumulator_dtype()
     columns = (confidence, correct)
 
-    def sum_rows(rows: slice) -> Bins:
-        part, right = (column[rows] for column in columns)
+    def sum_part(place: slice) -> Bins:
+        part, right = (column[place] for column in columns)
         inside = _membership(part, limits, edges, dtype)
-        weighted = weight[rows]
+        weighted = weight[place]
         summed = (weighted, weighted * ops.cast(part, dtype), weighted * right)
         if dtype == "float64" and len(confidence.shape) == 1:
             # Faster, but hardware rounds the products of float32 matrices.
@@ -265,11 +265,11 @@ def sum_into_bins(
     size = confidence.shape[0] or 0
     block = max(1, _BLOCK // (num_bins * math.prod(confidence.shape[1:])))
     if size <= block:
-        return sum_rows(slice(None))
+        return sum_part(slice(None))
     parts = (slice(start, start + block) for start in range(0, size, block))
-    total = sum_rows(next(parts))
-    for rows in parts:
-        total = total + sum_rows(rows)
+    total = sum_part(next(parts))
+    for place in parts:
+        total = total + sum_part(place)
     return total
 
 

@@ -24,8 +24,8 @@ CONVENTIONS: Mapping[str, Convention] = types.MappingProxyType(
         "paper": Convention(
             100,
             "right",
-            "Thulasidasan et al. 2019 (mixup). With 500 rows most of it is"
-            " bias; see `resampling.null_calibration_error`.",
+            "Thulasidasan et al. 2019 (mixup). With 500 examples most of it"
+            " is bias; see `resampling.null_calibration_error`.",
         ),
         "guo": Convention(15, "right", "Guo et al. 2017, and most papers."),
         "tfp": Convention(

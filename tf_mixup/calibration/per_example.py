@@ -144,32 +144,6 @@ def _spread_over_steps(sample_weight: Any, outputs: Any) -> Any:
     return ops.reshape(ops.broadcast_to(weight, steps), (-1,))
 
 
-def confidence(predictions: Any, *, from_logits: bool | None = None) -> Any:
-    """Returns the probability of the predicted class, the largest one.
-
-    It is low where the model hesitates between classes, and can be high far
-    from all training data: nothing in cross-entropy prevents that.
-
-    Args:
-        predictions: Float tensor `(B, K)`; or one sigmoid column `(B,)` or
-            `(B, 1)`, read as the classes `{1 - p, p}`.
-        from_logits: Whether predictions are logits. None, the default, detects
-            it; a column within [0, 1] is taken for probabilities.
-
-    Returns:
-        confidence: Float32 tensor `(B,)`, in `[1/K, 1]`; NaN where the example
-            has no distribution.
-
-    Raises:
-        ValueError: If `predictions` has another rank.
-
-    Example:
-        >>> confidence(np.array([[0.25, 0.75], [1.0, 0.0]])).numpy().tolist()
-        [0.75, 1.0]
-    """
-    return Outputs(predictions, from_logits=from_logits).confidence
-
-
 class Outputs:
     """Measures of predictions alone; float32 `(B,)` each.
 
@@ -204,8 +178,8 @@ class Outputs:
                 columns.from_logits, ops.softmax(values), ops.maximum(values, 0)
             )
         self.missing = _nan_unless(valid)
-        # Of numbers from 0 on the bits are in the same order, and Keras'
-        # argmax of floats first looks for negative zeros, in five passes.
+        # Bits of numbers from 0 on have the same order, and Keras' argmax of
+        # floats first looks for negative zeros, in five passes.
         bits = ops.view(self.probabilities, "int32")
         self._predicted = ops.argmax(bits, axis=-1)
 
@@ -309,8 +283,8 @@ class ExampleScores(Outputs):
         """Returns log-probabilities of outputs, one or all of each example."""
         if self._logits is None:
             return self._log(outputs)
-        # Of any column, that of the confidence too, the logit less the
-        # logarithm of its probability is the same; of that one it is sound.
+        # logit - log(probability) is the same for all columns, and most
+        # accurate for the largest probability.
         best = ops.log(self.confidence) - _pick(self._logits, self._predicted)
         extra = (1,) * (len(outputs.shape) - 1)
         return outputs + ops.reshape(best, (-1, *extra))

@@ -50,7 +50,7 @@ class Monitor(keras.callbacks.Callback, abc.ABC):
 
     # The folder in `log_dir` that the files are written to.
     run_name = ""
-    # What belongs to one training. No value is changed in place.
+    # The state of one training; no value is changed in place.
     _new: ClassVar[dict[str, Any]] = {
         "_model": None,
         "params": None,
@@ -126,7 +126,7 @@ class Monitor(keras.callbacks.Callback, abc.ABC):
         if logs is not None:
             logs.update(self.values)
         if self.log_dir is not None:
-            # Here and not before: an epoch that did not end is run again.
+            # Not earlier, as an interrupted epoch is run again.
             with self._open_writer(self.log_dir).as_default():
                 self.write(epoch)
             self._writer.flush()
@@ -200,7 +200,7 @@ class Source:
                 **self._options,
             )
             if held or not examples.num_batches:
-                # Says what is missing.
+                # Refuses data without examples.
                 next(examples.batches())
             self._examples = examples
         return self._examples

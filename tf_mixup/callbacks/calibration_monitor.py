@@ -19,8 +19,7 @@ from tf_mixup._models import last_layer
 from tf_mixup._models import named_outputs
 from tf_mixup.callbacks import _monitor
 
-# What CalibrationMonitor adds to `logs`, as `val_<key>`, and what TensorBoard
-# says of it.
+# Keys in `logs`, as `val_<key>`, and their descriptions in TensorBoard.
 CALIBRATION_KEYS = {
     "ece": "How far confidence is from accuracy: the mean over bins, weighted"
     " by their examples. Few examples in many bins raise it.",
@@ -36,7 +35,7 @@ CALIBRATION_KEYS = {
     "adaptive_ece": "`ece` over bins of equally many examples, estimated.",
     "class_bias": "The largest difference over classes between the mean"
     " probability of a class and its share of the labels. A temperature cannot"
-    " cure it.",
+    " correct it.",
 }
 
 

@@ -3,12 +3,12 @@
 from tf_mixup.ood.measures import aupr_in
 from tf_mixup.ood.measures import aupr_out
 from tf_mixup.ood.measures import auroc
-from tf_mixup.ood.measures import confidence
 from tf_mixup.ood.measures import fpr_at_95_tpr
 from tf_mixup.ood.noise import NOISES
 from tf_mixup.ood.noise import gaussian_noise
 from tf_mixup.ood.noise import noise_like
 from tf_mixup.ood.noise import uniform_noise
+from tf_mixup.ood.scores import confidence
 
 __all__ = (
     "NOISES",

@@ -30,7 +30,6 @@ import numpy as np
 
 from tf_mixup import _checks
 from tf_mixup import _numbers
-from tf_mixup.calibration.per_example import confidence as confidence
 
 
 def auroc(in_scores: Any, out_scores: Any) -> float:

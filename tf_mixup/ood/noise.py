@@ -9,7 +9,6 @@ import numpy as np
 
 from tf_mixup import _checks
 from tf_mixup import _numbers
-from tf_mixup.calibration.per_example import confidence as confidence
 
 NOISES = ("gaussian", "uniform")
 
@@ -127,8 +126,7 @@ def noise_like(
     channel_axis = _find_channels(channel_axis, inputs.ndim)
     if channel_axis is not None:
         axes = tuple(a for a in axes if a != channel_axis % inputs.ndim)
-    # One example's mean must broadcast to its shape: the first axis goes away.
-    # Squares of numbers of float64 may be beyond it.
+    # Squares of float64 may overflow.
     unit = np.abs(inputs).max() if inputs.dtype == np.float64 else 1.0
     unit = unit if np.isfinite(unit) and unit else 1.0
     scaled = inputs if unit == 1.0 else inputs / unit

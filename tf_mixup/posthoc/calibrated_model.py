@@ -31,9 +31,9 @@ from tf_mixup._models import output_kind
 from tf_mixup._models import output_layers
 from tf_mixup.posthoc.scalers import Scaler
 
-# Of examples with a probability of exactly 0; some is the rule of large K.
+# Share of examples with a probability of exactly 0; some are usual for large K.
 _MANY_ZEROS = 0.1
-# What values are rounded to before they are compared, the finest first.
+# Values are rounded to these before they are compared, the finest first.
 _PRECISIONS = ("float64", "float32", "float16", "bfloat16")
 _TYPES = {
     name: np.dtype(getattr(ml_dtypes, name, name)) for name in _PRECISIONS
@@ -118,7 +118,7 @@ def calibrate(
     model, from_logits = _cut(model, from_logits)
     predicted = model_calls.predict_examples(model, examples, verbose=verbose)
     outputs = model_calls.check_one_output(predicted.outputs)
-    # What is said to be logits is looked at by `fit`, which warns once.
+    # `fit` checks declared logits, and warns once.
     looked_at = outputs[:1] if from_logits else outputs
     from_logits = output_kind.are_logits(looked_at, from_logits, model=model)
     if not from_logits:

@@ -3,6 +3,7 @@
 Nothing is trained. Shapes: N examples, K classes.
 """
 
+import abc
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,7 +28,65 @@ _DROPOUT = (
 )
 
 
-class MonteCarloDropout:
+class _Averaged(abc.ABC):
+    """Averages the probabilities of several predictions."""
+
+    def __init__(self, from_logits: bool | None, batch_size: int) -> None:
+        self.from_logits = from_logits
+        self.batch_size = _checks.integer_at_least(
+            "batch_size", batch_size, 1, remedy="Write 128"
+        )
+
+    @abc.abstractmethod
+    def _members(self) -> list[keras.Model]:
+        """Returns the models to predict with, in order."""
+
+    def predict(self, inputs: Any, *, verbose: int | str = 0) -> np.ndarray:
+        """Returns the mean probabilities over all samples or models.
+
+        Args:
+            inputs: Array of N examples, a list of examples of one shape, or a
+                nested structure of arrays as the model takes it. Datasets are
+                refused, as they may be shuffled anew in each pass.
+            verbose: 0 shows nothing; 1 or `"auto"` shows a progress bar.
+
+        Returns:
+            probabilities: Float32 `(N, K)`; K is 2 for a sigmoid. Never below
+                1e-38, so that their logarithms are finite.
+
+        Raises:
+            ValueError: If `inputs` is no array, or nothing decides whether
+                outputs are logits.
+        """
+        import scipy.special
+
+        models = self._members()
+        inputs = _read_inputs(inputs, models[0])
+        bar = examples.progress_bar(len(models), verbose)
+        total: Any = 0.0
+        for number, model in enumerate(models):
+            logits = _predict_logits(
+                model,
+                inputs,
+                batch_size=self.batch_size,
+                from_logits=self.from_logits,
+            )
+            if number and logits.shape != total.shape:
+                raise _checks.refusal(
+                    "Members of an ensemble must have the same classes",
+                    f"{total.shape[1]} and {logits.shape[1]} classes",
+                    "Train all of them on the same data",
+                )
+            total = total + scipy.special.softmax(
+                logits.astype(np.float64), axis=-1
+            )
+            if bar is not None:
+                bar.update(number + 1)
+        tiny = np.finfo(np.float32).tiny
+        return np.maximum(total / len(models), tiny).astype(np.float32)
+
+
+class MonteCarloDropout(_Averaged):
     """Averages the predictions of a model with dropout active.
 
     The mean over samples of dropout masks approximates the mean over the
@@ -71,16 +130,11 @@ class MonteCarloDropout:
         batch_size: int = 128,
         from_logits: bool | None = None,
     ) -> None:
+        super().__init__(from_logits, batch_size)
         self.num_samples = _checks.integer_at_least(
             "num_samples", num_samples, 1, remedy="Write 10"
         )
-        self.seed = _checks.integer_at_least(
-            "seed", seed, 0, remedy="Write any other integer"
-        )
-        self.batch_size = _checks.integer_at_least(
-            "batch_size", batch_size, 1, remedy="Write 128"
-        )
-        self.from_logits = from_logits
+        self.seed = _checks.integer_at_least("seed", seed, 0, remedy="Write 0")
         model_calls.check_model(model)
         _check_plain(model)
         last_layer.structured_inputs(model)
@@ -99,38 +153,15 @@ class MonteCarloDropout:
     def __repr__(self) -> str:
         return f"<MonteCarloDropout of {self.num_samples} samples>"
 
-    def predict(self, inputs: Any, *, verbose: int | str = 0) -> np.ndarray:
-        """Returns the mean probabilities over all samples.
-
-        Args:
-            inputs: Array of N examples, a list of examples of one shape, or a
-                nested structure of arrays as the model takes it. Datasets are
-                refused, as they may be shuffled anew in each pass.
-            verbose: 0 shows nothing; 1 or `"auto"` shows a progress bar.
-
-        Returns:
-            probabilities: Float32 `(N, K)`; K is 2 for a sigmoid. Never below
-                1e-38, so that their logarithms are finite.
-
-        Raises:
-            ValueError: If `inputs` is no array, or nothing decides whether
-                outputs are logits.
-        """
-        states = np.random.SeedSequence(self.seed).generate_state(
-            len(self._active)
-        )
+    def _members(self) -> list[keras.Model]:
+        count = len(self._active)
+        states = np.random.SeedSequence(self.seed).generate_state(count)
         for layer, state in zip(self._active, states, strict=True):
             layer.seed_with(int(state >> 1))
-        return _mean_probabilities(
-            [self._model] * self.num_samples,
-            inputs,
-            batch_size=self.batch_size,
-            from_logits=self.from_logits,
-            verbose=verbose,
-        )
+        return [self._model] * self.num_samples
 
     def _reuse(self, layer: keras.layers.Layer) -> keras.layers.Layer:
-        """Returns the layer itself, and active twins of dropout layers."""
+        """Returns the layer itself, or an active copy of a dropout layer."""
         if not isinstance(layer, _DROPOUT):
             _check_reach(layer)
             return layer
@@ -138,7 +169,7 @@ class MonteCarloDropout:
         return self._active[-1]
 
 
-class DeepEnsemble:
+class DeepEnsemble(_Averaged):
     """Averages the predictions of models trained from different seeds.
 
     Averaging softens. Members that mixup has already made underconfident
@@ -147,8 +178,8 @@ class DeepEnsemble:
     Args:
         models: At least one model of one output; all with the same inputs and
             classes. Each predicts as its own `predict` does.
-        from_logits: Whether their outputs are logits. None finds it out for
-            each model, see `MonteCarloDropout`.
+        from_logits: Whether their outputs are logits. None detects it for each
+            model, see `MonteCarloDropout`.
         batch_size: Examples to predict at once.
 
     Raises:
@@ -176,11 +207,8 @@ class DeepEnsemble:
                 f"a {type(models).__name__}",
                 "Write `DeepEnsemble([first, second])`",
             )
+        super().__init__(from_logits, batch_size)
         self.models = list(models)
-        self.from_logits = from_logits
-        self.batch_size = _checks.integer_at_least(
-            "batch_size", batch_size, 1, remedy="Write 128"
-        )
         if not self.models:
             raise _checks.refusal(
                 "An ensemble has at least one model",
@@ -203,26 +231,8 @@ class DeepEnsemble:
     def __repr__(self) -> str:
         return f"<DeepEnsemble of {len(self.models)} models>"
 
-    def predict(self, inputs: Any, *, verbose: int | str = 0) -> np.ndarray:
-        """Returns the mean probabilities over all models.
-
-        Args:
-            inputs: As in `MonteCarloDropout.predict`.
-            verbose: 0 shows nothing; 1 or `"auto"` shows a progress bar.
-
-        Returns:
-            probabilities: As of `MonteCarloDropout.predict`.
-
-        Raises:
-            ValueError: As `MonteCarloDropout.predict`.
-        """
-        return _mean_probabilities(
-            self.models,
-            inputs,
-            batch_size=self.batch_size,
-            from_logits=self.from_logits,
-            verbose=verbose,
-        )
+    def _members(self) -> list[keras.Model]:
+        return self.models
 
     def to_model(self) -> keras.Model:
         """Returns one model that predicts the mean probabilities.
@@ -378,14 +388,14 @@ class MixupRescaling:
                 f"a model of {structure}",
                 "Cut it after its embedding, where mixup mixed",
             )
-        mean, row = self.mean_inputs.shape, inputs.shape[1:]
-        if len(mean) > len(row) or any(
+        mean, shape = self.mean_inputs.shape, inputs.shape[1:]
+        if len(mean) > len(shape) or any(
             size not in (1, whole)
-            for size, whole in zip(mean[::-1], row[::-1], strict=False)
+            for size, whole in zip(mean[::-1], shape[::-1], strict=False)
         ):
             raise _checks.refusal(
                 "`mean_inputs` must have the shape of one example",
-                f"mean_inputs of shape {mean} for examples of shape {row}",
+                f"mean_inputs of shape {mean} for examples of shape {shape}",
                 "Write `train.mean(axis=0)`",
             )
         theta = np.float32(self.theta)
@@ -414,7 +424,7 @@ class _ActiveDropout(keras.layers.Layer):
 def _check_reach(layer: keras.layers.Layer) -> None:
     """Refuses a layer that drops internally, which would stay off."""
     if type(layer).__module__.startswith("keras."):
-        # All have generators, used or not; their config tells.
+        # All have generators, used or not.
         drops = any(
             (path[-1] in ("dropout", "recurrent_dropout") and value)
             or (path[-1] == "class_name" and "Dropout" in str(value))
@@ -470,39 +480,6 @@ def _predict_logits(
     )
     from_logits = output_kind.are_logits(outputs, from_logits, model=model)
     return output_layers.to_logits(outputs, from_logits)
-
-
-def _mean_probabilities(
-    models: list[keras.Model],
-    inputs: Any,
-    *,
-    batch_size: int,
-    from_logits: bool | None,
-    verbose: int | str = 0,
-) -> np.ndarray:
-    """Returns the mean of what the models predict, float32 `(N, K)`."""
-    import scipy.special
-
-    inputs = _read_inputs(inputs, models[0])
-    bar = examples.progress_bar(len(models), verbose)
-    total: Any = 0.0
-    for number, model in enumerate(models):
-        logits = _predict_logits(
-            model, inputs, batch_size=batch_size, from_logits=from_logits
-        )
-        if number and logits.shape != total.shape:
-            raise _checks.refusal(
-                "Members of an ensemble must have the same classes",
-                f"{total.shape[1]} and {logits.shape[1]} classes",
-                "Train all of them on the same data",
-            )
-        total = total + scipy.special.softmax(
-            logits.astype(np.float64), axis=-1
-        )
-        if bar is not None:
-            bar.update(number + 1)
-    tiny = np.finfo(np.float32).tiny
-    return np.maximum(total / len(models), tiny).astype(np.float32)
 
 
 def _read_inputs(inputs: Any, model: keras.Model) -> Any:

@@ -272,7 +272,7 @@ class TemperatureScaling(Scaler):
             warnings.warn(
                 f"The temperature is at a bound: {self.temperature:g} of"
                 f" {self.bounds}. Either the logits separate the classes, or"
-                " they say nothing of the labels.",
+                " they are unrelated to the labels.",
                 stacklevel=3,
             )
 
@@ -531,8 +531,7 @@ def _check_logits(logits: Any) -> np.ndarray:
         raise _checks.refusal(
             "Logits must be finite",
             f"{wrong} of {len(columns)} examples with NaN or infinite values",
-            "Look for a diverged model; of a probability of 0 take no"
-            " logarithm",
+            "Look for a diverged model, and for logarithms of 0",
         )
     return columns
 

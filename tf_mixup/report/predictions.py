@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from tf_mixup import _checks
+from tf_mixup import ood
 from tf_mixup._models import last_layer
 from tf_mixup._models import output_kind
 from tf_mixup._models import output_layers
@@ -276,7 +277,7 @@ def confidence(outputs: np.ndarray, kind: str) -> np.ndarray:
     return np.concatenate(
         [
             keras.ops.convert_to_numpy(
-                per_example.confidence(
+                ood.confidence(
                     outputs[start : start + step],
                     from_logits=kind.endswith("logits"),
                 )
