@@ -296,7 +296,13 @@ def _to_logits(columns: output_kind.Columns) -> Any:
         return ops.maximum(columns.values, _MASKED)
     # Each branch gets valid values, as a NaN would spoil both gradients.
     inside = ops.where(columns.from_logits, 1.0, columns.values)
-    inside = ops.maximum(output_kind.refuse_logits(inside), columns.floor)
+    inside = output_kind.refuse_outside(
+        inside,
+        "Probabilities",
+        received="values",
+        remedy="Write `from_logits=True` if they are logits",
+    )
+    inside = ops.maximum(inside, columns.floor)
     if columns.from_logits is False:
         return ops.log(inside)
     logits = ops.maximum(columns.values, _MASKED)

@@ -91,7 +91,7 @@ def read(
     if logits is not None:
         if from_logits:
             _warn("the output of a softmax or sigmoid")
-        return Columns(_to_columns(logits, True), True, 0.0)
+        return Columns(to_columns(logits, True), True, 0.0)
     dtype = keras.backend.standardize_dtype(dtype or outputs.dtype)
     floor = max(FLOORS.get(dtype, (_TINY,))[0], _TINY)
     values = ops.cast(outputs, "float32")
@@ -106,7 +106,7 @@ def read(
             raise _ask_about_column()
     elif from_logits is True and _operation(outputs) is None:
         values = _refuse_distributions(values)
-    columns = _to_columns(values, from_logits)
+    columns = to_columns(values, from_logits)
     return Columns(columns, from_logits, floor, counted)
 
 
@@ -139,14 +139,6 @@ def to_tensor(outputs: Any) -> Any:
 def count_columns(outputs: Any) -> int:
     """Returns K of outputs `(B, K)`; 1 of a sigmoid's, also `(B,)`."""
     return outputs.shape[1] if len(outputs.shape) > 1 else 1
-
-
-def to_columns(outputs: Any, *, from_logits: Any = False) -> Any:
-    """Returns float32 outputs `(B, K)`; a sigmoid's column becomes two.
-
-    The first class of a sigmoid has logit 0, or probability `1 - p`.
-    """
-    return _to_columns(ops.cast(to_tensor(outputs), "float32"), from_logits)
 
 
 def evidence(values: Any) -> Any:
@@ -184,16 +176,6 @@ def are_distributions(values: Any) -> Any:
     return ops.logical_and(
         ops.all(values >= -SUM_TOLERANCE, axis=-1),
         ops.abs(total - 1) <= SUM_TOLERANCE,
-    )
-
-
-def refuse_logits(probabilities: Any) -> Any:
-    """Returns values in [0, 1]; refuses others, or gives NaN when compiled."""
-    return refuse_outside(
-        probabilities,
-        "Probabilities",
-        received="values",
-        remedy="Write `from_logits=True` if they are logits",
     )
 
 
@@ -302,7 +284,8 @@ def _agree(layer: bool | None, from_logits: bool | None) -> bool | None:
     return layer if from_logits is None else from_logits
 
 
-def _to_columns(values: Any, from_logits: Any) -> Any:
+def to_columns(values: Any, from_logits: Any) -> Any:
+    """Returns float32 `(B, K)`; a sigmoid's first logit is 0."""
     values = ops.cast(values, "float32")
     if count_columns(values) != 1:
         return values

@@ -29,8 +29,6 @@ from keras import ops
 from tf_mixup import _checks
 from tf_mixup import _numbers
 from tf_mixup._models import output_kind
-from tf_mixup._models.output_kind import count_columns as count_columns
-from tf_mixup._models.output_kind import to_columns as to_columns
 
 # Shares of votes with two decimals: half of .01 for each of ten classes.
 TARGET_TOLERANCE = 0.05
@@ -39,7 +37,8 @@ _INT32 = np.iinfo(np.int32)
 
 def to_probabilities(logits: Any) -> Any:
     """Returns float32 probabilities `(B, K)` of logits."""
-    return ops.softmax(to_columns(logits, from_logits=True), axis=-1)
+    logits = output_kind.to_columns(output_kind.to_tensor(logits), True)
+    return ops.softmax(logits, axis=-1)
 
 
 def to_targets(
@@ -220,7 +219,9 @@ class ExampleScores(Outputs):
     ) -> None:
         outputs = output_kind.to_tensor(outputs)
         super().__init__(outputs, from_logits=from_logits, prior=prior)
-        labels = _read_labels(labels, count_columns(outputs), outputs.shape[0])
+        labels = _read_labels(
+            labels, output_kind.count_columns(outputs), outputs.shape[0]
+        )
         self._has_ids = len(labels.shape) == 1
         if self._has_ids:
             inside = ops.clip(labels, 0, self.probabilities.shape[-1] - 1)
@@ -378,8 +379,12 @@ def pair(
 def to_label_tensor(labels: Any) -> Any:
     """Returns labels as a float or int32 tensor without changing any id.
 
-    Ids that int32 cannot hold become its least or greatest number. Text, masked
-    values and other than real numbers are refused.
+    Args:
+        labels: Real numbers; ids that int32 cannot hold become its least or
+            greatest number.
+
+    Raises:
+        ValueError: If labels are text, masked or other than real numbers.
     """
     labels = _numbers.read(
         labels,
