@@ -264,7 +264,7 @@ class TestRefusals:
                 r"one label for each example.*\(3,\) for 7",
             ),
             ({"labels": np.eye(4)[LABELS]}, r"targets \(B, 3\)"),
-            ({"labels": LABELS + 1}, r"class ids in \[0, 2\].*2 rows"),
+            ({"labels": LABELS + 1}, r"class ids in \[0, 2\].*2 labels"),
             ({"labels": np.ones((7, 3))}, "targets that sum to 1"),
         ],
     )

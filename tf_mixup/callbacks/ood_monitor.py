@@ -62,7 +62,8 @@ class OODMonitor(_monitor.Monitor):
         output: Name of the output to measure, of a model that has several.
         batch_size: Examples in a batch where a set is arrays. Defaults to 128.
         model: The model that predicts. For a model of `MixUp.training_model`
-            give the one that it was made of. None, the default, is the model that is trained.
+            give the one that it was made of. None, the default, is the model
+            that is trained.
 
     Raises:
         ValueError: If sets have unusable names or examples, or there are none;
