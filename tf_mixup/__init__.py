@@ -9,18 +9,20 @@ from tf_mixup import mixing
 from tf_mixup import ood
 from tf_mixup import plots
 from tf_mixup import posthoc
+from tf_mixup import report
 from tf_mixup import summaries
 from tf_mixup import testing
 from tf_mixup.mixing import CutMix
 from tf_mixup.mixing import MixUp
 from tf_mixup.mixing import mix
-from tf_mixup.report import report
+from tf_mixup.report import calibration_report
 
 __all__ = (
     "CutMix",
     "MixUp",
     "attacks",
     "calibration",
+    "calibration_report",
     "callbacks",
     "losses",
     "metrics",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tf_mixup
-from tests import examples_test
+from tests.data import examples_test
 from tests.data.examples_test import FORMS
 from tests.data.examples_test import INPUTS
 from tests.data.examples_test import LABELS
@@ -43,7 +43,9 @@ def calibrate(model, data):
 
 
 def report(model, data):
-    result = tf_mixup.report(model, data, num_resamples=2, noise=False)
+    result = tf_mixup.calibration_report(
+        model, data, num_resamples=2, noise=False
+    )
     return result.overall["nll"].estimate
 
 

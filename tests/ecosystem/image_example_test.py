@@ -129,7 +129,7 @@ def test_image_classification_from_scratch(tmp_path, label_mode):
     )
     agreement.check_saved(calibrated, inputs, tmp_path)
 
-    report = tf_mixup.report(
+    report = tf_mixup.calibration_report(
         model,
         test,
         ood={"stripes": stripes},

@@ -67,10 +67,10 @@ def check_tools(task, validation, test, folder, *, from_logits):
     agreement.check_calibrated(
         calibrated, scaler, inputs, outputs, from_logits=from_logits
     )
-    report = tf_mixup.report(task, test, num_resamples=2)
+    report = tf_mixup.calibration_report(task, test, num_resamples=2)
     probabilities = agreement.to_probabilities(outputs, from_logits=from_logits)
     agreement.check_report(report, labels, probabilities)
-    report = tf_mixup.report(calibrated, test, num_resamples=2)
+    report = tf_mixup.calibration_report(calibrated, test, num_resamples=2)
     agreement.check_report(report, labels, calibrated.predict(inputs))
 
 

@@ -145,7 +145,7 @@ def test_text_classification_from_scratch(tmp_path, activation):
     agreement.check_calibrated(
         calibrated, scaler, inputs, outputs, from_logits=False
     )
-    report = tf_mixup.report(
+    report = tf_mixup.calibration_report(
         end_to_end, raw_test, ood={"backwards": backwards}, num_resamples=2
     )
     agreement.check_report(report, labels, predict(inputs))

@@ -18,7 +18,9 @@ def made(scale, *, seed=0, size=300, **options):
     labels = (logits + generator.gumbel(size=logits.shape)).argmax(-1)
     scaling = keras.layers.Rescaling(scale)
     model = keras.Sequential([keras.Input((3,)), scaling], name=f"times{scale}")
-    return tf_mixup.report(model, (logits, labels), num_resamples=50, **options)
+    return tf_mixup.calibration_report(
+        model, (logits, labels), num_resamples=50, **options
+    )
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import tf_mixup
 from tf_mixup import calibration
 from tf_mixup.calibration import resampling
 from tf_mixup.posthoc import TemperatureScaling
-from tf_mixup.report import NOISE
+from tf_mixup.report.build import NOISE
 
 
 def digits():
@@ -58,7 +58,7 @@ def held_out():
 @pytest.fixture(scope="module")
 def result(model, held_out):
     upside_down = held_out[0][:50, ::-1]
-    return tf_mixup.report(
+    return tf_mixup.calibration_report(
         model, held_out, ood={"upside down": upside_down}, num_resamples=20
     )
 
@@ -127,7 +127,7 @@ class TestNumbers:
         np.testing.assert_allclose(shown, expected, atol=1)
 
     def test_is_the_same_twice(self, result, model, held_out):
-        again = tf_mixup.report(
+        again = tf_mixup.calibration_report(
             model,
             tf.data.Dataset.from_tensor_slices(held_out).batch(128),
             ood={"upside down": held_out[0][:50, ::-1]},
@@ -143,7 +143,9 @@ class TestOutputs:
         logits = 2 * generator.normal(size=(80, 3)).astype(np.float32)
         labels = generator.integers(0, 3, 80)
         reports = [
-            tf_mixup.report(made(name, 3), (logits, labels), num_resamples=5)
+            tf_mixup.calibration_report(
+                made(name, 3), (logits, labels), num_resamples=5
+            )
             for name in ("softmax", "linear", "log_softmax")
         ]
         kinds = [each.outputs for each in reports]
@@ -157,10 +159,10 @@ class TestOutputs:
         generator = np.random.default_rng(0)
         logits = generator.normal(size=(200, 1)).astype(np.float32)
         labels = (generator.random(200) < 1 / (1 + np.exp(-logits[:, 0]))) * 1
-        first = tf_mixup.report(
+        first = tf_mixup.calibration_report(
             made("sigmoid", 1), (logits, labels), num_resamples=5
         )
-        second = tf_mixup.report(
+        second = tf_mixup.calibration_report(
             made("linear", 1), (logits, labels), num_resamples=5
         )
         assert (first.outputs, first.num_classes) == ("sigmoid", 2)
@@ -180,8 +182,8 @@ class TestOutputs:
         rows = np.array([[0.9, 0.9], [0.1, 0.2]] * 30, np.float32)
         data = rows, np.arange(60) % 2
         with pytest.raises(ValueError, match="must sum to 1"):
-            tf_mixup.report(made("linear", 2), data)
-        report = tf_mixup.report(
+            tf_mixup.calibration_report(made("linear", 2), data)
+        report = tf_mixup.calibration_report(
             made("linear", 2), data, outputs="logits", num_resamples=5
         )
         assert report.outputs == "logits"
@@ -192,7 +194,7 @@ class TestTemperature:
         generator = np.random.default_rng(0)
         logits = 2 * generator.normal(size=(3000, 4))
         labels = (logits + generator.gumbel(size=logits.shape)).argmax(-1)
-        report = tf_mixup.report(
+        report = tf_mixup.calibration_report(
             made("softmax", 4), (2.5 * logits, labels), num_resamples=5
         )
         assert report.temperature.temperature == pytest.approx(2.5, rel=0.1)
@@ -204,7 +206,9 @@ class TestTemperature:
 class TestFindings:
     def test_wrong_scale(self, model, held_out):
         x, y = held_out
-        report = tf_mixup.report(model, (x / 255, y), num_resamples=5)
+        report = tf_mixup.calibration_report(
+            model, (x / 255, y), num_resamples=5
+        )
         texts = [finding.text for finding in report.findings]
         (text,) = [each for each in texts if "wrong scale" in each]
         assert "with 255 x in place of x" in text
@@ -212,7 +216,7 @@ class TestFindings:
     def test_nan_rows(self):
         rows = np.random.default_rng(0).normal(size=(60, 2))
         rows[7] = np.nan
-        report = tf_mixup.report(
+        report = tf_mixup.calibration_report(
             made("linear", 2), (rows, np.arange(60) % 2), num_resamples=5
         )
         assert (report.num_examples, report.num_nonfinite) == (59, 1)
@@ -225,7 +229,7 @@ class TestTargets:
         logits = generator.normal(size=(80, 10)).astype(np.float32)
         votes = generator.multinomial(51, np.full(10, 0.1), 80)
         shares = (votes / 51).round(2)
-        report = tf_mixup.report(
+        report = tf_mixup.calibration_report(
             made("softmax", 10), (logits, shares), num_resamples=5
         )
         bins = calibration.bin_predictions(shares, keras.ops.softmax(logits))
@@ -241,7 +245,7 @@ class TestTargets:
         texts = [finding.text for finding in report.findings]
         assert any("divided by their sums" in text for text in texts)
         with pytest.raises(ValueError, match="Divide counts of votes"):
-            tf_mixup.report(
+            tf_mixup.calibration_report(
                 made("softmax", 10), (logits, votes), num_resamples=5
             )
 
@@ -251,11 +255,11 @@ class TestTargets:
         y = np.arange(60) % 4 - 1
         model = made("softmax", 3)
         with pytest.raises(ValueError, match="`ignore_label=-1`"):
-            tf_mixup.report(model, (x, y), num_resamples=5)
-        report = tf_mixup.report(
+            tf_mixup.calibration_report(model, (x, y), num_resamples=5)
+        report = tf_mixup.calibration_report(
             model, (x, y), ignore_label=-1, num_resamples=5
         )
-        expected = tf_mixup.report(
+        expected = tf_mixup.calibration_report(
             model, (x[y >= 0], y[y >= 0]), num_resamples=5
         )
         assert (report.num_examples, report.num_ignored) == (45, 15)
@@ -266,9 +270,13 @@ class TestTargets:
         x = generator.normal(size=(40, 3)).astype(np.float32)
         several = (generator.random((40, 3)) > 0.5).astype(int)
         with pytest.raises(ValueError, match="several labels"):
-            tf_mixup.report(made("softmax", 3), (x, several), num_resamples=5)
+            tf_mixup.calibration_report(
+                made("softmax", 3), (x, several), num_resamples=5
+            )
         with pytest.raises(ValueError, match="several labels"):
-            tf_mixup.report(made("sigmoid", 3), (x, several), num_resamples=5)
+            tf_mixup.calibration_report(
+                made("sigmoid", 3), (x, several), num_resamples=5
+            )
 
 
 class TestForms:
@@ -278,7 +286,7 @@ class TestForms:
         activation = "softmax" if columns == 3 else "sigmoid"
         x = np.random.default_rng(0).normal(size=(60, columns))
         with pytest.raises(ValueError, match=f"says, {outputs}.*last layer"):
-            tf_mixup.report(
+            tf_mixup.calibration_report(
                 made(activation, columns),
                 (x, np.arange(60) % 2),
                 outputs=outputs,
@@ -288,7 +296,7 @@ class TestForms:
         generator = np.random.default_rng(0)
         logits = generator.normal(size=(400, 3)).astype(np.float32)
         labels = (logits + generator.gumbel(size=logits.shape)).argmax(-1)
-        report = tf_mixup.report(
+        report = tf_mixup.calibration_report(
             made("softmax", 3), (60 * logits, labels), num_resamples=5
         )
         expected = TemperatureScaling().fit(60 * logits, labels)
@@ -299,7 +307,7 @@ class TestForms:
     def test_other_sets_may_have_any_names(self):
         x = np.random.default_rng(0).normal(size=(60, 2))
         sets = {1: x, "_hidden": x, "cost in $": x, "$": x}
-        report = tf_mixup.report(
+        report = tf_mixup.calibration_report(
             made("softmax", 2),
             (x, np.arange(60) % 2),
             ood=sets,
@@ -308,7 +316,7 @@ class TestForms:
         assert list(report.ood) == ["1", "_hidden", "cost in $", "$"]
         assert "cost in $" in report._repr_html_()
         with pytest.raises(ValueError, match="must have different names"):
-            tf_mixup.report(
+            tf_mixup.calibration_report(
                 made("softmax", 2),
                 (x, np.arange(60) % 2),
                 ood={1: x, "1": x},
@@ -330,11 +338,12 @@ class TestMemory:
             "model = keras.Sequential([keras.Input((1000,)),"
             " keras.layers.Softmax()])\n"
             "small = {'num_resamples': 2, 'noise': False}\n"
-            "tf_mixup.report(model, (x[:2000], y[:2000]), **small)\n"
+            "report = tf_mixup.calibration_report\n"
+            "report(model, (x[:2000], y[:2000]), **small)\n"
             "peak = lambda: resource.getrusage("
             "resource.RUSAGE_SELF).ru_maxrss * 1024\n"
             "before = peak()\n"
-            "tf_mixup.report(model, (x, y), **small)\n"
+            "report(model, (x, y), **small)\n"
             "print((peak() - before) / x.nbytes, peak() - before)\n"
         )
         done = subprocess.run(
@@ -363,16 +372,16 @@ class TestPlaces:
 
     def test_takes_a_path(self, model, held_out, tmp_path):
         model.save(tmp_path / "own.keras")
-        report = tf_mixup.report(
+        report = tf_mixup.calibration_report(
             tmp_path / "own.keras", held_out, num_resamples=5
         )
         assert report.model == "own.keras"
-        again = tf_mixup.report(model, held_out, num_resamples=5)
+        again = tf_mixup.calibration_report(model, held_out, num_resamples=5)
         assert report.overall == again.overall
 
     def test_names_classes(self, model, held_out):
         names = list("abcdefghij")
-        report = tf_mixup.report(
+        report = tf_mixup.calibration_report(
             model, held_out, class_names=names, noise=False, num_resamples=5
         )
         assert [each.name for each in report.classes] == names
@@ -382,47 +391,51 @@ class TestPlaces:
 class TestRefusals:
     def test_class_names_of_another_length(self, model, held_out):
         with pytest.raises(ValueError, match=r"10 classes. Received: 2 names"):
-            tf_mixup.report(model, held_out, class_names=["a", "b"])
+            tf_mixup.calibration_report(model, held_out, class_names=["a", "b"])
 
     def test_labels_out_of_range(self, model, held_out):
         x, y = held_out
         with pytest.raises(ValueError, match=r"from 0 to 9.*labels from 1 to"):
-            tf_mixup.report(model, (x, y + 1))
+            tf_mixup.calibration_report(model, (x, y + 1))
 
     def test_one_class(self, model, held_out):
         x, y = held_out
         with pytest.raises(ValueError, match="at least two classes"):
-            tf_mixup.report(model, (x[y == 3], y[y == 3]))
+            tf_mixup.calibration_report(model, (x[y == 3], y[y == 3]))
 
     def test_empty_other_set(self, model, held_out):
         with pytest.raises(
             ValueError, match="There must be examples in `none`"
         ):
-            tf_mixup.report(
+            tf_mixup.calibration_report(
                 model, held_out, ood={"none": held_out[0][:0]}, num_resamples=5
             )
 
     def test_sets_without_names(self, model, held_out):
         with pytest.raises(ValueError, match="dictionary of named sets"):
-            tf_mixup.report(model, held_out, ood=[held_out[0]], num_resamples=5)
+            tf_mixup.calibration_report(
+                model, held_out, ood=[held_out[0]], num_resamples=5
+            )
 
     @pytest.mark.parametrize("output", ["nope", 5])
     def test_another_output_than_the_one(self, model, held_out, output):
         with pytest.raises(ValueError, match=r"the one output .* Leave it out"):
-            tf_mixup.report(model, held_out, output=output, num_resamples=5)
+            tf_mixup.calibration_report(
+                model, held_out, output=output, num_resamples=5
+            )
 
     def test_the_name_of_the_one_output(self, model, held_out):
         functional = keras.Model(model.inputs, model.outputs[0])
         for each in (model, functional):
             for output in (0, model.layers[-1].name):
-                report = tf_mixup.report(
+                report = tf_mixup.calibration_report(
                     each, held_out, output=output, num_resamples=5, noise=False
                 )
                 assert report.num_examples == 300
 
     def test_no_model(self, held_out):
         with pytest.raises(ValueError, match="Received: a function"):
-            tf_mixup.report(lambda x: x, held_out)
+            tf_mixup.calibration_report(lambda x: x, held_out)
 
     @pytest.mark.parametrize(
         "option",
@@ -440,15 +453,17 @@ class TestRefusals:
     def test_options(self, model, held_out, option):
         (name,) = option
         with pytest.raises(ValueError, match=f"`{name}` must be"):
-            tf_mixup.report(model, held_out, **option)
+            tf_mixup.calibration_report(model, held_out, **option)
 
     def test_repeated_class_names(self, model, held_out):
         with pytest.raises(ValueError, match="'a' more than once"):
-            tf_mixup.report(model, held_out, class_names=list("aacdefghij"))
+            tf_mixup.calibration_report(
+                model, held_out, class_names=list("aacdefghij")
+            )
 
     @pytest.mark.parametrize("labels", [[1], [1, 1, 1]])
     def test_tiny_sets_of_one_class(self, labels):
         x = np.zeros((len(labels), 2), np.float32)
         message = f"{len(labels)} examples, all of class 1"
         with pytest.raises(ValueError, match=message):
-            tf_mixup.report(made("softmax", 2), (x, labels))
+            tf_mixup.calibration_report(made("softmax", 2), (x, labels))

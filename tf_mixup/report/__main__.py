@@ -7,7 +7,7 @@ Command:
 Data are `tfds:NAME[:SPLIT]`, `folder:PATH` (PATH/CLASS/*.png) or a `.npz`
 file with arrays `x` and `y`. Inputs must reach the model as in training: see
 `--scale`, `--mean` and `--std`. `--model` repeated compares models. In Python:
-`tf_mixup.report(model, dataset)`.
+`tf_mixup.calibration_report(model, dataset)`.
 """
 
 import importlib
@@ -23,11 +23,11 @@ from absl import logging
 
 from tf_mixup import _checks
 from tf_mixup.report import Report
+from tf_mixup.report import calibration_report
 from tf_mixup.report import compare
 from tf_mixup.report import data as report_data
 from tf_mixup.report import model as report_model
 from tf_mixup.report import predictions as report_predictions
-from tf_mixup.report import report
 
 
 def main(argv: Sequence[str]) -> None:
@@ -64,7 +64,7 @@ def _define_flags() -> None:
     flags.DEFINE_multi_string(
         "ood", [], "Another set in the same forms, or NAME=SET; repeatable."
     )
-    flags.DEFINE_string("output", "calibration_report", "Gets the files.")
+    flags.DEFINE_string("output", "report", "Gets the files.")
     flags.DEFINE_enum(
         "outputs", "auto", report_predictions.OUTPUTS, "What the model gives."
     )
@@ -141,7 +141,7 @@ def _report_on(values: Any, path: str, *, title: str) -> Report:
 
     data = load(values.data, labeled=True)
     others = report_data.parse_names(values.ood)
-    return report(
+    return calibration_report(
         model,
         data.dataset,
         ood={

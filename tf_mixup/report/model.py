@@ -54,7 +54,7 @@ def _read_config(path: pathlib.Path) -> Any:
             f"{path}, another format",
             "Load it where it was made and write"
             ' `model.save("model.keras")`; or call'
-            " `tf_mixup.report(model, dataset)` on the loaded model",
+            " `calibration_report(model, dataset)` on the loaded model",
         )
     if not path.exists():
         raise FileNotFoundError(
@@ -89,7 +89,7 @@ def _check_config(config: Any, path: pathlib.Path) -> None:
             f"{path} with a Lambda layer",
             "Write the layer as a registered class. Or, if you trust the file,"
             " load it yourself with `keras.saving.load_model(path,"
-            " safe_mode=False)` and call `tf_mixup.report(model, dataset)`",
+            " safe_mode=False)` and call `calibration_report(model, dataset)`",
         )
     missing = sorted({_custom_name(node) for node in nodes} - {""})
     if missing:
@@ -129,6 +129,6 @@ def _unloadable(path: pathlib.Path, error: Exception) -> ValueError:
         "Keras must be able to load the model in its safe mode",
         f"{path} ({lines[0].rstrip('.')})",
         f"This is Keras {keras.__version__}: use the version that saved it."
-        " Or load the model yourself and call `tf_mixup.report(model,"
+        " Or load the model yourself and call `calibration_report(model,"
         " dataset)`",
     )
