@@ -1,21 +1,23 @@
-"""Runs the programs of README.md and docs/guide.md, and checks its figures."""
+"""Runs the programs of the documents, and checks the figures they quote."""
 
+import contextlib
+import json
 import pathlib
 import re
 
 import keras
-import numpy as np
+import matplotlib.figure
 import pytest
-import tensorflow as tf
 
-import tf_mixup
-from tf_mixup._models import output_kind
+from tf_mixup import calibration
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-GUIDE = ROOT / "docs" / "guide.md"
 README = ROOT / "README.md"
-# What would take long, and what it becomes here.
-SHORTER = {"epochs=30": "epochs=2", "warmup_epochs=5": "warmup_epochs=1"}
+GUIDE = ROOT / "docs" / "guide.md"
+MEASURES = ROOT / "docs" / "measures.md"
+NOTEBOOK = ROOT / "docs" / "quickstart.ipynb"
+SHARED = "What all programs share"
+PROGRAMS = ("Images", "Text", "A table", "Two inputs")
 
 
 def sections(document):
@@ -25,9 +27,8 @@ def sections(document):
     traceback names the line of the document.
     """
     found = {}
-    lines = document.read_text().splitlines()
     title = block = None
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(document.read_text().splitlines(), start=1):
         if line == "```python":
             block = [""] * number
         elif line == "```" and block is not None:
@@ -43,43 +44,12 @@ def sections(document):
 def run(document, title, names):
     """Runs the blocks of a section one after the other, in one namespace."""
     for block in sections(document)[title]:
-        for long, short in SHORTER.items():
-            block = block.replace(long, short)
+        block = block.replace("epochs=30", "epochs=2")
         exec(compile(block, document.name, "exec"), names)
     return names
 
 
-def draw_images(rows, seed):
-    rng = np.random.default_rng(seed)
-    images = rng.integers(0, 256, (rows, 8, 8, 3), "uint8")
-    return images, np.arange(rows) % 10
-
-
-def own_names():
-    """Returns what README takes to be there: a reader's model and data.
-
-    Its first program imports Keras and the library for all that follow.
-    """
-    layers = [
-        keras.Input((8, 8, 3)),
-        keras.layers.Rescaling(1 / 255),
-        keras.layers.Conv2D(4, 3, name="stage1"),
-        keras.layers.Conv2D(4, 3, name="stage2"),
-        keras.layers.Flatten(),
-        keras.layers.Dense(10),
-    ]
-    names = {"keras": keras, "tf_mixup": tf_mixup}
-    names["model"] = keras.Sequential(layers)
-    parts = {"train": 1024, "held_out": 100, "test": 30}
-    for seed, (part, rows) in enumerate(parts.items()):
-        names[f"x_{part}"], names[f"y_{part}"] = draw_images(rows, seed)
-    for part in ("train", "validation"):
-        rows = names["x_train"], names["y_train"]
-        names[part] = tf.data.Dataset.from_tensor_slices(rows)
-    names["svhn"] = draw_images(100, 3)[0]
-    names["labels"] = names["y_test"]
-    names["probabilities"] = np.full((30, 10), 0.1, "float32")
-    return names
+TOPICS = [each for each in sections(GUIDE) if each not in (SHARED, *PROGRAMS)]
 
 
 @pytest.fixture(autouse=True)
@@ -88,30 +58,94 @@ def in_a_folder_of_its_own(tmp_path, monkeypatch):
 
 
 class TestReadme:
-    @pytest.mark.parametrize("title", sections(README))
-    def test_section_runs(self, title):
-        run(README, title, own_names())
+    def test_fits_on_two_screens(self):
+        lines = README.read_text().splitlines()
+        assert len(lines) <= 150
+        assert max(map(len, lines)) <= 100
 
-    def test_long_fit_is_shortened(self):
-        for long in SHORTER:
-            assert long in README.read_text()
+    def test_programs_run(self, capsys):
+        names = {}
+        for title in sections(README):
+            run(README, title, names)
+        assert "val_ece" in names["model"].history.history
+        keras.saving.load_model("calibrated.keras")
+
+    @pytest.mark.slow
+    def test_mixup_helps_the_example(self):
+        (block,) = sections(README)["Example"]
+        eces = []
+        for alpha in ("alpha=0.4", "alpha=0"):
+            names = {}
+            keras.utils.set_random_seed(0)
+            exec(block.replace("alpha=0.4", alpha), names)
+            eces.append(names["model"].history.history["val_ece"][-1])
+        assert eces[0] < 0.6 * eces[1]
+
+
+def run_program(title):
+    return run(GUIDE, title, run(GUIDE, SHARED, {}))
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """Returns the names of the program of images, which the topics use."""
+    with contextlib.chdir(tmp_path_factory.mktemp("images")):
+        return run_program("Images")
 
 
 class TestGuide:
-    @pytest.mark.parametrize("title", sections(GUIDE))
-    def test_program_learns_and_measures(self, title):
-        names = run(GUIDE, title, {})
-        before, after = names["before"].results(), names["after"].results()
+    def check(self, names):
+        x, y = names["x_test"], names["y_test"]
+        before = names["measure"](names["model"], x, y)
         assert before["accuracy"] > 0.75
-        # Temperature scaling keeps the predicted class, here as everywhere.
-        assert after["accuracy"] == pytest.approx(before["accuracy"])
-        assert after["nonfinite"] == before["nonfinite"] == 0
         assert len(names["history"]["val_signed_gap"]) >= 3
-        outputs = names["calibrated"].predict(names["x_test"], verbose=0)
-        assert not output_kind.are_logits(outputs)
+        if "calibrated" in names:
+            after = names["measure"](names["calibrated"], x, y)
+            # Temperature scaling keeps the predicted class.
+            assert after["accuracy"] == pytest.approx(before["accuracy"])
+            assert after["nonfinite"] == before["nonfinite"] == 0
 
-    def test_has_the_four_programs(self):
-        assert len(sections(GUIDE)) == 4
+    def test_images(self, images):
+        self.check(images)
+
+    @pytest.mark.parametrize("title", PROGRAMS[1:])
+    def test_program(self, title):
+        self.check(run_program(title))
+
+    @pytest.mark.parametrize("title", TOPICS)
+    def test_topic(self, title, images):
+        run(GUIDE, title, dict(images))
+
+
+class TestMeasures:
+    def test_program_runs(self):
+        for title in sections(MEASURES):
+            run(MEASURES, title, {})
+
+    def test_conventions_are_those_of_the_library(self):
+        text = MEASURES.read_text()
+        for name, convention in calibration.CONVENTIONS.items():
+            line = (
+                f'| `"{name}"` | {convention.num_bins} | {convention.edges} |'
+            )
+            assert line in text
+
+
+class TestNotebook:
+    def test_cells_run_in_order(self, capsys):
+        names = {}
+        for cell in json.loads(NOTEBOOK.read_text())["cells"]:
+            assert not cell.get("outputs")
+            if cell["cell_type"] == "code":
+                source = "".join(cell["source"])
+                source = source.replace("epochs=30", "epochs=3")
+                source = source.replace("freq=30", "freq=3")
+                exec(compile(source, NOTEBOOK.name, "exec"), names)
+        printed = capsys.readouterr().out
+        assert "gaussian_auroc" in printed
+        assert "with a temperature: ECE" in printed
+        figure = names["plots"].reliability_diagram(names["bins"])
+        assert isinstance(figure, matplotlib.figure.Figure)
 
 
 class TestAlpha:
