@@ -51,15 +51,7 @@ def collect(
     sources: run_data.Sources,
     known: Mapping[str, Sequence[Record]],
 ) -> list[Record]:
-    """Returns the records of a table's runs.
-
-    Args:
-        table: Its name.
-        scale: `"small"` or `"paper"`.
-        workdir: Folder of the runs.
-        sources: Location of the data, for new predictions.
-        known: Name of a table -> its records in the ledger.
-    """
+    """Returns the records of a table's runs."""
     configs = papers.TABLES[table].configs(scale)
     complete = {
         config: workdir / config.run_name

@@ -125,13 +125,7 @@ Outcomes = Mapping[Arm, Outcome]
 def run(
     base: config_lib.Config, workdir: pathlib.Path, *, seeds: int = SEEDS
 ) -> None:
-    """Trains what is missing; prints table and summary; draws.
-
-    Args:
-        base: Fields that all runs share.
-        workdir: Gets a folder for each run, and the figures.
-        seeds: Number of runs per arm.
-    """
+    """Trains what is missing; prints table and summary; draws."""
     outcomes = train(base, workdir, seeds=seeds)
     sentences = [judge(arm, outcomes[arm]) for arm in ARMS]
     sentences += [compare(outcomes, labels) for labels in LABELS]
@@ -147,11 +141,7 @@ def run(
 def train(
     base: config_lib.Config, workdir: pathlib.Path, *, seeds: int
 ) -> Outcomes:
-    """Trains all arms, seed by seed, with a line for each run.
-
-    Returns:
-        outcomes: Arm -> its results.
-    """
+    """Trains all arms, seed by seed, with a line for each run."""
     print(
         f"Training {seeds * len(ARMS)} networks on {base.num_train} digits,"
         f" without and with mixup (alpha {base.alpha:g})."
@@ -225,16 +215,7 @@ def judge(arm: Arm, outcome: Outcome) -> str:
 
 
 def direction(ece: float, limit: float, gap: float) -> str:
-    """Returns an error of calibration in words.
-
-    Args:
-        ece: The calibration error.
-        limit: Upper end of the null ECE.
-        gap: Mean confidence minus accuracy; its size is at most ECE.
-
-    Returns:
-        words: Direction and size of the error, if it is above the limit.
-    """
+    """Returns an error of calibration in words."""
     if ece <= limit:
         return "calibrated, as far as so few images can show"
     if abs(gap) < ece / 2:
@@ -286,11 +267,7 @@ def conclude(outcomes: Outcomes) -> str:
 
 
 def draw(outcomes: Outcomes, workdir: pathlib.Path) -> list[pathlib.Path]:
-    """Draws reliability and confidences of all arms, with pooled seeds.
-
-    Returns:
-        paths: The figures.
-    """
+    """Draws reliability and confidences of all arms, with pooled seeds."""
     tables, sets = {}, {}
     for arm, outcome in outcomes.items():
         labels = outcome.pool(lambda run: run.labels["test"])

@@ -14,8 +14,8 @@ import pathlib
 import sys
 from collections.abc import Iterable
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+import matplotlib.figure
 import numpy as np
 import tensorflow as tf
 from absl import flags
@@ -27,9 +27,6 @@ from experiments.analysis import run_tables
 from tf_mixup import _checks
 from tf_mixup import plots
 from tf_mixup import summaries
-
-if TYPE_CHECKING:
-    import matplotlib.figure
 
 # Float32 has steps of 6e-8 near 1: smaller shares are not resolved.
 RESOLVED = 1e-6
@@ -250,7 +247,7 @@ def _mean(values: np.ndarray) -> str:
     return f"{values.mean():.4f} ± {error:.4f}"
 
 
-def draw(measurements: Sequence[Measurement]) -> "matplotlib.figure.Figure":
+def draw(measurements: Sequence[Measurement]) -> matplotlib.figure.Figure:
     """Draws a histogram of entropies for each alpha, and the exact density.
 
     Args:
@@ -259,8 +256,6 @@ def draw(measurements: Sequence[Measurement]) -> "matplotlib.figure.Figure":
     Returns:
         figure: Two panels per row.
     """
-    import matplotlib.figure
-
     rows = -(-len(measurements) // 2)
     figure = matplotlib.figure.Figure(
         figsize=(6.5, 2.4 * rows + 0.7), dpi=120, layout="constrained"

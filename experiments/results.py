@@ -32,29 +32,6 @@ README = pathlib.Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 # What the table in README.md compares.
 SUMMARY_CLAIM = "Mixup lowers ECE"
-# Columns of every table that has them, in this order.
-COLUMNS = (
-    "test_accuracy",
-    "test_top5_accuracy",
-    "train_accuracy",
-    "train_real_accuracy",
-    "train_corrupted_accuracy",
-    "validation_gain_of_best",
-    "validation_median_accuracy",
-    "test_ece",
-    "test_null_ece",
-    "test_ece_100",
-    "test_null_ece_100",
-    "test_adaptive_ece",
-    "test_oe",
-    "test_signed_gap",
-    "bayes_gap",
-    "test_nll",
-    "bayes_kl",
-    "modes_found",
-    "good_samples",
-    "escaped_samples",
-)
 # What scaling changes: a column for each scaler.
 SCALED_COLUMNS = ("test_ece", "test_nll", "test_accuracy", "temperature")
 SCALERS = ("", "temperature", "temperature_noisy", "vector", "isotonic")
@@ -111,11 +88,7 @@ example, because isotonic scaling predicts exact zeros.
 
 
 def render(tables: Mapping[str, Sequence[Record]]) -> str:
-    """Returns RESULTS.md.
-
-    Args:
-        tables: Name of a table -> its records.
-    """
+    """Returns RESULTS.md."""
     judgments = judge_all(tables)
     parts = [INTRODUCTION + render_verdicts(judgments), RULE]
     parts.append(f"## Claims\n\n{render_claims(judgments)}")
@@ -212,7 +185,7 @@ def render_heading(name: str, records: Sequence[Record]) -> str:
 def render_runs(records: Sequence[Record]) -> Iterator[str]:
     """Yields the tables of one setting that are not particular to some runs."""
     trained = [x for x in records if x.after not in SCALERS[1:]]
-    yield from render_table(trained, COLUMNS)
+    yield from render_table(trained, (x.name for x in measures.COLUMNS))
     yield from render_scaled(records)
     if any(record.config.ood for record in records):
         scaled = [x for x in records if x.after not in SCALERS[2:]]
@@ -271,12 +244,7 @@ def render_scaled(records: Sequence[Record]) -> Iterator[str]:
 def render_summary(
     tables: Mapping[str, Sequence[Record]], *, folder: str = "experiments"
 ) -> str:
-    """Returns what README.md shows: two ECEs per data set, and the verdicts.
-
-    Args:
-        tables: Name of a table -> its records.
-        folder: Of RESULTS.md, as README.md sees it.
-    """
+    """Returns what README.md shows: two ECEs per data set, and the verdicts."""
     judgments = judge_all(tables)
     claim = next(x for x in papers.CLAIMS if x.says == SUMMARY_CLAIM)
     measure = measures.find(claim.result)

@@ -44,11 +44,6 @@ def find_configs(
 ) -> list[config_lib.Config]:
     """Returns the runs of a table.
 
-    Args:
-        table: Its name.
-        scale: `"small"` or `"paper"`.
-        seeds: How many; None for the table's default.
-
     Raises:
         ValueError: If the table has no runs at this scale.
     """
@@ -69,17 +64,7 @@ def sweep(
     *,
     jobs: int = 1,
 ) -> int:
-    """Runs the configs that are not complete yet.
-
-    Args:
-        configs: Runs, in this order.
-        workdir: Gets a folder for each.
-        sources: Location of the data.
-        jobs: Runs at a time.
-
-    Returns:
-        failures: Number of failed runs; each error is logged.
-    """
+    """Runs the configs that are not complete yet."""
     missing = [
         config
         for config in configs
@@ -155,9 +140,6 @@ def describe(
     """Describes each run: its fields, parameters and estimated hours.
 
     Hours are the median of the table's complete runs in this folder.
-
-    Returns:
-        lines: One for each run, and one for the sum.
     """
     complete = {
         config

@@ -33,18 +33,6 @@ from tf_mixup import _checks
 from tf_mixup import plots
 from tf_mixup._data import folders
 
-CALIBRATION_COLUMNS = (
-    "test_accuracy",
-    "train_accuracy",
-    "validation_ece",
-    "test_ece",
-    "test_null_ece",
-    "test_ece_100",
-    "test_null_ece_100",
-    "test_oe",
-    "test_nll",
-    "test_signed_gap",
-)
 COMPARED = ("test_accuracy", "test_ece", "test_ece_100", "test_oe", "test_nll")
 
 
@@ -56,15 +44,6 @@ def report(
     choose_by: str = "validation_ece",
 ) -> str:
     """Returns all tables and comparisons as Markdown.
-
-    Args:
-        runs: Contents of the folder.
-        tables: The complete runs, arranged.
-        columns: Results to show, or patterns; None takes those of the paper.
-        choose_by: Result whose best mean chooses the row to compare.
-
-    Returns:
-        markdown: Ends with a line feed.
 
     Raises:
         ValueError: If a column matches no result.
@@ -126,7 +105,8 @@ def _column_groups(
         for name in table.ood_sets
         for measure in ("confidence", "auroc")
     ]
-    groups = [columns] if columns else [CALIBRATION_COLUMNS, outside]
+    inside = ["validation_ece", *(each.name for each in measures.COLUMNS)]
+    groups = [columns] if columns else [inside, outside]
     return [names for group in groups if (names := table.names(group))]
 
 

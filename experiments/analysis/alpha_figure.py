@@ -1,8 +1,9 @@
 """Draws results against alpha, with their spread over seeds."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+import matplotlib.axes
+import matplotlib.figure
 import numpy as np
 
 from experiments.analysis import measures
@@ -12,15 +13,11 @@ from tf_mixup import _checks
 from tf_mixup import _figure_text
 from tf_mixup import plots
 
-if TYPE_CHECKING:
-    import matplotlib.axes
-    import matplotlib.figure
-
 # The library's last color is a gray for the background.
 COLORS = (*plots.SET_COLORS[:-1], "#66ccee")
 
 
-def draw(table: run_tables.Table) -> "matplotlib.figure.Figure":
+def draw(table: run_tables.Table) -> matplotlib.figure.Figure:
     """Draws accuracy, ECE, OE and confidence on other sets against alpha.
 
     Points are means, bars standard deviations, small dots single seeds. Alphas
@@ -35,8 +32,6 @@ def draw(table: run_tables.Table) -> "matplotlib.figure.Figure":
     Raises:
         ValueError: If the rows differ in other fields than alpha.
     """
-    import matplotlib.figure
-
     if table.fields != ("alpha",):
         raise _checks.refusal(
             "--figures draws against alpha alone",
@@ -76,7 +71,7 @@ def draw(table: run_tables.Table) -> "matplotlib.figure.Figure":
 
 
 def _draw_panel(
-    axes: "matplotlib.axes.Axes",
+    axes: matplotlib.axes.Axes,
     table: run_tables.Table,
     title: str,
     names: Sequence[str],

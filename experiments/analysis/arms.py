@@ -91,6 +91,10 @@ class Arm:
     after: str = ""
     chosen_by: str = ""
 
+    def then(self, after: str, name: str = "") -> "Arm":
+        """Returns this arm after a method was applied to its outputs."""
+        return dataclasses.replace(self, after=after, name=name or self.name)
+
     def includes(self, record: Record) -> bool:
         """Returns whether the run is one of the arm's."""
         return self.after == record.after and all(
@@ -98,6 +102,16 @@ class Arm:
             in (value if isinstance(value, frozenset) else (value,))
             for name, value in self.fields.items()
         )
+
+
+# Other ways of training have one of these fields, too.
+PLAIN = {
+    **config_lib.NO_MIXING,
+    "label_smoothing": 0.0,
+    "entropy_weight": 0.0,
+    "dropout": None,
+}
+NO_MIXUP = Arm("no mixup", PLAIN)
 
 
 class Choice(NamedTuple):

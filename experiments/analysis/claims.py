@@ -30,6 +30,7 @@ import numpy as np
 from experiments.analysis import arms
 from experiments.analysis import measures
 from experiments.analysis import seed_statistics
+from experiments.analysis.arms import NO_MIXUP
 from experiments.analysis.arms import Arm
 from experiments.analysis.records import Record
 
@@ -61,9 +62,9 @@ class Claim:
         table: Name of the table whose runs decide it.
         result: Name of a measure, e.g. `"test_ece"`.
         arm: Arm that it is about.
+        least: Least effect that matters, as the measure is stored.
         direction: How it differs from the baseline.
         baseline: Arm to compare with; None compares with 0.
-        least: Least effect that matters, as the measure is stored.
         printed: The paper's or its replication's numbers.
         settings: Field -> values: the settings that it is about; all if
             empty.
@@ -75,9 +76,9 @@ class Claim:
     table: str
     result: str
     arm: Arm
-    direction: Direction
-    baseline: Arm | None
     least: float
+    direction: Direction = Direction.LOWER
+    baseline: Arm | None = NO_MIXUP
     printed: str = ""
     settings: Mapping[str, tuple[Any, ...]] = dataclasses.field(
         default_factory=dict

@@ -1,8 +1,7 @@
 """The schema of results: name, title, unit and direction of every measure.
 
 Results of a run are named `SET_MEASURE`, such as `test_ece` or
-`mnist_test_auroc`. A new measure is one line here, and its columns in tables
-and figures follow.
+`mnist_test_auroc`. A new column of all tables is one line in `COLUMNS`.
 """
 
 import math
@@ -68,29 +67,53 @@ class Measure(NamedTuple):
         """Returns the ends of a difference's interval."""
         if found.num_seeds < 2:
             return "one seed"
-        low, high = self.format(found.low, sign=True), found.high
-        return f"{low} to {self.format(high, sign=True)}"
+        ends = (self.format(end, sign=True) for end in (found.low, found.high))
+        return " to ".join(ends)
 
 
-# Of predictions on the sets of a run, where `test` goes without saying.
-_INSIDE = (
-    Measure("accuracy", "accuracy", better=1),
-    Measure("top5_accuracy", "top-5 accuracy", better=1),
-    Measure("confidence", "confidence"),
-    Measure("ece", "ECE, 15 bins", better=-1),
-    Measure("null_ece", "null ECE, 15 bins"),
-    Measure("ece_100", "ECE, 100 bins", better=-1),
-    Measure("null_ece_100", "null ECE, 100 bins"),
-    Measure("adaptive_ece", "adaptive ECE", better=-1),
-    Measure("oe", "OE, 15 bins", better=-1),
-    Measure("oe_100", "OE, 100 bins", better=-1),
-    Measure("signed_gap", "signed gap"),
-    Measure("nll", "NLL", "nats", better=-1),
-    Measure("brier", "Brier score", "", better=-1),
+# Columns of the tables of all runs that have them, in this order. What holds
+# for the test set holds for the validation set.
+COLUMNS = (
+    Measure("test_accuracy", "accuracy", better=1),
+    Measure("test_top5_accuracy", "top-5 accuracy", better=1),
+    Measure("train_accuracy", "training accuracy"),
+    Measure("train_real_accuracy", "training accuracy, true labels"),
+    Measure("train_corrupted_accuracy", "training accuracy, corrupted labels"),
+    Measure("validation_gain_of_best", "gain of the best epoch"),
+    Measure(
+        "validation_median_accuracy",
+        "validation accuracy, median of the last 10 epochs",
+    ),
+    Measure("test_ece", "ECE, 15 bins", better=-1),
+    Measure("test_null_ece", "null ECE, 15 bins"),
+    Measure("test_ece_100", "ECE, 100 bins", better=-1),
+    Measure("test_null_ece_100", "null ECE, 100 bins"),
+    Measure("test_adaptive_ece", "adaptive ECE", better=-1),
+    Measure("test_oe", "OE, 15 bins", better=-1),
+    Measure("test_signed_gap", "signed gap"),
+    Measure("bayes_gap", "distance to the true probabilities", better=-1),
+    Measure("test_nll", "NLL", "nats", better=-1),
+    Measure("bayes_kl", "KL to the true probabilities", "nats", better=-1),
+    Measure("modes_found", "modes found", better=1),
+    Measure("good_samples", "samples near a mode", better=1),
+    Measure("escaped_samples", "samples that escaped", better=-1),
 )
-_INSIDE_SETS = {"test": "", "validation": "validation ", "train": "training "}
-# Of any other set: the part before the last underscore of the name.
-_OUTSIDE = (
+# Not in the tables of all runs.
+_OTHERS = (
+    Measure("test_confidence", "confidence"),
+    Measure("test_oe_100", "OE, 100 bins", better=-1),
+    Measure("test_brier", "Brier score", "", better=-1),
+    Measure("validation_best_accuracy", "validation accuracy, best epoch"),
+    Measure("temperature", "T", ""),
+    Measure("bayes_nll", "NLL of the true probabilities", "nats"),
+    Measure("clean_error", "top-1 error", better=-1),
+    Measure("fgsm_white_error", "white-box FGSM, top-1 error", better=-1),
+    Measure("ifgsm_white_error", "white-box I-FGSM, top-1 error", better=-1),
+    Measure("fgsm_black_error", "black-box FGSM, top-1 error", better=-1),
+    Measure("ifgsm_black_error", "black-box I-FGSM, top-1 error", better=-1),
+)
+# Endings of names that begin with an out-of-distribution set or a lam.
+_ENDINGS = (
     Measure("confidence", "confidence on {}", better=-1),
     Measure("auroc", "AUROC against {}", better=1),
     Measure("aupr", "AUPR against {}", better=1),
@@ -98,62 +121,39 @@ _OUTSIDE = (
     Measure("miss", "class of neither at lam {}", better=-1),
     Measure("slope", "gradient norm at lam {}", "", better=-1),
 )
-_OUTSIDE_SETS = {
+_SETS = {
     "gaussian": "noise",
     "uniform": "uniform noise",
     "other": "the other set",
     "mnist_test": "MNIST",
     "cifar100_test_subset1000": "CIFAR-100",
 }
-_OTHERS = (
-    Measure("train_real_accuracy", "training accuracy, true labels"),
-    Measure("train_corrupted_accuracy", "training accuracy, corrupted labels"),
-    Measure("validation_best_accuracy", "best epoch's validation accuracy"),
-    Measure("validation_gain_of_best", "gain of the best epoch"),
-    Measure(
-        "validation_median_accuracy",
-        "validation accuracy, median of the last 10 epochs",
-    ),
-    Measure("temperature", "T", ""),
-    Measure("bayes_nll", "NLL of the true probabilities", "nats"),
-    Measure("bayes_kl", "KL to the true probabilities", "nats", better=-1),
-    Measure("bayes_gap", "distance to the true probabilities", better=-1),
-    Measure("modes_found", "modes found", better=1),
-    Measure("good_samples", "samples near a mode", better=1),
-    Measure("escaped_samples", "samples that escaped", better=-1),
-    Measure("clean_error", "top-1 error", better=-1),
-    Measure("fgsm_white_error", "white-box FGSM, top-1 error", better=-1),
-    Measure("ifgsm_white_error", "white-box I-FGSM, top-1 error", better=-1),
-    Measure("fgsm_black_error", "black-box FGSM, top-1 error", better=-1),
-    Measure("ifgsm_black_error", "black-box I-FGSM, top-1 error", better=-1),
-)
-_BY_NAME = {
-    f"{prefix}_{each.name}": each._replace(
-        name=f"{prefix}_{each.name}", title=words + each.title
-    )
-    for prefix, words in _INSIDE_SETS.items()
-    for each in _INSIDE
-} | {each.name: each for each in _OTHERS}
-_BY_ENDING = {each.name: each for each in _OUTSIDE}
+_BY_NAME = {each.name: each for each in (*COLUMNS, *_OTHERS)}
+_BY_ENDING = {each.name: each for each in _ENDINGS}
 
 
 def find(name: str) -> Measure:
     """Returns the measure of a result; an unknown one has no unit."""
-    if name in _BY_NAME:
-        return _BY_NAME[name]
-    if name.endswith("_top5"):
-        found = find(name.removesuffix("_top5"))
-        title = found.title.replace("top-1", "top-5")
-        return found._replace(name=name, title=title)
-    place, _, ending = name.rpartition("_")
-    if place and ending in _BY_ENDING:
-        place = place.removeprefix("between_")
-        place = _OUTSIDE_SETS.get(place, place.replace("_", " "))
-        found = _BY_ENDING[ending]
-        return found._replace(name=name, title=found.title.format(place))
-    return Measure(name, name.replace("_", " "), "")
+    return _find(name) or Measure(name, name.replace("_", " "), "")
 
 
 def is_known(name: str) -> bool:
     """Returns whether the schema has a measure of this name."""
-    return find(name).title != name.replace("_", " ") or name in _BY_NAME
+    return _find(name) is not None
+
+
+def _find(name: str) -> Measure | None:
+    place, _, ending = name.rpartition("_")
+    base = name.removesuffix("_top5").replace("validation_", "test_", 1)
+    if name in _BY_NAME:
+        return _BY_NAME[name]
+    if base in _BY_NAME:
+        found = _BY_NAME[base]
+        title = found.title.replace("top-1", "top-5")
+        words = "validation " if name.startswith("validation_") else ""
+        return found._replace(name=name, title=words + title)
+    if place and ending in _BY_ENDING:
+        found, place = _BY_ENDING[ending], place.removeprefix("between_")
+        place = _SETS.get(place, place.replace("_", " "))
+        return found._replace(name=name, title=found.title.format(place))
+    return None

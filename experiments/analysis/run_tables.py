@@ -117,11 +117,7 @@ class Table:
 
 
 def markdown(lines: Iterable[Sequence[str]]) -> str:
-    """Returns a Markdown table of cells, of which the first line is the head.
-
-    Returns:
-        text: Ends with a line feed.
-    """
+    """Returns a Markdown table; the first line is its head."""
     head, *rows = lines
     return "".join(
         f"| {' | '.join(cells)} |\n"
@@ -151,16 +147,6 @@ def arrange(
     is_baseline: Callable[[config_lib.Config], bool] = is_unmixed,
 ) -> list[Table]:
     """Arranges runs in tables.
-
-    Args:
-        records: Complete runs.
-        tables_by: Fields whose every combination of values is a table.
-        group_by: Fields whose values make a row; None takes those that vary
-            within a table and are not determined by the others.
-        is_baseline: Whether other rows are compared with a config's row.
-
-    Returns:
-        tables: Ordered by title.
 
     Raises:
         ValueError: If a field is unknown, or runs of a row and a seed differ.

@@ -11,8 +11,8 @@ taken when runs are collected are drawn from the ledger.
 
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+import matplotlib.figure
 import tensorflow as tf
 from absl import flags
 from absl import logging
@@ -35,9 +35,6 @@ from experiments.runs import run_data
 from tf_mixup import _checks
 from tf_mixup import plots
 from tf_mixup import summaries
-
-if TYPE_CHECKING:
-    import matplotlib.figure
 
 # Table -> function that draws one of its settings.
 DRAWN = {
@@ -63,14 +60,7 @@ def find_settings(
     runs: records.Runs,
     sources: run_data.Sources | None = None,
 ) -> list[Setting]:
-    """Returns the complete runs of a table, by data set and network.
-
-    Args:
-        table: Its name.
-        scale: `"small"` or `"paper"`.
-        runs: Of a folder.
-        sources: Location of the data.
-    """
+    """Returns the complete runs of a table, by data set and network."""
     complete = {record.config: record for record in runs.complete}
     groups: dict[str, list[Record]] = {}
     for config in papers.TABLES[table].configs(scale):
@@ -81,25 +71,14 @@ def find_settings(
 
 
 def draw(table: str, setting: Setting, output: pathlib.Path) -> None:
-    """Draws a setting of a table, as files and to the summary writer.
-
-    Args:
-        table: Its name.
-        setting: Complete runs.
-        output: Gets `TABLE/SETTING/*.png`.
-    """
+    """Draws a setting of a table into `output/TABLE/SETTING/*.png`."""
     folder = setting.title.replace(", ", "-").replace(":", "_")
     for figure_name, figure in DRAWN[table](setting):
         _write(f"{table}/{folder}/{figure_name}", figure, output)
 
 
 def draw_ledger(table: str, output: pathlib.Path) -> None:
-    """Draws a table from the ledger.
-
-    Args:
-        table: Its name.
-        output: Gets `TABLE/*.png`.
-    """
+    """Draws a table from the ledger."""
     found = records.read_all(records.LEDGER).get(table, [])
     if not found:
         logging.info("Skipped %s: the ledger has no run of it.", table)
@@ -108,7 +87,7 @@ def draw_ledger(table: str, output: pathlib.Path) -> None:
 
 
 def _write(
-    name: str, figure: "matplotlib.figure.Figure", output: pathlib.Path
+    name: str, figure: matplotlib.figure.Figure, output: pathlib.Path
 ) -> None:
     plots.save_figure(figure, output / f"{name}.png")
     summaries.write_figure(name, figure, step=0)
@@ -123,13 +102,6 @@ def draw_runs(
     sources: run_data.Sources | None = None,
 ) -> None:
     """Draws the tables whose figures are made from runs.
-
-    Args:
-        chosen: Names of tables.
-        scale: `"small"` or `"paper"`.
-        workdir: Folder of the runs, at any depth.
-        output: Gets `TABLE/SETTING/*.png`.
-        sources: Location of the data.
 
     Raises:
         ValueError: If none of them has a complete run.

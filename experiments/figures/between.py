@@ -3,28 +3,25 @@
 Drawn from the ledger: networks are measured when they are collected.
 """
 
-from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 from typing import Any
 
+import matplotlib.axes
 import numpy as np
+from matplotlib.figure import Figure
 
 from experiments.analysis import arms
 from experiments.analysis import interpolation
 from experiments.analysis import measures
 from experiments.analysis.records import Record
-from experiments.figures import methods
+from experiments.figures import methods as methods_lib
+from experiments.figures.methods import Figures
 from experiments.papers import mixup_claims as paper
 
-if TYPE_CHECKING:
-    import matplotlib.axes
-    import matplotlib.figure
-
 STYLES: tuple[tuple[arms.Arm, str], ...] = (
-    (paper.NO_MIXUP_BETWEEN, methods.BLUE),
-    (paper.MIXUP_BETWEEN, methods.ORANGE),
+    (paper.NO_MIXUP_BETWEEN, methods_lib.BLUE),
+    (paper.MIXUP_BETWEEN, methods_lib.ORANGE),
 )
 PANELS = {"miss": "class of neither (%)", "slope": "gradient norm"}
 # The paper's figure 2a, in percent, digitized. It does not name its network,
@@ -41,17 +38,8 @@ PRINTED: Mapping[str, Sequence[float]] = {
 }
 
 
-def draw(
-    records: Sequence[Record],
-) -> Iterator[tuple[str, "matplotlib.figure.Figure"]]:
-    """Draws misses and slopes on the way, a figure for each setting.
-
-    Args:
-        records: Of the ledger; all of one table.
-
-    Yields:
-        figure: Its name and the figure; none where nothing was measured.
-    """
+def draw(records: Sequence[Record]) -> Figures:
+    """Draws misses and slopes on the way, a figure for each setting."""
     for group in arms.by_setting(records).values():
         if any(record.after == "between" for record in group):
             config = group[0].config
@@ -59,23 +47,9 @@ def draw(
             yield f"{name}-between", draw_between(group, name)
 
 
-def draw_between(
-    records: Sequence[Record], title: str
-) -> "matplotlib.figure.Figure":
-    """Draws one setting: means, and bands of one deviation over seeds.
-
-    Args:
-        records: Of one setting.
-        title: Names it.
-
-    Returns:
-        figure: Misses beside slopes.
-    """
-    import matplotlib.figure
-
-    figure = matplotlib.figure.Figure(
-        figsize=(7.2, 3.8), dpi=120, layout="constrained"
-    )
+def draw_between(records: Sequence[Record], title: str) -> Figure:
+    """Draws one setting: means, and bands of one deviation over seeds."""
+    figure = methods_lib.new_figure(7.2, 3.8)
     row = figure.subplots(1, 2)
     for axes, (result, label) in zip(row, PANELS.items(), strict=True):
         for arm, color in STYLES:
@@ -84,27 +58,18 @@ def draw_between(
                 _draw_band(axes, runs, result, label=arm.name, color=color)
         axes.set(xlabel="lam", ylabel=label, xlim=(0, 0.5))
         axes.set_ylim(bottom=0)
-        axes.grid(color="#dddddd", linewidth=0.6)
+        axes.grid(**methods_lib.GRID)
     for arm, color in STYLES:
-        options: dict[str, Any] = {"color": color, "linestyle": ":"}
-        row[0].plot(
-            interpolation.LAMS,
-            PRINTED[arm.name],
-            label=f"{arm.name}, in the paper",
-            **options,
-        )
-    figure.legend(
-        *row[0].get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=2,
-        fontsize="small",
-    )
+        label = f"{arm.name}, in the paper"
+        curve = PRINTED[arm.name]
+        row[0].plot(interpolation.LAMS, curve, ":", color=color, label=label)
+    methods_lib.add_legend(row[0], columns=2)
     figure.suptitle(f"{title}, between its training images", fontsize="medium")
     return figure
 
 
 def _draw_band(
-    axes: "matplotlib.axes.Axes",
+    axes: matplotlib.axes.Axes,
     runs: Sequence[Record],
     result: str,
     **options: Any,
@@ -116,4 +81,4 @@ def _draw_band(
         ]
     ).T
     values *= measures.find(f"between_0.00_{result}").scale
-    methods.draw_band(axes, interpolation.LAMS, values, **options)
+    methods_lib.draw_band(axes, interpolation.LAMS, values, **options)

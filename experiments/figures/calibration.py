@@ -1,11 +1,11 @@
 """Figures 1 and 2: accuracy against confidence, ECE and OE by method."""
 
 import logging
-from collections.abc import Iterator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+import matplotlib.axes
 import numpy as np
+from matplotlib.figure import Figure
 
 from experiments.analysis import alpha_figure
 from experiments.analysis import measures
@@ -13,15 +13,12 @@ from experiments.analysis import run_tables
 from experiments.analysis import seed_statistics
 from experiments.analysis.records import Record
 from experiments.figures import methods as methods_lib
+from experiments.figures.methods import Figures
 from experiments.figures.methods import Method
 from experiments.figures.methods import Setting
 from experiments.papers import calibration_claims as paper
 from tf_mixup import calibration
 from tf_mixup import plots
-
-if TYPE_CHECKING:
-    import matplotlib.axes
-    import matplotlib.figure
 
 METHODS = (
     paper.NO_MIXUP,
@@ -41,15 +38,8 @@ BARS = {
 }
 
 
-def draw(setting: Setting) -> Iterator[tuple[str, "matplotlib.figure.Figure"]]:
-    """Draws all figures of a setting that it has runs for.
-
-    Args:
-        setting: Complete runs.
-
-    Yields:
-        figure: A file's name without its suffix, and the figure.
-    """
+def draw(setting: Setting) -> Figures:
+    """Draws all figures of a setting that it has runs for."""
     title = setting.title
     methods = setting.find(*METHODS)
     pair = setting.find(paper.NO_MIXUP, paper.MIXUP)
@@ -74,27 +64,16 @@ def draw(setting: Setting) -> Iterator[tuple[str, "matplotlib.figure.Figure"]]:
         )
 
 
-def draw_bars(
-    methods: Sequence[Method], title: str
-) -> "matplotlib.figure.Figure":
+def draw_bars(methods: Sequence[Method], title: str) -> Figure:
     """Draws ECE and OE with 15 and with 100 bins, a bar a method."""
-    import matplotlib.figure
-
-    figure = matplotlib.figure.Figure(
-        figsize=(6.5, 2.0 + 0.55 * len(methods)), dpi=120, layout="constrained"
-    )
+    figure = methods_lib.new_figure(6.5, 2.0 + 0.55 * len(methods))
     grid = figure.subplots(2, 2, sharey=True)
     for axes, (result, null) in zip(grid.flat, BARS.items(), strict=True):
         _draw_panel(axes, methods, result, null)
         axes.set(xlabel=measures.find(result).heading)
     # Shared: the first method stands at the top.
     grid[0, 0].invert_yaxis()
-    figure.legend(
-        *grid[0, 0].get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=2,
-        fontsize="small",
-    )
+    methods_lib.add_legend(grid[0, 0], columns=2)
     count = methods_lib.count_seeds(method.records for method in methods)
     figure.suptitle(
         f"{title}, test set: mean ± deviation over {count}", fontsize="medium"
@@ -103,7 +82,7 @@ def draw_bars(
 
 
 def _draw_panel(
-    axes: "matplotlib.axes.Axes",
+    axes: matplotlib.axes.Axes,
     methods: Sequence[Method],
     result: str,
     null: str | None,
@@ -137,9 +116,7 @@ def _draw_panel(
     axes.set_axisbelow(True)
 
 
-def draw_reliability(
-    methods: Sequence[Method], title: str
-) -> "matplotlib.figure.Figure":
+def draw_reliability(methods: Sequence[Method], title: str) -> Figure:
     """Draws the reliability diagram of each method, over all seeds' rows."""
     count = methods_lib.count_seeds(method.records for method in methods)
     return plots.reliability_diagram(
@@ -148,9 +125,7 @@ def draw_reliability(
     )
 
 
-def draw_scatter(
-    methods: Sequence[Method], title: str
-) -> "matplotlib.figure.Figure":
+def draw_scatter(methods: Sequence[Method], title: str) -> Figure:
     """Draws accuracy against confidence in the paper's 100 bins."""
     markers = ("o", "s", "^", "D", "v")
     styles = {
@@ -168,9 +143,7 @@ def draw_scatter(
     )
 
 
-def draw_density(
-    methods: Sequence[Method], title: str
-) -> "matplotlib.figure.Figure":
+def draw_density(methods: Sequence[Method], title: str) -> Figure:
     """Draws accuracy and confidence at several epochs, a row a method."""
     tables = {method.name: method.epochs() for method in methods}
     common = sorted(set.intersection(*map(set, tables.values())))

@@ -1,17 +1,15 @@
 """Section 4.3: calibration by epoch, with and without augmentation."""
 
 import dataclasses
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
 from typing import Any
+
+from matplotlib.figure import Figure
 
 from experiments.figures import methods as methods_lib
 from experiments.figures.calibration import METHODS
+from experiments.figures.methods import Figures
 from experiments.figures.methods import Method
 from experiments.figures.methods import Setting
-
-if TYPE_CHECKING:
-    import matplotlib.figure
 
 AUGMENTATIONS = {"none": "no augmentation", "standard": "crops and flips"}
 # Number of the history -> what it is called.
@@ -21,15 +19,8 @@ ROWS = {
 }
 
 
-def draw(setting: Setting) -> Iterator[tuple[str, "matplotlib.figure.Figure"]]:
-    """Draws the validation set's calibration against the epoch.
-
-    Args:
-        setting: Complete runs.
-
-    Yields:
-        figure: A file's name without its suffix, and the figure.
-    """
+def draw(setting: Setting) -> Figures:
+    """Draws the validation set's calibration against the epoch."""
     panels = {}
     for augmentation, label in AUGMENTATIONS.items():
         records = [
@@ -44,23 +35,9 @@ def draw(setting: Setting) -> Iterator[tuple[str, "matplotlib.figure.Figure"]]:
         yield "epochs", draw_epochs(panels, setting.title)
 
 
-def draw_epochs(
-    panels: dict[str, list[Method]], title: str
-) -> "matplotlib.figure.Figure":
-    """Draws ECE above the signed gap: means, and bands of one deviation.
-
-    Args:
-        panels: Name of a column -> its methods.
-        title: Names the setting.
-
-    Returns:
-        figure: Two rows.
-    """
-    import matplotlib.figure
-
-    figure = matplotlib.figure.Figure(
-        figsize=(1.2 + 3.2 * len(panels), 5.6), dpi=120, layout="constrained"
-    )
+def draw_epochs(panels: dict[str, list[Method]], title: str) -> Figure:
+    """Draws ECE above the signed gap: means, and bands of one deviation."""
+    figure = methods_lib.new_figure(1.2 + 3.2 * len(panels), 5.6)
     everyone = [method for methods in panels.values() for method in methods]
     count = methods_lib.count_seeds(method.records for method in everyone)
     figure.suptitle(
@@ -75,7 +52,7 @@ def draw_epochs(
             for method in methods:
                 values = 100 * method.history(name)
                 methods_lib.draw_history(axes, method, values)
-            axes.grid(color="#dddddd", linewidth=0.6)
+            axes.grid(**methods_lib.GRID)
         column[0].set_title(label, fontsize="medium")
         column[0].set_ylim(bottom=0)
         column[1].axhline(0, color="black", linewidth=0.8)

@@ -1,17 +1,15 @@
 """Figure 3b of mixup (1710.09412): the error after each epoch."""
 
-from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
 
 from experiments.figures import methods as methods_lib
+from experiments.figures.methods import Figures
 from experiments.figures.methods import Method
 from experiments.figures.methods import Setting
 from experiments.papers import calibration_claims as paper
-
-if TYPE_CHECKING:
-    import matplotlib.figure
 
 # The paper's figure 3b, test errors in percent: DenseNet-190 on CIFAR-10,
 # alpha 1. Digitised, and linear between the points that were; the learning
@@ -34,15 +32,8 @@ PRINTED: Mapping[str, Sequence[float]] = {
 }
 
 
-def draw(setting: Setting) -> Iterator[tuple[str, "matplotlib.figure.Figure"]]:
-    """Draws errors against the epoch, of CIFAR-10 beside the paper's.
-
-    Args:
-        setting: Complete runs.
-
-    Yields:
-        figure: A file's name without its suffix, and the figure.
-    """
+def draw(setting: Setting) -> Figures:
+    """Draws errors against the epoch, of CIFAR-10 beside the paper's."""
     methods = setting.find(paper.NO_MIXUP, paper.MIXUP)
     if methods:
         printed = setting.records[0].config.dataset == "cifar10"
@@ -51,22 +42,9 @@ def draw(setting: Setting) -> Iterator[tuple[str, "matplotlib.figure.Figure"]]:
 
 def draw_errors(
     methods: Sequence[Method], title: str, *, printed: bool
-) -> "matplotlib.figure.Figure":
-    """Draws errors of the validation set: means and bands of one deviation.
-
-    Args:
-        methods: At least one.
-        title: Names the setting.
-        printed: Whether the paper's curves stand beside them.
-
-    Returns:
-        figure: A panel, or two.
-    """
-    import matplotlib.figure
-
-    figure = matplotlib.figure.Figure(
-        figsize=(7.2 if printed else 4.4, 3.8), dpi=120, layout="constrained"
-    )
+) -> Figure:
+    """Draws errors of the validation set: means and bands of one deviation."""
+    figure = methods_lib.new_figure(7.2 if printed else 4.4, 3.8)
     count = methods_lib.count_seeds(method.records for method in methods)
     axes, *others = figure.subplots(1, 1 + printed, squeeze=False)[0]
     axes.set_title(
@@ -87,6 +65,6 @@ def draw_errors(
         each.margins(x=0)
         each.set_xlim(left=0)
         each.set(xlabel="epoch", ylabel="error (%)")
-        each.grid(color="#dddddd", linewidth=0.6)
+        each.grid(**methods_lib.GRID)
     figure.legend(loc="outside lower center", ncols=2, fontsize="small")
     return figure

@@ -3,11 +3,13 @@
 import dataclasses
 import pathlib
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 from typing import Any
 
+import matplotlib.axes
 import numpy as np
+from matplotlib.figure import Figure
 
 from experiments.analysis import arms
 from experiments.analysis.arms import Arm
@@ -21,10 +23,10 @@ from tf_mixup import calibration
 from tf_mixup import plots
 from tf_mixup import summaries
 
-if TYPE_CHECKING:
-    import matplotlib.axes
-
-# Color-blind safe, as the library's figures have them.
+# Names of files without their suffix, and figures.
+Figures = Iterator[tuple[str, Figure]]
+GRID = {"color": "#dddddd", "linewidth": 0.6}
+# Color-blind safe, as in the library's figures.
 BLUE, ORANGE, GREEN, PURPLE, _ = plots.SET_COLORS
 # Dashed: derived from networks without mixup.
 STYLES: dict[str, dict[str, Any]] = {
@@ -37,6 +39,21 @@ STYLES: dict[str, dict[str, Any]] = {
     paper.DROPOUT.name: {"color": "#666666", "linestyle": "--"},
     paper.ENSEMBLE.name: {"color": "#000000", "linestyle": "--"},
 }
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Returns an empty figure of a size in inches."""
+    return Figure(figsize=(width, height), dpi=120, layout="constrained")
+
+
+def add_legend(axes: matplotlib.axes.Axes, *, columns: int) -> None:
+    """Adds a legend of one panel below the figure."""
+    axes.figure.legend(
+        *axes.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=columns,
+        fontsize="small",
+    )
 
 
 def style_of(name: str) -> dict[str, Any]:
@@ -140,34 +157,21 @@ class Setting:
 
 
 def draw_history(
-    axes: "matplotlib.axes.Axes", method: Method, values: np.ndarray
+    axes: matplotlib.axes.Axes, method: Method, values: np.ndarray
 ) -> None:
-    """Draws a method's band along the epochs.
-
-    Args:
-        axes: Gets it.
-        method: Gives its name and its style.
-        values: `(S, E)`, after each epoch of each seed.
-    """
+    """Draws a method's band along the epochs."""
     epochs = np.arange(1, values.shape[1] + 1)
     style = style_of(method.name)
     draw_band(axes, epochs, values, label=method.name, **style)
 
 
 def draw_band(
-    axes: "matplotlib.axes.Axes",
+    axes: matplotlib.axes.Axes,
     places: Sequence[float] | np.ndarray,
     values: np.ndarray,
     **options: Any,
 ) -> None:
-    """Draws the mean of curves, in a band of one deviation if it has one.
-
-    Args:
-        axes: Gets them.
-        places: `(E,)`, on the horizontal axis.
-        values: `(S, E)`, the curve of each seed.
-        **options: Of `Axes.plot`; they name a `color`.
-    """
+    """Draws the mean of curves, in a band of one deviation if it has one."""
     mean = values.mean(axis=0)
     axes.plot(places, mean, **options)
     if len(values) > 1:
@@ -183,11 +187,7 @@ def draw_band(
 
 
 def count_seeds(seeds: Iterable[Sequence[Any]]) -> str:
-    """Returns how many seeds a figure's methods have, in words.
-
-    Args:
-        seeds: For each method what it has of its seeds.
-    """
+    """Returns how many seeds a figure's methods have, in words."""
     counts = sorted({len(each) for each in seeds})
     if counts == [1]:
         return "1 seed"

@@ -3,15 +3,16 @@
 import dataclasses
 import logging
 import textwrap
-from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+import matplotlib.axes
 import numpy as np
+from matplotlib.figure import Figure
 
 from experiments.analysis import posthoc
 from experiments.figures import methods as methods_lib
+from experiments.figures.methods import Figures
 from experiments.figures.methods import Setting
 from experiments.papers import calibration_claims as paper
 from experiments.runs import outputs as outputs_lib
@@ -21,23 +22,12 @@ from tf_mixup import ood
 from tf_mixup import plots
 from tf_mixup import posthoc as posthoc_lib
 
-if TYPE_CHECKING:
-    import matplotlib.axes
-    import matplotlib.figure
-
 METHODS = (paper.NO_MIXUP, paper.MIXUP, paper.SMOOTHING, paper.ERL)
 NUM_BINS = 20
 
 
-def draw(setting: Setting) -> Iterator[tuple[str, "matplotlib.figure.Figure"]]:
-    """Draws the figures of a setting, from its runs' predictions.
-
-    Args:
-        setting: Complete runs.
-
-    Yields:
-        figure: A file's name without its suffix, and the figure.
-    """
+def draw(setting: Setting) -> Figures:
+    """Draws the figures of a setting, from its runs' predictions."""
     outputs = read_outputs(setting)
     if outputs:
         yield from draw_ood(outputs, setting.title)
@@ -76,18 +66,8 @@ def read_outputs(setting: Setting) -> dict[str, list[Outputs]]:
     return found
 
 
-def draw_ood(
-    outputs: Mapping[str, Sequence[Outputs]], title: str
-) -> Iterator[tuple[str, "matplotlib.figure.Figure"]]:
-    """Draws confidences on all sets, and ROC curves on each other set.
-
-    Args:
-        outputs: Name of a method -> its outputs, a seed each.
-        title: Names the setting.
-
-    Yields:
-        figure: A file's name without its suffix, and the figure.
-    """
+def draw_ood(outputs: Mapping[str, Sequence[Outputs]], title: str) -> Figures:
+    """Draws confidences on all sets, and ROC curves on each other set."""
     count = methods_lib.count_seeds(
         seeds
         for method, seeds in outputs.items()
@@ -120,15 +100,11 @@ def draw_ood(
 
 def draw_confidences(
     outputs: Mapping[str, Sequence[Outputs]], names: Sequence[str], title: str
-) -> "matplotlib.figure.Figure":
+) -> Figure:
     """Draws a histogram for each method (row) and set (column)."""
-    import matplotlib.figure
-
     sets = {"test set": "test"}
     sets |= {_describe(name): outputs_lib.OOD + name for name in names}
-    figure = matplotlib.figure.Figure(
-        figsize=(7.0, 1.2 + 0.8 * len(outputs)), dpi=120, layout="constrained"
-    )
+    figure = methods_lib.new_figure(7.0, 1.2 + 0.8 * len(outputs))
     figure.suptitle(title, fontsize="medium")
     grid = figure.subplots(
         len(outputs), len(sets), sharex=True, sharey=True, squeeze=False
@@ -157,7 +133,7 @@ def _describe(name: str) -> str:
 
 
 def _draw_histogram(
-    axes: "matplotlib.axes.Axes", values: np.ndarray, color: str
+    axes: matplotlib.axes.Axes, values: np.ndarray, color: str
 ) -> None:
     axes.hist(
         values,

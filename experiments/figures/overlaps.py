@@ -3,13 +3,13 @@
 Drawn from the ledger: scaling is measured when runs are collected.
 """
 
-from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 from typing import Any
 
+import matplotlib.axes
 import numpy as np
+from matplotlib.figure import Figure
 
 from experiments.analysis import arms
 from experiments.analysis import measures
@@ -17,83 +17,51 @@ from experiments.analysis import seed_statistics
 from experiments.analysis.arms import Arm
 from experiments.analysis.records import Record
 from experiments.datasets import gaussians
-from experiments.figures import methods
+from experiments.figures import methods as methods_lib
+from experiments.figures.methods import Figures
 from experiments.papers import overlaps_claims as paper
-
-if TYPE_CHECKING:
-    import matplotlib.axes
-    import matplotlib.figure
 
 # Dashed: with a temperature; dotted: fitted on labels as noisy as the training
 # set's.
 STYLES: tuple[tuple[Arm, dict[str, Any]], ...] = (
-    (paper.PLAIN, {"color": methods.BLUE}),
-    (paper.SCALED, {"color": methods.BLUE, "linestyle": "--"}),
-    (paper.SCALED_NOISY, {"color": methods.BLUE, "linestyle": ":"}),
-    (paper.MIXUP, {"color": methods.ORANGE}),
-    (paper.MIXUP_SCALED, {"color": methods.ORANGE, "linestyle": "--"}),
-    (paper.TWO, {"color": methods.GREEN}),
-    (paper.FOUR, {"color": methods.PURPLE}),
+    (paper.NO_MIXUP, {"color": methods_lib.BLUE}),
+    (paper.SCALED, {"color": methods_lib.BLUE, "linestyle": "--"}),
+    (paper.SCALED_NOISY, {"color": methods_lib.BLUE, "linestyle": ":"}),
+    (paper.MIXUP, {"color": methods_lib.ORANGE}),
+    (paper.MIXUP_SCALED, {"color": methods_lib.ORANGE, "linestyle": "--"}),
+    (paper.TWO, {"color": methods_lib.GREEN}),
+    (paper.FOUR, {"color": methods_lib.PURPLE}),
 )
 PANELS = ("test_nll", "test_ece", "bayes_gap")
 
 
-def draw(
-    records: Sequence[Record],
-) -> Iterator[tuple[str, "matplotlib.figure.Figure"]]:
-    """Draws a table of overlapping classes, a figure for each network.
-
-    Args:
-        records: Of the ledger; all of one table.
-
-    Yields:
-        figure: Its name and the figure.
-    """
+def draw(records: Sequence[Record]) -> Figures:
+    """Draws a table of overlapping classes, a figure for each network."""
     groups: dict[str, list[Record]] = {}
     for record in records:
         family = record.config.dataset.partition(":")[0]
-        groups.setdefault(f"{family}-{record.config.network}", []).append(
-            record
-        )
+        name = f"{family}-{record.config.network}"
+        groups.setdefault(name, []).append(record)
     for name, group in groups.items():
         yield name, draw_overlaps(group, name)
 
 
-def draw_overlaps(
-    records: Sequence[Record], title: str
-) -> "matplotlib.figure.Figure":
-    """Draws each error against the overlap: means and deviations over seeds.
-
-    Args:
-        records: Of one network and kind of data.
-        title: Names both.
-
-    Returns:
-        figure: A panel for each number that the records have.
-    """
-    import matplotlib.figure
-
+def draw_overlaps(records: Sequence[Record], title: str) -> Figure:
+    """Draws each error against the overlap: means and deviations over seeds."""
     settings = order_by_overlap(records)
     panels = [
         result
         for result in PANELS
         if any(not np.isnan(record.value(result)) for record in records)
     ]
-    figure = matplotlib.figure.Figure(
-        figsize=(1.0 + 3.0 * len(panels), 4.2), dpi=120, layout="constrained"
-    )
+    figure = methods_lib.new_figure(1.0 + 3.0 * len(panels), 4.2)
     row = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, result in zip(row, panels, strict=True):
         _draw_panel(axes, settings, result)
         axes.set(
             xlabel=_name_axis(records[0]), ylabel=measures.find(result).heading
         )
-    figure.legend(
-        *row[0].get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=3,
-        fontsize="small",
-    )
+    methods_lib.add_legend(row[0], columns=3)
     seeds = {record.config.seed for record in records}
     figure.suptitle(
         f"{title}, test set: mean ± deviation over {len(seeds)} seeds",
@@ -106,9 +74,7 @@ def order_by_overlap(records: Sequence[Record]) -> Mapping[str, list[Record]]:
     """Returns label -> records, from the least to the greatest overlap."""
     keys = {_overlap(record) for record in records}
     return {
-        label: [
-            record for record in records if _overlap(record) == (key, label)
-        ]
+        label: [each for each in records if _overlap(each) == (key, label)]
         for key, label in sorted(keys)
     }
 
@@ -129,7 +95,7 @@ def _name_axis(record: Record) -> str:
 
 
 def _draw_panel(
-    axes: "matplotlib.axes.Axes",
+    axes: matplotlib.axes.Axes,
     settings: Mapping[str, Sequence[Record]],
     result: str,
 ) -> None:
@@ -157,11 +123,11 @@ def _draw_panel(
     _draw_truth(axes, settings, result)
     axes.set_xticks(range(len(settings)), list(settings))
     axes.set_ylim(bottom=0)
-    axes.grid(color="#dddddd", linewidth=0.6)
+    axes.grid(**methods_lib.GRID)
 
 
 def _draw_truth(
-    axes: "matplotlib.axes.Axes",
+    axes: matplotlib.axes.Axes,
     settings: Mapping[str, Sequence[Record]],
     result: str,
 ) -> None:

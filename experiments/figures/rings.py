@@ -1,22 +1,19 @@
 """Figure 1b of mixup (1710.09412): how sure networks are in the plane."""
 
-from collections.abc import Iterator
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from experiments.analysis import posthoc
 from experiments.analysis.arms import Arm
 from experiments.datasets import Splits
-from experiments.figures import methods
+from experiments.figures import methods as methods_lib
+from experiments.figures.methods import Figures
 from experiments.figures.methods import Setting
 from experiments.papers import mixup_claims as paper
 from experiments.runs import run_data
 from experiments.runs import run_evaluation
-
-if TYPE_CHECKING:
-    import matplotlib.figure
 
 ARMS = (
     paper.NO_MIXUP,
@@ -25,18 +22,11 @@ ARMS = (
 # The square that is drawn, and its pixels a side.
 REACH = 1.6
 PIXELS = 161
-COLORS = (methods.GREEN, methods.ORANGE)
+COLORS = (methods_lib.GREEN, methods_lib.ORANGE)
 
 
-def draw(setting: Setting) -> Iterator[tuple[str, "matplotlib.figure.Figure"]]:
-    """Draws the first seed's networks, side by side.
-
-    Args:
-        setting: Complete runs on the rings.
-
-    Yields:
-        figure: A file's name without its suffix, and the figure.
-    """
+def draw(setting: Setting) -> Figures:
+    """Draws the first seed's networks, side by side."""
     surfaces, splits = {}, None
     for method in setting.find(*ARMS):
         config = method.records[0].config
@@ -49,26 +39,9 @@ def draw(setting: Setting) -> Iterator[tuple[str, "matplotlib.figure.Figure"]]:
         yield "surface", draw_surfaces(surfaces, splits)
 
 
-def draw_surfaces(
-    surfaces: Mapping[str, np.ndarray], splits: Splits
-) -> "matplotlib.figure.Figure":
-    """Draws probabilities of the inner ring, under the training points.
-
-    Args:
-        surfaces: Name of a method -> probabilities of the grid's points,
-            `(161 * 161,)`.
-        splits: Whose training points are shown.
-
-    Returns:
-        figure: A panel for each method.
-    """
-    import matplotlib.figure
-
-    figure = matplotlib.figure.Figure(
-        figsize=(1.2 + 3.4 * len(surfaces), 3.8),
-        dpi=120,
-        layout="constrained",
-    )
+def draw_surfaces(surfaces: Mapping[str, np.ndarray], splits: Splits) -> Figure:
+    """Draws probabilities of the inner ring, under the training points."""
+    figure = methods_lib.new_figure(1.2 + 3.4 * len(surfaces), 3.8)
     row = figure.subplots(1, len(surfaces), squeeze=False)[0]
     points, labels = splits.train
     for axes, (name, surface) in zip(row, surfaces.items(), strict=True):

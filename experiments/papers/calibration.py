@@ -1,10 +1,9 @@
 """On Mixup Training (Thulasidasan et al. 2019): its tables as `Config`s.
 
-At small scale a narrow network learns 2,500 images by heart, without
-augmentation, in a minute on one CPU core: without mixup it is certain of
-all it has seen, and overconfident on what it has not. At the paper's scale
-settings are the paper's, and where it is silent its replication's (batch 128,
-crops and flips).
+At small scale a narrow network fits 2,500 images without augmentation in a
+minute on one CPU core, and is overconfident on other images. At the paper's
+scale the settings are the paper's, or if it does not state them its
+replication's (batch 128, crops and flips).
 """
 
 from typing import Any
@@ -29,7 +28,7 @@ def mixup(alpha: float, **fields: Any) -> dict[str, Any]:
 
 INPUTS_ONLY = mixup(0.4, target="nearest")
 
-# Sets that are not of the training set's kind, beside noise.
+# Out-of-distribution sets, in addition to noise.
 _OOD = {
     "fashion_mnist": ("../ood/mnist_test.npz",),
     "cifar10": ("../ood/cifar100_test_subset1000.npz",),
@@ -69,15 +68,12 @@ def _bases(scale: str) -> Arms:
 
 
 def small_base(dataset: str) -> dict[str, Any]:
-    """Returns what all runs of a data set share at small scale."""
+    """Returns the fields of all runs of a data set at small scale."""
     return {**SMALL, "dataset": dataset, "ood": _OOD[dataset]}
 
 
 def image_calibration(scale: str, seeds: int) -> list[config.Config]:
-    """Figures 1 and 2: no mixup, mixup by alpha, label smoothing, ERL.
-
-    And the ablation "soft labels matter", which mixes the inputs only.
-    """
+    """Figures 1 and 2: mixup by alpha, label smoothing, ERL, inputs only."""
     alphas: tuple[float, ...] = (0.2, 0.4, 1.0)
     arms = [ERM, *map(mixup, alphas), SMOOTHING, ERL, INPUTS_ONLY]
     if scale == "paper":
@@ -88,7 +84,7 @@ def image_calibration(scale: str, seeds: int) -> list[config.Config]:
 
 
 def alpha_sweep(scale: str, seeds: int) -> list[config.Config]:
-    """The study of BUILD_NOTES.md: mixup by alpha, on 5,000 images."""
+    """ALPHA_STUDY.md: mixup by alpha, on 5,000 images."""
     bases = _bases(scale)
     if scale == "small":
         more = {"num_train": 5000, "num_validation": 2000}
@@ -98,9 +94,9 @@ def alpha_sweep(scale: str, seeds: int) -> list[config.Config]:
 
 
 def out_of_distribution(scale: str, seeds: int) -> list[config.Config]:
-    """Figures and table of section 5, with MC dropout.
+    """Section 5: out-of-distribution data, with MC dropout.
 
-    Ensembles and temperature scaling are made of these runs' predictions.
+    Ensembles and temperature scaling use the predictions of these runs.
     """
     # At small scale the alphas that validation ECE chose: .2 and .4.
     arms = [ERM, mixup(0.2), mixup(0.4), SMOOTHING, ERL, DROPOUT]
@@ -108,11 +104,7 @@ def out_of_distribution(scale: str, seeds: int) -> list[config.Config]:
 
 
 def further_methods(scale: str, seeds: int) -> list[config.Config]:
-    """CutMix, RegMixup and manifold mixup beside mixup: users ask for them.
-
-    RegMixup with the alphas of its authors; manifold mixup at the input or
-    after one of the first two stages.
-    """
+    """CutMix, RegMixup and manifold mixup, with the alphas of their authors."""
     layers = ("input", "stage1", "stage2")
     arms = [
         ERM,
@@ -126,7 +118,7 @@ def further_methods(scale: str, seeds: int) -> list[config.Config]:
 
 
 def longer_training(scale: str, seeds: int) -> list[config.Config]:
-    """Calibration by epoch, with and without augmentation."""
+    """Section 4.3: calibration by epoch, with and without augmentation."""
     base = _bases(scale)[-1 if scale == "small" else 2]
     if scale == "small":
         base |= {"epochs": 90}
@@ -145,7 +137,7 @@ def text(scale: str, seeds: int) -> list[config.Config]:
         ("trec", "mr") if scale == "small" else ("trec", "mr", "imdb", "sst2")
     )
     arms = [ERM, mixup(0.2, mix_layers=("embedding",))]
-    # Vectors of 100 numbers in place of 300; epochs that fit the training set.
+    # 100 numbers per word instead of 300; enough epochs to fit the data.
     small: dict[str, dict[str, Any]] = {}
     if scale == "small":
         small = {
@@ -161,58 +153,35 @@ def text(scale: str, seeds: int) -> list[config.Config]:
         for seed in range(seeds)
         for name in sets
         for arm in arms
-        # MR is cut anew by each seed, and is twice as large.
+        # MR is twice as large.
         if scale == "paper" or name == "trec" or seed < 5
     ]
 
 
-TABLES = {
-    "image_calibration": tables.Table(
-        image_calibration,
-        PAPER,
-        "figures 1 and 2",
-        seeds=(3, 5),
-        hours=3.0,
-        expected="ECE 26.0 -> 2.0 % (CIFAR-10, alpha 1)",
-    ),
-    "alpha_sweep": tables.Table(
-        alpha_sweep,
-        PAPER,
-        "figure 2 with twice the images",
-        seeds=(5, 5),
-        hours=4.9,
-        expected="ECE 23.7 -> 2.2 % (CIFAR-10, alpha 0.4)",
-    ),
-    "out_of_distribution": tables.Table(
-        out_of_distribution,
-        PAPER,
-        "section 5",
-        seeds=(3, 5),
-        hours=2.8,
-        expected="confidence on noise 84.5 -> 64.8 % (CIFAR-10, alpha 0.4)",
-    ),
-    "text": tables.Table(
-        text,
-        PAPER,
-        "figure 4",
-        seeds=(10, 10),
-        hours=0.8,
-        expected="ECE 12.9 -> 9.9 % (MR, alpha 0.2)",
-    ),
-    "longer_training": tables.Table(
-        longer_training,
-        PAPER,
-        "section 4.3",
-        seeds=(2, 3),
-        hours=1.2,
-        expected="ECE 29.6 -> 3.9 % (CIFAR-10, alpha 0.4)",
-    ),
-    "further_methods": tables.Table(
-        further_methods,
-        PAPER,
-        "other methods of mixing",
-        seeds=(2, 5),
-        hours=0.7,
-        expected="ECE 26.0 -> 4.4 % (CIFAR-10, mixup, alpha 0.4)",
-    ),
-}
+TABLES = tables.of_paper(
+    PAPER,
+    {
+        image_calibration: (
+            (3, 5),
+            3.0,
+            "ECE 26.0 -> 2.0 % (CIFAR-10, alpha 1)",
+        ),
+        alpha_sweep: ((5, 5), 4.9, "ECE 23.7 -> 2.2 % (CIFAR-10, alpha 0.4)"),
+        out_of_distribution: (
+            (3, 5),
+            2.8,
+            "confidence on noise 84.5 -> 64.8 % (CIFAR-10, alpha 0.4)",
+        ),
+        text: ((10, 10), 0.8, "ECE 12.9 -> 9.9 % (MR, alpha 0.2)"),
+        longer_training: (
+            (2, 3),
+            1.2,
+            "ECE 29.6 -> 3.9 % (CIFAR-10, alpha 0.4)",
+        ),
+        further_methods: (
+            (2, 5),
+            0.7,
+            "ECE 26.0 -> 4.4 % (CIFAR-10, mixup, alpha 0.4)",
+        ),
+    },
+)

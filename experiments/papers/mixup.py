@@ -1,8 +1,7 @@
 """mixup: Beyond Empirical Risk Minimization (Zhang et al. 2018): its tables.
 
-At small scale the runs are those of the calibration paper's tables, of a
-narrow network that learns 2,500 images by heart; where both papers train the
-same, a sweep of one table finds what the other has done.
+At small scale the runs are those of the calibration paper's tables: a narrow
+network that fits 2,500 images. Tables share runs.
 """
 
 from typing import Any
@@ -25,16 +24,15 @@ _IMAGENET: dict[str, Any] = {
 }
 _WIDE = {"network": "wide_resnet28_10", "milestones": (60, 120, 180)}
 CORRUPTIONS = (0.2, 0.5, 0.8)
-# Nearest neighbors, of 50,000 images; as large a share of 2,500.
+# Nearest neighbors: of 50,000 images, and the same share of 2,500.
 _NEIGHBORS = {"paper": 200, "small": 10}
 
 
 def imagenet(scale: str, seeds: int) -> list[config.Config]:
     """Table 1: ImageNet, four networks, 90 and 200 epochs.
 
-    At small scale it has no runs. For the largest network the paper takes
-    the error without mixup from its authors, after 100 epochs; here it is
-    trained.
+    It has no runs at small scale. The paper takes the error of the largest
+    network without mixup from its authors; here it is trained.
     """
     if scale == "small":
         return []
@@ -83,10 +81,7 @@ def cifar(scale: str, seeds: int) -> list[config.Config]:
 
 
 def variants(scale: str, seeds: int) -> list[config.Config]:
-    """Section 2's remarks: three points in a mixture, partners of one class.
-
-    And a coefficient for each sample, where the paper has one a batch.
-    """
+    """Section 2: three points, partners of one class, one lam per example."""
     base = calibration.small_base("cifar10") if scale == "small" else _PREACT
     arms = [
         ERM,
@@ -99,10 +94,7 @@ def variants(scale: str, seeds: int) -> list[config.Config]:
 
 
 def corrupt_labels(scale: str, seeds: int) -> list[config.Config]:
-    """Table 2: labels drawn anew; mixup, dropout and both.
-
-    At the paper's scale with its grids; their best cell is what it prints.
-    """
+    """Table 2: redrawn labels; mixup, dropout and both."""
     if scale == "small":
         base = calibration.small_base("cifar10")
         arms = [
@@ -132,8 +124,7 @@ def corrupt_labels(scale: str, seeds: int) -> list[config.Config]:
 def adversarial(scale: str, seeds: int) -> list[config.Config]:
     """Table 3: errors under attacks, which `collect` measures.
 
-    The paper attacks three ResNet-101 on ImageNet, two of them without
-    mixup; the alpha of the third it does not tell, so here it is table 1's.
+    The paper does not state the alpha of its network; here it is table 1's.
     """
     if scale == "small":
         base, alpha = calibration.small_base("cifar10"), 1.0
@@ -143,10 +134,9 @@ def adversarial(scale: str, seeds: int) -> list[config.Config]:
 
 
 def uci(scale: str, seeds: int) -> list[config.Config]:
-    """Table 4: six UCI sets, in full at either scale.
+    """Table 4: six UCI sets, in full at both scales.
 
-    The paper tells the network and its training, but no alpha, splits,
-    scaling of the features or repeats.
+    The paper does not state alpha, splits, scaling of the features or repeats.
     """
     del scale
     bases = [
@@ -159,17 +149,17 @@ def uci(scale: str, seeds: int) -> list[config.Config]:
 
 
 def rings(scale: str, seeds: int) -> list[config.Config]:
-    """Figure 1b: two rings in the plane, in full at either scale."""
+    """Figure 1b: two rings in the plane, in full at both scales."""
     del scale
     base = {**defaults.PAPER_DEFAULTS["rings"], "dataset": "rings"}
     return tables.cross(range(seeds), [base], [ERM, mixup(1.0)])
 
 
 def gans(scale: str, seeds: int) -> list[config.Config]:
-    """Figure 5: generators of two targets in the plane, in full.
+    """Figure 5: GANs on two targets in the plane, in full at both scales.
 
-    An epoch is 1,000 iterations, each of five steps of the discriminator and
-    one of the generator.
+    An epoch has 1,000 iterations, each with five steps of the discriminator
+    and one of the generator.
     """
     del scale
     base: dict[str, Any] = {
@@ -187,8 +177,8 @@ def gans(scale: str, seeds: int) -> list[config.Config]:
 def speech(scale: str, seeds: int) -> list[config.Config]:
     """Figure 4: spoken words, mixed as spectrograms.
 
-    At small scale digits, also mixed as waveforms, and also tested on a
-    speaker that training has not heard, another one each seed.
+    At small scale spoken digits, also mixed as waveforms, and also tested on
+    an unknown speaker, another one for each seed.
     """
     erm, light, strong = ERM, *map(mixup, (0.1, 0.2))
     arms: dict[str, calibration.Arms]
@@ -197,7 +187,7 @@ def speech(scale: str, seeds: int) -> list[config.Config]:
         base = {**base, "num_validation": 6798}
         arms = {cards.COMMANDS: [erm, light, strong]}
     else:
-        # So narrow, and in so many steps, that a run takes a minute.
+        # A run takes a minute.
         base = {**base, "width": 8, "batch_size": 20, "learning_rate": 1e-3}
         waveforms = {**strong, "mix_layers": ()}
         arms = {
@@ -216,11 +206,10 @@ def speech(scale: str, seeds: int) -> list[config.Config]:
 
 
 def ablation(scale: str, seeds: int) -> list[config.Config]:
-    """Table 5: inputs, labels, features and partners, in 22 rows.
+    """Table 5: ablation of inputs, labels, features and partners, 22 arms.
 
-    At the paper's scale each row with both weight decays; at small scale with
-    the one that the paper's best row of its family has: 1e-4 with mixing and
-    5e-4 without.
+    At the paper's scale each arm has both weight decays; at small scale the
+    one of the paper's best arm of its kind: 1e-4 with mixing, 5e-4 without.
     """
     unmixed, mixed = _ablation_rows(_NEIGHBORS[scale])
     if scale == "paper":
@@ -240,7 +229,7 @@ def ablation(scale: str, seeds: int) -> list[config.Config]:
 def _ablation_rows(
     neighbors: int,
 ) -> tuple[calibration.Arms, calibration.Arms]:
-    """Returns the rows without mixing, and those with it."""
+    """Returns the arms without and with mixing."""
     near = {"neighbors": neighbors}
     within = {"partner": "same_class"}
     hard = mixup(1.0, target="nearest")
@@ -267,89 +256,38 @@ def _ablation_rows(
 
 
 def _smooth(epsilon: float) -> dict[str, Any]:
-    """Spreads epsilon over all ten classes, the true one too, as the paper."""
+    """Spreads epsilon over all ten classes, as the paper does."""
     return {"label_smoothing": round(0.9 * epsilon, 3)}
 
 
-TABLES = {
-    "imagenet": tables.Table(
-        imagenet,
-        PAPER,
-        "table 1",
-        seeds=(3, 3),
-        hours=0.0,
-        expected="none; error 23.5 -> 23.3 % at the paper's scale (ResNet-50)",
-    ),
-    "cifar": tables.Table(
-        cifar,
-        PAPER,
-        "figures 2 and 3",
-        seeds=(3, 3),
-        hours=1.0,
-        expected="accuracy 50.1 -> 52.9 % (CIFAR-10, alpha 1)",
-    ),
-    "variants": tables.Table(
-        variants,
-        PAPER,
-        "section 2",
-        seeds=(3, 3),
-        hours=1.1,
-        expected="accuracy 50.1 -> 53.6 % (CIFAR-10, within a class)",
-    ),
-    "corrupt_labels": tables.Table(
-        corrupt_labels,
-        PAPER,
-        "table 2",
-        seeds=(3, 1),
-        hours=1.9,
-        expected="accuracy 26.8 -> 37.2 % (50 % of labels corrupted, alpha 8)",
-    ),
-    "rings": tables.Table(
-        rings,
-        PAPER,
-        "figure 1b",
-        seeds=(3, 3),
-        hours=0.2,
-        expected="signed gap 0.6 -> -11.3 % (alpha 1)",
-    ),
-    "gans": tables.Table(
-        gans,
-        PAPER,
-        "figure 5",
-        seeds=(3, 3),
-        hours=6.9,
-        expected="modes found 0 -> 67 % (grid, alpha 0.2)",
-    ),
-    "speech": tables.Table(
-        speech,
-        PAPER,
-        "figure 4",
-        seeds=(5, 5),
-        hours=2.3,
-        expected="accuracy 95.3 -> 95.7 % (VGG-11, alpha 0.2)",
-    ),
-    "adversarial": tables.Table(
-        adversarial,
-        PAPER,
-        "table 3",
-        seeds=(3, 3),
-        hours=0.6,
-        expected="black-box FGSM error 55.4 -> 53.2 % (CIFAR-10, alpha 1)",
-    ),
-    "uci": tables.Table(
-        uci,
-        PAPER,
-        "table 4",
-        seeds=(20, 20),
-        hours=2.3,
-        expected="accuracy 95.29 -> 95.39 % (Phishing, alpha 0.2)",
-    ),
-    "ablation": tables.Table(
-        ablation,
-        PAPER,
-        "table 5",
-        seeds=(3, 1),
-        hours=3.4,
-        expected="accuracy 42.9 -> 45.3 % (alpha 1)",
-    ),
-}
+TABLES = tables.of_paper(
+    PAPER,
+    {
+        imagenet: (
+            (3, 3),
+            0.0,
+            "none; error 23.5 -> 23.3 % at the paper's scale (ResNet-50)",
+        ),
+        cifar: ((3, 3), 1.0, "accuracy 50.1 -> 52.9 % (CIFAR-10, alpha 1)"),
+        variants: (
+            (3, 3),
+            1.1,
+            "accuracy 50.1 -> 53.6 % (CIFAR-10, within a class)",
+        ),
+        corrupt_labels: (
+            (3, 1),
+            1.9,
+            "accuracy 26.8 -> 37.2 % (50 % of labels corrupted, alpha 8)",
+        ),
+        rings: ((3, 3), 0.2, "signed gap 0.6 -> -11.3 % (alpha 1)"),
+        gans: ((3, 3), 6.9, "modes found 0 -> 67 % (grid, alpha 0.2)"),
+        speech: ((5, 5), 2.3, "accuracy 95.3 -> 95.7 % (VGG-11, alpha 0.2)"),
+        adversarial: (
+            (3, 3),
+            0.6,
+            "black-box FGSM error 55.4 -> 53.2 % (CIFAR-10, alpha 1)",
+        ),
+        uci: ((20, 20), 2.3, "accuracy 95.29 -> 95.39 % (Phishing, alpha 0.2)"),
+        ablation: ((3, 1), 3.4, "accuracy 42.9 -> 45.3 % (alpha 1)"),
+    },
+)

@@ -1,9 +1,9 @@
 """Limitations of Temperature Scaling (Chidambaram and Ge 2024): its tables.
 
-Classes overlap, so that a network which learns its training set by heart is
-wrong to be certain. The paper compares no mixup after temperature scaling
-with mixup before it; both are shown before and after, fitted to convergence,
-on clean labels and on labels as noisy as the training set's.
+Classes overlap, so a network that fits its training set is overconfident. The
+paper compares no mixup after temperature scaling with mixup before it; here
+both are measured before and after, with temperatures that are fitted to
+convergence, on clean labels and on labels as noisy as the training set's.
 """
 
 from typing import Any
@@ -27,10 +27,10 @@ _SETTING = defaults.PAPER_DEFAULTS["gaussians"]
 
 
 def gaussian_overlap(scale: str, seeds: int) -> list[config_lib.Config]:
-    """Two Gaussians in 300 dimensions, of three distances.
+    """Table 1: two Gaussians in 300 dimensions, at three distances.
 
-    At small scale a quarter of the paper's epochs, by which no mixup fits
-    its training set, as the table shows.
+    Small scale has a quarter of the paper's epochs, which suffice to fit the
+    training set.
     """
     networks: tuple[str, ...] = ("resnext50_features",)
     setting = dict(_SETTING)
@@ -58,7 +58,7 @@ def _flip(share: float) -> dict[str, Any]:
 
 
 def image_overlap(scale: str, seeds: int) -> list[config_lib.Config]:
-    """Images whose labels are flipped to one wrong class a class."""
+    """Table 2: images whose labels are flipped to one wrong class per class."""
     if scale == "paper":
         settings = [
             {
@@ -87,21 +87,18 @@ def image_overlap(scale: str, seeds: int) -> list[config_lib.Config]:
     ]
 
 
-TABLES = {
-    "gaussian_overlap": tables.Table(
-        gaussian_overlap,
-        PAPER,
-        "table 1",
-        seeds=(5, 5),
-        hours=2.2,
-        expected="NLL 1.743 -> 0.929 nats (MLP, mu 0.01, alpha 1)",
-    ),
-    "image_overlap": tables.Table(
-        image_overlap,
-        PAPER,
-        "table 2",
-        seeds=(3, 1),
-        hours=2.0,
-        expected="NLL 2.609 -> 1.731 nats (25 % of labels flipped, alpha 1)",
-    ),
-}
+TABLES = tables.of_paper(
+    PAPER,
+    {
+        gaussian_overlap: (
+            (5, 5),
+            2.2,
+            "NLL 1.743 -> 0.929 nats (MLP, mu 0.01, alpha 1)",
+        ),
+        image_overlap: (
+            (3, 1),
+            2.0,
+            "NLL 2.609 -> 1.731 nats (25 % of labels flipped, alpha 1)",
+        ),
+    },
+)

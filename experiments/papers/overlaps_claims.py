@@ -5,28 +5,24 @@ The least effects that matter: .05 nats of likelihood, one point of ECE.
 
 import functools
 
+from experiments.analysis.arms import NO_MIXUP
 from experiments.analysis.arms import Arm
 from experiments.analysis.claims import Claim
 from experiments.analysis.claims import Direction
 
 PAPER = "2306.00740"
-NO_MIXUP = {"method": "erm"}
 MIXUP = Arm("mixup", {"method": "mixup", "points": 2, "alpha": 1.0})
-PLAIN = Arm("no mixup", NO_MIXUP)
 TWO = Arm("2-Mixup", {"method": "mixup", "points": 3})
 FOUR = Arm("4-Mixup", {"method": "mixup", "points": 5})
-SCALED = Arm("no mixup, temperature scaling", NO_MIXUP, "temperature")
-SCALED_NOISY = Arm(
-    "no mixup, temperature scaling on noisy labels",
-    NO_MIXUP,
-    "temperature_noisy",
+SCALED = NO_MIXUP.then("temperature", "no mixup, temperature scaling")
+SCALED_NOISY = NO_MIXUP.then(
+    "temperature_noisy", "no mixup, temperature scaling on noisy labels"
 )
-MIXUP_SCALED = Arm("mixup, temperature scaling", MIXUP.fields, "temperature")
+MIXUP_SCALED = MIXUP.then("temperature", "mixup, temperature scaling")
 
 _gaussian = functools.partial(
     Claim,
     table="gaussian_overlap",
-    direction=Direction.LOWER,
     baseline=SCALED,
     least=0.05,
     source=f"{PAPER}, table 1",
@@ -36,7 +32,6 @@ _gaussian = functools.partial(
 _images = functools.partial(
     Claim,
     table="image_overlap",
-    direction=Direction.LOWER,
     baseline=SCALED_NOISY,
     source=f"{PAPER}, table 2",
     settings={"corruption": (0.25, 0.5)},

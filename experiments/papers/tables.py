@@ -9,6 +9,7 @@ from typing import NamedTuple
 from experiments.runs import config
 
 SCALES = ("small", "paper")
+Build = Callable[[str, int], list[config.Config]]
 
 
 class Table(NamedTuple):
@@ -16,17 +17,15 @@ class Table(NamedTuple):
 
     Attributes:
         build: (scale, seeds) -> configs, seed by seed, so that an interrupted
-            sweep has complete seeds.
-        paper: Its number on arXiv.
-        shows: Tables or figures of the paper.
+            sweep has complete seeds. Its docstring begins with what it shows.
+        paper: Number on arXiv.
         seeds: How many by default, at each of `SCALES`.
         hours: Of all runs at small scale, on two CPU cores.
-        expected: A number to expect at small scale, without -> with mixup.
+        expected: A result at small scale, without -> with mixup.
     """
 
-    build: Callable[[str, int], list[config.Config]]
+    build: Build
     paper: str
-    shows: str
     seeds: tuple[int, int]
     hours: float
     expected: str
@@ -39,14 +38,25 @@ class Table(NamedTuple):
         return self.build(scale, count)
 
     def describe(self, name: str) -> str:
-        """Returns command, duration and expected number of a small table."""
+        """Returns contents, command, duration and expected result."""
+        shows = (self.build.__doc__ or "").partition("\n")[0]
         return (
-            f"arXiv {self.paper}, {self.shows}."
-            f" Command: `python -m experiments.sweep --table={name}"
-            " --data_dir=DIR --workdir=runs`."
-            f" About {self.hours:g} hours on two CPU cores."
-            f" Expected, without -> with mixup: {self.expected}."
+            f"arXiv {self.paper}. {shows}\n\n"
+            f"Command: `python -m experiments.sweep --table={name}"
+            " --data_dir=DIR --workdir=runs`. About"
+            f" {self.hours:g} hours on two CPU cores. Expected, without -> with"
+            f" mixup: {self.expected}."
         )
+
+
+def of_paper(
+    paper: str, entries: Mapping[Build, tuple[tuple[int, int], float, str]]
+) -> dict[str, Table]:
+    """Returns name -> table, named as the functions that build them."""
+    return {
+        build.__name__: Table(build, paper, *entry)
+        for build, entry in entries.items()
+    }
 
 
 def cross(

@@ -30,12 +30,12 @@ def row_of(markdown, start):
 class TestReport:
     def test_main_table_by_hand(self, tmp_path):
         markdown = report_of(write_sweep(tmp_path))
-        head = "| alpha | seeds | accuracy (%) | validation ECE, 15 bins (%) |"
+        head = "| alpha | seeds | validation ECE, 15 bins (%) | accuracy (%) |"
         assert head in markdown
         # Accuracy 80, 82, 84: 82 +- 2; validation ECE 1, 1, 1; ECE 9, 10, 11.
         first = [x for x in markdown.splitlines() if x.startswith("| no mixup")]
         assert first[0] == (
-            "| no mixup | 3 | 82.00 ± 2.00 | 1.00 ± 0.00 | 10.00 ± 1.00 |"
+            "| no mixup | 3 | 1.00 ± 0.00 | 82.00 ± 2.00 | 10.00 ± 1.00 |"
             " 12.00 ± 0.00 | 9.00 ± 1.00 | 0.700 ± 0.100 |"
         )
         assert first[1] == "| no mixup | 3 | 80.00 ± 10.00 | 50.00 ± 0.00 |"

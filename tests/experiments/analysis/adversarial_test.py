@@ -100,9 +100,7 @@ def test_errors_by_hand():
 
 
 def test_collect_adds_lines(runs, monkeypatch):
-    table = tables.Table(
-        lambda scale, seeds: list(runs), "", "", (2, 2), 0.0, ""
-    )
+    table = tables.Table(lambda scale, seeds: list(runs), "", (2, 2), 0.0, "")
     monkeypatch.setitem(papers.TABLES, "adversarial", table)
 
     def measure(found, sources):

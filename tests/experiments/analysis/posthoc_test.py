@@ -149,7 +149,7 @@ class TestCollect:
                 for arm in arms
             ]
 
-        table = tables.Table(build, "", "", (2, 2), 0.0, "")
+        table = tables.Table(build, "", (2, 2), 0.0, "")
         monkeypatch.setitem(papers.TABLES, "out_of_distribution", table)
         lines = collect.collect(
             "out_of_distribution", "small", runs, SOURCES, {}
@@ -166,9 +166,7 @@ class TestCollect:
         assert "T: temperature scaling on noisy labels |" in text
 
     def test_recalls_what_is_not_here(self, monkeypatch, tmp_path):
-        table = tables.Table(
-            lambda scale, seeds: [ERM], "", "", (1, 1), 0.0, ""
-        )
+        table = tables.Table(lambda scale, seeds: [ERM], "", (1, 1), 0.0, "")
         monkeypatch.setitem(papers.TABLES, "image_overlap", table)
         line, other = (
             records.Record(ERM, after, {"test_ece": 0.1}) for after in ("", "x")
