@@ -148,6 +148,15 @@ class TestNotebook:
         assert isinstance(figure, matplotlib.figure.Figure)
 
 
+class TestAdding:
+    def test_paths_exist(self):
+        text = (ROOT / "docs" / "adding.md").read_text()
+        paths = re.findall(r"`((?:tf_mixup|experiments|tests)/[^`<*]+)`", text)
+        assert len(paths) > 50
+        for path in paths:
+            assert (ROOT / path).exists(), path
+
+
 class TestAlpha:
     def test_figures_are_those_of_the_results(self):
         sources = ("RESULTS.md", "ALPHA_STUDY.md")
