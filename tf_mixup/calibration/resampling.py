@@ -107,16 +107,9 @@ def bootstrap_interval(
     Accuracy, mean confidence and `signed_gap` are means: their interval has
     the quantiles of the bootstrap samples. Calibration errors are biased
     upwards, and more so on bootstrap samples: they have the interval of
-    `error_interval`.
-
-    Coverage of intervals of ECE at level 0.95, over 1,000 simulated data sets
-    each (15 bins, 200 resamples):
-
-    | model | 500 examples | 2,000 examples |
-    | --- | --- | --- |
-    | calibrated | 97.3 % | 97.6 % |
-    | confidence 2 points too high | 99.7 % | 100 % |
-    | confidence 10 points too high | 95.3 % | 95.4 % |
+    `error_interval`. In simulations of 500 and 2,000 examples, calibrated and
+    up to 10 points overconfident, intervals of ECE at level 0.95 (15 bins)
+    held the truth in 95.3 to 100 % of 1,000 data sets.
 
     Args:
         confidence: `(B,)` in [0, 1].

@@ -46,46 +46,40 @@ class CalibrationMonitor(_monitor.Monitor):
     `tf_mixup.metrics` still holds the validation set when `fit`'s own pass
     ends. With `data` it makes one pass of its own, under a strategy over all
     replicas, through the model's own `test_step`, `predict_step` or `predict`
-    where it overrides one. The names are the same; give another `name` if the
-    data are not those of the compiled metric.
+    where it overrides one.
 
     Adds `val_ece`, `val_oe`, `val_mce`, `val_signed_gap` (mean confidence
     minus accuracy), `val_over` and `val_under` (the parts of ECE),
-    `val_adaptive_ece`, `val_class_bias`, `val_nll` and `val_brier`. ECE of few
-    examples in many bins is mostly bias: see `tf_mixup.calibration`. A model
-    of several outputs adds `val_<output>_ece`, ... for each output that has
-    such a metric, and with `data` also for each that ends in a softmax or one
+    `val_adaptive_ece`, `val_class_bias`, `val_nll` and `val_brier`. A model of
+    several outputs adds `val_<output>_ece`, ... for each output that has such
+    a metric, and with `data` also for each that ends in a softmax or one
     sigmoid.
 
     `EarlyStopping("val_ece")` and `ModelCheckpoint(monitor="val_ece")` know
     the direction from the compiled metric of that name. Other names need
-    `mode="min"`, as each is better when it is nearer to 0. Keras'
-    `TensorBoard` writes all `logs` as `epoch_<name>`; `log_dir` adds figures.
+    `mode="min"`, as each is better when it is nearer to 0.
 
     Args:
         data: Batches of `(x, y)` or `(x, y, sample_weight)`, or such a tuple
             of arrays. None, the default, reads the compiled metric.
-        name: Prefix of names in `logs`. Defaults to `"val"`.
+        name: Prefix of names in `logs`. Defaults to `"val"`; write another if
+            the data are not those that `fit` validates on.
         log_dir: Folder for TensorBoard: values, reliability diagram,
             confidence histogram and the density of accuracy and confidence go
             to `<log_dir>/<validation, or name>`. None, the default, draws
             nothing.
         freq: Measures in epochs `freq`, `2 * freq`, ... counted from 1.
-            Defaults to 1.
         num_bins: Bins, with `data`; else those of the compiled metric.
-            Defaults to 15.
-        edges: `"right"` or `"left"`, with `data`. Defaults to `"right"`.
-        from_logits: Whether outputs are logits, with `data`. None, the
-            default, detects it.
-        ignore_label: Class id of examples without a label, with `data`; None,
-            the default, ignores none.
+        edges: `"right"` or `"left"`, with `data`.
+        from_logits: Whether outputs are logits, with `data`; None detects it.
+        ignore_label: Class id of examples without a label, with `data`; None
+            ignores none.
         outputs: Names of the outputs to measure, of a model that has several.
             None, the default, measures those listed above.
-        batch_size: Examples in a batch where `data` is arrays. Defaults to
-            128.
+        batch_size: Examples in a batch where `data` is arrays.
         figure_freq: Draws in epochs `figure_freq`, `2 * figure_freq`, ..., of
             those it measures in. Drawing takes half a second, and TensorBoard
-            shows ten images of each kind. Defaults to 1.
+            shows ten images of each kind.
 
     Raises:
         ValueError: If an argument is out of range; when training starts, if

@@ -7,16 +7,9 @@ share of its positives, FPR95 0.95.
 Packages differ in what they count as **positive**. Here it is the examples
 from inside, as in Hendrycks and Gimpel, unless the name ends in `_out`. Others,
 such as OpenOOD, count those from outside for FPR95, and take AUPR by the
-trapezoidal rule, which interpolates between thresholds; AUROC is the same for
-both. For scores `[.9, .8, .7, .3]` inside and `[.6, .5, .4, .2]` outside:
-
-| | here | elsewhere |
-|---|---|---|
-| FPR95 | 0.75 | 0.25, `fpr_at_95_tpr(-out, -in)` |
-| AUPR of "in" | 0.893 | 0.884, by trapezoids |
-
-Scores are arrays `(N,)` inside and `(M,)` outside, finite and not empty; else a
-`ValueError` says which is wrong.
+trapezoidal rule, which interpolates between thresholds; AUROC is the same. For
+scores `[.9, .8, .7, .3]` inside and `[.6, .5, .4, .2]` outside FPR95 is 0.75
+here and 0.25 there, and AUPR of "in" 0.893 here and 0.884 there.
 
 References:
     Hendrycks and Gimpel. A Baseline for Detecting Misclassified and
@@ -64,9 +57,9 @@ def auroc(in_scores: Any, out_scores: Any) -> float:
 def aupr_in(in_scores: Any, out_scores: Any) -> float:
     """Returns the average precision of finding examples from inside.
 
-    Average precision is the sum of precision times the step of recall; the
-    trapezoidal rule gives another number, see this module's table. It depends
-    on the sizes of the sets: compare it only between detectors on the same two.
+    It is the sum of precision times the step of recall; the trapezoidal rule
+    gives another number. It depends on the sizes of the sets: compare it only
+    between detectors on the same two.
 
     Args:
         in_scores: Scores inside the distribution, `(N,)`, higher for inside.
@@ -91,8 +84,6 @@ def aupr_in(in_scores: Any, out_scores: Any) -> float:
 def aupr_out(in_scores: Any, out_scores: Any) -> float:
     """Returns the average precision of finding examples from outside.
 
-    As `aupr_in`, with the lowest scores first.
-
     Args:
         in_scores: Scores inside the distribution, `(N,)`, higher for inside.
         out_scores: Scores outside of it, `(M,)`.
@@ -102,10 +93,6 @@ def aupr_out(in_scores: Any, out_scores: Any) -> float:
 
     Raises:
         ValueError: As `auroc`.
-
-    Example:
-        >>> aupr_out([0.9, 0.8], [0.1])
-        1.0
     """
     from sklearn import metrics as sklearn_metrics
 

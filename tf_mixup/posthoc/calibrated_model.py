@@ -1,14 +1,8 @@
 """Calibration after training, with one call.
 
-`calibrate` fits a scaler on a model's predictions and returns the calibrated
-model. Examples that it is fitted on cannot show how calibrated it is:
-`check_disjoint` refuses a test set that has any of them.
-
 A calibrated model is saved as any Keras model. Where it is loaded, write
 `import tf_mixup` before `keras.saving.load_model`; what `model.export` writes
-needs no import.
-
-Shapes: N examples, K classes.
+needs no import. Shapes: N examples, K classes.
 """
 
 import hashlib
@@ -58,8 +52,7 @@ def calibrate(
     and ends with a softmax or a sigmoid, the logits before it are scaled, as
     saturated probabilities no longer hold them. A model that overrides `call`,
     `predict_step` or `predict` is called as a whole, as are KerasHub's tasks
-    with their preprocessor: give such a task raw text or images, in
-    `calibration` and in the `predict` of the result.
+    with their preprocessor, which take raw text or images.
 
     Args:
         model: Model with one output: logits or probabilities, `(N, K)`, or
@@ -91,8 +84,8 @@ def calibrate(
         >>> labels = np.arange(60) % 3
         >>> noise = np.random.default_rng(0).normal(size=(60, 3))
         >>> inputs = (np.eye(3)[labels] + noise).astype("float32")
-        >>> sure = keras.layers.Rescaling(9.0)
-        >>> model = keras.Sequential([keras.Input((3,)), sure])
+        >>> sharpen = keras.layers.Rescaling(9.0)
+        >>> model = keras.Sequential([keras.Input((3,)), sharpen])
         >>> scaler = tf_mixup.posthoc.TemperatureScaling()
         >>> calibrated = calibrate(model, scaler, (inputs, labels))
         >>> scaler.temperature > 1, calibrated.output.shape
