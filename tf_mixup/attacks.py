@@ -163,7 +163,7 @@ def bim(
     return adversarial
 
 
-# The name of Kurakin et al. is the basic iterative method.
+# Kurakin et al. call it the basic iterative method.
 iterative_fgsm = bim
 
 
