@@ -13,15 +13,15 @@ from experiments.datasets import photographs
 from tf_mixup import mixing
 
 ALPHA = 0.2
-NORMALISED = ", normalised"
+NORMALIZED = ", normalized"
 AFFINES = {
     "": (None, None),
-    NORMALISED: (photographs.MEAN, photographs.STD),
+    NORMALIZED: (photographs.MEAN, photographs.STD),
 }
 COPY = "copy of the float32 result"
 # Targets at ImageNet's size: times the copy; another's time over ours.
 MAX_COPIES = 1.2
-MIN_SPEEDUPS = {"Keras": 5.0, "Keras" + NORMALISED: 15.0}
+MIN_SPEEDUPS = {"Keras": 5.0, "Keras" + NORMALIZED: 15.0}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -158,7 +158,7 @@ def keras_stage(num_classes: int, mean: Any, std: Any) -> Any:
         # It takes float images and one-hot float labels.
         mixed = layer(
             {
-                "images": _normalise(tf.cast(images, tf.float32), mean, std),
+                "images": _normalize(tf.cast(images, tf.float32), mean, std),
                 "labels": tf.one_hot(labels, num_classes),
             },
             training=True,
@@ -169,14 +169,14 @@ def keras_stage(num_classes: int, mean: Any, std: Any) -> Any:
 
 
 def plain_stage(num_classes: int, mean: Any, std: Any) -> Any:
-    """Returns mixing as one writes it down: cast, normalise, gather, lerp."""
+    """Returns mixing as one writes it down: cast, normalize, gather, lerp."""
 
     def mix(images: tf.Tensor, labels: tf.Tensor) -> tuple:
         size = tf.shape(images)[0]
         gammas = tf.random.gamma([2, size], ALPHA)
         lam = gammas[0] / (gammas[0] + gammas[1])
         partner = tf.random.shuffle(tf.range(size))
-        rows = _normalise(tf.cast(images, tf.float32), mean, std)
+        rows = _normalize(tf.cast(images, tf.float32), mean, std)
         targets = tf.one_hot(labels, num_classes)
         return _lerp(rows, lam, partner), _lerp(targets, lam, partner)
 
@@ -188,7 +188,7 @@ def _lerp(rows: tf.Tensor, lam: tf.Tensor, partner: tf.Tensor) -> tf.Tensor:
     return lam * rows + (1 - lam) * tf.gather(rows, partner)
 
 
-def _normalise(images: tf.Tensor, mean: Any, std: Any) -> tf.Tensor:
+def _normalize(images: tf.Tensor, mean: Any, std: Any) -> tf.Tensor:
     if mean is None:
         return images
     return (images - tf.constant(mean)) / tf.constant(std)
@@ -257,7 +257,7 @@ def _keras_op(mean: Any, std: Any) -> Any:
     @tf.function
     def mix(images: tf.Tensor) -> tf.Tensor:
         images = tf.cast(images, tf.float32)
-        return layer(_normalise(images, mean, std), training=True)
+        return layer(_normalize(images, mean, std), training=True)
 
     return mix
 
@@ -278,7 +278,7 @@ def _ratios(
                 )
             )
     for other in milliseconds:
-        ours = f"tf_mixup{NORMALISED if other.endswith(NORMALISED) else ''}"
+        ours = f"tf_mixup{NORMALIZED if other.endswith(NORMALIZED) else ''}"
         if other not in (COPY, ours):
             wanted = MIN_SPEEDUPS.get(other) if size.targets else None
             ratios.append(

@@ -180,8 +180,8 @@ class TestMixing:
                 mixing.COPY,
                 "tf_mixup",
                 "Keras",
-                "tf_mixup, normalised",
-                "Keras, normalised",
+                "tf_mixup, normalized",
+                "Keras, normalized",
             ],
             np.ones(1),
         )
@@ -191,10 +191,10 @@ class TestMixing:
         assert targets == {
             "tf_mixup / copy": "at most 1.2",
             "Keras / copy": "",
-            "tf_mixup, normalised / copy": "at most 1.2",
-            "Keras, normalised / copy": "",
+            "tf_mixup, normalized / copy": "at most 1.2",
+            "Keras, normalized / copy": "",
             "Keras / tf_mixup": "at least 5",
-            "Keras, normalised / tf_mixup, normalised": "at least 15",
+            "Keras, normalized / tf_mixup, normalized": "at least 15",
         }
 
     @pytest.mark.parametrize("affine", mixing.AFFINES.values())
@@ -202,7 +202,7 @@ class TestMixing:
         images = tf.constant(mixing.draw_batch(TINY)[0])
         lam, partner = mixing.draw_plan(TINY)
         ours = mixing.own_op(*affine)(images, lam, partner)
-        rows = mixing._normalise(tf.cast(images, tf.float32), *affine)
+        rows = mixing._normalize(tf.cast(images, tf.float32), *affine)
         plain = mixing._lerp(rows, lam, partner)
         np.testing.assert_allclose(ours, plain, rtol=1e-5, atol=1e-4)
         shift = partner - tf.range(TINY.shape[0])
