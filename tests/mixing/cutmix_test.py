@@ -164,8 +164,8 @@ class TestBatches:
 
     def test_nearest_target_is_that_of_the_larger_area(self):
         stage, soft = (
-            make_cutmix(target=target, per="example")
-            for target in ("nearest", "mixed")
+            make_cutmix(mix_targets=mix_targets, per="example")
+            for mix_targets in (False, True)
         )
         for (_, y), (_, mixed) in zip(
             read(make_batches().apply(stage)),

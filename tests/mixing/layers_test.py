@@ -31,7 +31,7 @@ def first(dataset):
 
 
 def make_mixup(**options):
-    return mixing.MixUp(0.4, num_classes=CLASSES, seed=3, **options)
+    return stages.make_stage(num_classes=CLASSES, seed=3, **options)
 
 
 def make_model():
@@ -620,8 +620,8 @@ class TestHiddenMixing:
         ("inputs", "match"),
         [
             (None, "at='words'.*name in `inputs` what goes around it"),
-            ("keep", r"must be a dictionary.*inputs=\{"),
-            ({"kind": "mix"}, "'mix'"),
+            ("keep", "At least one input"),
+            ({"kind": "mix"}, "name in `inputs`"),
             ({"kinds": "keep"}, "'kinds'"),
             (dict.fromkeys(("ids", "kind"), "keep"), "At least one input"),
         ],

@@ -130,7 +130,7 @@ class TestChooseNeighbors:
             np.testing.assert_array_equal(chosen, [300] * 4)
 
     def test_refuses_rows_that_are_no_integers(self):
-        with pytest.raises(ValueError, match="rows of dtype float32"):
+        with pytest.raises(ValueError, match="indices of dtype float32"):
             mixing.choose_neighbors(
                 self.table, np.zeros(2, "float32"), seed=[0, 0]
             )

@@ -80,7 +80,7 @@ class TestRightStages:
     def test_alpha_of_zero(self):
         x, y = draw_batches()
         report = check(x, y, x, y, alpha=0)
-        assert report.unmixed_rows == report.num_rows
+        assert report.num_unmixed == report.num_rows
 
     @pytest.mark.parametrize("per", ["batch", "example"])
     def test_folded(self, per):
@@ -246,14 +246,14 @@ class TestFaults:
         lam, partner = draw_plan(lambda _, shape: np.full(shape, 0.5))
         stage = x, y, mix(x, lam, partner), mix(y, lam, partner)
         names = failed_names(*stage, alpha=0, per=per)
-        assert {"p_value", "unmixed_rows"} <= names
+        assert {"p_value", "num_unmixed"} <= names
 
     def test_rows_that_are_not_mixed(self):
         x, y = draw_batches()
         lam, partner = (np.array(part) for part in draw_plan(beta(1.0)))
         lam[:, ::2] = 1
         stage = x, y, mix(x, lam, partner), mix(y, lam, partner)
-        assert "unmixed_rows" in failed_names(*stage, alpha=1.0)
+        assert "num_unmixed" in failed_names(*stage, alpha=1.0)
 
     def test_coefficients_by_row_where_one_is_due(self):
         x, y = draw_batches()

@@ -15,13 +15,13 @@ _STEPS = 256
 
 
 class MixedBatchSummary(keras.callbacks.Callback):
-    """Draws a batch, its partners, the mixed rows and their coefficients.
+    """Draws a batch, its partners, the mixed examples and their coefficients.
 
-    It replays the stage on the same rows in each epoch; the training dataset
-    is not touched. Written are an image with each row's `lam` and targets in
-    the first step, and a histogram of the coefficients of the epoch's steps,
-    256 at most. With more than two points the partners of a row are shown as
-    one image, averaged as they were mixed.
+    It replays the stage on the same examples in each epoch; the training
+    dataset is not touched. Written are an image with each example's `lam` and
+    targets in the first step, and a histogram of the coefficients of the
+    epoch's steps, 256 at most. With more than two points the partners of an
+    example are shown as one image, averaged as they were mixed.
 
     Args:
         mixup: The stage that the training dataset went through.

@@ -47,9 +47,10 @@ class Mix(keras.layers.Layer):
             several.
 
     Example:
-        >>> rows = np.array([[0.0], [8.0]], "float32")
+        >>> examples = np.array([[0.0], [8.0]], "float32")
         >>> lam, partner_offset = np.array([0.75, 0.75]), np.array([1, -1])
-        >>> np.array(Mix()(rows, lam, partner_offset, training=True)).tolist()
+        >>> mixed = Mix()(examples, lam, partner_offset, training=True)
+        >>> np.array(mixed).tolist()
         [[2.0], [6.0]]
     """
 
@@ -130,33 +131,35 @@ class Mix(keras.layers.Layer):
         if not (mixes or scales):
             # Not by way of float32, which would round.
             return ops.cast(inputs, self.compute_dtype)
-        rows = ops.cast(inputs, "float32")
+        examples = ops.cast(inputs, "float32")
         if mixes:
-            rows = self._mix(rows, lam, partner_offset, place)
+            examples = self._mix(examples, lam, partner_offset, place)
         if scales:
             mean, std = (
-                _checks.along_channels(numbers, len(rows.shape))
+                _checks.along_channels(numbers, len(examples.shape))
                 for numbers in (self.mean, self.std)
             )
-            rows = (rows - ops.convert_to_tensor(mean, "float32")) / (
+            examples = (examples - ops.convert_to_tensor(mean, "float32")) / (
                 ops.convert_to_tensor(std, "float32")
             )
-        return ops.cast(rows, self.compute_dtype)
+        return ops.cast(examples, self.compute_dtype)
 
-    def _mix(self, rows: Any, lam: Any, partner_offset: Any, place: Any) -> Any:
+    def _mix(
+        self, examples: Any, lam: Any, partner_offset: Any, place: Any
+    ) -> Any:
         lam, partner, known = _read_plan(
-            lam, partner_offset, ops.shape(rows)[0]
+            lam, partner_offset, ops.shape(examples)[0]
         )
         own = lam[:, 0]
         if place is not None:
             own = ops.where(place == self.place, own, 1.0)
             known = known & (place >= 0) & (place < self.places)
         own = ops.where(known, own, float("nan"))
-        mixed = _spread(own, rows) * rows
+        mixed = _spread(own, examples) * examples
         for k in range(partner.shape[1]):
-            others = ops.take(rows, partner[:, k], axis=0)
-            mixed = mixed + _spread(lam[:, k + 1], rows) * others
-        return ops.where(_spread(own == 1, rows), rows, mixed)
+            others = ops.take(examples, partner[:, k], axis=0)
+            mixed = mixed + _spread(lam[:, k + 1], examples) * others
+        return ops.where(_spread(own == 1, examples), examples, mixed)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that rebuild this layer."""
@@ -304,9 +307,9 @@ def _check_plan(lam: Any, partner_offset: Any) -> None:
         )
 
 
-def _spread(values: Any, rows: Any) -> Any:
-    """Shapes `(B,)` as `(B, 1, ..., 1)` to go with `rows`."""
-    return ops.reshape(values, (-1,) + (1,) * (len(rows.shape) - 1))
+def _spread(values: Any, examples: Any) -> Any:
+    """Shapes `(B,)` as `(B, 1, ..., 1)` to go with `examples`."""
+    return ops.reshape(values, (-1,) + (1,) * (len(examples.shape) - 1))
 
 
 def takes_plan(structure: Any) -> bool:

@@ -1,8 +1,8 @@
 """Partners among the nearest examples of the whole training set.
 
     neighbors = nearest_neighbors(images, k=200)
-    partners = choose_neighbors(neighbors, rows, seed=position)
-    rows = tf.concat([rows, partners], axis=0)
+    partners = choose_neighbors(neighbors, indices, seed=position)
+    indices = tf.concat([indices, partners], axis=0)
 
 A batch of these examples goes through `MixUp(..., partner="given")`. With the
 neighbors of each example's own class and `target="nearest"` it is SMOTE.
@@ -30,7 +30,9 @@ _FEW_COLUMNS = 15
 _CLOSE = 1e-10
 
 
-def nearest_neighbors(rows: Any, *, k: int, labels: Any = None) -> np.ndarray:
+def nearest_neighbors(
+    examples: Any, *, k: int, labels: Any = None
+) -> np.ndarray:
     """Finds the k other examples that are nearest to each example.
 
     Distances are Euclidean, of the numbers as they are given, in float64:
@@ -39,7 +41,7 @@ def nearest_neighbors(rows: Any, *, k: int, labels: Any = None) -> np.ndarray:
     N k and not with N N; time grows with N N.
 
     Args:
-        rows: Array of any rank of N examples: images, or features.
+        examples: Array of any rank of N examples: images, or features.
         k: Neighbors of each example, at least 1.
         labels: Integers `(N,)`; with them neighbors are of the same class.
             Defaults to nothing.
@@ -49,15 +51,15 @@ def nearest_neighbors(rows: Any, *, k: int, labels: Any = None) -> np.ndarray:
 
     Raises:
         ValueError: If there are not k other examples, in any class if `labels`
-            are given; if `rows` has something else than finite numbers; or if
-            integers differ by more than 2**53, which float64 cannot hold.
+            are given; if `examples` has something else than finite numbers; or
+            if integers differ by more than 2**53, which float64 cannot hold.
 
     Example:
         >>> nearest_neighbors([[0.0], [1.0], [5.0]], k=1).tolist()
         [[1], [0], [1]]
     """
     _checks.integer_at_least("k", k, 1, remedy="The paper has 200")
-    points = _to_points(rows)
+    points = _to_points(examples)
     if labels is None:
         return _search(points, k, "the set")
     _numbers.check_dense(labels, "Labels")
@@ -77,10 +79,10 @@ def nearest_neighbors(rows: Any, *, k: int, labels: Any = None) -> np.ndarray:
     return found
 
 
-def _to_points(rows: Any) -> np.ndarray:
+def _to_points(examples: Any) -> np.ndarray:
     """Returns floats `(N, D)` with the distances of the given numbers."""
-    _numbers.check_dense(rows, "Examples")
-    array = np.asarray(rows)
+    _numbers.check_dense(examples, "Examples")
+    array = np.asarray(examples)
     if array.dtype.kind != "O":
         array = _numbers.read(array, "Examples")
     if not array.size:
@@ -177,33 +179,33 @@ def _nearest_to(points: np.ndarray, index: int, k: int) -> np.ndarray:
     return np.argsort(distances, kind="stable")[:k]
 
 
-def choose_neighbors(neighbors: Any, rows: Any, *, seed: Any) -> tf.Tensor:
+def choose_neighbors(neighbors: Any, indices: Any, *, seed: Any) -> tf.Tensor:
     """Chooses one of the neighbors of each example, each equally likely.
 
     Args:
         neighbors: Integers `(N, k)`, of `nearest_neighbors`.
-        rows: Numbers of the examples, integers `(B,)` in `[0, N - 1]`.
+        indices: Numbers of the examples, integers `(B,)` in `[0, N - 1]`.
         seed: Stateless seed, two integers, such as the epoch and the step
             of `MixUp.epoch_counter.positions`. (What is random in a dataset
             without one is the same in each epoch after `set_random_seed`.)
 
     Returns:
-        partners: Numbers of examples `(B,)`, int64 where `rows` are, else
+        partners: Numbers of examples `(B,)`, int64 where `indices` are, else
             int32.
 
     Raises:
-        ValueError: If `rows` are no integers.
+        ValueError: If `indices` are no integers.
 
     Example:
         >>> neighbors = nearest_neighbors([[0.0], [1.0], [5.0]], k=1)
         >>> choose_neighbors(neighbors, [2, 0], seed=[0, 0]).numpy().tolist()
         [1, 1]
     """
-    neighbors, rows = map(tf.convert_to_tensor, (neighbors, rows))
-    if not rows.dtype.is_integer:
+    neighbors, indices = map(tf.convert_to_tensor, (neighbors, indices))
+    if not indices.dtype.is_integer:
         raise _checks.refusal(
-            "`rows` must be the numbers of examples, integers",
-            f"rows of dtype {rows.dtype.name}",
+            "`indices` must be the numbers of examples, integers",
+            f"indices of dtype {indices.dtype.name}",
             "Give what `tf.data.Dataset.range(n)` counts",
         )
     seed = tf.convert_to_tensor(seed)
@@ -214,22 +216,22 @@ def choose_neighbors(neighbors: Any, rows: Any, *, seed: Any) -> tf.Tensor:
             "Give what `nearest_neighbors` returns, and `seed=[epoch, step]`",
         )
     # In 64 bits, so that no number becomes that of another example.
-    wide_rows = tf.cast(rows, tf.int64)
+    wide_indices = tf.cast(indices, tf.int64)
     size = tf.shape(neighbors, tf.int64)[0]
-    wide_rows = _run_time.require(
-        wide_rows,
-        tf.reduce_all((wide_rows >= 0) & (wide_rows < size)),
-        "`rows` must be the numbers of examples of `neighbors`",
+    wide_indices = _run_time.require(
+        wide_indices,
+        tf.reduce_all((wide_indices >= 0) & (wide_indices < size)),
+        "`indices` must be the numbers of examples of `neighbors`",
         lambda: tf.strings.format(
-            "rows from {} to {} of {} examples",
-            (tf.reduce_min(wide_rows), tf.reduce_max(wide_rows), size),
+            "indices from {} to {} of {} examples",
+            (tf.reduce_min(wide_indices), tf.reduce_max(wide_indices), size),
         ),
         "Count the examples that `nearest_neighbors` was given from 0",
     )
     draws = tf.random.stateless_uniform(
-        tf.shape(rows), seed, maxval=tf.shape(neighbors)[1], dtype=tf.int32
+        tf.shape(indices), seed, maxval=tf.shape(neighbors)[1], dtype=tf.int32
     )
-    places = tf.stack([wide_rows, tf.cast(draws, tf.int64)], axis=1)
-    # A short type of `rows` may not hold the numbers of partners.
-    wide = rows.dtype if rows.dtype in (tf.int32, tf.int64) else tf.int32
+    places = tf.stack([wide_indices, tf.cast(draws, tf.int64)], axis=1)
+    # A short type of `indices` may not hold the numbers of partners.
+    wide = indices.dtype if indices.dtype in (tf.int32, tf.int64) else tf.int32
     return tf.cast(tf.gather_nd(neighbors, places), wide)

@@ -1,14 +1,14 @@
 """Mixing in two pure steps: draw a plan, then apply it.
 
-A plan is a coefficient `lam` and a `partner` for each row of a batch; it is
+A plan is a coefficient `lam` and a `partner` for each example of a batch; it is
 all the randomness there is. Applying it is arithmetic:
 
-    mixed = lam * row + (1 - lam) * partner's row
+    mixed = lam * example + (1 - lam) * partner's example
 
 for inputs and targets alike (Zhang et al., equation for the vicinal
-distribution). With more points a row has several partners, and `lam` one
+distribution). With more points an example has several partners, and `lam` one
 coefficient for itself and one for each of them (d-Mixup: d + 1 points).
-Letters: B rows, K classes, G groups, P points.
+Shapes: B examples, K classes, G groups, P points.
 
 References:
     Zhang, Cisse, Dauphin and Lopez-Paz. mixup: Beyond Empirical Risk
@@ -23,7 +23,7 @@ import tensorflow as tf
 
 from tf_mixup import _checks
 
-# Who a row may be mixed with. Each name is explained in `choose_partner`.
+# Who an example may be mixed with. Each name is explained in `choose_partner`.
 PARTNERS = ("random", "same_class", "different_class")
 
 
@@ -33,19 +33,20 @@ def draw_lam(
     """Draws mixing coefficients from Beta(alpha, alpha), or Dirichlet.
 
     TensorFlow Probability draws in log space: the usual ratio of two Gammas
-    underflows in float32 and gives 1/2 to a fifth of the rows at alpha 0.01.
+    underflows in float32 and gives 1/2 to a fifth of the examples at alpha
+    0.01.
 
     Args:
         alpha: Concentration, a float scalar >= 0; 0 gives coefficients of 1,
             which is no mixing.
         size: How many to draw.
         seed: Stateless seed, an integer tensor of shape `(2,)`.
-        num_points: Rows in a mixture, P. Above 2 the coefficients come from
+        num_points: Examples in a mixture, P. Above 2 the coefficients come from
             Dirichlet(alpha, ..., alpha). Defaults to 2.
 
     Returns:
         lam: Float32 tensor in `[0, 1]` of shape `(size,)`; with more than two
-            num_points `(size, P)`, each row's own coefficient first, sums of 1.
+            points `(size, P)`, each example's own coefficient first, sums of 1.
     """
     # Late: it takes as long to import as half of TensorFlow.
     import tensorflow_probability as tfp
@@ -64,13 +65,13 @@ def draw_lam(
 
 
 def own_share(num_points: int) -> tf.Tensor:
-    """Returns the coefficients of a row that is not mixed.
+    """Returns the coefficients of an example that is not mixed.
 
     Args:
-        num_points: Rows in a mixture, P.
+        num_points: Examples in a mixture, P.
 
     Returns:
-        lam: Float32; 1, or with more than two num_points `(P,)`: 1, 0, ..., 0.
+        lam: Float32; 1, or with more than two points `(P,)`: 1, 0, ..., 0.
     """
     return tf.constant(1.0) if num_points == 2 else tf.one_hot(0, num_points)
 
@@ -84,13 +85,13 @@ def choose_partner(
     groups: int = 1,
     self_pairs: bool = True,
 ) -> tf.Tensor:
-    """Chooses the row that each row is mixed with.
+    """Chooses the example that each example is mixed with.
 
     - `"random"`: a random permutation.
     - `"same_class"`: a random permutation within each class.
-    - `"different_class"`: any row of another class, each equally likely; a
-      row may be chosen more than once. Where there is no other class a row is
-      its own partner.
+    - `"different_class"`: any example of another class, each equally likely; an
+      example may be chosen more than once. Where there is no other class an
+      example is its own partner.
 
     Args:
         size: Rows in the batch, B.
@@ -99,18 +100,18 @@ def choose_partner(
         labels: Integer tensor of shape `(B,)`; needed by the two kinds that
             look at classes.
         groups: Partners stay within this many contiguous blocks of
-            `ceil(B / groups)` rows: the slices that the replicas of a
+            `ceil(B / groups)` examples: the slices that the replicas of a
             strategy see.
-        self_pairs: False gives each row another partner than itself, where
-            its block (and class) has another row: a random cycle in place of
-            a random permutation.
+        self_pairs: False gives each example another partner than itself, where
+            its block (and class) has another example: a random cycle in place
+            of a random permutation.
 
     Returns:
         partner: Int32 tensor of shape `(B,)` with values in `[0, B - 1]`.
     """
-    rows = tf.range(size)
+    examples = tf.range(size)
     # Of no examples there is one block of none.
-    block = rows // tf.maximum((size - 1) // groups + 1, 1)
+    block = examples // tf.maximum((size - 1) // groups + 1, 1)
     if kind == "random":
         return _permute_within(block, seed, self_pairs)
     # Each pair of a block and a class is a cell.
@@ -124,7 +125,7 @@ def choose_partner(
 def _permute_within(
     cell: tf.Tensor, seed: tf.Tensor, self_pairs: bool
 ) -> tf.Tensor:
-    """Permutes rows at random within each cell, all cells at once."""
+    """Permutes examples at random within each cell, all cells at once."""
     size = tf.size(cell)
     key = tf.random.stateless_uniform([size], seed, dtype=tf.float64)
     # Sorting by cell, then at random: float64 has bits to spare for both.
@@ -133,7 +134,7 @@ def _permute_within(
         ordered = tf.argsort(cell, stable=True)
         partners = shuffled
     else:
-        # Each row takes the next of its cell; the last takes the first.
+        # Each example takes the next of its cell; the last takes the first.
         ordered = shuffled
         start, count = _runs(tf.gather(cell, shuffled))
         place = tf.range(size) - start
@@ -144,7 +145,7 @@ def _permute_within(
 def _choose_outside(
     cell: tf.Tensor, block: tf.Tensor, seed: tf.Tensor
 ) -> tf.Tensor:
-    """Chooses for each row a row of its block, but not of its cell."""
+    """Chooses for each example an example of its block, but not of its cell."""
     size = tf.size(cell)
     ordered = tf.argsort(cell, stable=True)
     cell_start, cell_count = _runs(tf.gather(cell, ordered))
@@ -167,7 +168,7 @@ def _runs(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 def mix(
     inputs: Any, targets: Any, lam: tf.Tensor, partner: tf.Tensor
 ) -> tuple[Any, Any]:
-    """Mixes each row of a batch with its partner, inputs and targets alike.
+    """Mixes each example of a batch with its partner, inputs and targets alike.
 
     Args:
         inputs: Tensor, or nested structure of tensors, of any rank whose first
@@ -178,19 +179,19 @@ def mix(
             of tokens, not their ids.
         targets: The same; class probabilities `(B, K)`, or regression targets.
         lam: Coefficients in `[0, 1]`, float of shape `(B,)` or a scalar; for
-            more than two points `(B, P)`, the row's own first, sums of 1.
+            more than two points `(B, P)`, the example's own first, sums of 1.
             Rows with an own coefficient of 1 are returned bit by bit (of a
             bfloat16's NaN XLA keeps only that it is one).
-        partner: Integer tensor of shape `(B,)`: the row to mix with; for more
-            than two points `(B, P - 1)`.
+        partner: Integer tensor of shape `(B,)`: the example to mix with; for
+            more than two points `(B, P - 1)`.
 
     Returns:
         mixed_inputs: Structure of `inputs`.
         mixed_targets: Structure of `targets`.
 
     Raises:
-        ValueError: If a tensor has no numbers to mix (strings, ragged rows),
-            or `lam` and `partner` do not fit.
+        ValueError: If a tensor has no numbers to mix (strings, ragged
+            examples), or `lam` and `partner` do not fit.
 
     Example:
         >>> x, y = mix([[0.0], [8.0]], [[1.0, 0.0], [0.0, 1.0]], 0.75, [1, 0])
@@ -204,14 +205,14 @@ def mix(
     partner = tf.convert_to_tensor(partner)
     _check_points(lam, partner)
 
-    def interpolate(rows: Any) -> tf.Tensor:
-        return _interpolate(rows, lam, partner)
+    def interpolate(examples: Any) -> tf.Tensor:
+        return _interpolate(examples, lam, partner)
 
     return _map_tensors(interpolate, inputs), _map_tensors(interpolate, targets)
 
 
 def take_nearer(values: Any, lam: tf.Tensor, partner: tf.Tensor) -> Any:
-    """Returns the value of the nearest of the rows that were mixed.
+    """Returns the value of the nearest of the examples that were mixed.
 
     With it the inputs alone are mixed and the label stays hard, the ablation
     in which mixup loses its effect on calibration.
@@ -219,8 +220,8 @@ def take_nearer(values: Any, lam: tf.Tensor, partner: tf.Tensor) -> Any:
     Args:
         values: Tensor or structure of tensors whose first axis is B, or
             longer as for `mix`.
-        lam: Coefficients as for `mix`. The row with the largest is nearest,
-            and a row to itself where it shares the largest.
+        lam: Coefficients as for `mix`. The example with the largest is nearest,
+            and an example to itself where it shares the largest.
         partner: Integer tensor, as for `mix`.
 
     Returns:
@@ -243,7 +244,7 @@ def take_nearer(values: Any, lam: tf.Tensor, partner: tf.Tensor) -> Any:
     else:
         sources = tf.concat([own[:, None], partner], axis=1)
         nearest = tf.gather(sources, tf.argmax(lam, axis=1), batch_dims=1)
-    return _map_tensors(lambda rows: tf.gather(rows, nearest), values)
+    return _map_tensors(lambda examples: tf.gather(examples, nearest), values)
 
 
 def _check_points(lam: tf.Tensor, partner: tf.Tensor) -> None:
@@ -253,29 +254,31 @@ def _check_points(lam: tf.Tensor, partner: tf.Tensor) -> None:
         fit = lam.shape.rank == 2 and lam.shape[1] == partner.shape[1] + 1
     if not fit:
         raise _checks.refusal(
-            "`lam` must have one coefficient for a row and for each of its"
-            " partners, or that of the row alone if it has one partner",
+            "`lam` must have one coefficient for an example and for each of its"
+            " partners, or that of the example alone if it has one partner",
             f"lam of shape {lam.shape}, partner of shape {partner.shape}",
             "Give shapes (B,) and (B,), or (B, P) and (B, P - 1)",
         )
 
 
-def _interpolate(rows: Any, lam: tf.Tensor, partner: tf.Tensor) -> tf.Tensor:
-    """Returns the sum of each row and its partners, by their coefficients."""
-    if isinstance(rows, tf.RaggedTensor | tf.SparseTensor):
+def _interpolate(
+    examples: Any, lam: tf.Tensor, partner: tf.Tensor
+) -> tf.Tensor:
+    """Returns the weighted sum of each example and its partners."""
+    if isinstance(examples, tf.RaggedTensor | tf.SparseTensor):
         raise _checks.refusal(
             "Only dense tensors can be mixed",
-            f"a {type(rows).__name__}",
+            f"a {type(examples).__name__}",
             "Pad it to a dense tensor, e.g. with `.to_tensor()`",
         )
-    rows = tf.convert_to_tensor(rows)
-    if rows.dtype == tf.string:
+    examples = tf.convert_to_tensor(examples)
+    if examples.dtype == tf.string:
         raise _checks.refusal(
             "Only numbers can be mixed",
-            f"a tensor of dtype {rows.dtype.name}",
+            f"a tensor of dtype {examples.dtype.name}",
             "Mix embeddings inside the model with `mixing.Mix`",
         )
-    kept = as_numbers(rows).dtype
+    kept = as_numbers(examples).dtype
     wide = widen(kept)
     lam = tf.cast(lam, wide)
     if partner.shape.rank == 1:
@@ -283,12 +286,12 @@ def _interpolate(rows: Any, lam: tf.Tensor, partner: tf.Tensor) -> tf.Tensor:
     else:
         shares = tf.unstack(lam, axis=1)
         partners = tf.unstack(partner, axis=1)
-    shares = [_broadcast_rows(share, rows) for share in shares]
-    own = rows[: partner.shape[0] or tf.shape(partner)[0]]
+    shares = [_broadcast_rows(share, examples) for share in shares]
+    own = examples[: partner.shape[0] or tf.shape(partner)[0]]
     own_wide = tf.cast(own, wide)
     mixed = shares[0] * own_wide
     for share, index in zip(shares[1:], partners, strict=True):
-        mixed += share * tf.cast(tf.gather(rows, index), wide)
+        mixed += share * tf.cast(tf.gather(examples, index), wide)
     # 0 times a partner's infinity or NaN is NaN: not mixed means untouched.
     # Through float32 and back, half precision would lose a NaN's bits.
     mixed = tf.cast(mixed, kept)
@@ -316,11 +319,11 @@ def widen(dtype: tf.DType) -> tf.DType:
     return dtype if dtype.size > 2 else tf.float32
 
 
-def _broadcast_rows(values: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-    """Shapes `(B,)` as `(B, 1, ..., 1)` to go with `rows`; keeps scalars."""
+def _broadcast_rows(values: tf.Tensor, examples: tf.Tensor) -> tf.Tensor:
+    """Shapes `(B,)` as `(B, 1, ..., 1)`, like `examples`; keeps scalars."""
     if values.shape.rank == 0:
         return values
-    ones = [1] * (rows.shape.rank - 1)
+    ones = [1] * (examples.shape.rank - 1)
     return tf.reshape(values, [-1, *ones])
 
 

@@ -16,7 +16,7 @@ from keras import tree
 
 from tf_mixup import _checks
 
-# Distances between rows are taken on this many random projections.
+# Distances between examples are taken on this many random projections.
 NUM_PROJECTIONS = 64
 # Between partners that explain the inputs alike, the targets decide.
 TARGET_SHARE = 1e-4
@@ -117,26 +117,26 @@ def fingerprint(element: Any) -> list[bytes]:
         digests: B digests; equal where inputs and targets are, bit by bit.
     """
     leaves = [np.asarray(leaf) for leaf in tree.flatten(tuple(element)[:2])]
-    rows = zip(*leaves, strict=True)
+    examples = zip(*leaves, strict=True)
     return [
         hashlib.blake2b(
             b"".join(np.ascontiguousarray(part).tobytes() for part in row),
             digest_size=16,
         ).digest()
-        for row in rows
+        for row in examples
     ]
 
 
-def _without(broken: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    return np.where(broken[:, None], 0, rows).astype(np.float32)
+def _without(broken: np.ndarray, examples: np.ndarray) -> np.ndarray:
+    return np.where(broken[:, None], 0, examples).astype(np.float32)
 
 
 def _comparable(before: Any, after: Any) -> list[np.ndarray]:
-    """Returns inputs and targets of both batches as matrices of B rows."""
+    """Returns inputs and targets of both batches as matrices of B examples."""
     if before is None or after is None:
         raise _checks.refusal(
             "`unmixed` and `mixed` must have the same number of batches",
-            f"a batch without its twin in `{'unmixed' if after else 'mixed'}`",
+            f"one batch less in `{'unmixed' if after else 'mixed'}`",
             "Make both from the same batched dataset",
         )
     # Weights are not compared: class weights add them.
@@ -180,10 +180,10 @@ def _shapes(element: Any) -> Any:
 def _scale(
     before: np.ndarray, after: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Flattens rows; subtracts the minimum and divides by the range."""
+    """Flattens examples; subtracts the minimum and divides by the range."""
     before, after = (
-        rows.astype(np.float64).reshape(len(rows), -1)
-        for rows in (before, after)
+        examples.astype(np.float64).reshape(len(examples), -1)
+        for examples in (before, after)
     )
     values = before[np.isfinite(before)]
     low, high = (values.min(), values.max()) if values.size else (0.0, 1.0)
@@ -191,15 +191,17 @@ def _scale(
     return (before - low) / width, (after - low) / width
 
 
-def _project(rows: np.ndarray) -> np.ndarray:
+def _project(examples: np.ndarray) -> np.ndarray:
     """Keeps distances but not D: Gaussian projections, the same each time."""
-    width = rows.shape[1]
+    width = examples.shape[1]
     if width <= NUM_PROJECTIONS:
-        return rows.astype(np.float64)
+        return examples.astype(np.float64)
     directions = np.random.default_rng(0).standard_normal(
         (width, NUM_PROJECTIONS), np.float32
     )
-    return (rows @ directions).astype(np.float64) / math.sqrt(NUM_PROJECTIONS)
+    return (examples @ directions).astype(np.float64) / math.sqrt(
+        NUM_PROJECTIONS
+    )
 
 
 def _search(
@@ -240,7 +242,7 @@ def _distance(y: np.ndarray, t: np.ndarray, sound: np.ndarray) -> np.ndarray:
 def _quadratic(
     x: np.ndarray, z: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Expands the squared distance of row i of `z` from the line of i and j.
+    """Expands the squared distance of `z[i]` from the line of i and j.
 
     |z_i - x_j - lam (x_i - x_j)|^2 = a lam^2 - 2 b lam + c, as Gram matrices,
     so that no array of B * B * D numbers is needed.
@@ -260,7 +262,7 @@ def _root(squares: np.ndarray) -> np.ndarray:
 
 
 def _coefficient(from_partner: np.ndarray, away: np.ndarray) -> np.ndarray:
-    """Solves `from_partner = lam * away` for each row; 1 where away is 0."""
+    """Solves `from_partner = lam * away` for each; 1 where away is 0."""
     product = np.einsum("ij,ij->i", from_partner, away, dtype=np.float64)
     square = np.einsum("ij,ij->i", away, away, dtype=np.float64)
     return np.where(square > 0, product / np.where(square > 0, square, 1), 1)

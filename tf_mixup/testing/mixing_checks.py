@@ -48,7 +48,7 @@ class MixingReport:
         nonfinite_before: Examples with NaN or infinity before mixing.
         nonfinite_rows: Examples with NaN or infinity after mixing, which
             spreads them to partners; left out of all below.
-        unmixed_rows: Examples whose own coefficient is 1, within the
+        num_unmixed: Examples whose own coefficient is 1, within the
             tolerance.
         p_value: Chance of coefficients as far from the distribution as these,
             if the stage is right (Kolmogorov-Smirnov).
@@ -71,7 +71,7 @@ class MixingReport:
     num_rows: int
     nonfinite_before: int
     nonfinite_rows: int
-    unmixed_rows: int
+    num_unmixed: int
     p_value: float
     largest_residual: float
     largest_target_residual: float
@@ -461,7 +461,7 @@ def _measure(
         num_rows=sum(plan.finite.size for plan in plans),
         nonfinite_before=sum(plan.num_nonfinite_before for plan in plans),
         nonfinite_rows=sum(int((~plan.finite).sum()) for plan in plans),
-        unmixed_rows=sum(
+        num_unmixed=sum(
             plan.lam.size - _mixed_lam(plan, law).size for plan in plans
         ),
         p_value=_coefficient_p_value(plans, law),
@@ -627,7 +627,7 @@ def _failures(
             " with the `per`, `probability` and `folded` of the stage",
         ),
         (
-            "unmixed_rows",
+            "num_unmixed",
             lambda _: not _unmixed_in_order(plans, law),
             "As many examples must be unmixed as alpha and chance make",
             "With alpha 0 mix none; else mix whole batches, or check with the"
