@@ -64,9 +64,9 @@ check: $(READY)
 docs: $(READY)
 	@rm -rf build/pages
 	@mkdir -p build/pages
-	@tar cf - LICENSE *.md docs experiments/*.md experiments/gallery \
+	@tar cf - LICENSE *.cff *.md docs experiments/*.md experiments/gallery \
 		| tar xf - -C build/pages
-	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) $(VENV).incomplete build dist *.egg-info

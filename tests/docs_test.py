@@ -12,8 +12,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 def test_site_is_built_without_warnings(tmp_path):
     pytest.importorskip("mkdocs", reason="of the extra `dev`")
-    names = ("docs", "experiments", "tf_mixup", "Makefile", "LICENSE")
-    for name in (*names, "mkdocs.yml", *(p.name for p in ROOT.glob("*.md"))):
+    names = ("docs", "experiments", "tf_mixup", "Makefile", "mkdocs.yml")
+    documents = [path.name for path in ROOT.glob("*.md")]
+    for name in (*names, "LICENSE", "CITATION.cff", *documents):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, tmp_path / name)
     # The environment is the one that runs the tests: it is not made anew.
