@@ -66,25 +66,12 @@ class Arm(NamedTuple):
 
 
 ARMS = tuple(Arm(labels, method) for labels in LABELS for method in METHODS)
-
-
-MEASURES = tuple(
-    map(
-        measures.find,
-        (
-            "train_accuracy",
-            "test_accuracy",
-            "test_confidence",
-            "test_signed_gap",
-            "test_ece",
-            "test_null_ece",
-            "test_oe",
-            "test_nll",
-            "gaussian_confidence",
-            "gaussian_auroc",
-        ),
-    )
-)
+MEASURES = [
+    *map(measures.find, ("train_accuracy", "test_accuracy", "test_confidence")),
+    *map(measures.find, ("test_signed_gap", "test_ece", "test_null_ece")),
+    *map(measures.find, ("test_oe", "test_nll", "gaussian_confidence")),
+    measures.find("gaussian_auroc"),
+]
 LEGEND = (
     "Signed gap: confidence minus accuracy. ECE: their distance, bin by bin."
     " Null ECE: the ECE that perfectly calibrated predictions with the same"

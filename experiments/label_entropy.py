@@ -17,6 +17,8 @@ from collections.abc import Sequence
 
 import matplotlib.figure
 import numpy as np
+import scipy.special
+import scipy.stats
 import tensorflow as tf
 from absl import flags
 from absl import logging
@@ -52,13 +54,7 @@ class Measurement:
 
 
 def binary_entropy(share: np.ndarray) -> np.ndarray:
-    """Returns the entropy of a target of two classes, in nats.
-
-    Args:
-        share: The share of one of them, in [0, 1].
-    """
-    import scipy.special
-
+    """Returns the entropy of a target of two classes, in nats."""
     return scipy.special.entr(share) + scipy.special.entr(1 - share)
 
 
@@ -67,21 +63,13 @@ def expected_label_entropy(
 ) -> float:
     """Returns the mean entropy of a mixed target, psi(2a + 1) - psi(a + 1).
 
-    Args:
-        alpha: Concentration of the coefficients, at least 0.
-        num_classes: K, for random partners from K classes of one size, of
-            which 1 / K have the same class; None for partners of another
-            class.
-
-    Returns:
-        entropy: In nats, between 0 and ln 2.
+    In nats. With `num_classes` K for random partners from K classes of one
+    size, of which 1 / K have the same class, else for two different classes.
 
     Example:
         >>> round(expected_label_entropy(1.0), 9)
         0.5
     """
-    import scipy.special
-
     mean = scipy.special.digamma(2 * alpha + 1)
     mean -= scipy.special.digamma(alpha + 1)
     return float(mean) * (1 - 1 / num_classes if num_classes else 1)
@@ -92,16 +80,7 @@ def entropy_distribution(entropy: np.ndarray, alpha: float) -> np.ndarray:
 
     H rises on [0, 1/2] and is symmetric, so it is 2 I_s(alpha, alpha), with s
     the smaller share that has this entropy.
-
-    Args:
-        entropy: In nats, any shape.
-        alpha: Concentration of the coefficients, above 0.
-
-    Returns:
-        probability: In [0, 1], of the same shape.
     """
-    import scipy.special
-
     return 2 * scipy.special.betainc(alpha, alpha, _smaller_share(entropy))
 
 
@@ -118,19 +97,10 @@ def _smaller_share(entropy: np.ndarray) -> np.ndarray:
 
 
 def entropy_density(share: np.ndarray, alpha: float) -> np.ndarray:
-    """Returns the density of the entropy, where the smaller share is `share`.
+    """Returns the density of the entropy of a smaller share in (0, 1/2).
 
-    Twice the density of lam, over the slope ln((1 - s) / s) of H.
-
-    Args:
-        share: Smaller share, in (0, 1/2).
-        alpha: Concentration of the coefficients, above 0.
-
-    Returns:
-        density: In 1 / nats, of the same shape.
+    Twice the density of lam, over the slope ln((1 - s) / s) of H, in 1 / nats.
     """
-    import scipy.stats
-
     slope = np.log1p(-share) - np.log(share)
     return 2 * scipy.stats.beta.pdf(share, alpha, alpha) / slope
 
@@ -138,22 +108,11 @@ def entropy_density(share: np.ndarray, alpha: float) -> np.ndarray:
 def compare(
     entropies: np.ndarray, alpha: float, *, seed: int = 0
 ) -> tuple[float, float]:
-    """Tests measured entropies against the exact distribution.
+    """Returns statistic and p-value of entropies against their distribution.
 
     With the test of Kolmogorov and Smirnov. Entropies that float32 does not
     resolve are redrawn from their exact distribution.
-
-    Args:
-        entropies: Of pairs of two different classes, `(N,)`, in nats.
-        alpha: Concentration of the coefficients.
-        seed: Fixes these draws.
-
-    Returns:
-        statistic: Largest distance of the two distributions.
-        p_value: Probability of this distance or a larger one.
     """
-    import scipy.stats
-
     level = entropy_distribution(entropies, alpha)
     lowest = binary_entropy(np.array(RESOLVED))
     small = entropies <= lowest
@@ -165,16 +124,7 @@ def compare(
 
 
 def measure(alpha: float, *, rows: int, seed: int) -> Measurement:
-    """Measures the entropies of the targets that the pipeline mixes.
-
-    Args:
-        alpha: Concentration of the coefficients, above 0.
-        rows: Number of targets, in whole batches.
-        seed: Fixes all draws.
-
-    Returns:
-        measurement: With one coefficient per example.
-    """
+    """Measures the entropies of the targets that the pipeline mixes."""
     if alpha <= 0:
         raise _checks.refusal(
             "Entropies are measured for alphas above 0",
@@ -192,8 +142,6 @@ def _entropies(
     alpha: float, partner: str, rows: int, seed: int
 ) -> Iterable[np.ndarray]:
     """Yields the entropies of each batch, from float32 targets."""
-    import scipy.special
-
     mixup = tf_mixup.MixUp(
         alpha,
         num_classes=NUM_CLASSES,
@@ -210,18 +158,11 @@ def _entropies(
 
 def report(measurements: Sequence[Measurement]) -> str:
     """Returns measured and exact numbers as a Markdown table."""
-    lines: list[list[str]] = [
-        [
-            "alpha",
-            "targets",
-            "E[H], measured (nats)",
-            "closed form",
-            "KS statistic",
-            "p",
-            f"random pairs of {NUM_CLASSES} classes (nats)",
-            "closed form",
-        ]
-    ]
+    head = (
+        "alpha|targets|E[H], measured (nats)|closed form|KS statistic|p|"
+        f"random pairs of {NUM_CLASSES} classes (nats)|closed form"
+    )
+    lines = [head.split("|")]
     for each in measurements:
         statistic, p_value = compare(each.entropies, each.alpha)
         expected = expected_label_entropy(each.alpha)
@@ -248,14 +189,7 @@ def _mean(values: np.ndarray) -> str:
 
 
 def draw(measurements: Sequence[Measurement]) -> matplotlib.figure.Figure:
-    """Draws a histogram of entropies for each alpha, and the exact density.
-
-    Args:
-        measurements: A panel each.
-
-    Returns:
-        figure: Two panels per row.
-    """
+    """Draws a histogram of entropies for each alpha, and the exact density."""
     rows = -(-len(measurements) // 2)
     figure = matplotlib.figure.Figure(
         figsize=(6.5, 2.4 * rows + 0.7), dpi=120, layout="constrained"

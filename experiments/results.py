@@ -146,19 +146,11 @@ def render_verdicts(judgments: Iterable[Judgment]) -> str:
 
 def render_claims(judgments: Iterable[Judgment]) -> str:
     """Returns a table with a line for each claim and setting."""
-    lines = [
-        [
-            "claim",
-            "setting",
-            "measure",
-            "numbers",
-            "difference, 95 % interval",
-            "least effect",
-            "verdict",
-            "printed",
-            "source",
-        ]
-    ]
+    head = (
+        "claim|setting|measure|numbers|difference, 95 % interval|least effect"
+        "|verdict|printed|source"
+    )
+    lines = [head.split("|")]
     for each in judgments:
         claim, measure = each.claim, measures.find(each.claim.result)
         least = f"{measure.scale * claim.least:g} {measure.unit}".rstrip()

@@ -46,6 +46,7 @@ class Verdict(enum.Enum):
 class Direction(enum.Enum):
     """What a claim says of an arm compared with its baseline."""
 
+    BETTER = "better than"
     LOWER = "lower than"
     HIGHER = "higher than"
     NOT_LOWER = "not lower than"
@@ -63,7 +64,8 @@ class Claim:
         result: Name of a measure, e.g. `"test_ece"`.
         arm: Arm that it is about.
         least: Least effect that matters, as the measure is stored.
-        direction: How it differs from the baseline.
+        direction: How it differs from the baseline; `BETTER` is higher or
+            lower, as `measures` has it.
         baseline: Arm to compare with; None compares with 0.
         printed: The paper's or its replication's numbers.
         settings: Field -> values: the settings that it is about; all if
@@ -77,13 +79,20 @@ class Claim:
     result: str
     arm: Arm
     least: float
-    direction: Direction = Direction.LOWER
+    direction: Direction = Direction.BETTER
     baseline: Arm | None = NO_MIXUP
     printed: str = ""
     settings: Mapping[str, tuple[Any, ...]] = dataclasses.field(
         default_factory=dict
     )
     explanation: str = ""
+
+    def __post_init__(self) -> None:
+        """Takes the direction from the measure unless it is given."""
+        if self.direction is Direction.BETTER:
+            better = measures.find(self.result).better
+            direction = Direction.HIGHER if better > 0 else Direction.LOWER
+            object.__setattr__(self, "direction", direction)
 
     @property
     def paper(self) -> str:

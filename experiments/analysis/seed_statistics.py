@@ -8,6 +8,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+import scipy.stats
 
 
 class Spread(NamedTuple):
@@ -82,8 +83,6 @@ def paired_difference(
         >>> paired_difference(values, baseline).mean
         3.0
     """
-    import scipy.stats
-
     differences = np.asarray(values) - np.asarray(baseline)
     mean, deviation, num_seeds = spread(differences)
     if num_seeds < 2:
@@ -109,8 +108,6 @@ def falling_trend(values: np.ndarray) -> Trend | None:
         Page. Ordered Hypotheses for Multiple Treatments: A Significance Test
         for Linear Ranks. JASA 58, 1963.
     """
-    import scipy.stats
-
     seeds, levels = values.shape
     if seeds < 2 or levels < 3 or not np.isfinite(values).all():
         return None

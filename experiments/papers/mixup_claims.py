@@ -7,6 +7,7 @@ all modes and samples.
 """
 
 import functools
+from typing import Any
 
 from experiments.analysis.arms import NO_MIXUP
 from experiments.analysis.arms import Arm
@@ -32,7 +33,6 @@ SAME_CLASS = Arm(
 )
 # The paper does not state the alpha of its tables.
 _BEST = "validation_accuracy"
-CHOSEN = Arm("mixup", {"method": "mixup"}, chosen_by=_BEST)
 
 _corrupt = functools.partial(
     Claim,
@@ -46,7 +46,6 @@ _imagenet = functools.partial(
     table="imagenet",
     result="test_accuracy",
     arm=MIXUP,
-    direction=Direction.HIGHER,
     source=f"{PAPER}, table 1",
 )
 _attacked = functools.partial(
@@ -76,29 +75,26 @@ _gan = functools.partial(
     Claim,
     table="gans",
     arm=MIXUP,
-    direction=Direction.HIGHER,
+    least=0.1,
     source=f"{PAPER}, figure 5",
     printed="a picture: without mixup samples diverge, with it all modes are"
     " covered",
 )
+
+
+def _best(name: str, **fields: Any) -> Arm:
+    """Returns the arm of mixup that validation accuracy chooses."""
+    return Arm(name, {"method": "mixup", **fields}, chosen_by=_BEST)
+
+
 # The better of two weight decays, if both were run.
-_INPUTS_AND_LABELS = Arm(
-    "mixup",
-    {
-        "method": "mixup",
-        "target": "mixed",
-        "partner": "random",
-        "neighbors": 0,
-        "mix_layers": (),
-    },
-    chosen_by=_BEST,
-)
+_SOFT: dict[str, Any] = {"target": "mixed", "partner": "random"}
+_INPUTS_AND_LABELS = _best("mixup", **_SOFT, neighbors=0, mix_layers=())
 _ablated = functools.partial(
     Claim,
     table="ablation",
     arm=_INPUTS_AND_LABELS,
     result="test_accuracy",
-    direction=Direction.HIGHER,
     least=0.005,
     source=f"{PAPER}, table 5",
 )
@@ -116,8 +112,8 @@ def _uci(
         source=f"{PAPER}, table 4",
         table="uci",
         result="test_accuracy",
-        arm=CHOSEN,
-        direction=Direction.HIGHER if lower else Direction.NOT_LOWER,
+        arm=_best("mixup"),
+        direction=Direction.BETTER if lower else Direction.NOT_LOWER,
         least=least,
         printed=f"error: {without} -> {mixed} %",
         explanation="the paper states neither alpha, splits nor scaling of the"
@@ -147,7 +143,6 @@ CLAIMS = (
         table="cifar",
         result="test_accuracy",
         arm=Arm("mixup, alpha 1", {"method": "mixup", "alpha": 1.0}),
-        direction=Direction.HIGHER,
         least=0.005,
         printed="CIFAR-10, PreAct ResNet-18: error 5.6 -> 4.2 %",
     ),
@@ -167,7 +162,6 @@ CLAIMS = (
         says="With many corrupted labels mixup has a lower test error at the"
         " end than no mixup",
         result="test_accuracy",
-        direction=Direction.HIGHER,
         settings={"corruption": (0.5, 0.8)},
         printed="error 44.6 -> 12.7 % at 50 %, 73.9 -> 30.9 % at 80 %",
     ),
@@ -175,7 +169,6 @@ CLAIMS = (
         says="With many corrupted labels mixup has a lower test error at the"
         " end than dropout",
         result="test_accuracy",
-        direction=Direction.HIGHER,
         baseline=DROPOUT,
         settings={"corruption": (0.5, 0.8)},
         printed="error 15.5 -> 12.7 % at 50 %, 35.1 -> 30.9 % at 80 %",
@@ -242,13 +235,8 @@ CLAIMS = (
         result="test_accuracy",
         arm=Arm(
             "mixup of spectrograms",
-            {
-                "method": "mixup",
-                "alpha": 0.2,
-                "mix_layers": ("spectrogram",),
-            },
+            {"method": "mixup", "alpha": 0.2, "mix_layers": ("spectrogram",)},
         ),
-        direction=Direction.HIGHER,
         least=0.01,
         printed="error of VGG-11 4.6 -> 3.4 %, of LeNet 10.3 -> 11.3 %",
         explanation="the paper's LeNet has a higher error with mixup, too",
@@ -261,57 +249,32 @@ CLAIMS = (
     ),
     _ablated(
         says="Partners at random are better than nearest neighbors",
-        baseline=Arm(
-            "nearest neighbors",
-            {
-                "method": "mixup",
-                "target": "mixed",
-                "partner": "random",
-                # At the paper's scale, and at the small one.
-                "neighbors": frozenset({200, 10}),
-            },
-            chosen_by=_BEST,
-        ),
+        # At the paper's scale, and at the small one.
+        baseline=_best("neighbors", **_SOFT, neighbors=frozenset({200, 10})),
         printed="error 4.98 -> 4.24 %",
     ),
     _ablated(
         says="Mixing inputs and labels is better than mixing inputs only, with"
         " smoothed labels or without",
-        baseline=Arm(
-            "inputs only",
-            {"method": "mixup", "target": "nearest"},
-            chosen_by=_BEST,
-        ),
+        baseline=_best("inputs only", target="nearest"),
         printed="error 4.98 -> 4.24 %",
     ),
     _ablated(
         says="Mixing before the first stage is better than before the pooling",
-        arm=Arm(
-            "layer 1",
-            {"method": "mixup", "mix_layers": ("stem",)},
-            chosen_by=_BEST,
-        ),
-        baseline=Arm(
-            "layer 5",
-            {"method": "mixup", "mix_layers": ("stage4",)},
-            chosen_by=_BEST,
-        ),
+        arm=_best("layer 1", mix_layers=("stem",)),
+        baseline=_best("layer 5", mix_layers=("stage4",)),
         printed="error 5.15 -> 4.44 %",
     ),
     _gan(
         says="A mixup GAN finds more modes after 20,000 iterations",
         result="modes_found",
-        least=0.1,
     ),
     _gan(
         says="More samples of a mixup GAN are near a mode",
         result="good_samples",
-        least=0.1,
     ),
     _gan(
         says="Fewer samples of a mixup GAN leave the picture",
         result="escaped_samples",
-        direction=Direction.LOWER,
-        least=0.1,
     ),
 )
