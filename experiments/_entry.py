@@ -28,12 +28,7 @@ USER_ERRORS = (ValueError, OSError, MemoryError, tf.errors.OpError)
 def start(
     main: Callable[[], None], define_flags: Callable[[], None] | None = None
 ) -> None:
-    """Parses flags and runs `main`; errors of use become one sentence.
-
-    Args:
-        main: Reads the flags and works.
-        define_flags: Defines them; None if that is done on import.
-    """
+    """Parses flags and runs `main`; errors of use become one sentence."""
     if define_flags:
         define_flags()
 
@@ -85,15 +80,7 @@ def _is_text(name: str) -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """Returns an error's message without TensorFlow's internals.
-
-    Args:
-        error: One of `USER_ERRORS`.
-
-    Returns:
-        message: Never empty; without names of kernels and nodes. If the system
-            refused a file, also what to do.
-    """
+    """Returns an error's message without TensorFlow's internals."""
     message = _describe(error)
     refused = isinstance(error, OSError) and error.errno is not None
     full = os.strerror(errno.ENOSPC)

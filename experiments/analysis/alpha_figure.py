@@ -23,12 +23,6 @@ def draw(table: run_tables.Table) -> matplotlib.figure.Figure:
     Points are means, bars standard deviations, small dots single seeds. Alphas
     are equally spaced: they are chosen in ratios and include 0.
 
-    Args:
-        table: Rows by alpha alone.
-
-    Returns:
-        figure: Four panels.
-
     Raises:
         ValueError: If the rows differ in other fields than alpha.
     """

@@ -155,16 +155,10 @@ def values(arms: Iterable[BySeed], result: str) -> np.ndarray:
 
 
 def choose(arms: Mapping[Key, BySeed], result: str) -> Choice | None:
-    """Chooses the arm with the best mean of a result.
+    """Chooses the arm with the best mean of a result of the validation set.
 
-    Args:
-        arms: Key -> runs by seed.
-        result: Of the validation set: one of the test set would bias what is
-            reported of it. The lowest value is best, unless `measures` says
-            that higher ones are.
-
-    Returns:
-        choice: None if the arms have no seed in common or a value is missing.
+    The lowest value is best, unless `measures` says that higher ones are.
+    Returns None if the arms have no seed in common or a value is missing.
     """
     found = values(arms.values(), result)
     if not found.size or not np.isfinite(found).all():
@@ -178,14 +172,9 @@ def choose(arms: Mapping[Key, BySeed], result: str) -> Choice | None:
 
 
 def select(records: Sequence[Record], arm: Arm) -> dict[int, Record]:
-    """Returns the runs of an arm by seed.
+    """Returns the runs of an arm by seed, among records of one setting.
 
-    Args:
-        records: Of one setting.
-        arm: The arm; `choose` decides between several of its fields.
-
-    Returns:
-        runs: Seed -> record; empty if there is none or no choice is possible.
+    `choose` decides between several arms; without a choice there are no runs.
 
     Raises:
         ValueError: If several arms match and `chosen_by` is empty.

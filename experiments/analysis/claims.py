@@ -136,18 +136,7 @@ def decide(
     direction: Direction,
     least: float,
 ) -> tuple[Verdict, seed_statistics.Difference]:
-    """Decides a claim from paired seeds, by the rule of this module.
-
-    Args:
-        values: `(S,)`, the arm's number for each seed.
-        baseline: `(S,)`, of the same seeds.
-        direction: Claimed; not `FALLS`.
-        least: Least effect that matters, at least 0.
-
-    Returns:
-        verdict: By the rule of this module.
-        difference: Of the arm minus the baseline, with its interval.
-    """
+    """Decides a claim, not a trend, from paired seeds, each `(S,)`."""
     difference = seed_statistics.paired_difference(values, baseline)
     if math.isnan(difference.low):
         return Verdict.OPEN, difference
@@ -166,17 +155,7 @@ def decide(
 def decide_trend(
     values: np.ndarray, least: float, *, level: float = 0.05
 ) -> tuple[Verdict, seed_statistics.Trend | None]:
-    """Decides whether numbers fall from level to level.
-
-    Args:
-        values: `(S, L)`, levels in order.
-        least: Least fall from the first to the last mean that matters.
-        level: Of Page's test.
-
-    Returns:
-        verdict: By the rule of this module.
-        trend: Page's test; None of fewer than 2 seeds or 3 columns.
-    """
+    """Decides whether numbers `(S, L)` fall from level to level."""
     trend = seed_statistics.falling_trend(values)
     if trend is None:
         return Verdict.OPEN, None
@@ -187,12 +166,7 @@ def decide_trend(
 
 
 def judge(claim: Claim, records: Sequence[Record]) -> Iterator[Judgment]:
-    """Yields a judgment for each setting, or one without runs.
-
-    Args:
-        claim: The claim.
-        records: Of its table.
-    """
+    """Yields a judgment for each setting of a table, or one without runs."""
     found = False
     for setting, group in arms.by_setting(records).items():
         fields = dict(zip(arms.SETTING, setting, strict=True))

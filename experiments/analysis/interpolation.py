@@ -1,8 +1,8 @@
-"""What a network says between two training images: mixup's figure 2.
+"""Networks between two training images: mixup's figure 2.
 
-On the way from one training image to another a network may predict a class
-that is neither's (a miss), and its loss may be steep. Both are measured at
-`lam * a + (1 - lam) * b`, without mixing anything in training.
+Between two training images a network may predict the class of neither (a
+miss), and its loss may be steep. Both are measured at
+`lam * a + (1 - lam) * b`.
 """
 
 import pathlib
@@ -20,7 +20,7 @@ from experiments.runs import run_data
 
 NUM_PAIRS = 1000
 BATCH = 250
-# Beyond one half the two images change places.
+# Above one half the two images change places.
 LAMS = tuple(round(0.05 * step, 2) for step in range(11))
 
 
@@ -30,18 +30,13 @@ def measure(
     *,
     num_pairs: int = NUM_PAIRS,
 ) -> Iterator[tuple[config_lib.Config, dict[str, float]]]:
-    """Yields what trained networks do between their own training rows.
-
-    Args:
-        runs: Config -> folder of a complete run, of images.
-        sources: Where the data is.
-        num_pairs: Pairs of training rows, drawn by the run's seed.
+    """Yields results of networks between their own training images.
 
     Yields:
         config: Of a run.
         results: For each of `LAMS` `between_LAM_miss`, the share of pairs
             whose predicted class is neither's, and `between_LAM_slope`, the
-            mean length of the loss's gradient in the standardised image.
+            mean norm of the loss's gradient in the standardized image.
     """
     for config, folder in runs.items():
         splits = run_data.load_splits(config, sources)
@@ -83,19 +78,10 @@ def differentiate(
     targets: np.ndarray,
     std: tuple[float, ...],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns classes, and how steep the loss is.
+    """Returns predicted classes and the norm of the loss's gradient, `(B,)`.
 
-    Args:
-        model: From pixels to logits `(B, K)`.
-        images: `(B, H, W, C)` in `[0, 255]`.
-        targets: Mixed labels `(B, K)`.
-        std: Deviation of the pixels, one a channel. The loss is `std` times
-            as steep in a standardised pixel as in one of [0, 255].
-
-    Returns:
-        classes: Predicted, `(B,)`.
-        slopes: `(B,)`, Euclidean length of the cross-entropy's gradient in
-            the standardised image.
+    For images `(B, H, W, C)` in [0, 255] and mixed labels `(B, K)`. The
+    gradient is in the standardized image: `std` times that in [0, 255].
     """
     pixels = tf.constant(images, tf.float32)
     with tf.GradientTape() as tape:

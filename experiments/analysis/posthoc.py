@@ -1,8 +1,8 @@
-"""Afterwards: what is done to the outputs of networks that are trained.
+"""Scaling, ensembles and rescaling of trained networks.
 
-Scalers are fitted on the validation set, whose rows are not in the test set,
-and applied to all sets. Where labels were corrupted they are fitted twice: on
-clean labels, and on labels as noisy as the training set's.
+Scalers are fitted on the validation set. If labels were corrupted, a
+temperature is fitted twice: on clean labels, and on labels as noisy as the
+training set's.
 """
 
 import pathlib
@@ -31,16 +31,9 @@ NOISY = "temperature_noisy"
 
 
 def scale(outputs: Outputs, scaler: Any, labels: str) -> Outputs:
-    """Fits a scaler on the validation set; returns all sets scaled.
+    """Fits a scaler on the validation set; returns the other sets scaled.
 
-    Args:
-        outputs: Of one network.
-        scaler: Of `posthoc`, not yet fitted.
-        labels: Which labels to fit on: `"validation"` or
-            `"validation_noisy"`.
-
-    Returns:
-        scaled: Without the validation set, which the scaler has seen.
+    `labels` names the labels to fit on: `"validation"`, `"validation_noisy"`.
     """
     scaler.fit(outputs.logits["validation"], outputs.labels[labels])
     return Outputs(
@@ -61,26 +54,17 @@ def to_logits(probabilities: np.ndarray) -> np.ndarray:
 
 
 def measure_scaled(folder: pathlib.Path) -> dict[str, dict[str, float]]:
-    """Measures a run after each scaler, and its MC dropout.
-
-    Args:
-        folder: Of a complete run.
-
-    Returns:
-        results: Name of what was done -> results.
-    """
+    """Returns the results of a run after each key of `arms.AFTER`."""
     outputs = outputs_lib.read(folder / run_files.PREDICTIONS)
-    results = {}
-    for name, scaler in [(name, make()) for name, make in SCALERS.items()]:
-        scaled = scale(outputs, scaler, "validation")
-        results[name] = evaluation.measure_outputs(scaled)
-        if name == "temperature":
-            results[name]["temperature"] = scaler.temperature
+    fits = [(name, make(), "validation") for name, make in SCALERS.items()]
     if "validation_noisy" in outputs.labels:
-        noisy = posthoc.TemperatureScaling()
-        scaled = scale(outputs, noisy, "validation_noisy")
-        results[NOISY] = evaluation.measure_outputs(scaled)
-        results[NOISY]["temperature"] = noisy.temperature
+        fits.append((NOISY, posthoc.TemperatureScaling(), "validation_noisy"))
+    results = {}
+    for name, scaler, labels in fits:
+        scaled = scale(outputs, scaler, labels)
+        results[name] = evaluation.measure_outputs(scaled)
+        if name.startswith("temperature"):
+            results[name]["temperature"] = scaler.temperature
     dropout = folder / run_files.MC_PREDICTIONS
     if dropout.exists():
         results["dropout"] = evaluation.measure_outputs(
@@ -94,16 +78,7 @@ def average(
     folders: Sequence[pathlib.Path],
     sources: run_data.Sources,
 ) -> Outputs:
-    """Returns the outputs of the ensemble of several runs.
-
-    Args:
-        config: Of the first run, whose test and noise sets are used.
-        folders: Of complete runs that differ in their seeds.
-        sources: Where the data is.
-
-    Returns:
-        outputs: Without a validation set: each network has its own.
-    """
+    """Returns the outputs of the ensemble of several runs."""
     ensemble = posthoc.DeepEnsemble(
         [load_model(folder) for folder in folders], from_logits=True
     )

@@ -27,7 +27,7 @@ METHODS = (
     paper.ERL,
     paper.INPUTS_ONLY,
 )
-# Epochs that the joint density is drawn at, evenly from first to last.
+# Epochs of the joint density, evenly spaced.
 NUM_EPOCHS = 5
 # Result -> that of calibrated predictions.
 BARS = {
@@ -65,13 +65,13 @@ def draw(setting: Setting) -> Figures:
 
 
 def draw_bars(methods: Sequence[Method], title: str) -> Figure:
-    """Draws ECE and OE with 15 and with 100 bins, a bar a method."""
+    """Draws ECE and OE with 15 and with 100 bins, a bar per method."""
     figure = methods_lib.new_figure(6.5, 2.0 + 0.55 * len(methods))
     grid = figure.subplots(2, 2, sharey=True)
     for axes, (result, null) in zip(grid.flat, BARS.items(), strict=True):
         _draw_panel(axes, methods, result, null)
         axes.set(xlabel=measures.find(result).heading)
-    # Shared: the first method stands at the top.
+    # Shared: the first method is at the top.
     grid[0, 0].invert_yaxis()
     methods_lib.add_legend(grid[0, 0], columns=2)
     count = methods_lib.count_seeds(method.records for method in methods)
@@ -117,7 +117,7 @@ def _draw_panel(
 
 
 def draw_reliability(methods: Sequence[Method], title: str) -> Figure:
-    """Draws the reliability diagram of each method, over all seeds' rows."""
+    """Draws the reliability diagram of each method, with all seeds pooled."""
     count = methods_lib.count_seeds(method.records for method in methods)
     return plots.reliability_diagram(
         {method.name: method.test_bins(15) for method in methods},
@@ -144,7 +144,7 @@ def draw_scatter(methods: Sequence[Method], title: str) -> Figure:
 
 
 def draw_density(methods: Sequence[Method], title: str) -> Figure:
-    """Draws accuracy and confidence at several epochs, a row a method."""
+    """Draws accuracy and confidence at several epochs, a row per method."""
     tables = {method.name: method.epochs() for method in methods}
     common = sorted(set.intersection(*map(set, tables.values())))
     places = np.linspace(0, len(common) - 1, min(NUM_EPOCHS, len(common)))

@@ -12,7 +12,7 @@ from experiments.figures.methods import Setting
 from experiments.papers import calibration_claims as paper
 
 # The paper's figure 3b, test errors in percent: DenseNet-190 on CIFAR-10,
-# alpha 1. Digitised, and linear between the points that were; the learning
+# alpha 1. Digitized, and linear between the points that were; the learning
 # rate falls after epochs 100 and 150.
 PRINTED_EPOCHS = (
     *(10, 15, 20, 25, 30, 40, 50, 60, 70, 80, 90, 99, 102),
@@ -33,7 +33,7 @@ PRINTED: Mapping[str, Sequence[float]] = {
 
 
 def draw(setting: Setting) -> Figures:
-    """Draws errors against the epoch, of CIFAR-10 beside the paper's."""
+    """Draws errors by epoch, those of CIFAR-10 beside the paper's."""
     methods = setting.find(paper.NO_MIXUP, paper.MIXUP)
     if methods:
         printed = setting.records[0].config.dataset == "cifar10"

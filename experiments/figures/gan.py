@@ -1,4 +1,4 @@
-"""Figure 5 of mixup (1710.09412): what generators draw, as they learn."""
+"""Figure 5 of mixup (1710.09412): samples of generators during training."""
 
 from collections.abc import Mapping
 
@@ -20,7 +20,7 @@ REACH = 1.5
 
 
 def draw(setting: Setting) -> Figures:
-    """Draws the first seed's samples, a row a method, a column a snapshot."""
+    """Draws samples of the first seed: a row per method, a column per step."""
     rows = {}
     for method in setting.find(*ARMS):
         path = run_files.check_file(method.folders[0] / gan.SAMPLES)

@@ -1,4 +1,4 @@
-"""Section 5: confidence on other sets, and how well it tells them apart."""
+"""Section 5: confidence on other sets, and their detection."""
 
 import dataclasses
 import logging
@@ -34,10 +34,10 @@ def draw(setting: Setting) -> Figures:
 
 
 def read_outputs(setting: Setting) -> dict[str, list[Outputs]]:
-    """Returns the outputs of each method, a seed each.
+    """Returns the outputs of each method, one per seed.
 
-    Beside those of the runs: no mixup after temperature scaling, the average
-    over passes with dropout, and that over the networks of all seeds.
+    Adds no mixup after temperature scaling, the average over passes with
+    dropout, and the ensemble over the networks of all seeds.
     """
     found = {each.name: each.outputs() for each in setting.find(*METHODS)}
     for plain in setting.find(paper.NO_MIXUP):
@@ -123,7 +123,7 @@ def draw_confidences(
     for axes, label in zip(grid[0], sets, strict=True):
         axes.set_title(textwrap.fill(label, 18), fontsize="small")
     figure.supxlabel("confidence", fontsize="medium")
-    figure.supylabel("share of rows (%)", fontsize="medium")
+    figure.supylabel("share of examples (%)", fontsize="medium")
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Figure 1b of mixup (1710.09412): how sure networks are in the plane."""
+"""Figure 1b of mixup (1710.09412): confidence of networks in the plane."""
 
 from collections.abc import Mapping
 

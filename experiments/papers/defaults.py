@@ -42,7 +42,7 @@ _IMAGENET = {
     "num_validation": 10_000,
     "strategy": "mirrored",
 }
-# The calibration paper takes Kim's settings; of mixing it tells only where.
+# Kim's settings, as in the calibration paper, which only states the layer.
 _SENTENCES = {
     "network": "text_cnn",
     "epochs": 25,
@@ -53,8 +53,8 @@ _SENTENCES = {
     "weight_decay": 0.0,
     "mix_layers": ("embedding",),
 }
-# The mixup paper's tables. It tells nothing of alpha and validation rows:
-# here a fifth of what is not the test set.
+# The mixup paper's tables. It states no alpha and no validation set: here a
+# fifth of the examples that are not in the test set.
 _TABLES = {
     "network": "mlp",
     "width": 128,
@@ -88,7 +88,7 @@ _OVERLAPS = {
     "weight_decay": 0.0,
     "alpha": 1.0,
 }
-# By name, or by what stands before its colon; see `paper_defaults`.
+# By name, or by the part before the colon.
 PAPER_DEFAULTS: dict[str, dict[str, Any]] = {
     "cifar10": _CIFAR,
     "cifar100": _CIFAR,
@@ -130,7 +130,7 @@ PAPER_DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-# Learning rates of optimizers other than a data set's own.
+# Learning rates of optimizers that are not the data set's default.
 _OF_OPTIMIZERS = {"sgd": 0.1, "adam": 1e-3, "adadelta": 1.0}
 # With SGD. At 0.1 two of three seeds stay at chance, at 0.05 one: LeNet has no
 # batch norm.
@@ -140,7 +140,7 @@ _OF_NETWORKS = {"lenet": 0.02}
 def paper_defaults(
     dataset: str, *, network: str | None = None, optimizer: str | None = None
 ) -> dict[str, Any]:
-    """Returns the fields that a data set is trained with if not told others.
+    """Returns the default fields of a data set.
 
     Args:
         dataset: As the field `dataset`. A name with a colon that has no entry

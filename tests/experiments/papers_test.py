@@ -76,11 +76,6 @@ class TestTables:
                 # ImageNet has no small scale.
                 assert bool(found) == bool(configs), (claim.says, arm.name)
 
-    def test_default_seeds(self):
-        table = TABLES["image_calibration"]
-        seeds = {config.seed for config in table.configs("small")}
-        assert seeds == set(range(table.seeds[0]))
-
     def test_small_tables_share_runs(self):
         # So that a sweep of the second finds what the first has done.
         images = TABLES["image_calibration"].configs("small", 1)
@@ -91,44 +86,6 @@ class TestTables:
             "variants",
         ):
             assert set(images) & set(TABLES[name].configs("small", 1))
-
-    def test_table_of_tables_is_in_full_at_either_scale(self):
-        table = TABLES["uci"]
-        configs = table.configs("small")
-        assert configs == table.configs("paper")
-        # Six sets, three arms, 20 seeds; two hidden layers of 128.
-        assert len(configs) == 6 * 3 * 20
-        settings = {
-            (run.network, run.width, run.epochs, run.batch_size, run.optimizer)
-            for run in configs
-        }
-        assert settings == {("mlp", 128, 10, 16, "adam")}
-        splits = datasets.make_placeholder("uci:iris")
-        network = model_setup.build_network(configs[0], splits)
-        sizes = [weight.shape[-1] for weight in network.trainable_weights]
-        assert sizes == [128, 128, 128, 128, 3, 3]
-
-    def test_imagenet_is_the_papers_table_1(self):
-        table = TABLES["imagenet"]
-        assert table.configs("small") == []
-        configs = table.configs("paper", 1)
-        found = {(x.network, x.epochs, x.alpha) for x in configs}
-        alphas = {"resnet50": 0.2, "resnet101": 0.2, "resnext101": 0.4}
-        expected = {
-            (network, epochs, each)
-            for network, alpha in alphas.items()
-            for epochs in (90, 200)
-            for each in (0, alpha)
-        }
-        largest = {("resnext101_64x4d", 90, alpha) for alpha in (0, 0.4)}
-        assert found == expected | largest
-        assert len(found) == len(configs)
-        assert {x.milestones for x in configs if x.epochs == 200} == {
-            (60, 120, 180)
-        }
-        assert {(x.batch_size, x.learning_rate) for x in configs} == {
-            (1024, 0.4)
-        }
 
     def test_hours_are_those_of_the_ledger(self):
         for name, found in records.read_all(records.LEDGER).items():

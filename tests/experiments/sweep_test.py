@@ -102,10 +102,6 @@ class TestRunName:
         object.__setattr__(changed, field, value)
         assert changed.run_name != default.run_name
 
-    def test_names_of_a_table_differ(self):
-        names = [c.run_name for c in calibration.alpha_sweep("small", 5)]
-        assert len(set(names)) == len(names) == 50
-
     def test_is_one_folder(self):
         config = config_lib.Config(dataset="folder:some/place")
         assert "/" not in config.run_name
@@ -256,22 +252,6 @@ class TestDescribe:
         sweep.describe(configs(1, width=4), tmp_path, SOURCES)
         assert runner == []
         assert not any(tmp_path.iterdir())
-
-
-class TestTable:
-    def test_is_complete_for_the_first_seeds(self):
-        found = calibration.alpha_sweep("small", 2)
-        assert found == calibration.alpha_sweep("small", 5)[: len(found)]
-        for config in found:
-            assert (config.method == "erm") == (config.alpha == 0)
-
-    def test_varies_only_dataset_alpha_and_seed(self):
-        configs = calibration.alpha_sweep("small", 5)
-        found = [config.to_json() for config in configs]
-        varying = {
-            name for name in found[0] if len({str(c[name]) for c in found}) > 1
-        }
-        assert varying == {"dataset", "method", "alpha", "seed", "ood"}
 
 
 @pytest.mark.slow

@@ -46,7 +46,7 @@ class TestMeasure:
     def test_epsilon_0_leaves_the_error(self, runs):
         unmixed = {config: runs[config] for config in (ERM, OTHER)}
         for config, found in adversarial.measure(
-            unmixed, SOURCES, num_rows=10_000, epsilon=0
+            unmixed, SOURCES, num_examples=10_000, epsilon=0
         ):
             test = run_data.load_splits(config, SOURCES).test
             model = keras.saving.load_model(runs[config] / "model.keras")
@@ -59,7 +59,7 @@ class TestMeasure:
                     assert found[name + end] == found["clean" + end]
 
     def test_black_box_is_the_next_seed_without_mixup(self, runs):
-        found = dict(adversarial.measure(runs, SOURCES, num_rows=60))
+        found = dict(adversarial.measure(runs, SOURCES, num_examples=60))
         test = run_data.load_splits(ERM, SOURCES).test
         order = np.random.default_rng(0).permutation(len(test.labels))
         rows = test.take(order[:60])
@@ -81,7 +81,7 @@ class TestMeasure:
 
     def test_without_another_seed_there_is_no_black_box(self, runs):
         alone = {ERM: runs[ERM]}
-        ((_, found),) = adversarial.measure(alone, SOURCES, num_rows=10)
+        ((_, found),) = adversarial.measure(alone, SOURCES, num_examples=10)
         assert {name.split("_error")[0] for name in found} == {
             "clean",
             "fgsm_white",
