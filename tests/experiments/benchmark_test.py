@@ -156,6 +156,7 @@ class TestSection:
 
 
 class TestMixing:
+    @pytest.mark.slow
     def test_measures_all_cases(self):
         pipelines, ops, gpu = mixing.measure(
             TINY, repeats=1, num_parallel_calls=2
@@ -231,6 +232,7 @@ class TestMixing:
     def test_copy_is_a_case(self):
         assert mixing.copy_case(TINY)() > 0
 
+    @pytest.mark.slow
     def test_model_cases_run(self):
         cases = mixing.model_cases(TINY, mixing.draw_batch(TINY))
         assert len(cases) == 4
@@ -249,6 +251,7 @@ class TestValidation:
         ece = updates["CalibrationMetrics"](labels, logits)
         np.testing.assert_allclose(ece, 3 / 4 - 1 / 4, rtol=1e-6)
 
+    @pytest.mark.slow
     def test_metrics_at_two_sizes(self):
         sections = validation.measure_metrics(repeats=1)
         assert [each.title for each in sections] == [
@@ -270,6 +273,7 @@ class TestValidation:
             without.evaluate(*data, return_dict=True, verbose=0)
         ) == {"ece"}
 
+    @pytest.mark.slow
     def test_network_is_the_papers(self):
         network = validation.build_network(width=64)
         assert network.output_shape == (None, validation.NUM_CLASSES)
@@ -285,6 +289,7 @@ class TestValidation:
         assert alone.rounds == updates / with_bins
         assert added.target == alone.target == "at most 0.05"
 
+    @pytest.mark.slow
     def test_monitors(self, small_network):
         (section,) = validation.measure_monitors(1, rows=8)
         assert len(section.milliseconds) == 4
@@ -292,6 +297,7 @@ class TestValidation:
         assert len(section.ratios) == 3
 
 
+@pytest.mark.slow
 class TestStep:
     def test_stage_over_step(self, small_network):
         (section,) = step.measure(1, batch_size=4)
@@ -456,6 +462,7 @@ class TestCounts:
         model = keras.Sequential([keras.Input((9, 4)), keras.layers.Dense(3)])
         assert counts.count_flops(model) == 2 * 9 * 4 * 3
 
+    @pytest.mark.slow
     def test_resnet50_as_published(self):
         network = networks.build_resnet50((224, 224, 3), 1000, seed=0)
         multiply_adds = counts.count_flops(network) / 2
@@ -537,6 +544,7 @@ class TestFitting:
 
 
 class TestThroughput:
+    @pytest.mark.slow
     def test_measures_all_tables_without_a_gpu(self):
         steps, epochs, sent, rates = throughput.measure(
             SMALL, 1, pipeline=np.array([2.0, 4.0, 9.0]), network=small_net
