@@ -37,7 +37,7 @@ from experiments.runs import run_files
 
 # Tables whose networks are also averaged over seeds and rescaled.
 WITH_NETWORKS = ("out_of_distribution", "further_methods")
-# Table -> key of `arms.AFTER`, and the function that measures its networks.
+# Table -> key of `measures.AFTER`, and the function that measures its networks.
 MEASURES: dict[str, tuple[str, Callable[..., Iterator]]] = {
     "adversarial": ("attacked", adversarial.measure),
     "cifar": ("between", interpolation.measure),

@@ -197,40 +197,23 @@ def render_table(
 
 def render_scaled(records: Sequence[Record]) -> Iterator[str]:
     """Yields the arms of one setting before and after each scaler."""
-    done = [name for name in SCALERS if any(x.after == name for x in records)]
-    if len(done) < 2:
+    if not any(record.after in SCALERS[1:] for record in records):
         return
-    columns = [
-        (measures.find(name), after)
+    merged: dict[config.Config, dict[str, float]] = {}
+    for record in records:
+        if record.after in SCALERS:
+            results = merged.setdefault(record.config, {})
+            for name, value in record.results.items():
+                results[f"{record.after}:{name}"] = value
+    # A temperature does not change the class.
+    names = [
+        f"{after}:{name}"
         for name in SCALED_COLUMNS
-        for after in done
-        # A temperature does not change the class; two scalers have one.
+        for after in SCALERS
         if not (name == "test_accuracy" and "temperature" in after)
-        and not (name == "temperature" and "temperature" not in after)
     ]
-    headings = [
-        f"{measure.heading}: {arms.AFTER[after] or 'before'}"
-        for measure, after in columns
-    ]
-    lines = [["arm", "seeds", *headings]]
-    for name, plain in arms.by_arm(x for x in records if not x.after).items():
-        found = {
-            after: [
-                record
-                for record in records
-                if record.after == after
-                and arms.describe_training(record.config) == name
-            ]
-            for after in done
-        }
-        cells = (
-            measure.format_spread([x.value(measure.name) for x in found[after]])
-            if found[after]
-            else "-"
-            for measure, after in columns
-        )
-        lines.append([name, str(len(plain)), *cells])
-    yield run_tables.markdown(lines)
+    runs = [Record(key, "", results) for key, results in merged.items()]
+    yield from render_table(runs, names)
 
 
 def render_summary(

@@ -32,19 +32,6 @@ SETTING = (
     "num_train",
     "epochs",
 )
-# Methods that are applied to the outputs of a run.
-AFTER = {
-    "": "",
-    "temperature": "temperature scaling",
-    "temperature_noisy": "temperature scaling on noisy labels",
-    "vector": "vector scaling",
-    "isotonic": "isotonic scaling",
-    "dropout": "MC dropout",
-    "rescaling": "rescaled inputs",
-    "ensemble": "ensemble",
-    "attacked": "attacked",
-    "between": "between training points",
-}
 _METHODS = {"mixup": "mixup", "cutmix": "CutMix", "regmixup": "RegMixup"}
 _PARTNERS = {
     "random": "",
@@ -80,7 +67,7 @@ class Arm:
         name: For readers.
         fields: Field of `Config` -> value that a run must have, or the
             frozenset of those that it may have.
-        after: Key of `AFTER`: what was applied to its outputs.
+        after: Key of `measures.AFTER`: what was applied to its outputs.
         chosen_by: Where several arms have these fields, the result on the
             validation set that chooses the one with the best mean. Empty if
             there is one arm.
@@ -219,7 +206,7 @@ def describe_dataset(name: str) -> str:
 def describe(record: Record) -> str:
     """Returns an arm's name for readers."""
     name = describe_training(record.config)
-    return f"{name}, {AFTER[record.after]}" if record.after else name
+    return f"{name}, {measures.AFTER[record.after]}" if record.after else name
 
 
 def describe_training(config: config_lib.Config) -> str:

@@ -53,15 +53,15 @@ class Direction(enum.Enum):
     FALLS = "falls along"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class Claim:
     """A sentence of a paper that numbers can decide.
 
     Attributes:
         says: The claim, in words.
+        result: Name of a measure, e.g. `"test_ece"`.
         source: Where the paper says it.
         table: Name of the table whose runs decide it.
-        result: Name of a measure, e.g. `"test_ece"`.
         arm: Arm that it is about.
         least: Least effect that matters, as the measure is stored.
         direction: How it differs from the baseline; `BETTER` is higher or
@@ -74,9 +74,10 @@ class Claim:
     """
 
     says: str
+    result: str
+    _: dataclasses.KW_ONLY
     source: str
     table: str
-    result: str
     arm: Arm
     least: float
     direction: Direction = Direction.BETTER

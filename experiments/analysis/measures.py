@@ -1,7 +1,8 @@
 """The schema of results: name, title, unit and direction of every measure.
 
 Results of a run are named `SET_MEASURE`, such as `test_ece` or
-`mnist_test_auroc`. A new column of all tables is one line in `COLUMNS`.
+`mnist_test_auroc`, after a method `METHOD:SET_MEASURE`. A new column of all
+tables is one line in `COLUMNS`.
 """
 
 import math
@@ -128,6 +129,19 @@ _SETS = {
     "mnist_test": "MNIST",
     "cifar100_test_subset1000": "CIFAR-100",
 }
+# Methods that are applied to the outputs of a run.
+AFTER = {
+    "": "before",
+    "temperature": "temperature scaling",
+    "temperature_noisy": "temperature scaling on noisy labels",
+    "vector": "vector scaling",
+    "isotonic": "isotonic scaling",
+    "dropout": "MC dropout",
+    "rescaling": "rescaled inputs",
+    "ensemble": "ensemble",
+    "attacked": "attacked",
+    "between": "between training points",
+}
 _BY_NAME = {each.name: each for each in (*COLUMNS, *_OTHERS)}
 _BY_ENDING = {each.name: each for each in _ENDINGS}
 
@@ -152,6 +166,11 @@ def _find(name: str) -> Measure | None:
         title = found.title.replace("top-1", "top-5")
         words = "validation " if name.startswith("validation_") else ""
         return found._replace(name=name, title=words + title)
+    after, colon, rest = name.partition(":")
+    if colon and is_known(rest):
+        found = find(rest)
+        title = f"{found.title}, {AFTER[after]}"
+        return found._replace(name=name, title=title)
     if place and ending in _BY_ENDING:
         found, place = _BY_ENDING[ending], place.removeprefix("between_")
         place = _SETS.get(place, place.replace("_", " "))

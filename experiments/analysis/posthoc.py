@@ -54,7 +54,7 @@ def to_logits(probabilities: np.ndarray) -> np.ndarray:
 
 
 def measure_scaled(folder: pathlib.Path) -> dict[str, dict[str, float]]:
-    """Returns the results of a run after each key of `arms.AFTER`."""
+    """Returns the results of a run after each key of `measures.AFTER`."""
     outputs = outputs_lib.read(folder / run_files.PREDICTIONS)
     fits = [(name, make(), "validation") for name, make in SCALERS.items()]
     if "validation_noisy" in outputs.labels:

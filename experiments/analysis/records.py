@@ -23,7 +23,7 @@ class Record:
 
     Attributes:
         config: Of the run.
-        after: Key of `arms.AFTER`: the method, or `""` for none.
+        after: Key of `measures.AFTER`: the method, or `""` for none.
         results: Name -> number; `measures.find` describes it.
         hours: Duration of the run's last start; 0 for applied methods.
         folder: Of the run; None for records of the ledger.

@@ -17,7 +17,6 @@ _CIFAR = {
     "nesterov": False,
     "alpha": 1.0,
     "augmentation": "standard",
-    "num_validation": 1000,
 }
 # The calibration paper's; its text says decay 0.5, its replication's code 0.2.
 _CALIBRATION = {
@@ -39,8 +38,13 @@ _IMAGENET = {
     "milestones": (30, 60, 80),
     "weight_decay": 1e-4,
     "augmentation": "inception",
-    "num_validation": 10_000,
     "strategy": "mirrored",
+}
+_LENET = {
+    "network": "lenet",
+    "epochs": 20,
+    "schedule": "cosine",
+    "learning_rate": 0.05,
 }
 # Kim's settings, as in the calibration paper, which only states the layer.
 _SENTENCES = {
@@ -88,48 +92,40 @@ _OVERLAPS = {
     "weight_decay": 0.0,
     "alpha": 1.0,
 }
+# Recipe and validation examples.
+_TRAINED: tuple[tuple[dict[str, Any], dict[str, int]], ...] = (
+    (_CIFAR, {"cifar10": 1000, "cifar100": 1000}),
+    (_IMAGENET, {"imagenet2012": 10_000, "imagefolder": 10_000}),
+    (
+        {**_CALIBRATION, "network": "resnet18"},
+        {"fashion_mnist": 5000, "svhn_cropped": 5000},
+    ),
+    ({**_CALIBRATION, "network": "vgg16"}, {"stl10": 500}),
+    (_LENET, {"mnist": 5000}),
+    (_SENTENCES, {"trec": 545, "mr": 959, "imdb": 200, "sst2": 872}),
+    ({**_TABLES, "epochs": 100}, {"rings": 200}),
+    (
+        _TABLES,
+        {
+            "uci:abalone": 417,
+            "uci:arcene": 20,
+            "uci:arrhythmia": 45,
+            "uci:htru2": 1789,
+            "uci:iris": 15,
+            "uci:phishing": 1105,
+        },
+    ),
+    (_SPEECH, {"speech_commands": 5000, "speech": 60}),
+    (_OVERLAPS, {"gaussians": 400}),
+)
 # By name, or by the part before the colon.
 PAPER_DEFAULTS: dict[str, dict[str, Any]] = {
-    "cifar10": _CIFAR,
-    "cifar100": _CIFAR,
-    "imagenet2012": _IMAGENET,
-    "imagefolder": _IMAGENET,
-    "fashion_mnist": {
-        **_CALIBRATION,
-        "network": "resnet18",
-        "num_validation": 5000,
-    },
-    "stl10": {**_CALIBRATION, "network": "vgg16", "num_validation": 500},
-    "svhn_cropped": {
-        **_CALIBRATION,
-        "network": "resnet18",
-        "num_validation": 5000,
-    },
-    "mnist": {
-        "network": "lenet",
-        "epochs": 20,
-        "schedule": "cosine",
-        "learning_rate": 0.05,
-        "num_validation": 5000,
-    },
-    "digits": {"schedule": "cosine", "epochs": 30, "batch_size": 64},
-    "trec": {**_SENTENCES, "num_validation": 545},
-    "mr": {**_SENTENCES, "num_validation": 959},
-    "imdb": {**_SENTENCES, "num_validation": 200},
-    "sst2": {**_SENTENCES, "num_validation": 872},
-    "rings": {**_TABLES, "epochs": 100, "num_validation": 200},
-    "uci:abalone": {**_TABLES, "num_validation": 417},
-    "uci:arcene": {**_TABLES, "num_validation": 20},
-    "uci:arrhythmia": {**_TABLES, "num_validation": 45},
-    "uci:htru2": {**_TABLES, "num_validation": 1789},
-    "uci:iris": {**_TABLES, "num_validation": 15},
-    "uci:phishing": {**_TABLES, "num_validation": 1105},
-    "speech_commands": {**_SPEECH, "num_validation": 5000},
-    "speech": {**_SPEECH, "num_validation": 60},
-    "gaussians": {**_OVERLAPS, "num_validation": 400},
+    "digits": {"schedule": "cosine", "epochs": 30, "batch_size": 64}
+} | {
+    name: {**recipe, "num_validation": count}
+    for recipe, counts in _TRAINED
+    for name, count in counts.items()
 }
-
-
 # Learning rates of optimizers that are not the data set's default.
 _OF_OPTIMIZERS = {"sgd": 0.1, "adam": 1e-3, "adadelta": 1.0}
 # With SGD. At 0.1 two of three seeds stay at chance, at 0.05 one: LeNet has no

@@ -124,100 +124,100 @@ def _uci(
 
 CLAIMS = (
     _imagenet(
-        says="Mixup has a lower top-1 error on ImageNet after 90 epochs",
+        "Mixup has a lower top-1 error on ImageNet after 90 epochs",
         least=0.002,
         settings={"epochs": (90,)},
         printed="ResNet-50 23.5 -> 23.3 %, ResNet-101 22.1 -> 21.5 %,"
         " ResNeXt-101 21.2 -> 20.7 %",
     ),
     _imagenet(
-        says="Mixup has a lower top-1 error on ImageNet after 200 epochs",
+        "Mixup has a lower top-1 error on ImageNet after 200 epochs",
         least=0.005,
         settings={"epochs": (200,)},
         printed="ResNet-50 23.6 -> 22.1 %, ResNet-101 22.0 -> 20.8 %,"
         " ResNeXt-101 21.3 -> 20.1 %",
     ),
     Claim(
-        says="Mixup with alpha 1 has a lower test error",
+        "Mixup with alpha 1 has a lower test error",
+        "test_accuracy",
         source=f"{PAPER}, figure 3",
         table="cifar",
-        result="test_accuracy",
         arm=Arm("mixup, alpha 1", {"method": "mixup", "alpha": 1.0}),
         least=0.005,
         printed="CIFAR-10, PreAct ResNet-18: error 5.6 -> 4.2 %",
     ),
     _remark(
-        says="Mixing three points is no better than mixing two",
+        "Mixing three points is no better than mixing two",
         arm=TWO_POINTS,
         baseline=THREE_POINTS,
         printed="in words: no further gain",
     ),
     _remark(
-        says="Mixing within a class is no better than no mixup",
+        "Mixing within a class is no better than no mixup",
         arm=NO_MIXUP,
         baseline=SAME_CLASS,
         printed="in words: not the gains of mixup",
     ),
     _corrupt(
-        says="With many corrupted labels mixup has a lower test error at the"
+        "With many corrupted labels mixup has a lower test error at the"
         " end than no mixup",
-        result="test_accuracy",
+        "test_accuracy",
         settings={"corruption": (0.5, 0.8)},
         printed="error 44.6 -> 12.7 % at 50 %, 73.9 -> 30.9 % at 80 %",
     ),
     _corrupt(
-        says="With many corrupted labels mixup has a lower test error at the"
+        "With many corrupted labels mixup has a lower test error at the"
         " end than dropout",
-        result="test_accuracy",
+        "test_accuracy",
         baseline=DROPOUT,
         settings={"corruption": (0.5, 0.8)},
         printed="error 15.5 -> 12.7 % at 50 %, 35.1 -> 30.9 % at 80 %",
     ),
     _corrupt(
-        says="Mixup memorizes fewer corrupted labels",
-        result="train_corrupted_accuracy",
+        "Mixup memorizes fewer corrupted labels",
+        "train_corrupted_accuracy",
         least=0.1,
         printed="training error on corrupted labels .28 -> 86.32 % at 20 %",
     ),
     _corrupt(
-        says="Without mixup the best epoch is better than the last",
-        result="validation_gain_of_best",
+        "Without mixup the best epoch is better than the last",
+        "validation_gain_of_best",
         arm=NO_MIXUP,
         baseline=None,
         direction=Direction.HIGHER,
         printed="test error 18.8 at best, 44.6 % at the end, at 50 %",
     ),
     _attacked(
-        says="White-box FGSM: mixup's error is below no mixup's",
-        result="fgsm_white_error",
+        "White-box FGSM: mixup's error is below no mixup's",
+        "fgsm_white_error",
         explanation="both arms misclassify nearly every attacked image",
         printed=f"{_IMAGENET}: 90.7 -> 75.2 %",
     ),
     _attacked(
-        says="White-box I-FGSM: mixup's error is not below no mixup's",
-        result="ifgsm_white_error",
+        "White-box I-FGSM: mixup's error is not below no mixup's",
+        "ifgsm_white_error",
         direction=Direction.NOT_LOWER,
         printed=f"{_IMAGENET}: 99.9 -> 99.6 %",
     ),
     _attacked(
-        says="Black-box FGSM: mixup's error is below no mixup's",
-        result="fgsm_black_error",
+        "Black-box FGSM: mixup's error is below no mixup's",
+        "fgsm_black_error",
         printed=f"{_IMAGENET}: 57.0 -> 46.0 %",
     ),
     _attacked(
-        says="Black-box I-FGSM: mixup's error is below no mixup's",
-        result="ifgsm_black_error",
+        "Black-box I-FGSM: mixup's error is below no mixup's",
+        "ifgsm_black_error",
         printed=f"{_IMAGENET}: 57.3 -> 40.9 %",
     ),
     _between(
-        says="Halfway between training images mixup predicts a class of"
+        "Halfway between training images mixup predicts a class of"
         " neither less often",
         result="between_0.50_miss",
         least=0.01,
         printed="CIFAR-10: 16.5 -> 6.0 %",
     ),
     _between(
-        says="Halfway between training images mixup's loss is less steep",
+        "Halfway between training images mixup's loss is less steep",
         result="between_0.50_slope",
         least=0.01,
         printed="CIFAR-10: .177 -> .038",
@@ -229,10 +229,10 @@ CLAIMS = (
     _uci("Iris", 21.3, 17.3),
     _uci("Phishing", 16.3, 15.2),
     Claim(
-        says="Mixup lowers the error on spoken words",
+        "Mixup lowers the error on spoken words",
+        "test_accuracy",
         source=f"{PAPER}, figure 4",
         table="speech",
-        result="test_accuracy",
         arm=Arm(
             "mixup of spectrograms",
             {"method": "mixup", "alpha": 0.2, "mix_layers": ("spectrogram",)},
@@ -242,39 +242,30 @@ CLAIMS = (
         explanation="the paper's LeNet has a higher error with mixup, too",
     ),
     _ablated(
-        says="Mixing inputs and labels of any two examples is better than no"
+        "Mixing inputs and labels of any two examples is better than no"
         " mixing, with smoothed labels or noise or without",
         baseline=Arm("no mixing", {"method": "erm"}, chosen_by=_BEST),
         printed="error 5.02 -> 4.24 %",
     ),
     _ablated(
-        says="Partners at random are better than nearest neighbors",
+        "Partners at random are better than nearest neighbors",
         # At the paper's scale, and at the small one.
         baseline=_best("neighbors", **_SOFT, neighbors=frozenset({200, 10})),
         printed="error 4.98 -> 4.24 %",
     ),
     _ablated(
-        says="Mixing inputs and labels is better than mixing inputs only, with"
+        "Mixing inputs and labels is better than mixing inputs only, with"
         " smoothed labels or without",
         baseline=_best("inputs only", target="nearest"),
         printed="error 4.98 -> 4.24 %",
     ),
     _ablated(
-        says="Mixing before the first stage is better than before the pooling",
+        "Mixing before the first stage is better than before the pooling",
         arm=_best("layer 1", mix_layers=("stem",)),
         baseline=_best("layer 5", mix_layers=("stage4",)),
         printed="error 5.15 -> 4.44 %",
     ),
-    _gan(
-        says="A mixup GAN finds more modes after 20,000 iterations",
-        result="modes_found",
-    ),
-    _gan(
-        says="More samples of a mixup GAN are near a mode",
-        result="good_samples",
-    ),
-    _gan(
-        says="Fewer samples of a mixup GAN leave the picture",
-        result="escaped_samples",
-    ),
+    _gan("A mixup GAN finds more modes after 20,000 iterations", "modes_found"),
+    _gan("More samples of a mixup GAN are near a mode", "good_samples"),
+    _gan("Fewer samples of a mixup GAN leave the picture", "escaped_samples"),
 )

@@ -39,70 +39,69 @@ _images = functools.partial(
 
 CLAIMS = (
     _gaussian(
-        says="Mixup has a lower NLL than temperature scaling",
-        result="test_nll",
+        "Mixup has a lower NLL than temperature scaling",
+        "test_nll",
         arm=MIXUP,
         printed="no mixup, scaled: .26 at mu .25, 4.30 at mu .01 nats; all"
         " kinds of mixup below .83",
     ),
     _gaussian(
-        says="4-Mixup has a lower NLL than temperature scaling",
-        result="test_nll",
+        "4-Mixup has a lower NLL than temperature scaling",
+        "test_nll",
         arm=FOUR,
         printed="no mixup, scaled: .26 at mu .25, 4.30 at mu .01; 4-Mixup: .27"
         " and .74 nats",
     ),
     _gaussian(
-        says="Where classes overlap most, 4-Mixup has a lower NLL than mixup",
-        result="test_nll",
+        "Where classes overlap most, 4-Mixup has a lower NLL than mixup",
+        "test_nll",
         arm=FOUR,
         baseline=MIXUP,
         settings={"dataset": ("gaussians:0.05", "gaussians:0.01")},
     ),
     _gaussian(
-        says="Mixup is nearer to the true probabilities than temperature"
-        " scaling",
-        result="bayes_gap",
+        "Mixup is nearer to the true probabilities than temperature scaling",
+        "bayes_gap",
         arm=MIXUP,
         least=0.01,
     ),
     _images(
-        says="With flipped labels mixup has a lower NLL than temperature"
+        "With flipped labels mixup has a lower NLL than temperature"
         " scaling on labels as noisy",
-        result="test_nll",
+        "test_nll",
         arm=MIXUP,
         least=0.05,
         printed="CIFAR-10: 5.95 with scaling, 1.77 with mixup; the published"
         " scaling stops at T = 1.1",
     ),
     _images(
-        says="With flipped labels mixup has a lower NLL than temperature"
+        "With flipped labels mixup has a lower NLL than temperature"
         " scaling on clean labels",
-        result="test_nll",
+        "test_nll",
         arm=MIXUP,
         baseline=SCALED,
         least=0.05,
     ),
     _images(
-        says="With flipped labels mixup has a lower ECE than temperature"
+        "With flipped labels mixup has a lower ECE than temperature"
         " scaling on labels as noisy",
-        result="test_ece",
+        "test_ece",
         arm=MIXUP,
         least=0.01,
     ),
     _images(
-        says="With flipped labels mixup has a lower ECE than temperature"
+        "With flipped labels mixup has a lower ECE than temperature"
         " scaling on clean labels",
-        result="test_ece",
+        "test_ece",
         arm=MIXUP,
         baseline=SCALED,
         least=0.01,
     ),
     Claim(
-        says="After scaling, mixup is less calibrated than no mixup",
+        "After scaling, mixup is less calibrated than no mixup",
+        "test_ece",
         source="Wang et al., CVPR 2023",
         table="image_overlap",
-        result="test_ece",
         arm=MIXUP_SCALED,
         direction=Direction.HIGHER,
         baseline=SCALED,
