@@ -38,7 +38,7 @@ class TestRender:
                     "test_ece": run.value("test_ece") / 2,
                     "test_nll": 0.5,
                     "test_accuracy": 0.7,
-                    "temperature": 2.0,
+                    **({"temperature": 2.0} if after == "temperature" else {}),
                 },
             )
             for run in RUNS
