@@ -233,8 +233,11 @@ class Examples:
         columns = columns_lib.align(
             *self._split(element), name=self.name, several=self._several
         )
-        batch = Batch(*[_to_arrays(each, self.name) for each in columns])
-        batch = batch._replace(labels=_infer_types(batch.labels))
+        inputs, labels, weights = (
+            _map(lambda leaf: columns_lib.to_numpy(leaf, self.name), each)
+            for each in columns
+        )
+        batch = Batch(inputs, _map(_infer_type, labels), weights)
         self._check_sizes(batch)
         _check_numbers(batch.labels, self.name)
         return batch
@@ -544,21 +547,16 @@ def _read_columns(
     return columns_lib.align(*parts, name=name, several=takes_several(model))
 
 
-def _to_arrays(part: Any, name: str) -> Any:
+def _map(function: Callable[[Any], Any], part: Any) -> Any:
+    """Returns `function` of each array of a part; None for None."""
     if part is None:
         return None
-    return keras.tree.map_structure(
-        lambda leaf: columns_lib.to_numpy(leaf, name), part
-    )
+    return keras.tree.map_structure(function, part)
 
 
-def _infer_types(labels: Any) -> Any:
-    """Returns labels as numbers, where an array of objects holds numbers."""
-
-    def infer(leaf: np.ndarray) -> np.ndarray:
-        return np.array(leaf.tolist()) if leaf.dtype.kind == "O" else leaf
-
-    return None if labels is None else keras.tree.map_structure(infer, labels)
+def _infer_type(leaf: np.ndarray) -> np.ndarray:
+    """Returns numbers in an array of objects as an array of numbers."""
+    return np.array(leaf.tolist()) if leaf.dtype.kind == "O" else leaf
 
 
 def _check_numbers(labels: Any, name: str) -> None:
@@ -582,14 +580,7 @@ def _describe(shapes: list[tuple[int, ...]]) -> str:
 
 
 def _take(batch: Batch, count: int) -> Batch:
-    return Batch(
-        *[
-            None
-            if part is None
-            else keras.tree.map_structure(lambda leaf: leaf[:count], part)
-            for part in batch
-        ]
-    )
+    return Batch(*[_map(lambda leaf: leaf[:count], part) for part in batch])
 
 
 def _present(batch: Batch) -> tuple[Any, ...]:

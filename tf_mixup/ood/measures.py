@@ -145,11 +145,11 @@ def _pool(in_scores: Any, out_scores: Any) -> tuple[np.ndarray, np.ndarray]:
 def _check_scores(name: str, scores: Any) -> np.ndarray:
     given = _numbers.to_numpy(scores, f"`{name}`")
     scores = given.astype(np.float64)
-    largest = int(np.abs(scores).max(initial=0)) if _is_whole(given) else 0
-    if largest >= 2**53:
+    largest = np.abs(scores).max(initial=0)
+    if given.dtype.kind in "iu" and largest >= 2**53:
         raise _checks.refusal(
             f"`{name}` must be numbers that float64 holds",
-            f"integers up to {largest}",
+            f"integers up to {int(largest)}",
             "Subtract what all scores have in common",
         )
     if scores.ndim != 1 or not scores.size:
@@ -166,7 +166,3 @@ def _check_scores(name: str, scores: Any) -> np.ndarray:
             "Look for a diverged model, or leave these examples out",
         )
     return scores
-
-
-def _is_whole(numbers: np.ndarray) -> bool:
-    return numbers.dtype.kind in "iu"

@@ -151,7 +151,10 @@ class Scaler(abc.ABC):
         config = {key: getattr(self, key) for key in self._arguments}
         fitted = None
         if self._num_classes:
-            fitted = {key: _to_json(getattr(self, key)) for key in self._fitted}
+            fitted = {
+                key: np.asarray(getattr(self, key)).tolist()
+                for key in self._fitted
+            }
             fitted["num_classes"] = self._num_classes
         return {**config, "fitted": fitted}
 
@@ -423,10 +426,6 @@ class IsotonicScaling(Scaler):
         return layer
 
 
-def _to_json(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.ndarray) else value
-
-
 def _softmax(logits: np.ndarray) -> np.ndarray:
     import scipy.special
 
@@ -542,12 +541,18 @@ def _check_examples(
     """Returns logits and targets `(N, K)`, and weights that sum to 1."""
     logits = _numbers.to_numpy(logits, "Logits")
     labels = _numbers.to_numpy(per_example.to_label_tensor(labels), "Labels")
-    shape = _shape_of(logits)
-    size = shape[0]
+    if not logits.ndim:
+        raise _checks.refusal(
+            "Logits must have shape (N, K), or (N,) or (N, 1) of a sigmoid",
+            "a number",
+            "Give one list of logits for each example",
+        )
+    size = len(logits)
     if labels.shape[:1] != (size,):
         raise _checks.refusal(
             "There must be a label for each example",
-            f"logits of shape {shape} and labels of shape {labels.shape}",
+            f"logits of shape {logits.shape} and labels of shape"
+            f" {labels.shape}",
             "Give both from the same examples, in the same order",
         )
     weights = np.ones(size)
@@ -577,16 +582,6 @@ def _check_examples(
     targets = ops.convert_to_numpy(targets).astype(np.float64)
     _check_targets(targets)
     return columns, targets, weights[kept] / weights[kept].sum()
-
-
-def _shape_of(logits: np.ndarray) -> tuple[int, ...]:
-    if not logits.ndim:
-        raise _checks.refusal(
-            "Logits must have shape (N, K), or (N,) or (N, 1) of a sigmoid",
-            "a number",
-            "Give one list of logits for each example",
-        )
-    return logits.shape
 
 
 def _check_targets(targets: np.ndarray) -> None:
