@@ -248,7 +248,7 @@ def _join(batches: Iterator[Batch]) -> Iterator[tuple[Batch, int]]:
     parts: list[Batch] = []
     size = 0
     for batch in batches:
-        new = _num_bytes(batch)
+        new = sum(leaf.nbytes for leaf in keras.tree.flatten(batch.inputs))
         if parts and (
             _signature(batch) != _signature(parts[0])
             or size + new > _MOST_BYTES
@@ -272,10 +272,6 @@ def _signature(batch: Batch) -> Any:
         (path, None if leaf is None else (leaf.shape[1:], leaf.dtype.kind))
         for path, leaf in leaves
     ]
-
-
-def _num_bytes(batch: Batch) -> int:
-    return sum(leaf.nbytes for leaf in keras.tree.flatten(batch.inputs))
 
 
 def _concatenate(parts: tuple[Any, ...]) -> Any:

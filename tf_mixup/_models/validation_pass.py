@@ -37,16 +37,11 @@ def attach(monitor: Monitor) -> None:
     model = monitor.model
     # Callbacks of one `fit` share this dictionary. A `fit` that crashed left a
     # hook with another one.
-    _discard(model, unless=monitor.params)
+    detach(model, unless=monitor.params)
     if not isinstance(model.evaluate, _Evaluate):
         model.evaluate = _Evaluate(model.evaluate, monitor.params)
     if monitor not in model.evaluate.monitors:
         model.evaluate.monitors.append(monitor)
-
-
-def detach(model: keras.Model) -> None:
-    """Gives the model its own `evaluate` back."""
-    _discard(model)
 
 
 class _Evaluate:
@@ -131,8 +126,13 @@ class _First(keras.callbacks.Callback):
             monitor.measure_validated()
 
 
-def _discard(model: keras.Model, unless: Any = None) -> None:
-    """Removes the replacement, unless it belongs to the current `fit`."""
+def detach(model: keras.Model, unless: Any = None) -> None:
+    """Gives the model its own `evaluate` back.
+
+    Args:
+        model: The model.
+        unless: Parameters of a `fit` whose replacement stays.
+    """
     hook = model.evaluate
     if not isinstance(hook, _Evaluate):
         return

@@ -8,10 +8,8 @@ needs no import. Shapes: N examples, K classes.
 import hashlib
 import numbers
 import warnings
-from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import Any
-from typing import NamedTuple
 
 import keras
 import ml_dtypes
@@ -171,15 +169,15 @@ def check_disjoint(calibration: Any, test: Any) -> None:
     """
     seen: dict[str, set[bytes]] = {name: set() for name in _PRECISIONS}
     coarsest = 0
-    for example in _digests(calibration, "calibration"):
-        coarsest = max(coarsest, example.precision)
-        for name, digest in zip(_PRECISIONS, example.digests, strict=True):
+    for digests, precision in _digests(calibration, "calibration"):
+        coarsest = max(coarsest, precision)
+        for name, digest in zip(_PRECISIONS, digests, strict=True):
             seen[name].add(digest)
     count = shared = 0
-    for example in _digests(test, "test"):
+    for digests, precision in _digests(test, "test"):
         count += 1
-        place = max(coarsest, example.precision)
-        shared += example.digests[place] in seen[_PRECISIONS[place]]
+        place = max(coarsest, precision)
+        shared += digests[place] in seen[_PRECISIONS[place]]
     if shared:
         raise _checks.refusal(
             "Examples for calibration and for the test must not be the same",
@@ -188,41 +186,23 @@ def check_disjoint(calibration: Any, test: Any) -> None:
         )
 
 
-class _Digest(NamedTuple):
-    """Hashes of one example.
+def _digests(data: Any, name: str) -> Iterator[tuple[list[bytes], int]]:
+    """Yields the hashes of each example's inputs in all of `_PRECISIONS`.
 
-    Attributes:
-        digests: Of its values in each of `_PRECISIONS`.
-        precision: Index of the finest precision of its values.
+    With them comes the index of the finest of these that its values have.
     """
-
-    digests: tuple[bytes, ...]
-    precision: int
-
-
-def _digests(data: Any, name: str) -> Iterator[_Digest]:
-    """Yields the hashes of each example's inputs."""
-    examples = examples_lib.read(data, name=name)
-    for batch in examples.batches():
+    for batch in examples_lib.read(data, name=name).batches():
         leaves = [
             _Comparable(leaf) for leaf in keras.tree.flatten(batch.inputs)
         ]
         precision = max(leaf.precision for leaf in leaves)
         for index in range(batch.size):
-            yield _Digest(
-                tuple(
-                    _hash(leaf.digest(index, place) for leaf in leaves)
-                    for place in range(len(_PRECISIONS))
-                ),
-                precision,
-            )
-
-
-def _hash(parts: Iterable[bytes]) -> bytes:
-    digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        digest.update(part)
-    return digest.digest()
+            digests = []
+            for place in range(len(_PRECISIONS)):
+                parts = [leaf.digest(index, place) for leaf in leaves]
+                digest = hashlib.blake2b(b"".join(parts), digest_size=16)
+                digests.append(digest.digest())
+            yield digests, precision
 
 
 class _Comparable:

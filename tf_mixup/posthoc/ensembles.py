@@ -248,7 +248,10 @@ class DeepEnsemble(_Averaged):
             ValueError: If it is not known whether a member's outputs are
                 logits, as there are no values yet.
         """
-        from_logits = [self._gives_logits(model) for model in self.models]
+        from_logits = [
+            output_kind.must_give_logits(model, self.from_logits)
+            for model in self.models
+        ]
         if not all(map(model_calls.runs_plainly, self.models)):
             return wrapped_model.WrappedModel(
                 self.models, from_logits, name="ensemble"
@@ -269,9 +272,6 @@ class DeepEnsemble(_Averaged):
         if len(members) > 1:
             mean = keras.layers.Average(dtype="float32")(members)
         return keras.Model(inputs, mean, name="ensemble")
-
-    def _gives_logits(self, model: keras.Model) -> bool:
-        return output_kind.must_give_logits(model, self.from_logits)
 
 
 class MixupRescaling:
