@@ -517,3 +517,17 @@ class TestRefusals:
         x, y = draw_batches()
         with pytest.raises(ValueError, match="same number of batches"):
             check(x, y, x[:9], y[:9], alpha=0)
+
+
+@pytest.mark.parametrize("per", ["batch", "example"])
+def test_columns_of_other_sizes_hide_nothing(per):
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(640, 3)).astype("float32") * [1, 1e-3, 1e5]
+    # One large column that is 0 in most examples.
+    x[generator.random(640) < 0.98, 2] = 0
+    data = tf.data.Dataset.from_tensor_slices(
+        (x.astype("float32"), np.arange(640) % 3)
+    )
+    mixup = mixing.MixUp(0.4, num_classes=3, seed=0, per=per)
+    report = testing.check_mixing(stage=mixup, dataset=data.batch(64))
+    assert report.num_batches == 10

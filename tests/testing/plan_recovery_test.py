@@ -24,12 +24,12 @@ class TestRecoverPlan:
         np.testing.assert_allclose(plan.difference, 0, atol=1e-6)
         assert plan.twins == pytest.approx(1 / 3)
 
-    def test_residual_is_a_share_of_the_range(self):
-        x = [[0.0, 0.0], [100.0, 0.0]]
-        z = [[50.0, 5.0], [100.0, 0.0]]
+    def test_residual_is_a_share_of_the_range_of_each_column(self):
+        x = [[0.0, 0.0], [100.0, 50.0]]
+        z = [[47.5, 26.25], [100.0, 50.0]]
         t = [[0.5, 0.5], [0.0, 1.0]]
         plan = _plan_recovery.recover_plan(batch(x, np.eye(2)), batch(z, t))
-        np.testing.assert_allclose(plan.residual, [0.05, 0.0], atol=1e-6)
+        np.testing.assert_allclose(plan.residual, [0.025, 0.0], atol=1e-6)
 
     def test_target_residual_counts_lost_mass(self):
         x, z = [[0.0], [1.0]], [[0.5], [0.5]]
@@ -108,7 +108,7 @@ class TestRefusals:
         element = (np.zeros((2, 1)), np.eye(2))
         with pytest.raises(ValueError, match="same number of batches"):
             _plan_recovery.recover_plan(element, None)
-        with pytest.raises(ValueError, match="its twin in `unmixed`"):
+        with pytest.raises(ValueError, match="one batch less in `unmixed`"):
             _plan_recovery.recover_plan(None, element)
 
     def test_other_structures(self):

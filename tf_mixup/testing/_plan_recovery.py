@@ -8,6 +8,7 @@ Shapes: B examples, D features, K columns of targets.
 
 import hashlib
 import math
+import warnings
 from typing import Any
 from typing import NamedTuple
 
@@ -180,14 +181,27 @@ def _shapes(element: Any) -> Any:
 def _scale(
     before: np.ndarray, after: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Flattens examples; subtracts the minimum and divides by the range."""
+    """Flattens examples; subtracts the minimum and divides by the range.
+
+    Columns of a table have ranges of their own, pixels share one. Where a
+    range is below 0.1 % of the values float32 may not hold the mixtures.
+    """
+    axis = 0 if before.ndim == 2 else None
     before, after = (
         examples.astype(np.float64).reshape(len(examples), -1)
         for examples in (before, after)
     )
-    values = before[np.isfinite(before)]
-    low, high = (values.min(), values.max()) if values.size else (0.0, 1.0)
-    width = high - low if high > low else 1.0
+    values = np.where(np.isfinite(before), before, np.nan)
+    with warnings.catch_warnings():
+        # A column without a finite value.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        low, high = (
+            np.nan_to_num(limit(values, axis=axis))
+            for limit in (np.nanmin, np.nanmax)
+        )
+    size = 1e-3 * np.maximum(np.abs(low), np.abs(high))
+    width = np.maximum(high - low, size)
+    width = np.where(width > 0, width, 1.0)
     return (before - low) / width, (after - low) / width
 
 
