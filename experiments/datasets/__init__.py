@@ -61,20 +61,15 @@ def load(
 ) -> Splits:
     """Loads a data set: training, validation and test examples.
 
-    Validation is carved from the training set by `seed` (see
-    `splits.carve`), test is the official test set; sentences, tables and
-    recordings differ, see `text.load`, `tabular.load` and `speech.load`. Only
-    training labels are corrupted; see `corrupt`.
+    Validation is carved from the training set by `seed` (see `splits.carve`);
+    test is the official test set. Sentences, tables and recordings differ: see
+    the `load` of `text`, `tabular` and `speech`. Only training labels are
+    corrupted.
 
     Args:
-        name: That of a card of `datasets.cards`; `folder:PATH` of `CLASS/*`
-            or of `train/CLASS/*` and `test/CLASS/*`; `imagefolder:PATH`, whose
-            images are not kept in memory, see `photographs.load`;
-            `speech:PATH` of wav files; or `gaussians:MU`, drawn by `seed`.
-            Each PATH is absolute or relative to `data_dir`.
-        data_dir: TFDS's folder; `None` is its default. Where the files of
-            sentences and of tables are looked for `text.load` and
-            `tabular.load` say.
+        name: That of a card (`datasets.cards`). A PATH is absolute or relative
+            to `data_dir`.
+        data_dir: TFDS's folder; `None` is its default.
         download: Whether TFDS, or of tables OpenML, may be asked for a
             missing set.
         seed: Decides the validation examples, the subset and the corruption.
@@ -83,9 +78,6 @@ def load(
         num_train: Training examples; all the others if `None`.
         corruption: Probability that a training label is redrawn.
         corruption_kind: How; see `corrupt`.
-
-    Returns:
-        splits: See `Splits`.
 
     Raises:
         ValueError: If the name is unknown or a number does not fit.

@@ -1,7 +1,4 @@
-"""Pad-and-crop with flips, on whole uint8 batches.
-
-Shapes: B rows, H and W sides, C channels.
-"""
+"""Pad-and-crop with flips, on whole uint8 batches `(B, H, W, C)`."""
 
 import tensorflow as tf
 
@@ -13,30 +10,21 @@ def crop_and_flip(
 ) -> tf.Tensor:
     """Shifts each image by up to `pad` pixels, and mirrors half of them.
 
-    Each image is padded with black, cut back to its size at its own place,
+    Each image is padded with black, cut back to its size at a place of its own,
     uniform over all `(2 * pad + 1)**2`, and mirrored left to right with
-    probability 1/2. To be mapped over batches, not over examples: an XLA
-    gather of whole rows and columns is some 15 times faster than cropping
-    image by image. The draws are made outside XLA, so that they are the same
-    on every device.
+    probability 1/2. Map it over batches: an XLA gather of whole rows and
+    columns is some 15 times faster than cropping image by image. The draws are
+    made outside XLA, so that they are the same on every device.
 
     Args:
         images: `(B, H, W, C)` with static H, W and C; any dtype, which is
             kept. uint8 is fastest.
         seed: Integer tensor of shape `(2,)`; decides the batch entirely.
-        pad: Largest shift in pixels; 4 for CIFAR.
+        pad: Largest shift in pixels, at least 0; 4 for CIFAR.
         flip: Whether to mirror. Not for digits or other handed classes.
-
-    Returns:
-        images: Of the same shape and dtype.
 
     Raises:
         ValueError: If `images` has not four axes or `pad` is negative.
-
-    Example:
-        >>> batch = tf.zeros((128, 32, 32, 3), tf.uint8)
-        >>> crop_and_flip(batch, tf.constant([0, 1])).shape
-        TensorShape([128, 32, 32, 3])
     """
     pad = _checks.integer_at_least(
         "pad", pad, 0, remedy="Use pad=0 for flips only"
@@ -62,13 +50,6 @@ def draw_pixels(
     flip: bool,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Draws which rows and columns of the padded images are kept.
-
-    Args:
-        batch_size: B.
-        sides: H and W, before padding.
-        seed: Integer tensor of shape `(2,)`.
-        pad: Largest shift in pixels.
-        flip: Whether half of the images take their columns backwards.
 
     Returns:
         rows: int32 `(B, H)` in `[0, H + 2 * pad - 1]`.

@@ -1,4 +1,4 @@
-"""Rows in memory -> shuffled, augmented batches: f(seed, epoch, step)."""
+"""Examples in memory -> augmented batches: f(seed, epoch, step)."""
 
 import numpy as np
 import tensorflow as tf
@@ -30,35 +30,35 @@ def training_batches(
 ) -> tf.data.Dataset:
     """Returns an epoch of full batches, in another order each epoch.
 
-    Rows that do not fill a batch are left out, others each epoch. Row `k` of
-    an epoch is found by a random bijection, so nothing is buffered and a
+    Examples that do not fill a batch are left out, others each epoch. Example
+    `k` of an epoch is found by a random bijection, so nothing is buffered and a
     resumed run continues with the very batches that it would have seen.
 
     Args:
         images: uint8 `(N, H, W, C)`; or features or ids `(N, D)`; or a stream
             of photographs, which brings its own labels.
         labels: Integers `(N,)`.
-        batch_size: Rows in a step of all workers, at most N.
+        batch_size: Examples in a step of all workers, at most N.
         seed: Fixes order and augmentation.
         augmentation: `"none"`, or `"standard"`: crops after padding by 4,
             and flips, for images only; or `"inception"`, for streams only.
-        epoch_counter: Gives the epoch.
-        flip: Whether `"standard"` mirrors; see the card of a data set.
-        neighbors: Integers `(N, k)`: rows to draw each row's partner from.
+        epoch_counter: Counts the epochs.
+        flip: Whether `"standard"` mirrors.
+        neighbors: Integers `(N, k)`: candidates for each example's partner.
             Defaults to no partners.
         noise: Deviation of Gaussian noise, in the unit of the images, one
-            number or one for the last axis. Defaults to none.
+            number or one for the last axis.
         worker: Which of several workers is to have them, from 0: each has its
             own part of each batch.
         workers: How many, a divisor of `batch_size`; B is its quotient.
 
     Returns:
         batches: Dataset of `(images (B, ...), labels (B,))`; with `neighbors`
-            `2 B` rows, the partners last; with `noise` in float32.
+            `2 B` examples, the partners last; with `noise` in float32.
 
     Raises:
-        ValueError: If there are fewer rows than a batch holds, or the
-            augmentation is not for such rows.
+        ValueError: If there are fewer examples than a batch holds, or the
+            augmentation does not fit them.
     """
     share = batch_size // workers
     if isinstance(images, datasets.Stream):
@@ -71,31 +71,30 @@ def training_batches(
             workers=workers,
         )
     _check_augmentation(augmentation, images)
-    num_rows = len(labels)
-    if num_rows < batch_size:
-        raise ValueError(
-            "A batch must not be larger than the training set. Received:"
-            f" batch_size={batch_size} with {num_rows} training rows. Lower"
-            " --batch_size."
+    count = len(labels)
+    if count < batch_size:
+        raise _checks.refusal(
+            "A batch must not be larger than the training set",
+            f"batch_size={batch_size} with {count} training examples",
+            "Lower --batch_size",
         )
     with tf.device("/cpu:0"):
         all_images, all_labels = tf.constant(images), tf.constant(labels)
 
     def load(epoch: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         epoch_seed = order.fold_epoch(seed, epoch)
-        rows = order.draw_rows(
-            epoch_seed, step, batch_size=batch_size, num_rows=num_rows
-        )
-        rows = rows[worker * share : (worker + 1) * share]
+        chosen = order.draw_indices(
+            epoch_seed, step, batch_size=batch_size, count=count
+        )[worker * share : (worker + 1) * share]
         step_seed = tf.random.fold_in(
             order.fold_epoch(seed, epoch, worker), step
         )
         if neighbors is not None:
             partners = mixing.choose_neighbors(
-                neighbors, rows, seed=tf.random.fold_in(step_seed, _PARTNERS)
+                neighbors, chosen, seed=tf.random.fold_in(step_seed, _PARTNERS)
             )
-            rows = tf.concat([rows, partners], axis=0)
-        batch = tf.gather(all_images, rows)
+            chosen = tf.concat([chosen, partners], axis=0)
+        batch = tf.gather(all_images, chosen)
         if augmentation == "standard":
             batch = augment.crop_and_flip(batch, step_seed, flip=flip)
         if np.any(noise):
@@ -103,9 +102,9 @@ def training_batches(
                 tf.shape(batch), tf.random.fold_in(step_seed, _NOISE)
             )
             batch = tf.cast(batch, tf.float32) + draws * noise
-        return batch, tf.gather(all_labels, rows)
+        return batch, tf.gather(all_labels, chosen)
 
-    return epoch_counter.positions(num_rows // batch_size).map(
+    return epoch_counter.positions(count // batch_size).map(
         load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
 
@@ -114,13 +113,13 @@ def _check_augmentation(augmentation: str, images: np.ndarray) -> None:
     if augmentation == "inception":
         raise _checks.refusal(
             "Only photographs that are streamed have other areas and aspects",
-            f"augmentation={augmentation!r} for rows in memory",
+            f"augmentation={augmentation!r} for examples in memory",
             "Write --augmentation=standard, or none",
         )
     if augmentation != "none" and images.ndim != 4:
         raise _checks.refusal(
             "Only images can be cropped and flipped",
-            f"augmentation={augmentation!r} for rows of shape"
+            f"augmentation={augmentation!r} for examples of shape"
             f" {images.shape[1:]}",
             "Write --augmentation=none",
         )
@@ -135,10 +134,10 @@ def evaluation_batches(
     worker: int = 0,
     workers: int = 1,
 ) -> tf.data.Dataset:
-    """Returns all rows in order, in batches of `even_size`.
+    """Returns all examples in order, in batches of `even_size`.
 
-    Of several workers each has every `workers`-th row, from the row `worker`,
-    in batches of `share_size`.
+    Of several workers each has every `workers`-th example, from the example
+    `worker`, in batches of `share_size`.
     """
     if workers > 1:
         size = share_size(len(labels), batch_size, workers)
@@ -147,51 +146,43 @@ def evaluation_batches(
     if isinstance(images, datasets.Stream):
         return images.evaluation_batches(size, worker=worker, workers=workers)
     with tf.device("/cpu:0"):
-        rows = tf.data.Dataset.from_tensor_slices(
+        examples = tf.data.Dataset.from_tensor_slices(
             (images[worker::workers], labels[worker::workers])
         )
-    return rows.batch(size).prefetch(tf.data.AUTOTUNE)
+    return examples.batch(size).prefetch(tf.data.AUTOTUNE)
 
 
-def even_size(num_rows: int, batch_size: int, *, replicas: int = 1) -> int:
-    """Returns the size of batches that are about equal, the last one too.
+def even_size(count: int, batch_size: int, *, replicas: int = 1) -> int:
+    """Returns a size at which all batches are about equal, the last one too.
 
-    A last batch of one row would leave a second replica without any, and
-    TensorFlow's convolutions fail on none. Keras adds up the replicas' parts
-    of the first batch, so these must be equal.
-
-    Args:
-        num_rows: N, at least 1.
-        batch_size: Rows in a batch, at most or nearly so.
-        replicas: A divisor of the size.
+    A last batch of one example would leave a second replica without any, and
+    TensorFlow's convolutions fail on none. Keras adds up the replicas' parts of
+    the first batch, so these must be equal: the size is a multiple of
+    `replicas`.
     """
-    batches = -(-num_rows // batch_size)
-    if num_rows % replicas:
+    batches = -(-count // batch_size)
+    if count % replicas:
         batches = max(batches, 2)
-    share = -(-num_rows // (batches * replicas))
+    share = -(-count // (batches * replicas))
     return share * replicas
 
 
-def share_size(num_rows: int, batch_size: int, workers: int) -> int:
+def share_size(count: int, batch_size: int, workers: int) -> int:
     """Returns a size with which all workers have as many batches.
 
-    They wait for each other, and none may be without rows.
-
-    Args:
-        num_rows: N, dealt out to the workers one by one.
-        batch_size: Rows in a worker's batch, at most or nearly so.
-        workers: How many.
+    They wait for each other, and none may be without examples. Examples are
+    dealt out one by one.
 
     Raises:
-        ValueError: If there are fewer rows than workers.
+        ValueError: If there are fewer examples than workers.
     """
-    least, most = num_rows // workers, -(-num_rows // workers)
+    least, most = count // workers, -(-count // workers)
     for batches in range(-(-most // batch_size), 0, -1):
         size = -(-most // batches)
         if (batches - 1) * size < least:
             return size
     raise _checks.refusal(
-        "Each worker needs a row to evaluate",
-        f"{num_rows} rows for {workers} workers",
+        "Each worker needs an example to evaluate",
+        f"{count} examples for {workers} workers",
         "Raise --num_validation, or take fewer workers",
     )

@@ -56,11 +56,10 @@ class Card:
         shape: Of an input, such as `(H, W, C)`; None where files decide.
         num_classes: K; None where files decide.
         pixels: Mean and standard deviation of each channel over the official
-            training images, in [0, 1], so that they do not depend on a run's
-            split; None to take those of the pixels that are loaded.
+            training images, in [0, 1]; None to take those of the pixels that
+            are loaded, which depend on the run's split.
         flip: Whether mirrored images keep their class.
-        num_words: Of the vocabulary, as Kim (2014) counted them, which a
-            split of one's own may miss by some.
+        num_words: Of the vocabulary, as Kim (2014) counted them.
         source: Where sentences or a table are.
         rest: What follows the colon of a kind.
     """

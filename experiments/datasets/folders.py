@@ -44,9 +44,6 @@ def find_parts(
 def find_classes(folder: pathlib.Path) -> folders.LabeledFiles:
     """Finds `CLASS/*`, of classes that must all have an image.
 
-    Args:
-        folder: Holds a folder for each class.
-
     Raises:
         FileNotFoundError: If there is no folder, or no image at all.
         ValueError: If a class has no image.
@@ -117,12 +114,7 @@ def find_test(
 
 
 def is_labeled(folder: pathlib.Path, classes: Sequence[str]) -> bool:
-    """Whether a folder has class folders, or a file of labels.
-
-    Args:
-        folder: As in `find_test`.
-        classes: As in `find_test`.
-    """
+    """Whether a folder has class folders, or a file of labels."""
     known = set(folders.class_names(folder)) & set(classes)
     return bool(known) or _labels_file(folder) is not None
 

@@ -39,9 +39,6 @@ def load(name: str, *, seed: int, **counts: Any) -> splits.Splits:
         splits: Float32 features `(N, 300)`, and the true probabilities of the
             10,000 test examples.
 
-    Raises:
-        ValueError: If MU or the counts are refused.
-
     References:
         Chidambaram and Ge. On the Limitations of Temperature Scaling for
         Distributions with Overlaps. ICLR 2024. https://arxiv.org/abs/2306.00740
@@ -68,14 +65,7 @@ def load(name: str, *, seed: int, **counts: Any) -> splits.Splits:
 
 
 def posterior(features: np.ndarray, mu: float) -> np.ndarray:
-    """Returns the true probabilities of both classes.
-
-    Args:
-        features: `(N, D)`.
-        mu: Mean of each feature in class 1, at least 0.
-
-    Returns:
-        probabilities: Float64 `(N, 2)`.
+    """Returns the true probabilities of both classes, float64 `(N, 2)`.
 
     Example:
         >>> posterior(np.zeros((1, 300)), 0.0).tolist()

@@ -1,7 +1,4 @@
-"""Reads images from TFDS, scikit-learn, folders and `.npz` files as uint8.
-
-Shapes: N rows, H and W sides, C channels.
-"""
+"""Reads images from TFDS, scikit-learn, folders and `.npz` files as uint8."""
 
 import os
 import pathlib
@@ -60,16 +57,12 @@ def _pixel_statistics(
 def read(
     name: str, data_dir: DataDir, *, download: bool = False
 ) -> tuple[splits.Arrays, splits.Arrays]:
-    """Reads the training and the test images of a data set.
+    """Reads the training and the test images of a data set, in stored order.
 
     Args:
         name: `digits`, `folder:PATH`, or that of a TFDS data set.
         data_dir: TFDS's folder, or where PATH starts from.
         download: Whether a missing set is downloaded and prepared there.
-
-    Returns:
-        train: The official training split, in its stored order.
-        test: The official test split.
 
     Raises:
         FileNotFoundError: If the set is missing and `download` is false.
@@ -126,10 +119,6 @@ def read_digits() -> tuple[splits.Arrays, splits.Arrays]:
 
     The 17 gray levels are stretched to `[0, 255]`. A fifth, the same for
     every seed, is the test set.
-
-    Returns:
-        train: 1,438 digits.
-        test: 359 digits.
     """
     from sklearn import datasets
 
@@ -143,20 +132,12 @@ def read_digits() -> tuple[splits.Arrays, splits.Arrays]:
 def read_folder(
     folder: pathlib.Path,
 ) -> tuple[splits.Arrays, splits.Arrays]:
-    """Reads `train/CLASS/*` and a test set, or `CLASS/*`, as RGB.
+    """Reads `train/CLASS/*` and a test set, or `CLASS/*`, as RGB of one size.
 
     Classes are numbered in the order of their names. The test set is `test`
     or, where that is missing or has no labels, `val`, laid out as
     `folders.find_test` says; a class may have no test image. Of `CLASS/*` a
     fifth of the images, the same for every seed, is the test set.
-
-    Args:
-        folder: Holds the classes, or `train` and `test`; all images have the
-            same size.
-
-    Returns:
-        train: uint8 images with three channels.
-        test: The same.
 
     Raises:
         FileNotFoundError: If there is no image, or no test set.
@@ -192,16 +173,12 @@ def _test_folder(folder: pathlib.Path, classes: Sequence[str]) -> pathlib.Path:
 def read_files(
     paths: Sequence[folders_lib.AnyPath], *, image_size: int | None = None
 ) -> np.ndarray:
-    """Reads image files as RGB, optionally cut to a square and resized.
+    """Reads image files as RGB, uint8 `(N, H, W, 3)`.
 
     Args:
-        paths: Files with one of `_data.folders.IMAGE_SUFFIXES`; of an
-            animation the first picture is taken.
+        paths: Of an animation the first picture is taken.
         image_size: Side of the result; the largest centered square is
             resized. `None` keeps images of equal size as they are.
-
-    Returns:
-        images: uint8 `(N, H, W, 3)`.
 
     Raises:
         ValueError: If the sizes differ and `image_size` is `None`, or a file
@@ -262,22 +239,15 @@ def find_images(folder: pathlib.Path) -> list[str]:
 def convert_images(
     images: np.ndarray, input_shape: Sequence[int]
 ) -> np.ndarray:
-    """Converts images to the shape that a model takes.
+    """Converts uint8 images `(N, h, w, c)` to the shape that a model takes.
 
     Grayscale becomes RGB by repetition, RGB grayscale by its luma (0.299 R +
     0.587 G + 0.114 B). Sides are resized bilinearly, with antialiasing when
     they shrink; another aspect ratio stretches the image. Resized images are
     smoother than real ones: a model may tell them apart by that alone.
 
-    Args:
-        images: uint8 `(N, h, w, c)`, c 1 or 3.
-        input_shape: `(H, W, C)`, C 1 or 3.
-
-    Returns:
-        images: uint8 `(N, H, W, C)`; the argument itself if it fits.
-
     Raises:
-        ValueError: If channels cannot be converted.
+        ValueError: If channels are neither equal nor 1 and 3.
     """
     height, width, channels = input_shape
     if images.shape[1:] == (height, width, channels):

@@ -45,15 +45,11 @@ class Crops(NamedTuple):
 
 
 def draw_crops(batch_size: int, seed: tf.Tensor) -> Crops:
-    """Draws windows of random area and aspect, and flips.
+    """Draws windows of random area and aspect, and flips, for B images.
 
-    Args:
-        batch_size: B.
-        seed: Integer tensor of shape `(2,)`; decides all draws.
-
-    Returns:
-        crops: Areas are uniform in `[0.08, 1]` of the image, logarithms of the
-            aspect ratio in those of `[3/4, 4/3]`; half of the rows flip.
+    Areas are uniform in `[0.08, 1]` of the image, logarithms of the aspect
+    ratio in those of `[3/4, 4/3]`; half of the images flip. `seed`, an integer
+    tensor `(2,)`, decides all draws.
 
     References:
         Szegedy et al. Going Deeper with Convolutions. CVPR 2015, section 6.
@@ -78,18 +74,15 @@ def draw_crops(batch_size: int, seed: tf.Tensor) -> Crops:
 def choose_window(
     shape: tf.Tensor, sides: tf.Tensor, place: tf.Tensor
 ) -> tf.Tensor:
-    """Returns the first drawn window that fits into an image.
+    """Returns the first drawn window that fits into an image, int32 `(4,)`.
 
-    If none does, which is rare but for panoramas, it is the largest centred
+    If none does, which is rare but for panoramas, it is the largest centered
     one whose aspect ratio is within 3/4 and 4/3.
 
     Args:
         shape: Height and width in pixels, int32 `(2,)`.
-        sides: A row of `Crops.sides`, `(A, 2)`.
-        place: A row of `Crops.places`, `(2,)`.
-
-    Returns:
-        window: int32 `(4,)`, within the image.
+        sides: Of one image in `Crops.sides`, `(A, 2)`.
+        place: Of one image in `Crops.places`, `(2,)`.
 
     Example:
         >>> sides, place = tf.constant([[2.0, 0.5], [0.5, 0.5]]), [0.0, 0.9]
@@ -114,12 +107,6 @@ def central_window(shape: tf.Tensor) -> tf.Tensor:
 
     Resized to 224 it is the central crop of the image resized to 256.
 
-    Args:
-        shape: Height and width in pixels, int32 `(2,)`.
-
-    Returns:
-        window: int32 `(4,)`.
-
     Example:
         >>> central_window(tf.constant([256, 512])).numpy()
         array([ 16, 144, 224, 224], dtype=int32)
@@ -130,14 +117,9 @@ def central_window(shape: tf.Tensor) -> tf.Tensor:
 
 
 def decode(contents: tf.Tensor) -> tf.Tensor:
-    """Decodes a whole image.
+    """Decodes a whole JPEG, PNG, GIF or BMP as RGB, uint8 `(H, W, 3)`.
 
-    Args:
-        contents: Bytes of a JPEG, PNG, GIF or BMP, a string scalar. Of an
-            animation the first picture is taken.
-
-    Returns:
-        image: RGB, uint8 `(H, W, 3)`.
+    Of an animation the first picture is taken.
     """
     image = tf.cond(
         tf.io.is_jpeg(contents),

@@ -30,42 +30,37 @@ PREFIX = "imagefolder:"
 # Of ImageNet's training pixels, in [0, 255].
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
-# Rows of the buffer that shuffles records, some 110 kB each, and the files
-# that fill it in turns: rows of one file lie far apart.
-BUFFER_ROWS = 4096
+# Records in the buffer that shuffles them, some 110 kB each, and the files
+# that fill it in turns: records of one file lie far apart.
+BUFFER_SIZE = 4096
 _FILES_AT_A_TIME = 16
 
 
 @dataclasses.dataclass(frozen=True)
 class Files:
-    """Images that are files: any row is as near as any other.
-
-    Attributes:
-        paths: One an image, `(N,)`.
-        labels: Integers `(N,)`.
-    """
+    """Images that are files `paths (N,)` with integer `labels (N,)`."""
 
     paths: np.ndarray
     labels: np.ndarray
 
     @property
-    def num_rows(self) -> int:
+    def num_images(self) -> int:
         """N."""
         return len(self.paths)
 
-    def name(self, row: int) -> str:
+    def name(self, index: int) -> str:
         """Returns a file's path."""
-        return folders_lib.printable(str(self.paths[row]))
+        return folders_lib.printable(str(self.paths[index]))
 
     def read(self, entry: tf.Tensor) -> tf.Tensor:
         """Reads a file."""
         return tf.io.read_file(entry)
 
     def in_order(self) -> tf.data.Dataset:
-        """Returns all rows as `(row, path, label)`."""
+        """Returns all images as `(index, path, label)`."""
         return tf.data.Dataset.from_tensor_slices(
             (
-                np.arange(self.num_rows, dtype=np.int64),
+                np.arange(self.num_images, dtype=np.int64),
                 folders_lib.encode(self.paths),
                 self.labels.astype(np.int64),
             )
@@ -79,22 +74,19 @@ class Files:
         seed: int,
         worker: int = 0,
     ) -> tf.data.Dataset:
-        """Returns batches of an epoch, found by a bijection of the rows."""
+        """Returns batches of an epoch, found by a bijection of the images."""
         with tf.device("/cpu:0"):
             paths = tf.constant(folders_lib.encode(self.paths))
             labels = tf.constant(self.labels.astype(np.int64))
 
         def choose(epoch: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, ...]:
             epoch_seed = order.fold_epoch(seed, epoch, worker)
-            rows = order.draw_rows(
-                epoch_seed, step, batch_size=batch_size, num_rows=self.num_rows
+            indices = order.draw_indices(
+                epoch_seed, step, batch_size=batch_size, count=self.num_images
             )
-            return (
-                tf.random.fold_in(epoch_seed, step),
-                rows,
-                tf.gather(paths, rows),
-                tf.gather(labels, rows),
-            )
+            step_seed = tf.random.fold_in(epoch_seed, step)
+            entries = (tf.gather(each, indices) for each in (paths, labels))
+            return step_seed, indices, *entries
 
         return positions.map(choose)
 
@@ -120,15 +112,15 @@ class Records:
     parse: Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
     @property
-    def num_rows(self) -> int:
+    def num_images(self) -> int:
         """N."""
         return sum(self.takes)
 
-    def name(self, row: int) -> str:
+    def name(self, index: int) -> str:
         """Returns a record's file and its place there, from 0."""
         ends = np.cumsum(self.takes)
-        file = int(np.searchsorted(ends, row, side="right"))
-        place = row - int(ends[file]) + self.takes[file] + self.skips[file]
+        file = int(np.searchsorted(ends, index, side="right"))
+        place = index - int(ends[file]) + self.takes[file] + self.skips[file]
         return f"{folders_lib.printable(self.paths[file])} record {place}"
 
     def read(self, entry: tf.Tensor) -> tf.Tensor:
@@ -136,7 +128,7 @@ class Records:
         return entry
 
     def in_order(self) -> tf.data.Dataset:
-        """Returns all rows as `(row, bytes, label)`."""
+        """Returns all images as `(index, bytes, label)`."""
         files = tf.data.Dataset.from_tensor_slices(self._files())
         return files.flat_map(_read_records).map(self._parse)
 
@@ -161,7 +153,7 @@ class Records:
             draws = tf.random.stateless_uniform((len(self.paths),), epoch_seed)
             chosen = tf.argsort(draws)
             files = tuple(tf.gather(part, chosen) for part in self._files())
-            rows = (
+            images = (
                 tf.data.Dataset.from_tensor_slices(files)
                 .interleave(
                     _read_records,
@@ -170,8 +162,8 @@ class Records:
                     deterministic=True,
                 )
                 # The same draws each epoch, of files in another order.
-                .shuffle(BUFFER_ROWS, seed, reshuffle_each_iteration=False)
-                # A worker whose files hold fewer rows reads some twice.
+                .shuffle(BUFFER_SIZE, seed, reshuffle_each_iteration=False)
+                # A worker whose files hold fewer images reads some twice.
                 .repeat()
                 .skip(steps[0] * batch_size)
                 .map(
@@ -184,11 +176,11 @@ class Records:
             step_seeds = tf.data.Dataset.from_tensor_slices(steps).map(
                 lambda step: tf.random.fold_in(epoch_seed, step)
             )
-            return tf.data.Dataset.zip(step_seeds, rows).map(
+            return tf.data.Dataset.zip(step_seeds, images).map(
                 lambda step_seed, batch: (step_seed, *batch)
             )
 
-        # All positions of a pass at once: its first tells where it starts.
+        # All positions of a pass at once: the first says where it starts.
         return positions.batch(steps).flat_map(one_pass)
 
     def shard(self, worker: int, workers: int) -> "Records":
@@ -201,7 +193,7 @@ class Records:
         )
 
     def _files(self) -> tuple[tf.Tensor, ...]:
-        """Returns path, skip, take and the first row of each file."""
+        """Returns path, skip, take and the first index of each file."""
         firsts = np.cumsum([0, *self.takes[:-1]])
         numbers = (self.skips, self.takes, firsts)
         return (
@@ -210,16 +202,16 @@ class Records:
         )
 
     def _parse(
-        self, row: tf.Tensor, record: tf.Tensor
+        self, index: tf.Tensor, record: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         example = self.parse(record)
-        return row, example["image"], tf.cast(example["label"], tf.int64)
+        return index, example["image"], tf.cast(example["label"], tf.int64)
 
 
 def _read_records(
     path: tf.Tensor, skip: tf.Tensor, take: tf.Tensor, first: tf.Tensor
 ) -> tf.data.Dataset:
-    """Returns a file's part as `(row, record)`; a damaged file is named."""
+    """Returns a file's part as `(index, record)`; a damaged file is named."""
     # TensorFlow reads nothing behind a damaged record, and names no file.
     records = tf.data.TFRecordDataset(path).skip(skip).take(take)
     end = tf.data.Dataset.from_tensors((tf.constant(b""), True))
@@ -255,12 +247,13 @@ def load(
     num_validation: int | None,
     side: int = streams.SIDE,
 ) -> splits.Splits:
-    """Opens ImageNet's records, or a folder of images.
+    """Opens ImageNet's records, or a folder of images, as streams.
 
     The test set is `val`, whose labels are public; validation is carved from
     the training set: of files by `seed`, as `splits.carve` does, of records
     the first, which are the same for every seed. Images of both are decoded
-    once, and those that cannot be are left out.
+    once, and those that cannot be are left out. Labels of training records are
+    unknown until they are read, and left empty.
 
     Args:
         name: `imagenet2012`, or `imagefolder:PATH`, PATH absolute or relative
@@ -272,10 +265,6 @@ def load(
         num_validation: Validation images; a tenth of the training set if
             `None`.
         side: S, of the images that the network takes.
-
-    Returns:
-        splits: Whose inputs are of `streams.Stream`. Labels of training
-            records are unknown until they are read, and left empty.
 
     Raises:
         ValueError: If a class has no image, a label does not fit, or a number
@@ -310,12 +299,7 @@ def load(
 
 
 def open_sources(name: str, data_dir: DataDir) -> dict[str, streams.Source]:
-    """Returns the training and the test images of a data set, encoded.
-
-    Args:
-        name: As in `load`.
-        data_dir: As in `load`.
-    """
+    """Returns the training and the test images of a data set, encoded."""
     if name == TFDS_NAME:
         _, parts = _open_records(data_dir, num_train=None, num_validation=0)
         del parts["validation"]
@@ -329,11 +313,7 @@ def _locate(name: str, data_dir: DataDir) -> pathlib.Path:
 
 
 def open_folder(folder: pathlib.Path) -> tuple[int, dict[str, Files]]:
-    """Lists a folder of images.
-
-    Args:
-        folder: Holds `train/CLASS/*`, and `val`, which is laid out as
-            `folders.find_test` says.
+    """Lists `train/CLASS/*`, and `val`, see `folders.find_test`.
 
     Returns:
         num_classes: K.
@@ -386,14 +366,8 @@ def _open_records(
     size = builder.info.splits["train"].num_examples
     if num_validation is None:
         num_validation = size // 10
-    num_rows = num_validation + (num_train or 1)
-    if num_rows > size:
-        raise _checks.refusal(
-            f"`num_train` and `num_validation` must fit into {size} rows",
-            f"num_train={num_train}, num_validation={num_validation}",
-            "Ask for fewer rows",
-        )
-    end = num_rows if num_train else size
+    splits.check_counts(size, num_train or 1, num_validation)
+    end = num_validation + num_train if num_train else size
     ranges = {
         "train": f"train[{num_validation}:{end}]",
         "validation": f"train[:{num_validation}]",

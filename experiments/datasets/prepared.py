@@ -9,15 +9,12 @@ DataDir = str | pathlib.Path | None
 
 
 def open_builder(name: str, data_dir: DataDir, *, download: bool) -> Any:
-    """Opens a data set of TensorFlow Datasets.
+    """Opens a data set of TensorFlow Datasets; None if it is not prepared.
 
     Args:
         name: There.
         data_dir: Its folder; None is its default, in the home folder.
         download: Whether a missing set is downloaded and prepared there.
-
-    Returns:
-        builder: A `tfds.core.DatasetBuilder`; None if it is not prepared.
     """
     import tensorflow_datasets as tfds
 
@@ -28,16 +25,13 @@ def open_builder(name: str, data_dir: DataDir, *, download: bool) -> Any:
 
 
 def read(builder: Any, split: str, *, batch_size: int | None = -1) -> Any:
-    """Reads a split of a data set as NumPy arrays.
+    """Reads a split as NumPy arrays: a dictionary of columns.
 
     Args:
         builder: As `open_builder` returns it.
         split: Its name.
-        batch_size: -1 for all examples at once, where their shapes are equal;
-            None for one after the other.
-
-    Returns:
-        examples: A dictionary of columns, or an iterable of dictionaries.
+        batch_size: -1 for all examples at once; None for a list of single
+            examples, whose shapes may differ.
 
     Raises:
         ValueError: If a file of it is damaged.

@@ -26,8 +26,7 @@ def load(name: str, *, seed: int, **counts: Any) -> splits.Splits:
             of 1,200; see `splits.carve`.
 
     Returns:
-        splits: Float32 points `(N, 2)`; class 0 is the outer ring, class 1
-            the inner one.
+        splits: Float32 points `(N, 2)`; class 0 is the outer ring.
 
     References:
         Zhang, Cisse, Dauphin and Lopez-Paz. mixup: Beyond Empirical Risk

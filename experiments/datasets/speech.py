@@ -121,14 +121,10 @@ def load(
 
 
 def read_recordings(root: Place) -> list[Recording]:
-    """Reads the labelled wav files of a folder or an opened `.zip`.
+    """Reads the labeled wav files of a folder or an opened `.zip`, by name.
 
-    Args:
-        root: Holds `LABEL_*.wav` or `LABEL/*.wav`.
-
-    Returns:
-        recordings: In the order of their names, without those that are
-            empty, damaged or have no label; a warning names these.
+    Those that are empty, damaged or without a label are left out; a warning
+    names these.
     """
     recordings, bad = [], []
     files = _find(root)
@@ -162,14 +158,9 @@ def read_recordings(root: Place) -> list[Recording]:
 def decode(data: bytes) -> np.ndarray:
     """Reads a wav file as one second at 16 kHz.
 
-    Channels are averaged, other rates resampled, what follows the first
-    second is cut off, and what lacks is silence.
-
-    Args:
-        data: A whole file, of integers or floats of any number of bits.
-
-    Returns:
-        wave: Float32 `(16000,)` in `[-1, 1]`.
+    The result is float32 `(16000,)` in `[-1, 1]`. Channels are averaged, other
+    rates resampled, what follows the first second is cut off, and missing
+    samples are silence.
 
     Raises:
         ValueError: If it is not whole, or has no samples.
@@ -197,14 +188,9 @@ def decode(data: bytes) -> np.ndarray:
 
 
 def to_unit(samples: np.ndarray) -> np.ndarray:
-    """Scales samples by the range of their type.
+    """Scales integer samples by the range of their type to float32 `[-1, 1)`.
 
-    Args:
-        samples: Integers, of which the unsigned ones are silent in the middle
-            of their range; or floats.
-
-    Returns:
-        samples: Float32 in `[-1, 1)`; floats as they are.
+    Unsigned samples are silent in the middle of their range. Floats are kept.
 
     Example:
         >>> to_unit(np.array([0, 128, 192], np.uint8)).tolist()

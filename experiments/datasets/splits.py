@@ -1,6 +1,6 @@
-"""Arrays of labelled rows, their split by a seed, and label corruption.
+"""Arrays of labeled examples, their split by a seed, and label corruption.
 
-Shapes: N rows, H and W sides, C channels, K classes.
+Shapes: N examples, H and W sides, C channels, K classes.
 """
 
 import dataclasses
@@ -17,13 +17,12 @@ _SPLIT_STREAM, _CORRUPTION_STREAM = range(2)
 
 
 class Arrays(NamedTuple):
-    """Labelled rows, in memory or, as photographs, decoded when asked for.
+    """Labeled examples, in memory or, as photographs, decoded when asked for.
 
     Attributes:
         inputs: Images, uint8 `(N, H, W, C)`; sentences, int32 ids `(N, L)`;
             float32 features `(N, D)`, or waveforms `(N, T)`. Or a
-            `streams.Stream`, which has their shape and gives the rows that
-            are asked for.
+            `streams.Stream`, which is indexed like an array.
         labels: int32 `(N,)` in `[0, K - 1]`; of training records empty.
     """
 
@@ -37,21 +36,21 @@ class Arrays(NamedTuple):
 
     def watchers(self) -> list[keras.callbacks.Callback]:
         """Returns the callbacks that a run on these examples needs."""
-        return [] if self.in_memory else [self.inputs.watcher()]
+        return [] if self.in_memory else [self.inputs.watcher]
 
-    def take(self, rows: np.ndarray) -> "Arrays":
-        """Returns the chosen rows, in the order given."""
-        return Arrays(self.inputs[rows], self.labels[rows])
+    def take(self, chosen: np.ndarray) -> "Arrays":
+        """Returns the chosen examples, in the order given."""
+        return Arrays(self.inputs[chosen], self.labels[chosen])
 
     def without(self, other: "Arrays") -> "Arrays":
-        """Returns the rows whose inputs are not among those of `other`.
+        """Returns the examples whose inputs are not among those of `other`.
 
         Streams are not searched: their sets come apart from each other.
         """
         if not self.in_memory:
             return self
-        known = {row.tobytes() for row in other.inputs}
-        apart = [row.tobytes() not in known for row in self.inputs]
+        known = {each.tobytes() for each in other.inputs}
+        apart = [each.tobytes() not in known for each in self.inputs]
         return self.take(np.flatnonzero(apart))
 
 
@@ -68,11 +67,11 @@ class Splits:
         num_classes: K.
         mean: Of the training pixels, one a channel, in `[0, 255]`; of
             features one number, or one a feature.
-        std: Likewise.
+        std: Standard deviation, in the same form.
         true_labels: Labels of `train` before any corruption, `(N,)`.
         corrupted: Bool `(N,)`: where the label of `train` was redrawn, also
             when the draw gave the true class again.
-        test_posterior: True probabilities of the test rows' classes,
+        test_posterior: True probabilities of the test examples' classes,
             `(N, K)`, where the data are drawn from a known law.
         vocabulary: Words by id, for sentences.
     """
@@ -91,12 +90,7 @@ class Splits:
 
 
 def clean(*, train: Arrays, **fields: Any) -> Splits:
-    """Returns a data set whose training labels are true.
-
-    Args:
-        train: To fit on.
-        fields: The other fields of `Splits`.
-    """
+    """Returns a data set of `Splits`' fields whose training labels are true."""
     return Splits(
         train=train,
         true_labels=train.labels,
@@ -113,7 +107,7 @@ def carve(
     num_train: int | None = None,
     seed: int,
 ) -> tuple[Arrays, Arrays]:
-    """Carves a validation set, and optionally fewer rows, from `train`.
+    """Carves a validation set, and optionally fewer examples, from `train`.
 
     One permutation decides both: validation takes its head and training what
     follows. So the validation set does not depend on `num_train`, and a
@@ -123,14 +117,14 @@ def carve(
     Args:
         train: The data set's own training set.
         own: The data set's own validation set, if it has one; validation
-            rows are then drawn from it, all if `num_validation` is `None`.
-        num_validation: Rows for validation; a tenth if `None`; 0 gives none.
-        num_train: Rows for training; all others if `None`.
+            examples are then drawn from it, all if `num_validation` is `None`.
+        num_validation: For validation; a tenth if `None`; 0 gives none.
+        num_train: For training; all others if `None`.
         seed: Decides the permutation.
 
     Returns:
-        train: The rows to fit on.
-        validation: Rows of no other set.
+        train: The examples to fit on.
+        validation: Examples of no other set.
 
     Raises:
         ValueError: If the counts are negative or more than there are.
@@ -150,15 +144,20 @@ def carve(
         num_validation = size // 10
     if num_train is None:
         num_train = size - num_validation
-    if min(num_validation, num_train) < 0 or num_train + num_validation > size:
-        raise _checks.refusal(
-            f"`num_train` and `num_validation` must fit into {size} rows",
-            f"num_train={num_train}, num_validation={num_validation}",
-            "Ask for fewer rows",
-        )
+    check_counts(size, num_train, num_validation)
     order = np.random.default_rng([seed, _SPLIT_STREAM]).permutation(size)
     chosen = order[num_validation : num_validation + num_train]
     return train.take(chosen), train.take(order[:num_validation])
+
+
+def check_counts(size: int, num_train: int, num_validation: int) -> None:
+    """Refuses to take more examples than there are."""
+    if min(num_validation, num_train) < 0 or num_train + num_validation > size:
+        raise _checks.refusal(
+            f"`num_train` and `num_validation` must fit into {size} examples",
+            f"num_train={num_train}, num_validation={num_validation}",
+            "Ask for fewer",
+        )
 
 
 def corrupt(
@@ -179,14 +178,11 @@ def corrupt(
 
     Args:
         splits: Clean data.
-        probability: In `[0, 1]`, for each row independently.
-        seed: Decides rows and labels.
+        probability: In `[0, 1]`, for each example independently.
+        seed: Decides examples and labels.
         kind: `"uniform"` or `"class_map"`.
-        validation: Whether the validation labels are corrupted likewise, as
-            where nobody owns clean labels. The training draw is the same.
-
-    Returns:
-        splits: With new labels, `true_labels` and `corrupted`.
+        validation: Whether validation labels are corrupted too, as where
+            nobody owns clean labels. The training draw is the same.
 
     Raises:
         ValueError: If `probability` or `kind` is refused.

@@ -117,21 +117,13 @@ def load(
 def hold_out_half(
     rows: splits.Arrays, seed: int
 ) -> tuple[splits.Arrays, splits.Arrays]:
-    """Halves rows at random, class by class.
+    """Halves examples at random, class by class: training first, then test.
 
-    Rows are laid out class by class, those of a class in random order, and
+    Examples are laid out class by class, those of a class in random order, and
     every other one is taken, from the first or from the second on. So each
-    row is tested by half of the seeds, and a class of n rows gives `n // 2`
-    or one more, also if n is 1, which scikit-learn's stratified split
+    example is tested by half of the seeds, and a class of n examples gives
+    `n // 2` or one more, also if n is 1, which scikit-learn's stratified split
     refuses.
-
-    Args:
-        rows: All rows, labels in `[0, K - 1]`.
-        seed: Decides the halves.
-
-    Returns:
-        rest: Half of the rows, of an odd number one more or less.
-        test: The others.
     """
     rng = np.random.default_rng([seed, _TEST_STREAM])
     order = rng.permutation(len(rows.labels))
@@ -141,12 +133,12 @@ def hold_out_half(
 
 
 def _complete(features: np.ndarray, name: str, train: np.ndarray) -> np.ndarray:
-    """Returns all rows with indicators of words and without missing values.
+    """Returns features with indicators of words and without missing values.
 
     Args:
         features: Float64 `(N, D)`; words are places in `TableFiles.words`.
         name: Of the set.
-        train: Which rows the medians are of.
+        train: Indices of the examples that the medians are of.
     """
     from sklearn import compose
     from sklearn import impute

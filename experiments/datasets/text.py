@@ -105,12 +105,6 @@ def clean(sentence: str) -> str:
     As Kim does, but lower case also in TREC: letters, digits and some marks
     stay, marks are words, and so are the ends of contractions.
 
-    Args:
-        sentence: Any text.
-
-    Returns:
-        cleaned: Words joined by single spaces.
-
     Example:
         >>> clean("It's (not) what you'd expect...")
         "it 's ( not ) what you 'd expect"

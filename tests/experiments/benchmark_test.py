@@ -366,7 +366,7 @@ class TestPhotographs:
         monkeypatch.setattr(imagenet, "SYNTHETIC_IMAGES", 3)
         imagenet.write_synthetic(tmp_path)
         source = imagenet.find_files(tmp_path, 4)
-        assert source.num_rows == 6
+        assert source.num_images == 6
         for name, make in imagenet.pipelines(source, 2).items():
             batches = list(make(2))
             if name == imagenet.BARE:

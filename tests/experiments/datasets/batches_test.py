@@ -160,7 +160,7 @@ class TestTrainingBatches:
         assert (one != other).mean() > 0.99
 
     def test_refuse_to_crop_what_is_no_image(self):
-        with pytest.raises(ValueError, match=r"for rows of shape \(5,\)"):
+        with pytest.raises(ValueError, match=r"for examples of shape \(5,\)"):
             batches.training_batches(
                 np.zeros((ROWS, 5), np.int32),
                 np.arange(ROWS),

@@ -111,7 +111,7 @@ class TestCarve:
 
     @pytest.mark.parametrize(("validation", "train"), [(6, 5), (-1, 3)])
     def test_refuses_more_rows_than_there_are(self, validation, train):
-        with pytest.raises(ValueError, match="must fit into 10 rows"):
+        with pytest.raises(ValueError, match="must fit into 10 examples"):
             splits.carve(
                 rows(10), num_validation=validation, num_train=train, seed=0
             )

@@ -204,7 +204,7 @@ class TestLoad:
             datasets.load(f"gaussians:{mu}")
 
     def test_refuses_more_rows_than_are_drawn(self):
-        with pytest.raises(ValueError, match="must fit into 4000 rows"):
+        with pytest.raises(ValueError, match="must fit into 4000 examples"):
             datasets.load("gaussians:0.25", num_train=3_601)
 
     def test_other_names_are_pointed_to_it(self):

@@ -38,7 +38,7 @@ class TestOpenFolder:
     def test_labels_are_sorted_synsets(self, tmp_path):
         num_classes, parts = photographs.open_folder(make_folder(tmp_path))
         assert num_classes == 2
-        assert parts["train"].num_rows == 6
+        assert parts["train"].num_images == 6
         for path, label in zip(*vars(parts["train"]).values(), strict=True):
             assert ("n01", "n02")[label] in path
         assert parts["test"].labels.tolist() == [1, 0]
@@ -336,7 +336,7 @@ class TestRecords:
     def test_shards_are_disjoint_and_workers_agree_on_steps(self, tmp_path):
         source = write_records(tmp_path)
         shards = [source.shard(worker, 2) for worker in range(2)]
-        assert [shard.num_rows for shard in shards] == [12, 7]
+        assert [shard.num_images for shard in shards] == [12, 7]
         labels = [
             {int(label) for *_, label in shard.in_order()} for shard in shards
         ]
@@ -393,7 +393,7 @@ class TestLoadRecords:
         assert not {*labels.numpy()} & {*found.validation.labels}
         expected = 10 * labels.numpy()[:, None, None, None]
         assert np.abs(images.numpy() - expected.astype(float)).max() <= 1
-        with pytest.raises(ValueError, match="fit into 12 rows"):
+        with pytest.raises(ValueError, match="fit into 12 examples"):
             datasets.load("imagenet2012", data_dir=tmp_path, num_validation=13)
 
     def test_is_not_there(self, tmp_path):

@@ -104,7 +104,7 @@ class TestTrainingBatches:
         for worker in range(3):
             shard = whole.shard(worker, 3)
             _, batches = make(whole, batch_size=2, worker=worker, workers=3)
-            assert shard.num_rows in (4, 5)
+            assert shard.num_images in (4, 5)
             found += shard.labels.tolist()
             assert len(batches) == ROWS // 6
             assert set(labels_of(batches)) <= set(shard.labels)
@@ -164,14 +164,14 @@ class TestBadRows:
                 around = rows[place:] + rows[:place]
                 expected = next(row for row in around if row not in (3, 8))
                 assert label == expected
-        assert stream.replaced.rows == {3, 8}
+        assert stream.watcher.bad == {3, 8}
 
     def test_a_missing_file_is_bad(self, tmp_path):
         source = write_images(tmp_path)
         (tmp_path / "05.JPEG").unlink()
         stream, batches = make(source, batch_size=7)
         assert 5 not in labels_of(batches)
-        assert stream.replaced.rows == {5}
+        assert stream.watcher.bad == {5}
 
     def test_are_logged_once(self, tmp_path, caplog):
         source = write_images(tmp_path, bad=(3,))
@@ -186,10 +186,10 @@ class TestBadRows:
             [keras.layers.Flatten(), keras.layers.Dense(ROWS)]
         )
         network.compile("sgd", keras.losses.SparseCategoricalCrossentropy())
-        stop = streams.StopWhenUnreadable(stream.replaced)
+        stop = stream.watcher
         with pytest.raises(
             ValueError,
-            match=r"At most 1 of 14 training rows.*Received: [23] that.*verify",
+            match=r"At most 1 of 14 training images.*Received: [23] that.*verify",
         ):
             network.fit(
                 batches, epochs=2, verbose=0, shuffle=False, callbacks=[stop]
@@ -199,9 +199,9 @@ class TestBadRows:
         source = write_images(tmp_path, bad=range(ROWS))
         stream, batches = make(source, batch_size=7)
         assert len(labels_of(batches)) == ROWS
-        assert stream.replaced.rows == set(range(ROWS))
+        assert stream.watcher.bad == set(range(ROWS))
         with pytest.raises(ValueError, match=r"00\.JPEG, "):
-            stream.replaced.check()
+            stream.watcher.check()
 
 
 class TestEvaluationBatches:

@@ -486,7 +486,7 @@ class TestRefusals:
 
     def test_too_few_rows(self, tmp_path):
         write_iris(tmp_path)
-        with pytest.raises(ValueError, match="must fit into 6 rows"):
+        with pytest.raises(ValueError, match="must fit into 6 examples"):
             load("uci:iris", tmp_path, num_validation=7)
         with pytest.raises(ValueError, match="must leave rows to train on"):
             load("uci:iris", tmp_path, num_validation=6)

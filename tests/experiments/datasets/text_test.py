@@ -198,7 +198,7 @@ class TestSplits:
         fewer = text.load("sst2", data_dir=tmp_path, num_validation=2)
         assert len(fewer.train.labels) == 6
         assert len(fewer.validation.labels) == 2
-        with pytest.raises(ValueError, match="must fit into 5 rows"):
+        with pytest.raises(ValueError, match="must fit into 5 examples"):
             text.load("sst2", data_dir=tmp_path, num_validation=6)
 
 

@@ -188,7 +188,7 @@ class TestShares:
     def test_all_have_as_many_batches_and_rows_in_each(self, num_rows, count):
         if num_rows < count:
             with pytest.raises(
-                ValueError, match=f"{num_rows} rows for {count}"
+                ValueError, match=f"{num_rows} examples for {count}"
             ):
                 batches.share_size(num_rows, 100, count)
             return
