@@ -51,13 +51,10 @@ def describe_worker(
 
     Args:
         hosts: Names or addresses of all hosts.
-        host: Which of them, from 0.
+        host: Which of them, from 0; a ValueError if there is no such one.
         workers: On each host.
         port: Of the first worker of a host.
         place: Which of the host's workers, from 0.
-
-    Raises:
-        ValueError: If there is no such host.
     """
     if not 0 <= host < len(hosts):
         raise _checks.refusal(
@@ -73,10 +70,9 @@ def describe_worker(
 
 
 def choose_code(codes: Sequence[int]) -> int:
-    """Returns the exit code that tells most of those of all workers.
+    """Returns the most telling of the exit codes of all workers.
 
-    Args:
-        codes: Of each; negative ones are signals, as `subprocess` has them.
+    Negative ones are signals, as `subprocess` has them.
     """
     failed = [128 - code if code < 0 else code for code in codes if code]
     if preemption.EXIT_CODE in failed:
@@ -87,11 +83,7 @@ def choose_code(codes: Sequence[int]) -> int:
 
 
 def start(arguments: Sequence[str]) -> list[subprocess.Popen]:
-    """Starts this host's workers.
-
-    Args:
-        arguments: Flags of `experiments.train`.
-    """
+    """Starts this host's workers, with flags of `experiments.train`."""
     gpus = len(tf.config.list_physical_devices("GPU"))
     count = _WORKERS.value or gpus or 1
     if gpus and count > gpus:

@@ -8,7 +8,7 @@ Command:
 The manifest has a line of JSON for each bad file: its split, its name and
 what is wrong with it; no line if all are whole. Training replaces bad images
 and evaluation leaves them out, so this is to find and repair them. How long one
-CPU core takes for an image is told by
+CPU core takes for an image shows
 `python -m experiments.benchmark --what=imagenet`.
 """
 
@@ -45,11 +45,7 @@ _MANIFEST = flags.DEFINE_string(
 def verify(
     dataset: str, data_dir: str | pathlib.Path | None
 ) -> list[dict[str, str]]:
-    """Decodes all images of a data set.
-
-    Args:
-        dataset: `imagenet2012` or `imagefolder:PATH`.
-        data_dir: TFDS's folder; `None` is its default.
+    """Decodes all images of a data set of photographs.
 
     Returns:
         bad: `split`, `file` and `reason` of each image that is not whole.
@@ -70,10 +66,10 @@ def verify(
         bad += [
             {
                 "split": split,
-                "file": source.name(row),
+                "file": source.name(index),
                 "reason": _entry.describe(error),
             }
-            for row, error in reasons.items()
+            for index, error in reasons.items()
         ]
     return bad
 

@@ -26,18 +26,9 @@ _DRAW_STREAM = 2
 def load(name: str, *, seed: int, **counts: Any) -> splits.Splits:
     """Draws training, validation and test examples, anew for each seed.
 
-    One seed draws the same noise for every `mu`, so that two overlaps are
-    compared on the same examples.
-
-    Args:
-        name: `gaussians:MU`, MU a number of at least 0.
-        seed: Decides the examples and their split.
-        **counts: `num_validation`, 400 by default, and `num_train`, the rest
-            of 4,000; see `splits.carve`.
-
-    Returns:
-        splits: Float32 features `(N, 300)`, and the true probabilities of the
-            10,000 test examples.
+    One seed draws the same noise for every MU, at least 0, so that two overlaps
+    are compared on the same examples. Inputs are float32 features `(N, 300)`;
+    the true probabilities of the 10,000 test examples are known.
 
     References:
         Chidambaram and Ge. On the Limitations of Temperature Scaling for
@@ -48,19 +39,15 @@ def load(name: str, *, seed: int, **counts: Any) -> splits.Splits:
         "mu", written, 0, remedy=f"Write e.g. {PREFIX}0.25"
     )
     rng = np.random.default_rng([seed, _DRAW_STREAM])
-    train, validation = splits.carve(
-        _draw(NUM_EXAMPLES, mu, rng), seed=seed, **counts
-    )
+    train = _draw(NUM_EXAMPLES, mu, rng)
     test = _draw(NUM_TEST, mu, rng)
-    return splits.clean(
-        name=name,
-        train=train,
-        validation=validation,
-        test=test,
+    truth = posterior(test.inputs, mu)
+    return splits.build(
+        *(name, train, test),
         num_classes=2,
-        mean=(0.0,),
-        std=(1.0,),
-        test_posterior=posterior(test.inputs, mu),
+        test_posterior=truth,
+        seed=seed,
+        **counts,
     )
 
 

@@ -25,20 +25,17 @@ _CHUNK_SIZE = 1024
 def load(
     name: str, *, data_dir: DataDir, download: bool, **counts: Any
 ) -> splits.Splits:
-    """Loads images and carves the validation set; see `datasets.load`."""
+    """Loads images that are kept in memory; see `datasets.load`."""
     train, test = read(name, data_dir, download=download)
-    # From all training labels: a small subset may lack a class.
-    num_classes = int(train.labels.max()) + 1
     mean, std = _pixel_statistics(name, train.inputs)
-    train, validation = splits.carve(train, **counts)
-    return splits.clean(
-        name=name,
-        train=train,
-        validation=validation,
-        test=test,
+    # Classes of all training labels: a small subset may lack one.
+    num_classes = int(train.labels.max()) + 1
+    return splits.build(
+        *(name, train, test),
         num_classes=num_classes,
         mean=mean,
         std=std,
+        **counts,
     )
 
 

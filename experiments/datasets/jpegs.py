@@ -3,7 +3,7 @@
 A JPEG is decoded within a window of it alone, at a half, a quarter or an
 eighth of its size where the window is so much larger than the square. ImageNet
 also holds grayscale JPEGs, CMYK JPEGs and a PNG named JPEG: all become RGB.
-Shapes: B rows, A attempts; windows are `(top, left, height, width)`.
+Shapes: B images, A attempts; windows are `(top, left, height, width)`.
 """
 
 import functools

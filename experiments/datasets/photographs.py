@@ -253,18 +253,9 @@ def load(
     the training set: of files by `seed`, as `splits.carve` does, of records
     the first, which are the same for every seed. Images of both are decoded
     once, and those that cannot be are left out. Labels of training records are
-    unknown until they are read, and left empty.
-
-    Args:
-        name: `imagenet2012`, or `imagefolder:PATH`, PATH absolute or relative
-            to `data_dir`.
-        data_dir: TFDS's folder; `None` is its default.
-        download: Ignored, since ImageNet cannot be fetched.
-        seed: Decides the validation images and the subset of files.
-        num_train: Training images; all the others if `None`.
-        num_validation: Validation images; a tenth of the training set if
-            `None`.
-        side: S, of the images that the network takes.
+    unknown until they are read, and left empty. `side` is that of the images
+    that the network takes; `download` is ignored, since ImageNet cannot be
+    fetched. Other arguments are those of `datasets.load`.
 
     Raises:
         ValueError: If a class has no image, a label does not fit, or a number

@@ -19,32 +19,15 @@ _DRAW_STREAM = 3
 def load(name: str, *, seed: int, **counts: Any) -> splits.Splits:
     """Draws training, validation and test examples, anew for each seed.
 
-    Args:
-        name: `rings`.
-        seed: Decides the examples and their split.
-        **counts: `num_validation`, 120 by default, and `num_train`, the rest
-            of 1,200; see `splits.carve`.
-
-    Returns:
-        splits: Float32 points `(N, 2)`; class 0 is the outer ring.
+    Inputs are float32 points `(N, 2)`; class 0 is the outer ring.
 
     References:
         Zhang, Cisse, Dauphin and Lopez-Paz. mixup: Beyond Empirical Risk
         Minimization. ICLR 2018, figure 1b. https://arxiv.org/abs/1710.09412
     """
     rng = np.random.default_rng([seed, _DRAW_STREAM])
-    train, validation = splits.carve(
-        _draw(NUM_EXAMPLES, rng), seed=seed, **counts
-    )
-    return splits.clean(
-        name=name,
-        train=train,
-        validation=validation,
-        test=_draw(NUM_TEST, rng),
-        num_classes=2,
-        mean=(0.0,),
-        std=(1.0,),
-    )
+    train, test = _draw(NUM_EXAMPLES, rng), _draw(NUM_TEST, rng)
+    return splits.build(name, train, test, num_classes=2, seed=seed, **counts)
 
 
 def _draw(count: int, rng: np.random.Generator) -> splits.Arrays:

@@ -31,7 +31,7 @@ BY_SPEAKER = cards.BY_SPEAKER
 RATE = 16_000
 # Outside of these a header is damaged, and resampling could take hours.
 RATES = (1_000, 400_000)
-# Files by which a folder names its own test and validation rows.
+# Files by which a folder names its own test and validation set.
 LISTS = {"test": "testing_list.txt", "validation": "validation_list.txt"}
 # Share of a set without test split that is its test set.
 _TEST_DIVISOR = 5
@@ -76,16 +76,7 @@ def load(
     `validation_list.txt`, as Speech Commands do; otherwise a fifth of each
     class, drawn by the seed. `speech:PATH@speaker` tests on one speaker, whom
     training has not heard: the seed's, counted around in the order of names.
-
-    Args:
-        name: `"speech_commands"`, `speech:PATH` or `speech:PATH@speaker`, PATH
-            absolute or relative to `data_dir`.
-        data_dir: Folder that PATH starts from, or TFDS's folder; `None` is
-            the current one, and TFDS's default.
-        download: Whether TFDS may download a missing set.
-        seed: Decides the test set or speaker, the validation set and the
-            subset.
-        **counts: `num_validation` and `num_train`, see `splits.carve`.
+    Other arguments are those of `datasets.load`.
 
     Returns:
         splits: Inputs are float32 waveforms `(N, 16000)` in `[-1, 1]`.
@@ -103,20 +94,14 @@ def load(
         recordings = [each for root in roots for each in read_recordings(root)]
         num_classes = _check_classes(name, recordings)
         parts = _split(recordings, _choose(name, recordings, roots, seed))
-    train, validation = splits.carve(
+    return splits.build(
+        name,
         parts["train"],
+        parts["test"],
         own=parts.get("validation"),
+        num_classes=num_classes,
         seed=seed,
         **counts,
-    )
-    return splits.clean(
-        name=name,
-        train=train,
-        validation=validation,
-        test=parts["test"],
-        num_classes=num_classes,
-        mean=(0.0,),
-        std=(1.0,),
     )
 
 
@@ -208,9 +193,9 @@ def to_unit(samples: np.ndarray) -> np.ndarray:
 
 def _one_second(wave: np.ndarray) -> np.ndarray:
     """Cuts, or pads by silence; clips where resampling overshot."""
-    row = np.zeros(RATE, np.float32)
-    row[: len(wave)] = wave[:RATE].clip(-1, 1)
-    return row
+    second = np.zeros(RATE, np.float32)
+    second[: len(wave)] = wave[:RATE].clip(-1, 1)
+    return second
 
 
 def _open(path: pathlib.Path) -> Place:
@@ -269,7 +254,7 @@ def _choose(
     roots: Sequence[Place],
     seed: int,
 ) -> dict[str, np.ndarray]:
-    """Returns where the test rows are, and validation rows if it has them."""
+    """Returns masks of the test set, and of its own validation set if any."""
     if name.endswith(BY_SPEAKER):
         return {"test": _choose_speaker(recordings, seed)}
     files = {

@@ -99,6 +99,31 @@ def clean(*, train: Arrays, **fields: Any) -> Splits:
     )
 
 
+def build(
+    name: str,
+    train: Arrays,
+    test: Arrays,
+    *,
+    num_classes: int,
+    mean: tuple[float, ...] = (0.0,),
+    std: tuple[float, ...] = (1.0,),
+    test_posterior: np.ndarray | None = None,
+    **carving: Any,
+) -> Splits:
+    """Returns a data set whose validation set `carve` takes from `train`."""
+    train, validation = carve(train, **carving)
+    return clean(
+        name=name,
+        train=train,
+        validation=validation,
+        test=test,
+        num_classes=num_classes,
+        mean=mean,
+        std=std,
+        test_posterior=test_posterior,
+    )
+
+
 def carve(
     train: Arrays,
     *,

@@ -54,16 +54,9 @@ def load(
 
     The files that its card names are looked for in the folder `uci` of
     `data_dir` and beside it; the first name that is found is read. Arcene is
-    its training and validation set together.
-
-    Args:
-        name: `uci:` and the name of a table.
-        data_dir: Folder that has `uci`, or TFDS's folder beside it; `None`
-            is the current one.
-        download: Whether a missing set may be fetched from OpenML, by
-            scikit-learn and into its cache.
-        seed: Decides the test set, the validation set and the subset.
-        **counts: `num_validation` and `num_train`, see `splits.carve`.
+    its training and validation set together. `download` fetches a missing set
+    from OpenML, into scikit-learn's cache. Other arguments are those of
+    `datasets.load`.
 
     Returns:
         splits: Inputs are float32 `(N, D)`, not standardized; `mean` and

@@ -52,15 +52,8 @@ def load(
     The files that its card names are looked for in the folder NAME of
     `data_dir`, of `data_dir/text` and of `data_dir/../text`; IMDB also in
     `imdb_subset` and `aclImdb`, there also as `train/pos/*.txt` and so on.
-    Where there are none, TREC and IMDB are read from TFDS.
-
-    Args:
-        name: One of the four.
-        data_dir: Folder of the files, or TFDS's folder; `None` is the
-            current one, and TFDS's default.
-        download: Whether TFDS may download a missing set.
-        seed: Decides the validation set, the subset and MR's test set.
-        **counts: `num_validation` and `num_train`, see `splits.carve`.
+    Where there are none, TREC and IMDB are read from TFDS. Other arguments are
+    those of `datasets.load`.
 
     Returns:
         splits: Inputs are int32 ids `(N, L)`, L the length of the longest
@@ -141,12 +134,12 @@ def _to_ids(
     return np.asarray(ids, np.int32)
 
 
-def _hold_out_test(rows: splits.Arrays, seed: int) -> dict[str, splits.Arrays]:
-    """Returns a tenth of the rows, drawn by the seed, as the test set."""
+def _hold_out_test(part: splits.Arrays, seed: int) -> dict[str, splits.Arrays]:
+    """Returns a tenth of the sentences, drawn by the seed, as the test set."""
     rng = np.random.default_rng([seed, _TEST_STREAM])
-    order = rng.permutation(len(rows.labels))
+    order = rng.permutation(len(part.labels))
     size = len(order) // _TEST_DIVISOR
-    return {"train": rows.take(order[size:]), "test": rows.take(order[:size])}
+    return {"train": part.take(order[size:]), "test": part.take(order[:size])}
 
 
 def _read(
@@ -198,14 +191,14 @@ def _read_files(
 
 
 def _read_file(path: pathlib.Path, parse: Parse) -> splits.Arrays:
-    """Reads a file of a labelled sentence in each line."""
+    """Reads a file of a labeled sentence in each line."""
     data = path.read_bytes()
     if path.suffix == ".gz":
         data = gzip.decompress(data)
     # `clean` drops what is not ASCII, so this encoding is right for all. Not
     # splitlines(), for which some bytes within a sentence end a line.
     lines = data.decode("latin-1").removesuffix("\n").split("\n")
-    rows = []
+    examples = []
     for number, line in enumerate(lines if data else [], start=1):
         try:
             sentence, label = parse(line)
@@ -217,8 +210,8 @@ def _read_file(path: pathlib.Path, parse: Parse) -> splits.Arrays:
                 f"line {number} of {path.name}: {line[:60]!r}",
                 "Take the file as it was published",
             ) from error
-        rows.append((sentence, label))
-    return _to_arrays(rows, path)
+        examples.append((sentence, label))
+    return _to_arrays(examples, path)
 
 
 def _read_reviews(folder: pathlib.Path) -> splits.Arrays:
@@ -248,17 +241,17 @@ def _read_tfds(
 
 
 def _to_arrays(
-    rows: Sequence[tuple[str, int]], path: pathlib.Path
+    examples: Sequence[tuple[str, int]], path: pathlib.Path
 ) -> splits.Arrays:
     """Returns cleaned sentences and labels; refuses an empty set."""
-    if not rows:
+    if not examples:
         raise _checks.refusal(
             "A file of sentences must not be empty",
             f"{path.name} without any",
             "Take the file as it was published",
         )
-    sentences = [clean(text) for text, _ in rows]
-    labels = [label for _, label in rows]
+    sentences = [clean(text) for text, _ in examples]
+    labels = [label for _, label in examples]
     return splits.Arrays(
         np.array(sentences, object), np.array(labels, np.int32)
     )
@@ -278,8 +271,8 @@ def _parse_sst2(line: str) -> tuple[str, int]:
 
 def _parse_imdb(line: str) -> tuple[str, int]:
     """Reads `{"text": ..., "label": ...}`."""
-    row = json.loads(line)
-    return row["text"], (0, 1).index(row["label"])
+    example = json.loads(line)
+    return example["text"], (0, 1).index(example["label"])
 
 
 _PARSERS: dict[str, Parse] = {

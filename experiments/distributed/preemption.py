@@ -24,19 +24,11 @@ class Preemption:
 
     Args:
         supervised: Whether another process passes the signal on, so that it
-            may come twice: then all but the first are ignored. Defaults to
-            False.
+            may come twice: then all but the first are ignored.
 
     Attributes:
         asked: Whether the signal has come.
         postponed: Whether someone looks at `asked` and ends the process.
-
-    Example:
-        >>> with Preemption() as preemption:
-        ...     preemption.postponed = True
-        ...     signal.raise_signal(signal.SIGTERM)
-        ...     preemption.asked
-        True
     """
 
     def __init__(self, *, supervised: bool = False) -> None:
@@ -55,13 +47,9 @@ class Preemption:
         signal.signal(signal.SIGTERM, self._before)
 
     def listen(self) -> Any:
-        """Takes the signal over, also from TensorFlow.
+        """Takes the signal over, and returns its former handler.
 
-        Where there are several workers TensorFlow has a handler of its own,
-        which ends nothing.
-
-        Returns:
-            handler: What handled it before.
+        Where there are several workers TensorFlow has one, which ends nothing.
         """
         return signal.signal(signal.SIGTERM, self._handle)
 
@@ -77,7 +65,7 @@ class Preemption:
 
 
 def follow_parent() -> None:
-    """Has a process of `multiprocessing` end with the one that started it."""
+    """Has a `multiprocessing` process end with the one that started it."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         _follow(parent.sentinel)

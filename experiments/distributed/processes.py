@@ -19,9 +19,6 @@ class Process:
 
     One that the system kills breaks its pool, which holds nobody else. It
     gets SIGTERM when this process is gone, even if that was killed.
-
-    Args:
-        runs: How many in one process. Defaults to `RUNS_PER_PROCESS`.
     """
 
     def __init__(self, runs: int = RUNS_PER_PROCESS) -> None:

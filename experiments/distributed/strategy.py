@@ -12,15 +12,9 @@ from tf_mixup import _checks
 def build_strategy(name: str) -> tf.distribute.Strategy:
     """Returns the strategy of a `--strategy` flag.
 
-    Args:
-        name: `"none"` for one device; `"mirrored"` for all GPUs of this
-            process, else all logical CPUs; or `"multiworker"` for processes
-            with a device each.
-
-    Returns:
-        strategy: TensorFlow's default strategy for one device, on which Keras
-            may use XLA, or another backend; `MirroredStrategy` or
-            `MultiWorkerMirroredStrategy` for more.
+    `"none"` is TensorFlow's default strategy for one device, on which Keras may
+    use XLA, or another backend; `"mirrored"` takes all GPUs of this process,
+    else all logical CPUs; `"multiworker"` joins processes with a device each.
 
     Raises:
         ValueError: If Keras runs on another backend than TensorFlow, or a
@@ -49,11 +43,7 @@ def build_strategy(name: str) -> tf.distribute.Strategy:
 
 
 def split_cpu(number: int) -> None:
-    """Has the CPU count as several devices; before TensorFlow uses it.
-
-    Args:
-        number: Of logical devices.
-    """
+    """Splits the CPU into logical devices; before TensorFlow uses it."""
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0],
         [tf.config.LogicalDeviceConfiguration()] * number,
@@ -61,11 +51,7 @@ def split_cpu(number: int) -> None:
 
 
 def check_batch_size(strategy: tf.distribute.Strategy, batch_size: int) -> None:
-    """Refuses batches that replicas cannot share equally.
-
-    Raises:
-        ValueError: If `batch_size` is no multiple of the replicas.
-    """
+    """Refuses batches that replicas cannot share equally."""
     replicas = strategy.num_replicas_in_sync
     if batch_size % replicas:
         raise _checks.refusal(

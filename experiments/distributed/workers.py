@@ -1,8 +1,8 @@
 """Several processes, on one host or on many, that train one model together.
 
 Each has one device and makes its own share of every batch; gradients are
-averaged over all. A worker is told who it is by `TF_CONFIG`, which schedulers
-and `experiments.launch` set.
+averaged over all. `TF_CONFIG`, which schedulers and `experiments.launch` set,
+says which worker a process is.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ import tensorflow as tf
 
 from tf_mixup import _checks
 
-# What sysexits.h calls a failure that another try may mend.
+# What sysexits.h calls a failure that another try may resolve.
 LOST = 75
 # The minor version whose private methods `WorkerModel` replaces.
 KERAS = "3.15."
@@ -43,12 +43,12 @@ _LOSSES = (
 
 @dataclasses.dataclass(frozen=True)
 class Workers:
-    """This worker among all of them.
+    """This worker among all W of them.
 
     Attributes:
         index: From 0, which is the chief: it alone writes results.
-        addresses: Of all W, HOST:PORT; none where a process trains by itself.
-        strategy: By which they speak; None for one.
+        addresses: Of all, HOST:PORT; none where a process trains by itself.
+        strategy: By which they communicate; None for one.
     """
 
     index: int = 0
@@ -81,14 +81,7 @@ class Workers:
         return int(sequence.generate_state(1)[0])
 
     def gather(self, numbers: Sequence[int]) -> np.ndarray:
-        """Waits for all workers; returns what each of them brings.
-
-        Args:
-            numbers: As many integers in each worker, n.
-
-        Returns:
-            rows: int64 `(W, n)`, by index.
-        """
+        """Waits for all workers; returns the n integers of each, `(W, n)`."""
         mine = np.array([numbers], np.int64)
         if self.strategy is None:
             return mine
@@ -97,8 +90,8 @@ class Workers:
             context = tf.distribute.get_replica_context()
             return context.all_gather(mine, axis=0)
 
-        rows = self.strategy.run(exchange, args=(tf.constant(mine),))
-        return self.strategy.experimental_local_results(rows)[0].numpy()
+        found = self.strategy.run(exchange, args=(tf.constant(mine),))
+        return self.strategy.experimental_local_results(found)[0].numpy()
 
     def wait(self) -> None:
         """Waits until all workers have come here."""
@@ -114,8 +107,8 @@ class Workers:
             ValueError: If it is not, in every worker.
         """
         digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode())
-        rows = self.gather([int.from_bytes(digest.digest()[:7], "big")])
-        others = np.flatnonzero((rows != rows[0]).any(axis=1))
+        found = self.gather([int.from_bytes(digest.digest()[:7], "big")])
+        others = np.flatnonzero((found != found[0]).any(axis=1))
         if others.size:
             raise _checks.refusal(
                 "All workers must run the same command on the same data and"
@@ -167,9 +160,6 @@ class Workers:
 
 def join() -> tf.distribute.Strategy:
     """Joins the other workers; call it before TensorFlow has done anything.
-
-    Returns:
-        strategy: Of all workers, or the default one if the list has one.
 
     Raises:
         ValueError: If `TF_CONFIG` is not that of a worker, there are several
@@ -240,7 +230,7 @@ class WorkerModel(keras.Model):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._forward = tf.function(
-            lambda rows: self(rows, training=False), reduce_retracing=True
+            lambda inputs: self(inputs, training=False), reduce_retracing=True
         )
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
@@ -252,15 +242,7 @@ class WorkerModel(keras.Model):
         return _with_axis(super().test_step(data))
 
     def predict(self, x: tf.data.Dataset, **options: Any) -> np.ndarray:
-        """Predicts all rows in each worker by itself.
-
-        Args:
-            x: Batches of inputs.
-            **options: Keras', of which none is needed.
-
-        Returns:
-            outputs: `(N, K)`.
-        """
+        """Predicts batches of inputs in each worker by itself, `(N, K)`."""
         return np.concatenate([self._forward(batch) for batch in x])
 
     def _maybe_symbolic_build(self, *args: Any, **kwargs: Any) -> None:

@@ -25,10 +25,8 @@ def write_atomically(
 ) -> None:
     """Writes to a temporary name, flushes to the disk, then renames.
 
-    Args:
-        path: The file to make or to replace.
-        write: Writes the file whose path it is given. Its name ends as that
-            of `path` does.
+    `write` writes the file whose path it is given; the name ends as that of
+    `path` does.
 
     Raises:
         OSError: If the disk is full or read-only; `path` is as it was.
@@ -59,11 +57,10 @@ def writable(path: pathlib.Path) -> Iterator[None]:
 
 
 def remove_partial(directory: pathlib.Path) -> None:
-    """Removes what processes that were killed left half-written.
+    """Removes what processes that were killed left half-written, at any depth.
 
-    Args:
-        directory: Searched at any depth, but for workdirs inside it, which
-            have owners of their own; no other process may write there.
+    Workdirs inside have owners of their own and are left alone; no other
+    process may write in the directory.
     """
     for path in directory.glob(f"{PARTIAL}*"):
         path.unlink()
@@ -88,11 +85,7 @@ def write_text(path: pathlib.Path, text: str) -> None:
 
 
 def read_json(path: pathlib.Path) -> Any:
-    """Reads a JSON file.
-
-    Raises:
-        ValueError: If it is truncated or otherwise no JSON.
-    """
+    """Reads a JSON file; raises a ValueError if it is damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -108,7 +101,7 @@ def read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is truncated or otherwise no such file.
+        ValueError: If it is damaged.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:

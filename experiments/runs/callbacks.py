@@ -19,8 +19,8 @@ class EpochScalars(keras.callbacks.Callback):
     Args:
         directory: Gets `train/` and, for names that start with `val_`,
             `validation/`.
-        callbacks: The other callbacks. What monitors among them measure is
-            left out, since they write it themselves.
+        callbacks: The other callbacks. Values that monitors among them measure
+            are left out, since these write them.
     """
 
     def __init__(

@@ -51,7 +51,7 @@ class Found:
     Attributes:
         own: Position -> arrays of the run's own whole checkpoints, the newest
             first.
-        foreign: Why a whole file is not the run's, by its path.
+        foreign: Path -> why a whole file is not the run's.
     """
 
     own: dict[Position, dict[str, np.ndarray]]
@@ -67,12 +67,12 @@ class Checkpoint(keras.callbacks.Callback):
     Args:
         directory: For the files `epoch-00001.npz`, counted in epochs done,
             and `epoch-00001-step-0000200.npz`, in steps of the next one.
-        epoch_counter: That of the training batches, which it must decide: it
-            is told where in its epoch a resumed run starts.
+        epoch_counter: That of the training batches, which it sets to where a
+            resumed run starts.
         config: Of the run; None reads and writes checkpoints of any.
         every_steps: Saves after as many steps of an epoch, too; 0 for after
             epochs only.
-        preemption: Tells when to save and to end the process; None for never.
+        preemption: Says when to save and to end the process; None for never.
         workers: With whom to agree on what is restored, and when to end;
             None for alone.
 
@@ -113,16 +113,13 @@ class Checkpoint(keras.callbacks.Callback):
         self.history: dict[str, list[float]] = {}
 
     def restore(self, model: keras.Model) -> None:
-        """Sets `model` to the newest checkpoint that can be read.
+        """Sets a compiled model to the newest checkpoint that can be read.
 
         A damaged one is passed over in favor of the one before, with a
         warning; with none left, the run starts from its first epoch. One that
         is not of this run is passed over, too, and stays where it is. Several
-        workers take the newest that all have. Within an epoch `fit` has to
-        come with built metrics: evaluate a batch.
-
-        Args:
-            model: The compiled model, built as it was when saved.
+        workers take the newest that all have. Within an epoch `fit` needs
+        built metrics: evaluate a batch first.
 
         Raises:
             ValueError: If a whole checkpoint does not fit the model, is of
@@ -169,8 +166,7 @@ class Checkpoint(keras.callbacks.Callback):
         mine = [*whole, *[none] * KEPT][:KEPT]
         of_all = self._workers.gather(np.ravel(mine).tolist())
         of_each = [
-            {(epochs, steps) for epochs, steps in row.tolist()}
-            for row in of_all.reshape(-1, KEPT, 2)
+            {*map(tuple, own.tolist())} for own in of_all.reshape(-1, KEPT, 2)
         ]
         newest = max(set.intersection(*of_each) - {none}, default=None)
         return newest, {} if newest is None else whole[newest]
@@ -302,11 +298,7 @@ def find(directory: pathlib.Path) -> list[pathlib.Path]:
 def check_config(
     paths: Sequence[pathlib.Path], config: config_lib.Config
 ) -> None:
-    """Refuses checkpoints that are whole but not of a config.
-
-    Args:
-        paths: As `find` gives them.
-        config: That of the run.
+    """Refuses checkpoints, as `find` gives them, if none is of a config.
 
     Raises:
         ValueError: If some are whole, and none of them is of `config`.

@@ -6,6 +6,7 @@ import json
 import pathlib
 import re
 import typing
+from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +35,43 @@ CHOICES = {
 }
 
 
+# Numbers: fields, what checks them, its bounds, and what to write instead.
+_BOUNDS: tuple[tuple[str, Callable[..., Any], tuple, str], ...] = (
+    (
+        "alpha learning_rate weight_decay warmup_start decay entropy_weight"
+        " noise",
+        _checks.real_at_least,
+        (0,),
+        "Write 0 to leave it out",
+    ),
+    (
+        "epochs batch_size num_validation",
+        _checks.integer_at_least,
+        (1,),
+        "Count from 1",
+    ),
+    (
+        "num_train seed ood_every warmup_epochs mixing_warmup_epochs mc_passes"
+        " neighbors",
+        _checks.integer_at_least,
+        (0,),
+        "Count from 0",
+    ),
+    ("points", _checks.integer_at_least, (2,), "Write 2 to mix pairs"),
+    ("width", _checks.integer_at_least, (1,), "Write None for the default"),
+    # More does not fit into the states of NumPy's generators.
+    ("seed", _checks.real_between, (0, 2**32 - 1), "Take a smaller one"),
+    (
+        "corruption label_smoothing",
+        _checks.real_between,
+        (0, 1),
+        "It is a share",
+    ),
+    ("dropout", _checks.real_between, (0, 0.99), "It is a rate"),
+    ("ema", _checks.real_between, (0, 0.99999), "Write e.g. 0.999"),
+)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     """Everything that decides the result of a run.
@@ -49,16 +87,16 @@ class Config:
         embeddings: Text file of word vectors, such as GloVe's, that the
             network of sentences starts from; None draws them.
         method: `"erm"` (no mixing), `"mixup"`, `"cutmix"`, or `"regmixup"`:
-            clean and mixed rows in one batch.
+            clean and mixed examples in one batch.
         alpha: Concentration of the mixing coefficients. No mixing is stored
             as `method="erm"` with alpha 0, whichever of the two is given.
-        points: Rows in a mixture: 2, or d + 1 for d-Mixup.
+        points: Examples in a mixture: 2, or d + 1 for d-Mixup.
         mix_layers: Names of layers whose outputs are mixed, one of them drawn
             for each batch; empty for the inputs.
         per: One coefficient for each `"batch"` or each `"sample"`.
         partner: Who is mixed: `"random"`, `"same_class"`, `"different_class"`.
-        neighbors: Partners are drawn among as many nearest rows of the whole
-            training set, or of the row's class; 0 for rows of the batch.
+        neighbors: Partners are drawn among as many nearest examples of the
+            whole training set, or of the class; 0 for examples of the batch.
         target: `"mixed"`, or `"nearest"` to mix the inputs only.
         mixing_warmup_epochs: First epochs, without mixing.
         label_smoothing: Share of each label spread over the other classes.
@@ -66,11 +104,11 @@ class Config:
         mc_passes: Forward passes with dropout for Monte Carlo predictions,
             at the end; 0 for none.
         epochs: Passes over the training set.
-        batch_size: Rows in a step, over all replicas.
+        batch_size: Examples in a step, over all replicas.
         optimizer: `"sgd"` (momentum .9), `"adam"` or `"adadelta"`.
         nesterov: Whether `"sgd"` looks ahead.
         learning_rate: Peak of the schedule, whatever the batch; Goyal et al.
-            take 0.1 for each 256 rows of it.
+            take 0.1 for each 256 examples of it.
         schedule: `"steps"`, `"cosine"` or `"constant"`.
         warmup_epochs: Epochs of linear warm-up of the learning rate.
         warmup_start: Learning rate before the first step of the warm-up.
@@ -86,8 +124,8 @@ class Config:
         augmentation: `"none"`, or `"standard"`: pad by 4, crop, and flip what
             is no digit; or of photographs `"inception"`: crops of random area
             and aspect, flips.
-        num_train: Training rows, drawn by the seed; 0 for all.
-        num_validation: Rows carved from the training set.
+        num_train: Training examples, drawn by the seed; 0 for all.
+        num_validation: Examples carved from the training set.
         corruption: Share of training labels that is drawn anew.
         corruption_kind: `"uniform"` over all classes, or `"class_map"`: each
             class has one fixed wrong class.
@@ -148,54 +186,20 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuses what no run could mean."""
-        self._check_names()
+        for name, choices in CHOICES.items():
+            _checks.one_of(name, getattr(self, name), choices)
         self._check_numbers()
         self._store_plain_values()
         self._check_method()
-        self._check_network()
         self._check_ood()
         self._check_schedule()
 
     def _check_numbers(self) -> None:
-        for name in (
-            "alpha",
-            "learning_rate",
-            "weight_decay",
-            "warmup_start",
-            "decay",
-            "entropy_weight",
-            "noise",
-        ):
-            _checks.real_at_least(
-                name, getattr(self, name), 0, remedy="Write 0 to leave it out"
-            )
-        for name in ("epochs", "batch_size", "num_validation"):
-            _checks.integer_at_least(
-                name, getattr(self, name), 1, remedy="Count from 1"
-            )
-        for name in (
-            "num_train",
-            "seed",
-            "ood_every",
-            "warmup_epochs",
-            "mixing_warmup_epochs",
-            "mc_passes",
-            "neighbors",
-        ):
-            _checks.integer_at_least(
-                name, getattr(self, name), 0, remedy="Count from 0"
-            )
-        # More does not fit into the states of NumPy's generators.
-        _checks.real_between(
-            "seed", self.seed, 0, 2**32 - 1, remedy="Take a smaller one"
-        )
-        for name in ("corruption", "label_smoothing"):
-            _checks.real_between(
-                name, getattr(self, name), 0, 1, remedy="It is a share"
-            )
-        _checks.real_between(
-            "ema", self.ema, 0, 0.99999, remedy="Write e.g. 0.999"
-        )
+        for names, check, bounds, remedy in _BOUNDS:
+            for name in names.split():
+                value = getattr(self, name)
+                if value is not None or name not in ("width", "dropout"):
+                    check(name, value, *bounds, remedy=remedy)
 
     def _store_plain_values(self) -> None:
         """Stores values as JSON has them: equal configs must have one name."""
@@ -234,14 +238,7 @@ class Config:
                 "Write e.g. (60, 120, 160)",
             )
 
-    def _check_names(self) -> None:
-        for name, choices in CHOICES.items():
-            _checks.one_of(name, getattr(self, name), choices)
-
     def _check_method(self) -> None:
-        _checks.integer_at_least(
-            "points", self.points, 2, remedy="Write 2 to mix pairs"
-        )
         if self.label_smoothing and self.entropy_weight:
             raise _checks.refusal(
                 "One loss at a time",
@@ -260,21 +257,12 @@ class Config:
             self.mix_layers or self.partner == "different_class"
         ):
             raise _checks.refusal(
-                "Nearest rows are of the inputs, and of any class or the same",
+                "`neighbors` are nearest inputs, of any class or the same",
                 f"neighbors={self.neighbors} with"
                 f" mix_layers={self.mix_layers!r}, partner={self.partner!r}",
                 "Leave out one of them",
             )
 
-    def _check_network(self) -> None:
-        if self.width is not None:
-            _checks.integer_at_least(
-                "width", self.width, 1, remedy="Write None for the default"
-            )
-        if self.dropout is not None:
-            _checks.real_between(
-                "dropout", self.dropout, 0, 0.99, remedy="It is a rate"
-            )
         if self.embeddings is not None and self.network != "text_cnn":
             raise _checks.refusal(
                 "`embeddings` are for the network of sentences",
@@ -359,7 +347,7 @@ def _as_float(name: str, value: float) -> float:
 
 
 def _as_tuple(name: str, value: Any) -> tuple[Any, ...]:
-    """Returns a sequence as a tuple; a string is one value, not letters."""
+    """Returns a sequence as a tuple; a string is one value."""
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise _checks.refusal(
             f"`{name}` must be a tuple",

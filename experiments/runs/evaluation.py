@@ -21,10 +21,7 @@ PROBABILITY_FLOOR = 1e-7
 
 
 def measure_outputs(outputs: Outputs) -> dict[str, float]:
-    """Measures everything that a network said.
-
-    Args:
-        outputs: Logits and labels.
+    """Measures everything that a network predicted.
 
     Returns:
         results: `measure` of `validation_` (if it is there) and `test_`,
@@ -54,22 +51,16 @@ def measure_outputs(outputs: Outputs) -> dict[str, float]:
 def measure(
     labels: np.ndarray, probabilities: np.ndarray, *, prefix: str
 ) -> dict[str, float]:
-    """Measures one set of predictions.
-
-    Args:
-        labels: Integers `(N,)`.
-        probabilities: `(N, K)`.
-        prefix: Put before each name, e.g. `"test_"`.
+    """Measures predictions `(N, K)` of integer labels `(N,)`.
 
     Returns:
-        results: Accuracy, of more than 10 classes also top-5 accuracy, mean
-            confidence, negative log-likelihood in nats, Brier score, signed
-            gap, adaptive ECE (15 bins of equally many rows), and for 15 bins
-            and 100 (`_100`) ECE, OE and the null ECE, which calibrated
-            predictions of these confidences would show. The likelihood counts
-            a probability below 1e-7 as 1e-7, so that an example costs at most
-            16.1 nats: after isotonic scaling, which gives exact zeros, it
-            would else be infinite.
+        results: Under names with the prefix: accuracy, of more than 10 classes
+            also top-5 accuracy, mean confidence, negative log-likelihood in
+            nats, Brier score, signed gap, adaptive ECE (15 bins of equally many
+            examples), and for 15 bins and 100 (`_100`) ECE, OE and the null
+            ECE, which calibrated predictions of these confidences would show.
+            The likelihood counts a probability below 1e-7 as 1e-7, so that an
+            example costs at most 16.1 nats: isotonic scaling gives exact zeros.
     """
     nll = calibration.negative_log_likelihood(
         labels, np.maximum(probabilities, PROBABILITY_FLOOR)
@@ -114,13 +105,10 @@ def measure(
 
 
 def top_accuracy(labels: np.ndarray, values: np.ndarray, k: int) -> float:
-    """Returns the share of rows whose class is among the first `k`.
+    """Returns the share of examples whose class is among the first `k`.
 
-    Args:
-        labels: Integers `(N,)`.
-        values: Float32 `(N, K)`, logits or probabilities; equal ones share a
-            place.
-        k: How many, at least 1.
+    `values` are float32 `(N, K)`, logits or probabilities; equal ones share a
+    place.
     """
     return float(np.mean(keras.ops.in_top_k(labels, values, k)))
 
@@ -128,11 +116,11 @@ def top_accuracy(labels: np.ndarray, values: np.ndarray, k: int) -> float:
 def measure_training(
     labels: np.ndarray, classes: np.ndarray, corrupted: np.ndarray
 ) -> dict[str, float]:
-    """Measures how much of its training set a network knows by heart.
+    """Measures how much of its training set a network has memorized.
 
     Args:
         labels: That it was trained on, `(N,)`.
-        classes: That it predicts for the unmixed rows, `(N,)`.
+        classes: That it predicts for the unmixed examples, `(N,)`.
         corrupted: Bool `(N,)`: which labels were redrawn.
 
     Returns:
@@ -151,12 +139,8 @@ def measure_training(
 def find_chance(labels: np.ndarray, classes: np.ndarray) -> list[str]:
     """Finds out whether a network has learned anything.
 
-    Its accuracy is compared with that of always naming the most frequent
-    class, by a one-sided binomial test at 2.5 %.
-
-    Args:
-        labels: Of the test set, `(N,)`.
-        classes: That it predicts, `(N,)`.
+    The accuracy of its predicted classes `(N,)` is compared with that of always
+    naming the most frequent class, by a one-sided binomial test at 2.5 %.
 
     Returns:
         warnings: A sentence if its accuracy is within chance, or nothing.
@@ -177,10 +161,7 @@ def find_chance(labels: np.ndarray, classes: np.ndarray) -> list[str]:
 
 
 def measure_epochs(accuracies: Sequence[float]) -> dict[str, float]:
-    """Measures the best epoch and the last ones.
-
-    Args:
-        accuracies: On the validation set, one for each epoch.
+    """Measures the best epoch and the last ones, from validation accuracies.
 
     Returns:
         results: `validation_best_accuracy`, of the best epoch;
@@ -200,7 +181,7 @@ def measure_epochs(accuracies: Sequence[float]) -> dict[str, float]:
 def measure_ood(
     inside: np.ndarray, outside: np.ndarray, *, prefix: str
 ) -> dict[str, float]:
-    """Measures how confidences tell a set from the test set.
+    """Measures how confidences separate a set from the test set.
 
     Args:
         inside: Confidences `(N,)` on the test set.
@@ -222,11 +203,7 @@ def measure_ood(
 def measure_posterior(
     posterior: np.ndarray, probabilities: np.ndarray
 ) -> dict[str, float]:
-    """Measures the distance to the true probabilities of the classes.
-
-    Args:
-        posterior: Bayes' probabilities `(N, K)` of the test set.
-        probabilities: `(N, K)`.
+    """Measures the distance of predictions to the truth, both `(N, K)`.
 
     Returns:
         results: `bayes_nll`, the cross-entropy of the best possible

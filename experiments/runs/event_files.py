@@ -25,9 +25,6 @@ def read(path: pathlib.Path) -> list[Any]:
 
     A damaged part gets a warning that says how much of the file it is, and
     an end within an event, as a kill leaves it, a note.
-
-    Args:
-        path: An event file.
     """
     try:
         records = [*tf.data.TFRecordDataset(str(path)).as_numpy_iterator()]
@@ -39,9 +36,8 @@ def read(path: pathlib.Path) -> list[Any]:
 def drop_steps(directory: pathlib.Path, *, from_step: int) -> None:
     """Removes what files hold of steps that will be run again.
 
-    Args:
-        directory: Searched for event files, at any depth.
-        from_step: First step to be removed; steps are epochs.
+    Files are searched below the directory. Steps are epochs; `from_step` is the
+    first to be removed.
 
     Raises:
         OSError: If the disk is full or read-only; the file is as it was.

@@ -3,8 +3,7 @@
 The discriminator of a mixup GAN sees `lam * real + (1 - lam) * fake` and must
 say `lam`; without mixup it sees both apart. What a picture shows as "stable"
 is counted: modes that are found, samples near one, samples that escaped.
-
-Letters: B rows of a batch, M modes, S samples.
+Shapes: B points of a batch, M modes, S samples.
 """
 
 import logging
@@ -64,7 +63,7 @@ def run(
 
     Args:
         config: What to run: `dataset` names the target, `epochs` counts
-            thousands of iterations, of `batch_size` rows and at
+            thousands of iterations, of `batch_size` points and at
             `learning_rate`.
         workdir: Gets `record.json` and `samples.npz`.
         sources: Not needed; the points are drawn.
@@ -133,7 +132,7 @@ def measure(samples: np.ndarray, modes: np.ndarray) -> dict[str, float]:
     Returns:
         results: Shares: `modes_found` of modes with a good sample, which is
             one within 3 deviations; `good_samples`; and `escaped_samples`,
-            further than 2 from the origin or no numbers.
+            further than 2 from the origin or not a number.
     """
     distances = np.linalg.norm(samples[:, np.newaxis] - modes, axis=-1)
     good = distances <= NEAR * DEVIATION
@@ -169,14 +168,8 @@ def judge(
 ) -> tf.Tensor:
     """Returns the discriminator's loss, a scalar.
 
-    Without mixing `l(d(real), 1) + l(d(fake), 0)`, with it
+    Without mixing `l(d(real), 1) + l(d(fake), 0)`, with `lam` `(B,)`
     `l(d(lam * real + (1 - lam) * fake), lam)`, `l` the binary cross-entropy.
-
-    Args:
-        discriminator: From points to one logit.
-        real: `(B, 2)`.
-        fake: `(B, 2)`.
-        lam: `(B,)`, one for each row, or None.
 
     References:
         Zhang, Cisse, Dauphin and Lopez-Paz. mixup: Beyond Empirical Risk
@@ -199,11 +192,7 @@ def _loss(logits: tf.Tensor, targets: Any) -> tf.Tensor:
 
 
 class Game:
-    """A generator and a discriminator, and where they stand.
-
-    Args:
-        config: Of the run.
-    """
+    """A generator and a discriminator, and where they stand."""
 
     def __init__(self, config: config_lib.Config) -> None:
         self._config = config
@@ -235,12 +224,11 @@ class Game:
             self._done.assign_add(1)
 
     def _draw(self, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """Returns all that an iteration draws; XLA knows no Beta.
+        """Returns all that an iteration draws; XLA has no Beta.
 
         Returns:
             real: Points of the target, `(steps, B, 2)`.
-            noise: For the generator, of its own step too,
-                `(steps + 1, B, 2)`.
+            noise: For the generator, of its own step too, `(steps + 1, B, 2)`.
             lam: `(steps, B)`; empty without mixing.
         """
         size = (DISCRIMINATOR_STEPS, self._config.batch_size)

@@ -15,16 +15,7 @@ class SGDWithL2(keras.optimizers.SGD):
     The papers' weight decay is `gradient + l2 * weight`, so momentum
     multiplies it by up to ten. Keras' own `weight_decay` is added after
     momentum and would be ten times too weak. Vectors (batch norm, biases)
-    are left alone.
-
-    Args:
-        learning_rate: Number or schedule.
-        l2: Coefficient, at least 0.
-        momentum: In `[0, 1)`.
-        nesterov: Whether to look ahead.
-        use_ema: Whether to average the weights over the steps.
-        ema_momentum: Decay of that average.
-        name: Name of the optimizer.
+    are left alone. `l2` is at least 0; other arguments are Keras' own.
     """
 
     def __init__(
@@ -34,17 +25,15 @@ class SGDWithL2(keras.optimizers.SGD):
         l2: float = 0.0,
         momentum: float = 0.9,
         nesterov: bool = True,
-        use_ema: bool = False,
-        ema_momentum: float = 0.99,
         name: str = "sgd_with_l2",
+        **options: Any,
     ) -> None:
         super().__init__(
             learning_rate,
             momentum=momentum,
             nesterov=nesterov,
-            use_ema=use_ema,
-            ema_momentum=ema_momentum,
             name=name,
+            **options,
         )
         self.l2 = l2
 
@@ -108,15 +97,7 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def build_schedule(config: config_lib.Config, steps_per_epoch: int) -> Any:
-    """Returns the learning rate as a function of the step.
-
-    Args:
-        config: Its schedule, counted in epochs.
-        steps_per_epoch: Steps in an epoch.
-
-    Returns:
-        schedule: A Keras schedule.
-    """
+    """Returns the learning rate as a Keras schedule of the step."""
     warmup = config.warmup_epochs * steps_per_epoch
     total = config.epochs * steps_per_epoch
     if config.schedule == "cosine":

@@ -1,4 +1,4 @@
-"""Outputs: what a trained network says of every set, kept as logits.
+"""Outputs: what a trained network predicts for every set, kept as logits.
 
 All that tables and figures show is made of them, so temperature scaling,
 ensembles and other measures need no network. Shapes: N examples, K classes.
@@ -47,7 +47,7 @@ class Outputs:
         return softmax(self.logits[name])
 
     def confidence(self, name: str) -> np.ndarray:
-        """Returns the largest probability of each row, `(N,)`."""
+        """Returns the largest probability of each example, `(N,)`."""
         return self.probabilities(name).max(axis=-1)
 
 

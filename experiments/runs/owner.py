@@ -26,9 +26,6 @@ _held: set[int] = set()
 def hold(workdir: pathlib.Path) -> Iterator[None]:
     """Holds a workdir within a `with` statement; makes it if it is missing.
 
-    Args:
-        workdir: The directory of one run.
-
     Raises:
         ValueError: If another process holds it.
         OSError: If nothing can be written there.

@@ -70,11 +70,7 @@ def is_complete(folder: pathlib.Path, config: config_lib.Config) -> bool:
 
 
 def read_config(folder: pathlib.Path) -> dict[str, Any]:
-    """Reads the fields of the config that a workdir is marked with.
-
-    Raises:
-        ValueError: If it is damaged, or of another version.
-    """
+    """Reads a workdir's config; raises a ValueError if it is damaged."""
     path = folder / CONFIG
     fields = atomic_files.read_json(path)
     with _refusing_damage(path, f"{CONFIG} must hold the fields of a config"):
@@ -149,12 +145,9 @@ def digests(folder: pathlib.Path, names: Iterable[str]) -> dict[str, str]:
 
 
 def check_file(path: pathlib.Path) -> pathlib.Path:
-    """Refuses a file that is not the one that the record beside it names.
+    """Returns a path; refuses a file that the record beside it does not name.
 
     Without a record, or with one that is older than digests, any file passes.
-
-    Returns:
-        path: The same.
     """
     if (path.parent / RECORD).exists() and path.exists():
         record = read_record(path.parent)

@@ -45,8 +45,7 @@ def claim(workdir: pathlib.Path, config: config_lib.Config) -> None:
     if the data set was missing, or the network did not fit.
 
     Raises:
-        ValueError: If it belongs to another config, or one of these files is
-            damaged.
+        ValueError: If it belongs to another config, or a file is damaged.
     """
     complete = (workdir / run_files.RECORD).exists()
     saved = checkpoint.find(workdir / CHECKPOINTS)

@@ -78,5 +78,5 @@ def test_refuses_what_needs_memory(folder, tmp_path, changes, message):
 
 def test_rows_in_memory_have_no_areas(tmp_path):
     config = config_lib.Config(augmentation="inception", num_train=200)
-    with pytest.raises(ValueError, match=r"Only photographs.*examples in memory"):
+    with pytest.raises(ValueError, match=r"Only photographs.*in memory"):
         training.run(config, tmp_path)

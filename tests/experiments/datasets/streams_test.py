@@ -189,7 +189,7 @@ class TestBadRows:
         stop = stream.watcher
         with pytest.raises(
             ValueError,
-            match=r"At most 1 of 14 training images.*Received: [23] that.*verify",
+            match=r"At most 1 of 14 training.*Received: [23] that.*verify",
         ):
             network.fit(
                 batches, epochs=2, verbose=0, shuffle=False, callbacks=[stop]
