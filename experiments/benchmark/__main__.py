@@ -9,7 +9,7 @@ Command:
 
 `imagenet` times the pipeline of photographs and `fit` of ResNet-50: on a GPU
 at the papers' size and beside `keras.applications.ResNet50`, else at a small
-one. Utilisation needs the GPU's peak in the precision that it computes in.
+one. Utilization needs the GPU's peak in the precision that it computes in.
 `peers` needs the extra of that name and is not part of `all`.
 
 Cases run in turns in one process; the tables show the median of the rounds,
@@ -112,36 +112,33 @@ def run(
     what: str,
     *,
     repeats: int,
-    rows: int,
+    num_examples: int,
     num_parallel_calls: int,
     data: str | None = None,
     image_side: int | None = None,
     batch_size: int | None = None,
     peak_tflops: float | None = None,
 ) -> list[timing.Table]:
-    """Runs one part, or all.
+    """Runs one part, or all, and returns its tables.
 
     Args:
         what: One of `PARTS`, or `"all"` of them; or `"peers"`.
         repeats: Rounds, at least 1.
-        rows: Rows of the validation set, at least 1.
+        num_examples: Of the validation set, at least 1.
         num_parallel_calls: Batches that each pipeline makes at a time, at
             least 1.
         data: Folder of JPEGs for `imagenet`. Defaults to noise.
         image_side: Side of the images that `imagenet` trains on. Defaults to
             what `fitting.choose_size` says.
-        batch_size: Rows of a step of `imagenet`, likewise.
+        batch_size: Examples in a step of `imagenet`, with the same default.
         peak_tflops: The GPU's peak, in 1e12 FLOPs a second.
-
-    Returns:
-        tables: What was measured.
 
     Raises:
         ValueError: If a number is below 1.
     """
     for name, value in (
         ("repeats", repeats),
-        ("rows", rows),
+        ("num_examples", num_examples),
         ("num_parallel_calls", num_parallel_calls),
     ):
         _checks.integer_at_least(name, value, 1, remedy="Leave the flag out")
@@ -170,9 +167,11 @@ def run(
         "mixing": time_mixing,
         "metrics": lambda: [
             *validation.measure_metrics(repeats),
-            *validation.measure_pass(repeats, rows=rows),
+            *validation.measure_pass(repeats, num_examples=num_examples),
         ],
-        "monitors": lambda: validation.measure_monitors(repeats, rows=rows),
+        "monitors": lambda: validation.measure_monitors(
+            repeats, num_examples=num_examples
+        ),
         "step": lambda: step.measure(repeats),
         "imagenet": time_imagenet,
         "peers": lambda: peers.measure(repeats),
@@ -197,7 +196,7 @@ def main() -> None:
     tables = run(
         _WHAT.value,
         repeats=_REPEATS.value,
-        rows=_ROWS.value,
+        num_examples=_ROWS.value,
         num_parallel_calls=_NUM_PARALLEL_CALLS.value,
         data=_DATA.value,
         image_side=_IMAGE_SIDE.value,

@@ -14,13 +14,10 @@ from tf_mixup import _checks
 
 
 def count_flops(model: keras.Model) -> int:
-    """Counts the FLOPs of one row's forward pass.
+    """Counts the FLOPs of one example's forward pass.
 
-    Args:
-        model: Of known sides, that calls each of its layers once.
-
-    Returns:
-        flops: For one row; a training step takes three times as many.
+    The model has known sides and calls each of its layers once. A training step
+    takes three times as many.
 
     Raises:
         ValueError: If another layer has weights.
@@ -48,11 +45,7 @@ def _count_layer(layer: keras.layers.Layer) -> int:
 
 
 def count_bytes(batches: tf.data.Dataset) -> int:
-    """Counts the bytes of a batch, from its shapes and types.
-
-    Args:
-        batches: Of whole batches, so that all shapes are known.
-    """
+    """Counts the bytes of a batch, from known shapes and types."""
     return sum(
         spec.shape.num_elements() * spec.dtype.size
         for spec in tf.nest.flatten(batches.element_spec)

@@ -77,10 +77,7 @@ def build_cases(
 ) -> dict[str, Training]:
     """Returns the cases, which share the weights of `network`.
 
-    Args:
-        size: The batch.
-        network: From pixels to logits.
-        rival: Builds what is trained beside it, if anything.
+    `rival` builds what is trained beside it, if anything.
     """
     images, labels = mixing.draw_batch(size)
     on_host, in_model = _mixup(size), _mixup(size).send_plans()
@@ -117,11 +114,7 @@ def build_cases(
 
 
 def build_validation(size: mixing.Size) -> tf.data.Dataset:
-    """Returns one unmixed batch, as a model that mixes takes it.
-
-    Args:
-        size: The batch.
-    """
+    """Returns one unmixed batch, as a model that mixes takes it."""
     batch = _in_memory(*mixing.draw_batch(size))
     return batch.apply(_mixup(size).send_plans().evaluation)
 
@@ -149,11 +142,9 @@ def _compile(model: keras.Model, *, watched: bool = False) -> keras.Model:
 class Stopwatch(keras.callbacks.Callback):
     """Notes when the device is done with steps, and with an epoch.
 
-    Args:
-        size: Its steps are timed, after the first ones.
-
     Attributes:
-        times: Seconds before and after the steps, and after the epoch.
+        times: Seconds before and after the steps of `size`, which follow some
+            first ones, and after the epoch.
     """
 
     def __init__(self, size: mixing.Size) -> None:
@@ -177,12 +168,7 @@ class Stopwatch(keras.callbacks.Callback):
 
 
 def step_case(training: Training, size: mixing.Size) -> timing.Case:
-    """Returns `fit`, of which a step is timed.
-
-    Args:
-        training: What is fitted.
-        size: Its steps are timed, after the first ones.
-    """
+    """Returns `fit`, of which a step after the first ones is timed."""
 
     def case() -> float:
         started, ended, _ = _fit(training, size)
@@ -198,10 +184,8 @@ def epoch_case(
 ) -> timing.Case:
     """Returns `fit` with validation, timed from a step to an epoch's end.
 
-    Args:
-        training: What is fitted, a model that mixes.
-        size: The clock starts after its first steps.
-        *monitors: Callbacks whose time counts.
+    `training` is a model that mixes. The clock starts after the first steps of
+    `size`, and the time of the monitors counts.
     """
     validation = build_validation(size)
 

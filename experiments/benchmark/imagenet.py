@@ -42,13 +42,7 @@ def measure(
 ) -> list[timing.Section]:
     """Times the whole pipeline against decoding, and against others.
 
-    Args:
-        repeats: Rounds.
-        data: Folder of JPEGs. Defaults to noise of ImageNet's usual size.
-        batch_size: B.
-
-    Returns:
-        sections: One.
+    `data` is a folder of JPEGs; None writes noise of ImageNet's usual size.
     """
     with tempfile.TemporaryDirectory() as folder:
         if data is None:
@@ -65,11 +59,7 @@ def measure(
             " processor ms an image",
             milliseconds=milliseconds,
             ratios=tuple(
-                timing.Ratio(
-                    name=f"{name} / {OURS}",
-                    rounds=milliseconds[name] / milliseconds[OURS],
-                    at_least=target,
-                )
+                timing.compare(milliseconds, name, OURS, at_least=target)
                 for name, target in TARGETS.items()
             ),
         )
@@ -82,10 +72,8 @@ def write_synthetic(folder: pathlib.Path) -> None:
     for index in range(SYNTHETIC_IMAGES):
         coarse = rng.uniform(0, 255, (1, 47, 63, 3))
         smooth = tf.image.resize(coarse, SHAPE[:2], "bicubic")[0].numpy()
-        rows = smooth + rng.normal(0, 12, SHAPE)
-        contents = tf.io.encode_jpeg(
-            rows.clip(0, 255).astype(np.uint8), quality=92
-        )
+        noisy = (smooth + rng.normal(0, 12, SHAPE)).clip(0, 255)
+        contents = tf.io.encode_jpeg(noisy.astype(np.uint8), quality=92)
         tf.io.write_file(str(folder / f"{index}.jpeg"), contents)
 
 
@@ -100,8 +88,8 @@ def pipelines(source: photographs.Files, batch_size: int) -> dict[str, Make]:
     """Returns each way to read the same files."""
 
     def read(steps: int) -> tf.data.Dataset:
-        rows = source.in_order().take(steps * batch_size)
-        return rows.map(lambda _, path, label: (tf.io.read_file(path), label))
+        images = source.in_order().take(steps * batch_size)
+        return images.map(lambda _, path, label: (tf.io.read_file(path), label))
 
     def ours(steps: int) -> tf.data.Dataset:
         mixup = tf_mixup.MixUp(ALPHA, num_classes=NUM_CLASSES, seed=0)
@@ -150,9 +138,9 @@ def _decode(contents: tf.Tensor) -> tf.Tensor:
     return tf.io.decode_jpeg(contents, channels=3, dct_method=jpegs.DCT_METHOD)
 
 
-def _slice_whole(row: tuple, crop: tuple) -> tuple[tf.Tensor, tf.Tensor]:
+def _slice_whole(example: tuple, crop: tuple) -> tuple[tf.Tensor, tf.Tensor]:
     """Makes our squares without fused or scaled decoding."""
-    contents, label = row
+    contents, label = example
     sides, place, flip = crop
     image = _decode(contents)
     window = jpegs.choose_window(tf.shape(image)[:2], sides, place)
@@ -178,10 +166,12 @@ def _keras_stages() -> tuple[Any, Any]:
     ) -> tuple[tf.Tensor, tf.Tensor]:
         return crop(resize(_decode(contents)), training=True), label
 
-    def mix(rows: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def mix(
+        images: tf.Tensor, labels: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         mixed = mixup(
             {
-                "images": flip(tf.cast(rows, tf.float32), training=True),
+                "images": flip(tf.cast(images, tf.float32), training=True),
                 "labels": tf.one_hot(labels, NUM_CLASSES),
             },
             training=True,

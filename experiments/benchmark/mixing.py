@@ -24,7 +24,7 @@ MAX_COPIES = 1.2
 MIN_SPEEDUPS = {"Keras": 5.0, "Keras" + NORMALIZED: 15.0}
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class Size:
     """A batch to mix, and how much of it is enough to time.
 
@@ -46,58 +46,39 @@ class Size:
 
 
 SIZES = (
-    Size(
-        name="ImageNet",
-        shape=(256, 224, 224, 3),
-        num_classes=1000,
-        batches=8,
-        calls=4,
-        targets=True,
-    ),
-    Size(
-        name="CIFAR",
-        shape=(128, 32, 32, 3),
-        num_classes=10,
-        batches=200,
-        calls=100,
-    ),
+    Size("ImageNet", (256, 224, 224, 3), 1000, 8, 4, targets=True),
+    Size("CIFAR", (128, 32, 32, 3), 10, 200, 100),
 )
 
 
 def measure(
     size: Size, *, repeats: int, num_parallel_calls: int
 ) -> list[timing.Section]:
-    """Times a size's pipelines, and its ops alone.
+    """Times a size's pipelines, its ops alone, and on a GPU.
 
-    Args:
-        size: The batch.
-        repeats: Rounds.
-        num_parallel_calls: Batches that each pipeline makes at a time.
-
-    Returns:
-        sections: In `tf.data`, as single ops, and on a GPU.
+    `num_parallel_calls` are the batches that each pipeline makes at a time.
     """
+
+    def run(title: str, cases: dict[str, timing.Case]) -> timing.Section:
+        measured = timing.run_in_turns(cases, repeats=repeats)
+        shape = "x".join(map(str, size.shape))
+        return timing.Section(
+            title=title.format(f"{size.name} {shape} uint8"),
+            milliseconds=measured,
+            ratios=_ratios(size, measured),
+        )
+
     batch = draw_batch(size)
-    shape = "x".join(map(str, size.shape))
-    milliseconds = timing.run_in_turns(
-        pipeline_cases(size, batch, num_parallel_calls), repeats=repeats
-    )
-    pipelines = timing.Section(
-        title=f"Mixing in tf.data, {size.name} {shape} uint8, ms a batch,"
-        f" num_parallel_calls={num_parallel_calls}",
-        milliseconds=milliseconds,
-        ratios=_ratios(size, milliseconds),
+    pipelines = run(
+        "Mixing in tf.data, {}, ms a batch, num_parallel_calls="
+        f"{num_parallel_calls}",
+        pipeline_cases(size, batch, num_parallel_calls),
     )
     with tf.device("/cpu:0"):
-        milliseconds = timing.run_in_turns(
-            op_cases(size, batch), repeats=repeats
+        ops = run(
+            "Applying a plan, {}, ms a call on the host",
+            op_cases(size, batch),
         )
-    ops = timing.Section(
-        title=f"Applying a plan, {size.name} {shape} uint8, ms a call on the"
-        " host",
-        milliseconds=milliseconds,
-        ratios=_ratios(size, milliseconds),
-    )
     return [pipelines, ops, _measure_on_gpu(size, batch, repeats)]
 
 
@@ -176,16 +157,16 @@ def plain_stage(num_classes: int, mean: Any, std: Any) -> Any:
         gammas = tf.random.gamma([2, size], ALPHA)
         lam = gammas[0] / (gammas[0] + gammas[1])
         partner = tf.random.shuffle(tf.range(size))
-        rows = _normalize(tf.cast(images, tf.float32), mean, std)
+        inputs = _normalize(tf.cast(images, tf.float32), mean, std)
         targets = tf.one_hot(labels, num_classes)
-        return _lerp(rows, lam, partner), _lerp(targets, lam, partner)
+        return _lerp(inputs, lam, partner), _lerp(targets, lam, partner)
 
     return mix
 
 
-def _lerp(rows: tf.Tensor, lam: tf.Tensor, partner: tf.Tensor) -> tf.Tensor:
-    lam = tf.reshape(lam, [-1] + [1] * (len(rows.shape) - 1))
-    return lam * rows + (1 - lam) * tf.gather(rows, partner)
+def _lerp(batch: tf.Tensor, lam: tf.Tensor, partner: tf.Tensor) -> tf.Tensor:
+    lam = tf.reshape(lam, [-1] + [1] * (len(batch.shape) - 1))
+    return lam * batch + (1 - lam) * tf.gather(batch, partner)
 
 
 def _normalize(images: tf.Tensor, mean: Any, std: Any) -> tf.Tensor:
@@ -267,26 +248,22 @@ def _ratios(
 ) -> tuple[timing.Ratio, ...]:
     """Compares each case with the copy, and the others with ours."""
     ratios = []
-    for name, rounds in milliseconds.items():
+    for name in milliseconds:
         if name != COPY:
             limited = size.targets and name.startswith("tf_mixup")
-            ratios.append(
-                timing.Ratio(
-                    name=f"{name} / copy",
-                    rounds=rounds / milliseconds[COPY],
-                    at_most=MAX_COPIES if limited else None,
-                )
+            ratio = timing.compare(
+                milliseconds,
+                name,
+                COPY,
+                at_most=MAX_COPIES if limited else None,
             )
-    for other in milliseconds:
-        ours = f"tf_mixup{NORMALIZED if other.endswith(NORMALIZED) else ''}"
-        if other not in (COPY, ours):
-            wanted = MIN_SPEEDUPS.get(other) if size.targets else None
+            ratios.append(dataclasses.replace(ratio, name=f"{name} / copy"))
+    for name in milliseconds:
+        ours = f"tf_mixup{NORMALIZED if name.endswith(NORMALIZED) else ''}"
+        if name not in (COPY, ours):
+            wanted = MIN_SPEEDUPS.get(name) if size.targets else None
             ratios.append(
-                timing.Ratio(
-                    name=f"{other} / {ours}",
-                    rounds=milliseconds[other] / milliseconds[ours],
-                    at_least=wanted,
-                )
+                timing.compare(milliseconds, name, ours, at_least=wanted)
             )
     return tuple(ratios)
 
@@ -294,28 +271,23 @@ def _ratios(
 def _measure_on_gpu(
     size: Size, batch: tuple[np.ndarray, np.ndarray], repeats: int
 ) -> timing.Section:
-    """Times what `placement="model"` does, where there is a GPU."""
-    title = f"Mixing in the model on a GPU, {size.name}, ms a call"
-    if not tf.config.list_logical_devices("GPU"):
-        names = [
-            name + suffix
-            for suffix in AFFINES
-            for name in ("layers.Mix", "Keras")
-        ]
-        return timing.Section(title=title, milliseconds=dict.fromkeys(names))
-    with tf.device("/gpu:0"):
-        milliseconds = timing.run_in_turns(
-            model_cases(size, batch), repeats=repeats
-        )
-    ratios = tuple(
-        timing.Ratio(
-            name=f"Keras / layers.Mix{suffix}",
-            rounds=milliseconds[f"Keras{suffix}"]
-            / milliseconds[f"layers.Mix{suffix}"],
-        )
-        for suffix in AFFINES
+    """Times mixing in the model, where there is a GPU."""
+    pairs = [(f"Keras{each}", f"layers.Mix{each}") for each in AFFINES]
+    measured: dict[str, Any] = {
+        name: None for pair in pairs for name in reversed(pair)
+    }
+    ratios: tuple[timing.Ratio, ...] = ()
+    if tf.config.list_logical_devices("GPU"):
+        with tf.device("/gpu:0"):
+            measured = timing.run_in_turns(
+                model_cases(size, batch), repeats=repeats
+            )
+        ratios = tuple(timing.compare(measured, *pair) for pair in pairs)
+    return timing.Section(
+        title=f"Mixing in the model on a GPU, {size.name}, ms a call",
+        milliseconds=measured,
+        ratios=ratios,
     )
-    return timing.Section(title=title, milliseconds=milliseconds, ratios=ratios)
 
 
 def model_cases(

@@ -2,7 +2,7 @@
 
 All get the same float32 arrays of NumPy and two threads. Needs the extra
 `peers`; a library that is missing is refused, since a table without its
-fastest row would flatter.
+fastest entry would flatter.
 """
 
 import importlib.util
@@ -26,7 +26,7 @@ from tf_mixup import ood
 LIBRARIES = ("torch", "torchmetrics", "netcal")
 THREADS = 2
 OURS = "tf_mixup"
-# Logits of the ECE's row, `(N, K)`, in batches of so many rows.
+# Logits of the ECE, `(N, K)`, in batches of so many.
 LOGITS_SHAPE = (50_000, 1_000)
 BATCH_SIZE = 500
 # Of both sets together.
@@ -62,16 +62,13 @@ def measure(
     size: mixing.Size = mixing.SIZES[0],
     num_scores: int = NUM_SCORES,
 ) -> list[timing.Table]:
-    """Times each task of ours beside the others'.
+    """Times ECE, mixing and AUROC beside the others', and reads memory.
 
     Args:
         repeats: Rounds.
         shape: Of the logits whose ECE is taken.
         size: The batch that is mixed; as float32 here.
         num_scores: Scores of which AUROC is taken.
-
-    Returns:
-        sections: ECE, mixing and AUROC; and the memory that examples take.
     """
     check_installed()
     import torch
@@ -115,13 +112,13 @@ def _compare(milliseconds: dict[str, np.ndarray]) -> tuple[timing.Ratio, ...]:
     )
 
 
-def draw_logits(rows: int, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+def draw_logits(count: int, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns logits `(N, K)` that are often right, and labels `(N,)`."""
     generator = np.random.default_rng(0)
-    logits = 3 * generator.standard_normal((rows, num_classes), np.float32)
-    labels = generator.integers(0, num_classes, rows, np.int32)
-    boost = 6 * generator.standard_normal(rows, np.float32)
-    logits[np.arange(rows), labels] += boost
+    logits = 3 * generator.standard_normal((count, num_classes), np.float32)
+    labels = generator.integers(0, num_classes, count, np.int32)
+    boost = 6 * generator.standard_normal(count, np.float32)
+    logits[np.arange(count), labels] += boost
     return logits, labels
 
 
@@ -248,7 +245,7 @@ def mixing_cases(size: mixing.Size) -> dict[str, timing.Case]:
         return layer(batch, training=True)
 
     def by_torch() -> Any:
-        # As torchvision: partners are the neighbors, one for all rows.
+        # As torchvision: partners are the neighbors, one lambda for all.
         return given.roll(1, 0).mul_(0.3).add_(given.mul(0.7))
 
     shares = np.reshape(lam, (-1, 1, 1, 1))
@@ -319,14 +316,14 @@ def measure_memory() -> timing.Facts:
 def _read_memory(name: str) -> list[float]:
     """Returns the memory in use after some examples, in MiB."""
     generator = np.random.default_rng(0)
-    num_rows, num_classes = MEMORY_SHAPE
+    size, num_classes = MEMORY_SHAPE
     update = _STREAMS[name]()
     found, done = [], 0
     for stop in MEMORY_STEPS:
-        for _ in range(done, stop, num_rows):
+        for _ in range(done, stop, size):
             update(
                 generator.standard_normal(MEMORY_SHAPE, np.float32),
-                generator.integers(0, num_classes, num_rows),
+                generator.integers(0, num_classes, size),
             )
         done = stop
         found.append(_resident_memory() / MIB)

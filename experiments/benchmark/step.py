@@ -20,16 +20,7 @@ BATCHES = 100
 def measure(
     repeats: int, *, batch_size: int = 128, width: int = 64
 ) -> list[timing.Section]:
-    """Times the stage on the host and the step, and on a GPU the other way.
-
-    Args:
-        repeats: Rounds.
-        batch_size: Rows in a step.
-        width: Channels of the network's first stage.
-
-    Returns:
-        sections: One.
-    """
+    """Times the stage on the host and the step; on a GPU also in the model."""
     size = mixing.Size(
         name="CIFAR",
         shape=(batch_size, *validation.IMAGE_SHAPE),
@@ -43,17 +34,16 @@ def measure(
     }
     if tf.config.list_logical_devices("GPU"):
         cases[MODEL_STEP] = step_case(size, width=width, in_model=True)
-    measured = timing.run_in_turns(cases, repeats=repeats)
-    stage, step = measured[STAGE], measured[STEP]
-    mixed = measured.get(MODEL_STEP)
+    measured: dict[str, Any] = {**timing.run_in_turns(cases, repeats=repeats)}
+    step, mixed = measured[STEP], measured.setdefault(MODEL_STEP)
     added = None if mixed is None else (mixed - step) / step
     return [
         timing.Section(
             title=f"Training step, ResNet-18 of width {width}, batch"
             f" {batch_size}, ms a step",
-            milliseconds={STAGE: stage, STEP: step, MODEL_STEP: mixed},
+            milliseconds=measured,
             ratios=(
-                timing.Ratio(name=f"{STAGE} / {STEP}", rounds=stage / step),
+                timing.compare(measured, STAGE, STEP),
                 timing.Ratio(
                     name=f"added by mixing in the model / {STEP}, on a GPU",
                     rounds=added,
@@ -77,11 +67,8 @@ def stage_case(size: mixing.Size) -> timing.Case:
 def step_case(size: mixing.Size, *, width: int, in_model: bool) -> timing.Case:
     """Returns one step of `fit`, with its batch at hand.
 
-    Args:
-        size: The batch.
-        width: Channels of the network's first stage.
-        in_model: Whether the step mixes, on uint8 images, or is given float
-            images that are mixed.
+    The step mixes uint8 images in the model, or is given float images that are
+    mixed.
     """
     images, labels = mixing.draw_batch(size)
     targets = np.eye(size.num_classes, dtype=np.float32)[labels]

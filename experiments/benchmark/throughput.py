@@ -52,8 +52,7 @@ def measure(
         peak_tflops: What the GPU can do at most in this precision, in 1e12
             FLOPs a second; None where it is not known.
         network: Builds the network.
-        rival: Builds the plain one to compare it with. Defaults to none,
-            which is not measured.
+        rival: Builds the plain one to compare it with, if any.
 
     Returns:
         tables: Times and ratios of steps and of epochs; bytes; throughput.
@@ -68,11 +67,11 @@ def measure(
     where += f"{keras.config.dtype_policy().name}, {timing.describe_device()}"
     steps = timing.Section(
         title=f"Step of fit, {where}, ms a step",
-        milliseconds={
-            **measured,
-            fitting.KERAS: measured.get(fitting.KERAS),
-        },
-        ratios=tuple(_compare(measured, *pair) for pair in RATIOS),
+        milliseconds={**measured, fitting.KERAS: measured.get(fitting.KERAS)},
+        ratios=tuple(
+            timing.compare(measured, *pair, at_most=TARGETS.get(pair[1]))
+            for pair in RATIOS
+        ),
     )
     fed = timing.Facts(
         title=f"Bytes that a step is fed, {where}",
@@ -117,18 +116,7 @@ def _measure_epochs(
         title=f"Epoch of {size.batches + 1} steps and 1 validation batch,"
         f" {where}, ms an epoch",
         milliseconds=measured,
-        ratios=(_compare(measured, WATCHED, UNWATCHED),),
-    )
-
-
-def _compare(
-    measured: Mapping[str, np.ndarray], name: str, other: str
-) -> timing.Ratio:
-    known = name in measured and other in measured
-    return timing.Ratio(
-        name=f"{name} / {other}",
-        rounds=measured[name] / measured[other] if known else None,
-        at_most=TARGETS.get(other),
+        ratios=(timing.compare(measured, WATCHED, UNWATCHED),),
     )
 
 
@@ -140,7 +128,7 @@ def compare_rates(
     flops: Mapping[str, int],
     peak_tflops: float | None,
 ) -> dict[str, float | str]:
-    """Holds a step against what feeds it and against the device's peak.
+    """Compares a step with what feeds it and with the device's peak.
 
     Args:
         batch_size: B.
@@ -168,7 +156,7 @@ def compare_rates(
         "images/s that the step takes": taken,
         f"images/s that a core's pipeline makes, {side}x{side}": made,
         "cores that feed one GPU": cores,
-        "model FLOP utilisation": share,
+        "model FLOP utilization": share,
         **{
             f"GFLOPs of an image forward, {name}": each / 1e9
             for name, each in flops.items()

@@ -1,7 +1,7 @@
 """Times cases in turns, compares them, and makes tables of the results.
 
 Cases run A B C A B C ..., so that a machine that slows down for a while slows
-them all, and a ratio is taken within each round before its median.
+them all. A ratio is taken within each round before its median.
 """
 
 import dataclasses
@@ -23,13 +23,13 @@ Case = Callable[[], float]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Ratio:
-    """A comparison of two cases and what it was to be.
+    """A comparison of two cases and its target.
 
     Attributes:
         name: What is over what.
         rounds: The ratio in each round; None where there was no GPU for it.
         at_most: Target of the median; None for no such target.
-        at_least: Likewise.
+        at_least: The same from below.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Ratio:
 
     @property
     def reached(self) -> bool | None:
-        """Whether the median is within the target; None if nobody knows."""
+        """Whether the median is within the target; None if it is unknown."""
         if self.rounds is None or not self.target:
             return None
         return self._is_within(float(np.median(self.rounds)))
@@ -117,11 +117,9 @@ class Section:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Facts:
-    """Numbers that follow from shapes, or from the medians of cases.
+    """Numbers by name that follow from shapes or medians.
 
-    Attributes:
-        title: What was counted.
-        values: Name -> number, or why there is none.
+    A value is text where there is no number.
     """
 
     title: str
@@ -170,6 +168,18 @@ def _number(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
+def compare(
+    measured: Mapping[str, np.ndarray | None],
+    name: str,
+    other: str,
+    **targets: float | None,
+) -> Ratio:
+    """Returns one case over another; without rounds if either has none."""
+    one, two = measured.get(name), measured.get(other)
+    rounds = None if one is None or two is None else one / two
+    return Ratio(name=f"{name} / {other}", rounds=rounds, **targets)
+
+
 def gpu_names() -> list[str]:
     """Returns the models of the GPUs; nothing where there is none."""
     return [
@@ -188,10 +198,6 @@ def run_in_turns(
     cases: Mapping[str, Case], *, repeats: int
 ) -> dict[str, np.ndarray]:
     """Runs each case once a round, after a round that does not count.
-
-    Args:
-        cases: Name -> what returns the seconds that it took.
-        repeats: Rounds.
 
     Returns:
         milliseconds: Name -> time in each round, `(repeats,)`.
@@ -218,12 +224,10 @@ def calling(function: Callable[..., Any], *args: Any, calls: int = 1) -> Case:
 
 
 def batch_seconds(dataset: tf.data.Dataset, *, ahead: int) -> float:
-    """Returns the seconds that a batch of a dataset takes, once it flows.
+    """Returns the seconds that a batch of a finite dataset takes.
 
-    Args:
-        dataset: Finite, of more than `ahead` batches.
-        ahead: Batches that it makes at a time. As many are taken before the
-            clock starts: their making goes on in parallel with its start.
+    As many batches as it makes at a time are taken before the clock starts:
+    their making goes on in parallel with its start.
     """
     batches = iter(dataset)
     for _ in range(ahead):

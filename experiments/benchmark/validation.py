@@ -21,20 +21,15 @@ PREDICTIONS = ((128, 10), (256, 1000))
 # Target: calibration's share of the validation pass.
 MAX_SHARE = 0.05
 UPDATES = 50
+UPDATES_ALONE = "its updates alone"
+OURS, KERAS = "CalibrationMetrics", "CategoricalAccuracy"
 
 
 def measure_metrics(repeats: int) -> list[timing.Section]:
-    """Times updates of `CalibrationMetrics` beside Keras' accuracy.
-
-    Args:
-        repeats: Rounds.
-
-    Returns:
-        sections: One for each size of batch.
-    """
+    """Times updates of `CalibrationMetrics` beside Keras' accuracy."""
     sections = []
-    for rows, num_classes in PREDICTIONS:
-        labels, logits = draw_predictions(rows, num_classes)
+    for size, num_classes in PREDICTIONS:
+        labels, logits = draw_predictions(size, num_classes)
         milliseconds = timing.run_in_turns(
             {
                 name: timing.calling(update, labels, logits, calls=UPDATES)
@@ -42,40 +37,32 @@ def measure_metrics(repeats: int) -> list[timing.Section]:
             },
             repeats=repeats,
         )
-        ratio = timing.Ratio(
-            name="CalibrationMetrics / CategoricalAccuracy",
-            rounds=milliseconds["CalibrationMetrics"]
-            / milliseconds["CategoricalAccuracy"],
-        )
         sections.append(
             timing.Section(
-                title=f"Metric on ({rows}, {num_classes}), ms an update",
+                title=f"Metric on ({size}, {num_classes}), ms an update",
                 milliseconds=milliseconds,
-                ratios=(ratio,),
+                ratios=(timing.compare(milliseconds, OURS, KERAS),),
             )
         )
     return sections
 
 
 def draw_predictions(
-    rows: int, num_classes: int
+    count: int, num_classes: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns one-hot labels and logits, both `(B, K)`."""
     generator = np.random.default_rng(0)
-    classes = generator.integers(0, num_classes, rows)
-    logits = generator.normal(size=(rows, num_classes)).astype(np.float32)
+    classes = generator.integers(0, num_classes, count)
+    logits = generator.normal(size=(count, num_classes)).astype(np.float32)
     return tf.one_hot(classes, num_classes), tf.constant(logits)
 
 
 def metric_updates() -> dict[str, Callable[..., Any]]:
     """Returns each metric's compiled update, as `evaluate` makes it."""
-    updates: dict[str, Callable[..., Any]] = {}
-    for name, metric in (
-        ("CategoricalAccuracy", keras.metrics.CategoricalAccuracy()),
-        ("CalibrationMetrics", metrics.CalibrationMetrics(from_logits=True)),
-    ):
-        updates[name] = _compile_update(metric)
-    return updates
+    return {
+        KERAS: _compile_update(keras.metrics.CategoricalAccuracy()),
+        OURS: _compile_update(metrics.CalibrationMetrics(from_logits=True)),
+    }
 
 
 def _compile_update(metric: keras.metrics.Metric) -> Callable[..., Any]:
@@ -95,11 +82,11 @@ def build_network(width: int) -> keras.Model:
     )
 
 
-def draw_images(rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns uint8 images `(rows, 32, 32, 3)` and one-hot labels."""
+def draw_images(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns uint8 images `(count, 32, 32, 3)` and one-hot labels."""
     generator = np.random.default_rng(0)
-    images = generator.integers(0, 256, (rows, *IMAGE_SHAPE), np.uint8)
-    classes = generator.integers(0, NUM_CLASSES, rows)
+    images = generator.integers(0, 256, (count, *IMAGE_SHAPE), np.uint8)
+    classes = generator.integers(0, NUM_CLASSES, count)
     return images, np.eye(NUM_CLASSES, dtype=np.float32)[classes]
 
 
@@ -119,84 +106,63 @@ def compile_for_validation(
 
 
 def measure_pass(
-    repeats: int, *, rows: int, width: int = 64
+    repeats: int, *, num_examples: int, width: int = 64
 ) -> list[timing.Section]:
     """Times a validation pass with and without `CalibrationMetrics`.
 
     The difference of two long passes is lost in their noise, so the metric's
-    own work for as many rows is timed beside them.
-
-    Args:
-        repeats: Rounds.
-        rows: Rows of the validation set.
-        width: Channels of the network's first stage.
-
-    Returns:
-        sections: One.
+    own work for as many examples is timed beside them. `width` is that of the
+    network's first stage.
     """
     network = build_network(width)
-    data = _batches(*draw_images(rows))
-    without = compile_for_validation(network, calibration=False)
-    with_bins = compile_for_validation(network, calibration=True)
-    size = min(rows, BATCH_SIZE)
-    update = metric_updates()["CalibrationMetrics"]
-    predictions = draw_predictions(size, NUM_CLASSES)
-    milliseconds = timing.run_in_turns(
-        {
-            "without CalibrationMetrics": _evaluating(without, data),
-            "with CalibrationMetrics": _evaluating(with_bins, data),
-            "its updates alone": timing.calling(
-                _repeat(update, len(data)), *predictions
-            ),
-        },
-        repeats=repeats,
-    )
-    whole = milliseconds["with CalibrationMetrics"]
-    added = whole - milliseconds["without CalibrationMetrics"]
+    data = _batches(*draw_images(num_examples))
+    size = min(num_examples, BATCH_SIZE)
+    update, predictions = metric_updates()[OURS], draw_predictions(size, 10)
+    without, whole, alone = f"without {OURS}", f"with {OURS}", UPDATES_ALONE
+    cases = {
+        name: _evaluating(compile_for_validation(network, calibration=on), data)
+        for name, on in ((without, False), (whole, True))
+    }
+    cases[alone] = timing.calling(_repeat(update, len(data)), *predictions)
+    milliseconds = timing.run_in_turns(cases, repeats=repeats)
+    added = milliseconds[whole] - milliseconds[without]
     ratios = (
         timing.Ratio(
-            name="added / pass with it",
-            rounds=added / whole,
+            name=f"{name} / pass with it",
+            rounds=rounds / milliseconds[whole],
             at_most=MAX_SHARE,
-        ),
-        timing.Ratio(
-            name="updates alone / pass with it",
-            rounds=milliseconds["its updates alone"] / whole,
-            at_most=MAX_SHARE,
-        ),
+        )
+        for name, rounds in (
+            ("added", added),
+            ("updates alone", milliseconds[alone]),
+        )
     )
     return [
         timing.Section(
-            title=f"Validation pass, ResNet-18 of width {width}, {rows} rows"
-            f" 32x32x3, batches of {size}, ms a pass",
+            title=f"Validation pass, ResNet-18 of width {width},"
+            f" {num_examples} examples 32x32x3, batches of {size}, ms a pass",
             milliseconds=milliseconds,
-            ratios=ratios,
+            ratios=tuple(ratios),
         )
     ]
 
 
 def measure_monitors(
-    repeats: int, *, rows: int, width: int = 64
+    repeats: int, *, num_examples: int, width: int = 64
 ) -> list[timing.Section]:
     """Times what monitors add to the end of a validation pass.
 
-    Args:
-        repeats: Rounds.
-        rows: Rows of the validation set, and of each set that OODMonitor
-            looks at.
-        width: Channels of the network's first stage.
-
-    Returns:
-        sections: One.
+    The validation set and each set that OODMonitor looks at have
+    `num_examples`; `width` is that of the network's first stage.
     """
-    images, labels = draw_images(rows)
+    images, labels = draw_images(num_examples)
     data = _batches(images, labels)
     model = compile_for_validation(build_network(width), calibration=True)
     out = callbacks.OODMonitor(
         {},
         reference=images,
         noise=("gaussian",),
-        max_rows=rows,
+        max_rows=num_examples,
         from_logits=True,
         batch_size=BATCH_SIZE,
     )
@@ -217,17 +183,13 @@ def measure_monitors(
         milliseconds = timing.run_in_turns(cases, repeats=repeats)
         for monitor in monitors.values():
             monitor.on_train_end()
-    validation = milliseconds["validation pass"]
     return [
         timing.Section(
             title=f"Monitors at the end of an epoch, ResNet-18 of width"
-            f" {width}, {rows} rows a set, ms an epoch",
+            f" {width}, {num_examples} examples a set, ms an epoch",
             milliseconds=milliseconds,
             ratios=tuple(
-                timing.Ratio(
-                    name=f"{name} / validation pass",
-                    rounds=milliseconds[name] / validation,
-                )
+                timing.compare(milliseconds, name, "validation pass")
                 for name in monitors
             ),
         )
@@ -242,8 +204,8 @@ def _end_epoch(monitor: keras.callbacks.Callback) -> None:
 
 
 def _batches(images: np.ndarray, labels: np.ndarray) -> tf.data.Dataset:
-    rows = tf.data.Dataset.from_tensor_slices((images, labels))
-    return rows.batch(BATCH_SIZE).prefetch(1)
+    examples = tf.data.Dataset.from_tensor_slices((images, labels))
+    return examples.batch(BATCH_SIZE).prefetch(1)
 
 
 def _evaluating(model: keras.Model, data: tf.data.Dataset) -> timing.Case:

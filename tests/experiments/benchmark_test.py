@@ -282,7 +282,7 @@ class TestValidation:
         assert sum(np.prod(each.shape) for each in trainable) == 11_173_962
 
     def test_pass(self, small_network):
-        (section,) = validation.measure_pass(1, rows=8)
+        (section,) = validation.measure_pass(1, num_examples=8)
         without, with_bins, updates = section.milliseconds.values()
         added, alone = section.ratios
         assert added.rounds == (with_bins - without) / with_bins
@@ -291,7 +291,7 @@ class TestValidation:
 
     @pytest.mark.slow
     def test_monitors(self, small_network):
-        (section,) = validation.measure_monitors(1, rows=8)
+        (section,) = validation.measure_monitors(1, num_examples=8)
         assert len(section.milliseconds) == 4
         assert all(each > 0 for each in section.milliseconds.values())
         assert len(section.ratios) == 3
@@ -318,9 +318,16 @@ class TestStep:
 
 
 class TestRun:
-    @pytest.mark.parametrize("name", ["repeats", "rows", "num_parallel_calls"])
+    @pytest.mark.parametrize(
+        "name", ["repeats", "num_examples", "num_parallel_calls"]
+    )
     def test_refuses_numbers_below_1(self, name):
-        numbers = {"repeats": 1, "rows": 1, "num_parallel_calls": 1, name: 0}
+        numbers = {
+            "repeats": 1,
+            "num_examples": 1,
+            "num_parallel_calls": 1,
+            name: 0,
+        }
         with pytest.raises(ValueError, match=f"Received: {name}=0"):
             benchmark.run("metrics", **numbers)
 
@@ -589,7 +596,7 @@ class TestThroughput:
         assert rival.rounds > 0
         assert f"GFLOPs of an image forward, {fitting.KERAS}" in rates.values
 
-    def test_cores_and_utilisation_of_a_gpu(self, gpu):
+    def test_cores_and_utilization_of_a_gpu(self, gpu):
         def compare(peak_tflops):
             return throughput.compare_rates(
                 256,
@@ -602,7 +609,7 @@ class TestThroughput:
         # 256 images in 128 ms are 2,000 a second; 2 ms an image are 500.
         # Three times 8e9 FLOPs, 2,000 times a second, are 4.8e13.
         assert list(compare(96.0).values()) == [2000, 500, 4, 0.5, 8, 1]
-        share = compare(None)["model FLOP utilisation"]
+        share = compare(None)["model FLOP utilization"]
         assert share == "not measured: no --peak_tflops"
 
     def test_run_hands_the_pipeline_to_the_steps(self, monkeypatch):
@@ -620,7 +627,7 @@ class TestThroughput:
         tables = benchmark.run(
             "imagenet",
             repeats=1,
-            rows=1,
+            num_examples=1,
             num_parallel_calls=1,
             image_side=96,
             batch_size=16,
