@@ -26,7 +26,7 @@ KERAS = "keras.applications.ResNet50, no mixup, fed uint8"
 # Steps before the clock starts.
 FIRST = 2
 
-# From the shape of a row and K to a network.
+# From the shape of an example and K to a network.
 Build = Callable[[tuple[int, ...], int], keras.Model]
 
 
@@ -85,9 +85,9 @@ def build_cases(
     def one_hot(batches: tf.data.Dataset) -> tf.data.Dataset:
         return batches.map(lambda x, y: (x, tf.one_hot(y, size.num_classes)))
 
-    def feed(rows: np.ndarray, stage: Callable) -> tf.data.Dataset:
+    def feed(inputs: np.ndarray, stage: Callable) -> tf.data.Dataset:
         # One more than is timed: an epoch's end takes time of its own.
-        batches = _in_memory(rows, labels).repeat(FIRST + size.batches + 1)
+        batches = _in_memory(inputs, labels).repeat(FIRST + size.batches + 1)
         return batches.apply(stage).prefetch(tf.data.AUTOTUNE)
 
     def copy() -> keras.Model:

@@ -3,9 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from experiments import datasets
 from experiments.datasets import augment
-from experiments.datasets import order
+from experiments.datasets import streams
 from tf_mixup import _checks
 from tf_mixup import mixing
 
@@ -15,7 +14,7 @@ _PARTNERS, _NOISE = 1, 2
 
 
 def training_batches(
-    images: np.ndarray | datasets.Stream,
+    images: np.ndarray | streams.Stream,
     labels: np.ndarray,
     *,
     batch_size: int,
@@ -61,7 +60,7 @@ def training_batches(
             augmentation does not fit them.
     """
     share = batch_size // workers
-    if isinstance(images, datasets.Stream):
+    if isinstance(images, streams.Stream):
         return images.training_batches(
             batch_size=share,
             seed=seed,
@@ -82,13 +81,11 @@ def training_batches(
         all_images, all_labels = tf.constant(images), tf.constant(labels)
 
     def load(epoch: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        epoch_seed = order.fold_epoch(seed, epoch)
-        chosen = order.draw_indices(
+        epoch_seed = fold_epoch(seed, epoch)
+        chosen = draw_indices(
             epoch_seed, step, batch_size=batch_size, count=count
         )[worker * share : (worker + 1) * share]
-        step_seed = tf.random.fold_in(
-            order.fold_epoch(seed, epoch, worker), step
-        )
+        step_seed = tf.random.fold_in(fold_epoch(seed, epoch, worker), step)
         if neighbors is not None:
             partners = mixing.choose_neighbors(
                 neighbors, chosen, seed=tf.random.fold_in(step_seed, _PARTNERS)
@@ -126,7 +123,7 @@ def _check_augmentation(augmentation: str, images: np.ndarray) -> None:
 
 
 def evaluation_batches(
-    images: np.ndarray | datasets.Stream,
+    images: np.ndarray | streams.Stream,
     labels: np.ndarray,
     *,
     batch_size: int = EVALUATION_BATCH,
@@ -143,7 +140,7 @@ def evaluation_batches(
         size = share_size(len(labels), batch_size, workers)
     else:
         size = even_size(len(labels), batch_size, replicas=replicas)
-    if isinstance(images, datasets.Stream):
+    if isinstance(images, streams.Stream):
         return images.evaluation_batches(size, worker=worker, workers=workers)
     with tf.device("/cpu:0"):
         examples = tf.data.Dataset.from_tensor_slices(
@@ -185,4 +182,28 @@ def share_size(count: int, batch_size: int, workers: int) -> int:
         "Each worker needs an example to evaluate",
         f"{count} examples for {workers} workers",
         "Raise --num_validation, or take fewer workers",
+    )
+
+
+def fold_epoch(seed: int, epoch: tf.Tensor, worker: int = 0) -> tf.Tensor:
+    """Returns an epoch's seed, int64 `(2,)`, from which those of steps fold."""
+    # Apart from the seeds of mixing, which start from [seed, 0].
+    start = tf.constant([seed, 1 + worker], tf.int64)
+    return tf.random.fold_in(start, epoch)
+
+
+def draw_indices(
+    epoch_seed: tf.Tensor, step: tf.Tensor, *, batch_size: int, count: int
+) -> tf.Tensor:
+    """Returns a step's examples: a stretch of a random bijection of them all.
+
+    Returns:
+        indices: int64 `(B,)` in `[0, N - 1]`, none twice in the N // B steps of
+            an epoch; N must be at least B.
+    """
+    places = step * batch_size + tf.range(batch_size, dtype=tf.int64)
+    return tf.random.experimental.index_shuffle(
+        places,
+        seed=tf.cast(epoch_seed % tf.int32.max, tf.int32),
+        max_index=tf.constant(count - 1, tf.int64),
     )

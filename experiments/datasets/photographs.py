@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from experiments.datasets import batches
 from experiments.datasets import folders
-from experiments.datasets import order
 from experiments.datasets import prepared
 from experiments.datasets import splits
 from experiments.datasets import streams
@@ -80,8 +80,8 @@ class Files:
             labels = tf.constant(self.labels.astype(np.int64))
 
         def choose(epoch: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            epoch_seed = order.fold_epoch(seed, epoch, worker)
-            indices = order.draw_indices(
+            epoch_seed = batches.fold_epoch(seed, epoch, worker)
+            indices = batches.draw_indices(
                 epoch_seed, step, batch_size=batch_size, count=self.num_images
             )
             step_seed = tf.random.fold_in(epoch_seed, step)
@@ -149,7 +149,7 @@ class Records:
         steps = int(positions.cardinality())
 
         def one_pass(epochs: tf.Tensor, steps: tf.Tensor) -> tf.data.Dataset:
-            epoch_seed = order.fold_epoch(seed, epochs[0], worker)
+            epoch_seed = batches.fold_epoch(seed, epochs[0], worker)
             draws = tf.random.stateless_uniform((len(self.paths),), epoch_seed)
             chosen = tf.argsort(draws)
             files = tuple(tf.gather(part, chosen) for part in self._files())

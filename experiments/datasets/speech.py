@@ -45,7 +45,7 @@ class Recording(NamedTuple):
     Attributes:
         name: Of the file, with its folder's if it has one.
         label: What is said.
-        speaker: Who says it; empty if the name does not tell.
+        speaker: Who says it; empty if the name does not say.
         wave: Float32 `(16000,)` in `[-1, 1]`.
     """
 
@@ -314,18 +314,18 @@ def _choose_fifth(recordings: Sequence[Recording], seed: int) -> np.ndarray:
 def _split(
     recordings: Sequence[Recording], chosen: dict[str, np.ndarray]
 ) -> dict[str, splits.Arrays]:
-    """Returns the chosen rows and, as `train`, the others."""
+    """Returns the chosen recordings and, as `train`, the others."""
     names = sorted({each.label for each in recordings})
-    rows = splits.Arrays(
+    spoken = splits.Arrays(
         np.stack([each.wave for each in recordings]),
         np.array([names.index(each.label) for each in recordings], np.int32),
     )
     others = ~np.any(list(chosen.values()), axis=0)
     parts = {
-        part: rows.take(np.flatnonzero(mask))
+        part: spoken.take(np.flatnonzero(mask))
         for part, mask in {"train": others, **chosen}.items()
     }
-    empty = [part for part, rows in parts.items() if not len(rows.labels)]
+    empty = [part for part, each in parts.items() if not len(each.labels)]
     if empty:
         raise _checks.refusal(
             "Each split must have recordings",

@@ -43,7 +43,7 @@ class Preemption:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Leaves the signal to whom it was."""
+        """Gives the signal back to its former handler."""
         signal.signal(signal.SIGTERM, self._before)
 
     def listen(self) -> Any:

@@ -162,6 +162,16 @@ class Parts:
             synchronized=self.synchronized,
         )(features)
 
+    def shortcut(
+        self, features: keras.KerasTensor, filters: int, strides: int
+    ) -> keras.KerasTensor:
+        """Applies a 1x1 convolution and batch norm where shapes change."""
+        if strides == 1 and features.shape[-1] == filters:
+            return features
+        return self.norm(
+            self.convolution(features, filters, kernel_size=1, strides=strides)
+        )
+
     def norm_relu(self, features: keras.KerasTensor) -> keras.KerasTensor:
         """Applies batch norm and ReLU."""
         return keras.layers.ReLU()(self.norm(features))

@@ -98,13 +98,7 @@ def _plain_block(
     zero_gamma: bool,
 ) -> keras.KerasTensor:
     """Applies conv, norm, ReLU, conv, norm, addition, ReLU."""
-    shortcut = features
-    if strides > 1 or features.shape[-1] != filters:
-        shortcut = layers.norm(
-            layers.convolution(
-                features, filters, kernel_size=1, strides=strides
-            )
-        )
+    shortcut = layers.shortcut(features, filters, strides)
     features = layers.convolution(features, filters, strides=strides)
     features = layers.dropout(layers.norm_relu(features), dropout)
     features = layers.norm(

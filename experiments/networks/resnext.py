@@ -88,20 +88,12 @@ def _bottleneck(
     zero_gamma: bool,
 ) -> keras.KerasTensor:
     """Applies 1x1, grouped 3x3 and 1x1 convolutions, addition, ReLU."""
-    shortcut = features
-    if strides > 1 or features.shape[-1] != filters:
-        shortcut = layers.norm(
-            layers.convolution(
-                features, filters, kernel_size=1, strides=strides
-            )
-        )
-    features = layers.norm_relu(
-        layers.convolution(features, inner, kernel_size=1)
+    shortcut = layers.shortcut(features, filters, strides)
+    features = layers.convolution(features, inner, kernel_size=1)
+    features = layers.convolution(
+        layers.norm_relu(features), inner, strides=strides, groups=groups
     )
-    features = layers.norm_relu(
-        layers.convolution(features, inner, strides=strides, groups=groups)
-    )
-    features = layers.dropout(features, dropout)
+    features = layers.dropout(layers.norm_relu(features), dropout)
     features = layers.norm(
         layers.convolution(features, filters, kernel_size=1),
         zero_gamma=zero_gamma,

@@ -108,18 +108,17 @@ def _run_owned(
         workdir / SAMPLES,
         lambda path: np.savez(path, **samples),  # type: ignore[arg-type]
     )
-    record = {
-        "config": config.to_json(),
-        "results": measured[-1],
-        "history": {
+    return run_files.write_record(
+        workdir,
+        config,
+        [SAMPLES],
+        results=measured[-1],
+        history={
             name: [each[name] for each in measured] for name in measured[0]
         },
-        "duration_seconds": time.monotonic() - started,
-        "trainable_parameters": count_parameters(),
-        run_files.DIGESTS: run_files.digests(workdir, [SAMPLES]),
-    }
-    atomic_files.write_json(workdir / run_files.RECORD, record)
-    return record
+        duration_seconds=time.monotonic() - started,
+        trainable_parameters=count_parameters(),
+    )
 
 
 def measure(samples: np.ndarray, modes: np.ndarray) -> dict[str, float]:

@@ -60,6 +60,23 @@ def read_record(
     return record
 
 
+def write_record(
+    folder: pathlib.Path,
+    config: config_lib.Config,
+    files: Iterable[str],
+    **fields: Any,
+) -> dict[str, Any]:
+    """Writes and returns the record of a run, with digests of its files."""
+    digests = {
+        name: digest(folder / name)
+        for name in files
+        if (folder / name).exists()
+    }
+    record = {"config": config.to_json(), DIGESTS: digests, **fields}
+    atomic_files.write_json(folder / RECORD, record)
+    return record
+
+
 def is_complete(folder: pathlib.Path, config: config_lib.Config) -> bool:
     """Whether a run of `config` has a record that can be read."""
     try:
@@ -133,15 +150,6 @@ def digest(path: pathlib.Path) -> str:
     """Returns the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def digests(folder: pathlib.Path, names: Iterable[str]) -> dict[str, str]:
-    """Returns the digests of the files that are there, for the record."""
-    return {
-        name: digest(folder / name)
-        for name in names
-        if (folder / name).exists()
-    }
 
 
 def check_file(path: pathlib.Path) -> pathlib.Path:

@@ -14,7 +14,6 @@ from experiments import datasets
 from experiments.datasets import batches
 from experiments.distributed import strategy as strategy_lib
 from experiments.distributed import workers as workers_lib
-from experiments.runs import atomic_files
 from experiments.runs import callbacks as callbacks_lib
 from experiments.runs import checkpoint
 from experiments.runs import config as config_lib
@@ -119,17 +118,17 @@ def _run_owned(
         results |= evaluation.measure_epochs(history["val_accuracy"])
     finally:
         keras.config.set_dtype_policy(previous_policy)
-    record = {
-        "config": config.to_json(),
-        "results": results,
-        "warnings": warnings,
-        "history": history,
-        "versions": versions,
-        "duration_seconds": time.monotonic() - started,
-        "trainable_parameters": model_setup.count_parameters(model),
-        run_files.DIGESTS: run_files.digests(workdir, run_files.WRITTEN),
-    }
-    atomic_files.write_json(workdir / run_files.RECORD, record)
+    record = run_files.write_record(
+        workdir,
+        config,
+        run_files.WRITTEN,
+        results=results,
+        warnings=warnings,
+        history=history,
+        versions=versions,
+        duration_seconds=time.monotonic() - started,
+        trainable_parameters=model_setup.count_parameters(model),
+    )
     workers.wait()
     return record
 

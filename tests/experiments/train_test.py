@@ -86,7 +86,7 @@ REFUSED = {
     "missing folder": (["--dataset=folder:DIR/nothing"], "one folder a class"),
     "damaged image": (["--dataset=folder:DIR/images"], "image"),
     "small images": (["--network=lenet"], "LeNet needs images of at least"),
-    "too many rows": (["--num_train=5000"], "must fit into 1438 rows"),
+    "too many": (["--num_train=5000"], "must fit into 1438 examples"),
     "missing sentences": (
         ["--dataset=mr", "--data_dir=DIR/nothing"],
         "rt-polarity.pos, rt-polarity.neg",

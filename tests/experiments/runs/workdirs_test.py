@@ -154,10 +154,11 @@ class TestCheckFile:
     def test_another_runs_file_is_refused(self, tmp_path):
         path = tmp_path / "a.npz"
         np.savez(path, one=np.arange(3))
-        digests = run_files.digests(tmp_path, ["a.npz", "absent.npz"])
-        assert list(digests) == ["a.npz"]
-        record = RECORD | {run_files.DIGESTS: digests}
-        atomic_files.write_json(tmp_path / "record.json", record)
+        fields = {name: RECORD[name] for name in RECORD if name != "config"}
+        record = run_files.write_record(
+            tmp_path, CONFIG, ["a.npz", "absent.npz"], **fields
+        )
+        assert list(record[run_files.DIGESTS]) == ["a.npz"]
         assert run_files.check_file(path) == path
         np.savez(path, one=np.arange(4))
         with pytest.raises(ValueError, match="that this run wrote"):
