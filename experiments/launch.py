@@ -30,19 +30,6 @@ from experiments.distributed import preemption
 from experiments.distributed import workers as workers_lib
 from tf_mixup import _checks
 
-_WORKERS = flags.DEFINE_integer(
-    "workers", None, "On each host; its GPUs by default.", lower_bound=1
-)
-_HOSTS = flags.DEFINE_list("hosts", ["localhost"], "Names or addresses of all.")
-_HOST = flags.DEFINE_integer("host", 0, "Which of the hosts this is, from 0.")
-_PORT = flags.DEFINE_integer(
-    "port",
-    29400,
-    "Of the first worker of a host; others take the next ones.",
-    lower_bound=1,
-    upper_bound=65535,
-)
-
 
 def describe_worker(
     hosts: Sequence[str], host: int, *, workers: int, port: int, place: int
@@ -82,10 +69,17 @@ def choose_code(codes: Sequence[int]) -> int:
     return [*causes, *failed, 0][0]
 
 
-def start(arguments: Sequence[str]) -> list[subprocess.Popen]:
+def start(
+    arguments: Sequence[str],
+    *,
+    hosts: Sequence[str] = ("localhost",),
+    host: int = 0,
+    workers: int | None = None,
+    port: int = 29400,
+) -> list[subprocess.Popen]:
     """Starts this host's workers, with flags of `experiments.train`."""
     gpus = len(tf.config.list_physical_devices("GPU"))
-    count = _WORKERS.value or gpus or 1
+    count = workers or gpus or 1
     if gpus and count > gpus:
         raise _checks.refusal(
             "A worker needs a GPU of its own",
@@ -97,11 +91,7 @@ def start(arguments: Sequence[str]) -> list[subprocess.Popen]:
     started = []
     for place in range(count):
         config = describe_worker(
-            _HOSTS.value,
-            _HOST.value,
-            workers=count,
-            port=_PORT.value,
-            place=place,
+            hosts, host, workers=count, port=port, place=place
         )
         environment = {
             **os.environ,
@@ -110,7 +100,7 @@ def start(arguments: Sequence[str]) -> list[subprocess.Popen]:
         }
         if gpus:
             environment["CUDA_VISIBLE_DEVICES"] = str(place)
-        quiet = [] if place == _HOST.value == 0 else ["--verbose=0"]
+        quiet = [] if place == host == 0 else ["--verbose=0"]
         command = (sys.executable, "-m", "experiments.train")
         started.append(
             subprocess.Popen(
@@ -123,10 +113,28 @@ def start(arguments: Sequence[str]) -> list[subprocess.Popen]:
     return started
 
 
+def define_flags() -> None:
+    """Defines the flags of this binary."""
+    flags.DEFINE_integer(
+        "workers", None, "On each host; its GPUs by default.", lower_bound=1
+    )
+    flags.DEFINE_list("hosts", ["localhost"], "Names or addresses of all.")
+    flags.DEFINE_integer("host", 0, "Which of the hosts this is, from 0.")
+    flags.DEFINE_integer(
+        "port",
+        29400,
+        "Of the first worker of a host; others take the next ones.",
+        lower_bound=1,
+        upper_bound=65535,
+    )
+
+
 def main(argv: Sequence[str]) -> None:
     """Starts the workers and waits for them."""
+    names = ("hosts", "host", "workers", "port")
+    options = {name: flags.FLAGS[name].value for name in names}
     try:
-        processes = start(argv[1:])
+        processes = start(argv[1:], **options)
     except ValueError as error:
         raise app.UsageError(str(error)) from error
 
@@ -148,4 +156,5 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
+    define_flags()
     app.run(main)

@@ -18,6 +18,8 @@ and TensorBoard's `logs/`.
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
+from typing import Any
 
 from absl import flags
 from absl import logging
@@ -33,71 +35,61 @@ from experiments.runs import run_data
 from experiments.runs import training
 from tf_mixup import _checks
 
-# Flags of fields that take one of a few names.
+# Fields of `Config` that have a flag, and their types.
+_FIELDS = {
+    field.name: str(field.type)
+    for field in dataclasses.fields(config.Config)
+    if field.name != "dataset"
+}
+# Those that take one of a few names.
 _CHOICES = {"network": tuple(networks.BUILDERS), **config.CHOICES}
-_DATASET = flags.DEFINE_string(
-    "dataset",
-    config.Config.dataset,
-    f"{cards.describe()}.",
-)
-_WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Directory of this run.", required=True
-)
-_DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Folder of TensorFlow Datasets."
-)
-_DOWNLOAD = flags.DEFINE_bool(
-    "download", False, "Fetch the data set if it is missing."
-)
-_CHECKPOINT_EVERY_STEPS = flags.DEFINE_integer(
-    "checkpoint_every_steps",
-    0,
-    "Saves after as many steps of an epoch, too; 0 for after epochs only.",
-    lower_bound=0,
-)
-_LOGICAL_CPUS = flags.DEFINE_integer(
-    "logical_cpus",
-    1,
-    "Devices that the CPU counts as, to try --strategy=mirrored without GPUs.",
-    lower_bound=1,
-)
-_VERBOSE = flags.DEFINE_integer(
-    "verbose",
-    1,
-    "Keras' progress bar: 0, 1, 2.",
-    lower_bound=0,
-    upper_bound=2,
-)
+# By the type of a field, the first that fits.
+_DEFINE: dict[str, Callable[..., Any]] = {
+    "tuple": flags.DEFINE_list,
+    "bool": flags.DEFINE_bool,
+    "int": flags.DEFINE_integer,
+    "str": flags.DEFINE_string,
+    "float": flags.DEFINE_float,
+}
 
 
-def define_config_flags() -> dict[str, flags.FlagHolder]:
-    """Defines a flag for each field of `Config` but the data set.
-
-    Returns:
-        holders: Name of a field -> its flag; None where it is not given.
-    """
+def define_flags() -> None:
+    """Defines the flags of this binary: one for each field of `Config`, too."""
+    flags.DEFINE_string(
+        "dataset", config.Config.dataset, f"{cards.describe()}."
+    )
+    flags.DEFINE_string(
+        "workdir", None, "Directory of this run.", required=True
+    )
+    flags.DEFINE_string("data_dir", None, "Folder of TensorFlow Datasets.")
+    flags.DEFINE_bool("download", False, "Fetch the data set if it is missing.")
+    flags.DEFINE_integer(
+        "checkpoint_every_steps",
+        0,
+        "Saves after as many steps of an epoch, too; 0 for after epochs only.",
+        lower_bound=0,
+    )
+    flags.DEFINE_integer(
+        "logical_cpus",
+        1,
+        "Devices that the CPU counts as, to try --strategy=mirrored without"
+        " GPUs.",
+        lower_bound=1,
+    )
+    flags.DEFINE_integer(
+        "verbose",
+        1,
+        "Keras' progress bar: 0, 1, 2.",
+        lower_bound=0,
+        upper_bound=2,
+    )
     summaries = _attribute_summaries()
-    holders: dict[str, flags.FlagHolder] = {}
-    for field in dataclasses.fields(config.Config):
-        name, kind = field.name, str(field.type)
-        if name == "dataset":
-            continue
-        summary = summaries[name]
+    for name, kind in _FIELDS.items():
         if name in _CHOICES:
-            holders[name] = flags.DEFINE_enum(
-                name, None, _CHOICES[name], summary
-            )
-        elif "tuple" in kind:
-            holders[name] = flags.DEFINE_list(name, None, summary)
-        elif "bool" in kind:
-            holders[name] = flags.DEFINE_bool(name, None, summary)
-        elif "int" in kind:
-            holders[name] = flags.DEFINE_integer(name, None, summary)
-        elif "str" in kind:
-            holders[name] = flags.DEFINE_string(name, None, summary)
-        else:
-            holders[name] = flags.DEFINE_float(name, None, summary)
-    return holders
+            flags.DEFINE_enum(name, None, _CHOICES[name], summaries[name])
+            continue
+        define = next(each for key, each in _DEFINE.items() if key in kind)
+        define(name, None, summaries[name])
 
 
 def _attribute_summaries() -> dict[str, str]:
@@ -115,25 +107,20 @@ def _attribute_summaries() -> dict[str, str]:
     return summaries
 
 
-_FIELDS = define_config_flags()
-
-
 def config_from_flags() -> config.Config:
     """Returns the data set's defaults, overridden by the flags given."""
+    values = flags.FLAGS
     fields = defaults.paper_defaults(
-        _DATASET.value,
-        network=_FIELDS["network"].value,
-        optimizer=_FIELDS["optimizer"].value,
+        values.dataset, network=values.network, optimizer=values.optimizer
     )
-    for name, holder in _FIELDS.items():
-        if holder.value is not None:
-            fields[name] = holder.value
-    if _FIELDS["milestones"].value is not None:
-        fields["milestones"] = _epochs(_FIELDS["milestones"].value)
+    given = {name: values[name].value for name in _FIELDS}
+    fields |= {name: each for name, each in given.items() if each is not None}
+    if given["milestones"] is not None:
+        fields["milestones"] = _epochs(given["milestones"])
     for name in ("mix_layers", "ood"):
         if name in fields:
             fields[name] = tuple(fields[name])
-    return config.Config(dataset=_DATASET.value, **fields)
+    return config.Config(dataset=values.dataset, **fields)
 
 
 def _epochs(names: list[str]) -> tuple[int, ...]:
@@ -149,16 +136,17 @@ def _epochs(names: list[str]) -> tuple[int, ...]:
 
 def main() -> None:
     """Runs what the flags say and prints its results."""
-    workdir = pathlib.Path(_WORKDIR.value)
-    if _LOGICAL_CPUS.value > 1:
-        strategy.split_cpu(_LOGICAL_CPUS.value)
+    values = flags.FLAGS
+    workdir = pathlib.Path(values.workdir)
+    if values.logical_cpus > 1:
+        strategy.split_cpu(values.logical_cpus)
     supervised = preemption.follow_launcher()
     with preemption.Preemption(supervised=supervised) as asked:
         sources = run_data.Sources(
-            data_dir=_DATA_DIR.value,
-            download=_DOWNLOAD.value,
-            verbose=_VERBOSE.value,
-            checkpoint_every_steps=_CHECKPOINT_EVERY_STEPS.value,
+            data_dir=values.data_dir,
+            download=values.download,
+            verbose=values.verbose,
+            checkpoint_every_steps=values.checkpoint_every_steps,
             preemption=asked,
         )
         record = training.run(config_from_flags(), workdir, sources)
@@ -169,4 +157,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    _entry.start(main)
+    _entry.start(main, define_flags)

@@ -25,22 +25,6 @@ from experiments.datasets import streams
 from experiments.runs import atomic_files
 from tf_mixup import _checks
 
-_DATASET = flags.DEFINE_string(
-    "dataset",
-    None,
-    "imagenet2012 or imagefolder:PATH.",
-    required=True,
-    allow_override=True,
-)
-_DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Folder of TensorFlow Datasets.", allow_override=True
-)
-_MANIFEST = flags.DEFINE_string(
-    "manifest",
-    "bad_images.jsonl",
-    "File for a line of JSON for each bad image.",
-)
-
 
 def verify(
     dataset: str, data_dir: str | pathlib.Path | None
@@ -74,10 +58,23 @@ def verify(
     return bad
 
 
+def define_flags() -> None:
+    """Defines the flags of this binary."""
+    flags.DEFINE_string(
+        "dataset", None, "imagenet2012 or imagefolder:PATH.", required=True
+    )
+    flags.DEFINE_string("data_dir", None, "Folder of TensorFlow Datasets.")
+    flags.DEFINE_string(
+        "manifest",
+        "bad_images.jsonl",
+        "File for a line of JSON for each bad image.",
+    )
+
+
 def main() -> None:
     """Writes the manifest; fails if it is not empty."""
-    bad = verify(_DATASET.value, _DATA_DIR.value)
-    path = pathlib.Path(_MANIFEST.value)
+    bad = verify(flags.FLAGS.dataset, flags.FLAGS.data_dir)
+    path = pathlib.Path(flags.FLAGS.manifest)
     text = "".join(json.dumps(each) + "\n" for each in bad)
     atomic_files.write_text(path, text)
     if bad:
@@ -90,4 +87,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    _entry.start(main)
+    _entry.start(main, define_flags)

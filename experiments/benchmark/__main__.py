@@ -47,46 +47,6 @@ from tf_mixup import _checks
 PARTS = ("mixing", "metrics", "monitors", "step", "imagenet")
 PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "numpy")
 
-_WHAT = flags.DEFINE_enum(
-    "what", "all", (*PARTS, "peers", "all"), "What to time."
-)
-_REPEATS = flags.DEFINE_integer(
-    "repeats", 7, "Rounds; medians are of these.", lower_bound=1
-)
-_ROWS = flags.DEFINE_integer(
-    "rows", 500, "Examples of the validation set.", lower_bound=1
-)
-_NUM_PARALLEL_CALLS = flags.DEFINE_integer(
-    "num_parallel_calls",
-    2,
-    "Batches that each pipeline makes at a time.",
-    lower_bound=1,
-)
-_DATA = flags.DEFINE_string(
-    "data", None, "Folder of JPEGs for `imagenet`; noise without it."
-)
-_IMAGE_SIDE = flags.DEFINE_integer(
-    "image_side",
-    None,
-    "Side of the images that `imagenet` trains on; 224, without a GPU 64.",
-    lower_bound=32,
-)
-_BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size",
-    None,
-    "Examples in a step of `imagenet`; 256, without a GPU 8.",
-    lower_bound=1,
-)
-_PEAK_TFLOPS = flags.DEFINE_float(
-    "peak_tflops",
-    None,
-    "Most that the GPU can do, 1e12 FLOPs a second, for its utilisation.",
-    lower_bound=0.001,
-)
-_OUTPUT = flags.DEFINE_string(
-    "output", None, "JSON file with all rounds.", allow_override=True
-)
-
 
 def describe_machine() -> dict[str, str]:
     """Returns the processor, the accelerators and the versions."""
@@ -190,29 +150,69 @@ def to_markdown(
     return "\n\n".join(["\n".join(lines), *texts]) + "\n"
 
 
+def define_flags() -> None:
+    """Defines the flags of this binary."""
+    flags.DEFINE_enum("what", "all", (*PARTS, "peers", "all"), "What to time.")
+    flags.DEFINE_integer(
+        "repeats", 7, "Rounds; medians are of these.", lower_bound=1
+    )
+    flags.DEFINE_integer(
+        "rows", 500, "Examples of the validation set.", lower_bound=1
+    )
+    flags.DEFINE_integer(
+        "num_parallel_calls",
+        2,
+        "Batches that each pipeline makes at a time.",
+        lower_bound=1,
+    )
+    flags.DEFINE_string(
+        "data", None, "Folder of JPEGs for `imagenet`; noise without it."
+    )
+    flags.DEFINE_integer(
+        "image_side",
+        None,
+        "Side of the images that `imagenet` trains on; 224, without a GPU 64.",
+        lower_bound=32,
+    )
+    flags.DEFINE_integer(
+        "batch_size",
+        None,
+        "Examples in a step of `imagenet`; 256, without a GPU 8.",
+        lower_bound=1,
+    )
+    flags.DEFINE_float(
+        "peak_tflops",
+        None,
+        "Most that the GPU can do, 1e12 FLOPs a second, for its utilisation.",
+        lower_bound=0.001,
+    )
+    flags.DEFINE_string("output", None, "JSON file with all rounds.")
+
+
 def main() -> None:
     """Prints the tables and writes the rounds."""
+    values = flags.FLAGS
     machine = describe_machine()
     tables = run(
-        _WHAT.value,
-        repeats=_REPEATS.value,
-        num_examples=_ROWS.value,
-        num_parallel_calls=_NUM_PARALLEL_CALLS.value,
-        data=_DATA.value,
-        image_side=_IMAGE_SIDE.value,
-        batch_size=_BATCH_SIZE.value,
-        peak_tflops=_PEAK_TFLOPS.value,
+        values.what,
+        repeats=values.repeats,
+        num_examples=values.rows,
+        num_parallel_calls=values.num_parallel_calls,
+        data=values.data,
+        image_side=values.image_side,
+        batch_size=values.batch_size,
+        peak_tflops=values.peak_tflops,
     )
-    sys.stdout.write(to_markdown(machine, tables, _REPEATS.value))
-    if _OUTPUT.value:
+    sys.stdout.write(to_markdown(machine, tables, values.repeats))
+    if values.output:
         record: dict[str, Any] = {
             "date": datetime.date.today().isoformat(),
             "machine": machine,
-            "repeats": _REPEATS.value,
+            "repeats": values.repeats,
             "sections": [table.to_json() for table in tables],
         }
-        atomic_files.write_json(pathlib.Path(_OUTPUT.value), record)
+        atomic_files.write_json(pathlib.Path(values.output), record)
 
 
 if __name__ == "__main__":
-    _entry.start(main)
+    _entry.start(main, define_flags)

@@ -5,7 +5,6 @@ import sys
 
 import pytest
 import tensorflow as tf
-from absl.testing import flagsaver
 
 from experiments import launch
 
@@ -61,9 +60,7 @@ class TestStart:
 
     def test_each_gpu_gets_a_worker(self, monkeypatch, started):
         self.gpus(monkeypatch, 3)
-        with flagsaver.flagsaver():
-            launch.flags.FLAGS.mark_as_parsed()
-            launch.start(["--dataset=digits"])
+        launch.start(["--dataset=digits"])
         assert [env["CUDA_VISIBLE_DEVICES"] for _, env in started] == [*"012"]
         tasks = [json.loads(env["TF_CONFIG"])["task"] for _, env in started]
         assert [task["index"] for task in tasks] == [0, 1, 2]
@@ -76,16 +73,12 @@ class TestStart:
 
     def test_without_gpus_devices_are_not_chosen(self, monkeypatch, started):
         self.gpus(monkeypatch, 0)
-        with flagsaver.flagsaver(workers=2):
-            launch.start([])
+        launch.start([], workers=2)
         assert len(started) == 2
         for _, environment in started:
             assert "CUDA_VISIBLE_DEVICES" not in environment
 
     def test_refuses_more_workers_than_gpus(self, monkeypatch):
         self.gpus(monkeypatch, 2)
-        with (
-            flagsaver.flagsaver(workers=3),
-            pytest.raises(ValueError, match="workers=3 with 2 GPUs"),
-        ):
-            launch.start([])
+        with pytest.raises(ValueError, match="workers=3 with 2 GPUs"):
+            launch.start([], workers=3)

@@ -29,6 +29,7 @@ def parse(line):
         flags.FLAGS[name].unparse()
     sys.argv = ["train.py", *line]
 
+train.define_flags()
 configs, codes = json.load(sys.stdin)
 answer = {}
 for name, line in configs.items():

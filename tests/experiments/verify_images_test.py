@@ -1,27 +1,25 @@
 """Tests of the binary that lists bad images."""
 
 import json
+import types
 
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 
 from experiments import verify_images
 from tests.experiments.datasets import photographs_test
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path, monkeypatch):
     folder = photographs_test.make_folder(tmp_path / "images")
     manifest = tmp_path / "bad.jsonl"
 
     def call(dataset=f"imagefolder:{folder}"):
-        with flagsaver.flagsaver():
-            flags.FLAGS.mark_as_parsed()
-            flags.FLAGS.dataset = dataset
-            flags.FLAGS.data_dir = None
-            flags.FLAGS.manifest = str(manifest)
-            verify_images.main()
+        values = types.SimpleNamespace(
+            dataset=dataset, data_dir=None, manifest=str(manifest)
+        )
+        monkeypatch.setattr(verify_images.flags, "FLAGS", values)
+        verify_images.main()
 
     return folder, manifest, call
 

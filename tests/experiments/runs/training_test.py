@@ -87,7 +87,7 @@ checkpoint.Checkpoint.on_train_batch_begin = ask
 PROGRAM = """
 from experiments import _entry
 from experiments import train
-_entry.start(train.main)
+_entry.start(train.main, train.define_flags)
 """
 
 
