@@ -18,7 +18,7 @@ import tf_mixup
 from experiments.benchmark import timing
 from experiments.datasets import images
 from experiments.datasets import jpegs
-from experiments.datasets import photographs
+from experiments.datasets import sources
 from experiments.datasets import streams
 
 ALPHA = 0.2
@@ -77,14 +77,14 @@ def write_synthetic(folder: pathlib.Path) -> None:
         tf.io.write_file(str(folder / f"{index}.jpeg"), contents)
 
 
-def find_files(folder: pathlib.Path, least: int) -> photographs.Files:
+def find_files(folder: pathlib.Path, least: int) -> sources.Files:
     """Returns all images below a folder, often enough for a long pass."""
     paths = np.array(images.find_images(folder))
     paths = np.tile(paths, -(-least // len(paths)))
-    return photographs.Files(paths, np.arange(len(paths)) % NUM_CLASSES)
+    return sources.Files(paths, np.arange(len(paths)) % NUM_CLASSES)
 
 
-def pipelines(source: photographs.Files, batch_size: int) -> dict[str, Make]:
+def pipelines(source: sources.Files, batch_size: int) -> dict[str, Make]:
     """Returns each way to read the same files."""
 
     def read(steps: int) -> tf.data.Dataset:

@@ -1,10 +1,11 @@
 """Examples in memory -> augmented batches: f(seed, epoch, step)."""
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
 from experiments.datasets import augment
-from experiments.datasets import streams
 from tf_mixup import _checks
 from tf_mixup import mixing
 
@@ -14,7 +15,7 @@ _PARTNERS, _NOISE = 1, 2
 
 
 def training_batches(
-    images: np.ndarray | streams.Stream,
+    images: Any,
     labels: np.ndarray,
     *,
     batch_size: int,
@@ -60,7 +61,7 @@ def training_batches(
             augmentation does not fit them.
     """
     share = batch_size // workers
-    if isinstance(images, streams.Stream):
+    if not isinstance(images, np.ndarray):  # A stream.
         return images.training_batches(
             batch_size=share,
             seed=seed,
@@ -123,7 +124,7 @@ def _check_augmentation(augmentation: str, images: np.ndarray) -> None:
 
 
 def evaluation_batches(
-    images: np.ndarray | streams.Stream,
+    images: Any,
     labels: np.ndarray,
     *,
     batch_size: int = EVALUATION_BATCH,
@@ -140,7 +141,7 @@ def evaluation_batches(
         size = share_size(len(labels), batch_size, workers)
     else:
         size = even_size(len(labels), batch_size, replicas=replicas)
-    if isinstance(images, streams.Stream):
+    if not isinstance(images, np.ndarray):  # A stream.
         return images.evaluation_batches(size, worker=worker, workers=workers)
     with tf.device("/cpu:0"):
         examples = tf.data.Dataset.from_tensor_slices(

@@ -10,13 +10,13 @@ import logging
 import math
 import os
 from typing import Any
-from typing import Protocol
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from experiments.datasets import jpegs
+from experiments.datasets import sources
 from tf_mixup import _checks
 from tf_mixup import mixing
 
@@ -26,51 +26,6 @@ MAX_BAD_SHARE = 0.01
 # Batches that are decoded at the same time, so that no core waits for the last
 # image of a batch.
 _BATCHES_AT_A_TIME = 2
-
-
-class Source(Protocol):
-    """Encoded images and their labels, somewhere.
-
-    An entry is what leads to an image's bytes, a string; indices from 0 name
-    the images.
-    """
-
-    @property
-    def num_images(self) -> int:
-        """N."""
-
-    def name(self, index: int) -> str:
-        """Returns what a user finds an image by."""
-
-    def read(self, entry: tf.Tensor) -> tf.Tensor:
-        """Returns an entry's bytes, in a graph."""
-
-    def in_order(self) -> tf.data.Dataset:
-        """Returns all images as `(index, entry, label)`, two int64 scalars."""
-
-    def shuffled(
-        self,
-        positions: tf.data.Dataset,
-        *,
-        batch_size: int,
-        seed: int,
-        worker: int = 0,
-    ) -> tf.data.Dataset:
-        """Returns an epoch of batches in random order.
-
-        Args:
-            positions: Dataset of (epoch, step), of known cardinality.
-            batch_size: B.
-            seed: Fixes the order.
-            worker: Each has another order.
-
-        Returns:
-            batches: Dataset of `(step_seed (2,), indices (B,), entries (B,),
-                labels (B,))`, one for each position.
-        """
-
-    def shard(self, worker: int, workers: int) -> "Source":
-        """Returns the part of the files that one of several workers reads."""
 
 
 class StopWhenUnreadable(keras.callbacks.Callback):
@@ -83,7 +38,7 @@ class StopWhenUnreadable(keras.callbacks.Callback):
         bad: Indices of those found so far.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: sources.Source) -> None:
         super().__init__()
         self.bad: set[int] = set()
         self._source = source
@@ -149,7 +104,7 @@ class Stream:
 
     def __init__(
         self,
-        source: Source,
+        source: sources.Source,
         *,
         side: int = SIDE,
         left_out: tuple[int, ...] = (),
@@ -394,7 +349,7 @@ class Stream:
 
 
 def find_unreadable(
-    source: Source,
+    source: sources.Source,
 ) -> tuple[dict[int, Exception], np.ndarray]:
     """Decodes every image of a source, whole.
 
@@ -434,7 +389,7 @@ def find_unreadable(
     return reasons, np.array([*labels.values()], np.int32)
 
 
-def _find_error(source: Source, entry: tf.Tensor) -> Exception:
+def _find_error(source: sources.Source, entry: tf.Tensor) -> Exception:
     try:
         jpegs.decode(source.read(entry))
     except tf.errors.OpError as error:

@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds
 
 from experiments import datasets
 from experiments.datasets import photographs
+from experiments.datasets import sources
 from tf_mixup import mixing
 
 
@@ -263,7 +264,7 @@ def write_records(folder, sizes=(5, 3, 7, 4)):
             "label": tf.strings.to_number(record, tf.int64),
         }
 
-    return photographs.Records(paths, [0] * len(sizes), sizes, parse)
+    return sources.Records(paths, [0] * len(sizes), sizes, parse)
 
 
 class TestRecords:
@@ -276,9 +277,7 @@ class TestRecords:
 
     def test_part_of_the_files(self, tmp_path):
         whole = write_records(tmp_path)
-        part = photographs.Records(
-            whole.paths[1:3], [1, 0], [2, 4], whole.parse
-        )
+        part = sources.Records(whole.paths[1:3], [1, 0], [2, 4], whole.parse)
         rows = [[int(x) for x in row] for row in part.in_order()]
         assert rows == [[k, n, n] for k, n in enumerate([6, 7, 8, 9, 10, 11])]
         assert part.name(1).endswith("1.tfrecord record 2")

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from experiments.datasets import jpegs
-from experiments.datasets import photographs
+from experiments.datasets import sources
 from experiments.datasets import streams
 from tf_mixup import mixing
 
@@ -23,7 +23,7 @@ def write_images(folder, bad=(), rows=ROWS):
         path = folder / f"{row:02}.JPEG"
         path.write_bytes(contents[:300] if row in bad else contents)
         paths.append(str(path))
-    return photographs.Files(np.array(paths), np.arange(rows, dtype=np.int32))
+    return sources.Files(np.array(paths), np.arange(rows, dtype=np.int32))
 
 
 def make(source, *, epoch_counter=None, batch_size=4, seed=0, **options):
@@ -120,7 +120,7 @@ class TestTrainingBatches:
         contents = tf.io.encode_png(picture.astype(np.uint8))
         path = tmp_path / "a.png"
         path.write_bytes(contents.numpy())
-        source = photographs.Files(np.array([str(path)]), np.array([5]))
+        source = sources.Files(np.array([str(path)]), np.array([5]))
         _, batches = make(source, batch_size=1)
         ((images, labels),) = batches
         seeds = source.shuffled(
