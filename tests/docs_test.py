@@ -10,6 +10,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
+@pytest.mark.slow
 def test_site_is_built_without_warnings(tmp_path):
     pytest.importorskip("mkdocs", reason="of the extra `dev`")
     names = ("docs", "experiments", "tf_mixup", "Makefile", "mkdocs.yml")

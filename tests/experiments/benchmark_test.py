@@ -368,6 +368,7 @@ class TestPeers:
 
 
 class TestPhotographs:
+    @pytest.mark.slow
     def test_pipelines_are_of_whole_batches(self, tmp_path, monkeypatch):
         monkeypatch.setattr(imagenet, "SHAPE", (60, 80, 3))
         monkeypatch.setattr(imagenet, "SYNTHETIC_IMAGES", 3)
@@ -402,6 +403,7 @@ class TestPhotographs:
         differ = np.abs(found.numpy().astype(int) - expected.numpy())
         assert np.mean(differ > 1) < 0.02
 
+    @pytest.mark.slow
     def test_measures_ratios(self, tmp_path, monkeypatch):
         monkeypatch.setattr(imagenet, "pipelines", lambda *_: pipelines)
 

@@ -159,6 +159,7 @@ class TestFigures:
 
 
 class TestQuiet:
+    @pytest.mark.slow
     def test_loads_without_a_word(self):
         command = (sys.executable, "-m", "experiments.demo", "--help")
         done = subprocess.run(

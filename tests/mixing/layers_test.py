@@ -346,7 +346,9 @@ class TestIntegerInputs:
 
 
 class TestTrainingModel:
-    @pytest.mark.parametrize("jit", [False, True])
+    @pytest.mark.parametrize(
+        "jit", [True, pytest.param(False, marks=pytest.mark.slow)]
+    )
     def test_trains_as_mixing_on_the_host_does(self, jit):
         weights = []
         for places in (0, 1):
@@ -412,6 +414,7 @@ class TestTrainingModel:
             mixed["b"], [[0.5, 0.5, 0, 0.5, 0.5], [0, 1, 0, 0, 1]]
         )
 
+    @pytest.mark.slow
     def test_two_replicas_equal_one_device_with_two_groups(self, two_replicas):
         weights = []
         for strategy in (tf.distribute.get_strategy(), two_replicas):
@@ -694,7 +697,9 @@ class TestHiddenMixing:
         unknown = twin(plan | {"place": np.full(8, 3)}, training=True)
         assert np.isnan(unknown).all()
 
-    @pytest.mark.parametrize("jit", [False, True])
+    @pytest.mark.parametrize(
+        "jit", [False, pytest.param(True, marks=pytest.mark.slow)]
+    )
     def test_trains_evaluates_saves_and_reloads(self, jit, tmp_path):
         keras.utils.set_random_seed(0)
         model = compile_(make_residual_model())

@@ -15,6 +15,22 @@ NUM_BATCHES = 100
 NUM_ROWS = 16
 NUM_CLASSES = 5
 
+OPTIONS = (
+    {"alpha": 0.2, "per": "example"},
+    {"alpha": 1.0, "probability": 0.5},
+    {"alpha": 0.2},
+    {"alpha": 1.0, "per": "example", "probability": 0.5},
+    {"alpha": 0.0},
+)
+CHOICES = (
+    {},
+    {"partner": "same_class"},
+    {"partner": "different_class"},
+    {"self_pairs": False},
+    {"groups": 6},
+    {"class_weight": [1, 2, 1, 1, 1, 1, 1]},
+)
+
 
 def draw_batches(seed=0, width=6):
     generator = np.random.default_rng(seed)
@@ -112,28 +128,15 @@ class TestRightStages:
         stage = mix(x, lam, partner), mix(y, lam, partner)
         check(x, y, *stage, alpha=0.4)
 
+    # Each choice once; the other pairs are slow.
     @pytest.mark.parametrize(
-        "options",
+        ("options", "choice"),
         [
-            pytest.param({"alpha": 0.2}, marks=pytest.mark.slow),
-            {"alpha": 0.2, "per": "example"},
             pytest.param(
-                {"alpha": 1.0, "per": "example", "probability": 0.5},
-                marks=pytest.mark.slow,
-            ),
-            {"alpha": 1.0, "probability": 0.5},
-            pytest.param({"alpha": 0.0}, marks=pytest.mark.slow),
-        ],
-    )
-    @pytest.mark.parametrize(
-        "choice",
-        [
-            {},
-            {"partner": "same_class"},
-            {"partner": "different_class"},
-            {"self_pairs": False},
-            {"groups": 6},
-            {"class_weight": [1, 2, 1, 1, 1, 1, 1]},
+                options, choice, marks=[pytest.mark.slow] * (row != column % 2)
+            )
+            for row, options in enumerate(OPTIONS)
+            for column, choice in enumerate(CHOICES)
         ],
     )
     def test_our_own(self, options, choice):
@@ -332,7 +335,11 @@ class TestStageAndDataset:
         assert report.num_batches == 3
 
     @pytest.mark.parametrize(
-        "later", [lambda d: d.cache(), lambda d: d.cache().unbatch().batch(7)]
+        "later",
+        [
+            lambda d: d.cache().unbatch().batch(7),
+            pytest.param(lambda d: d.cache(), marks=pytest.mark.slow),
+        ],
     )
     def test_cache_after_mixing(self, later):
         mixup = self.mixup()
@@ -365,8 +372,15 @@ class TestStageAndDataset:
                 batches=batches,
             )
 
-    @pytest.mark.parametrize("size", [2, 3])
-    @pytest.mark.parametrize("per", ["batch", "example"])
+    @pytest.mark.parametrize(
+        ("size", "per"),
+        [
+            (2, "example"),
+            (3, "batch"),
+            pytest.param(3, "example", marks=pytest.mark.slow),
+            pytest.param(2, "batch", marks=pytest.mark.slow),
+        ],
+    )
     def test_small_batches(self, size, per):
         # Often all examples are their own partners.
         data = as_dataset(*self.train()).batch(size, drop_remainder=True)

@@ -195,6 +195,7 @@ class TestTwoReplicas:
         for name, value in one.items():
             assert two[name] == pytest.approx(value, abs=1e-6), name
 
+    @pytest.mark.slow
     def test_inside_the_model_with_the_same_groups(self):
         one = fit("none", placement="model")
         two = fit("mirrored", placement="model")

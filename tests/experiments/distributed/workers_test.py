@@ -318,6 +318,7 @@ def whole(tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
 class TestTwoWorkers:
     def test_train_as_one_process_on_the_same_rows(self, workdir):
         network, splits, mixup = fit_alone(CONFIG)

@@ -285,7 +285,9 @@ DEEP = (
     "densenet190",
     "preact_resnet34",
     "resnet34",
+    "resnet50",
     "resnet101",
+    "resnext50",
     "resnext101",
     "resnext101_64x4d",
     "resnext50_features",
@@ -294,7 +296,13 @@ DEEP = (
 
 
 class TestPrecision:
-    @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+    @pytest.mark.parametrize(
+        "policy",
+        [
+            "mixed_float16",
+            pytest.param("mixed_bfloat16", marks=pytest.mark.slow),
+        ],
+    )
     @pytest.mark.parametrize(
         "name",
         [

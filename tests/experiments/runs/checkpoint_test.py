@@ -157,7 +157,9 @@ class TestCheckpoint:
         assert list(history) == ["loss", "mae", "val_loss", "val_mae"]
         assert {len(values) for values in history.values()} == {EPOCHS}
 
-    @pytest.mark.parametrize("epoch", [0, 2])
+    @pytest.mark.parametrize(
+        "epoch", [pytest.param(0, marks=pytest.mark.slow), 2]
+    )
     def test_interrupted_training_ends_the_same(
         self, epoch, finished, tmp_path
     ):
@@ -188,9 +190,9 @@ class TestSteps:
         [
             (1, (0, 0), (0, 0)),
             pytest.param(1, (0, 1), (0, 1), marks=pytest.mark.slow),
-            (2, (1, 3), (1, 2)),
+            pytest.param(2, (1, 3), (1, 2), marks=pytest.mark.slow),
             pytest.param(2, (1, 4), (1, 4), marks=pytest.mark.slow),
-            (STEPS, (2, 4), (2, 0)),
+            pytest.param(STEPS, (2, 4), (2, 0), marks=pytest.mark.slow),
             (4, (EPOCHS - 1, None), (EPOCHS - 1, 4)),
         ],
     )
@@ -253,7 +255,11 @@ class TestSteps:
 class TestPreemption:
     @pytest.mark.parametrize(
         ("stop_in", "restored"),
-        [((0, 0), (0, 1)), ((1, 2), (1, 3)), ((1, None), (1, STEPS - 1))],
+        [
+            ((1, 2), (1, 3)),
+            pytest.param((0, 0), (0, 1), marks=pytest.mark.slow),
+            pytest.param((1, None), (1, STEPS - 1), marks=pytest.mark.slow),
+        ],
     )
     def test_saves_itself_and_ends_the_same(
         self, stop_in, restored, finished, tmp_path
@@ -285,7 +291,16 @@ class TestPreemption:
 
 
 class TestDamage:
-    @pytest.mark.parametrize("kept", [0.0, 0.01, 0.5, 0.99, 1.0])
+    @pytest.mark.parametrize(
+        "kept",
+        [
+            *(0.0, 1.0),
+            *(
+                pytest.param(kept, marks=pytest.mark.slow)
+                for kept in (0.01, 0.5, 0.99)
+            ),
+        ],
+    )
     def test_truncated_newest_ends_the_same(
         self, kept, finished, damaged, caplog
     ):
@@ -376,12 +391,15 @@ class TestDamage:
         ]
 
     @pytest.mark.parametrize(
-        "number",
-        [errno.ENOSPC, pytest.param(errno.EROFS, marks=pytest.mark.slow)],
-    )
-    @pytest.mark.parametrize(
-        ("owner", "name"),
-        [(np, "savez"), (os, "fsync"), (pathlib.Path, "replace")],
+        ("owner", "name", "number"),
+        [
+            (np, "savez", errno.ENOSPC),
+            *(
+                pytest.param(*owner, number, marks=pytest.mark.slow)
+                for owner in ((os, "fsync"), (pathlib.Path, "replace"))
+                for number in (errno.ENOSPC, errno.EROFS)
+            ),
+        ],
     )
     def test_failed_write_keeps_the_last_good_one(
         self, owner, name, number, finished, tmp_path, monkeypatch

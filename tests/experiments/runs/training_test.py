@@ -315,6 +315,11 @@ class TestKill:
         assert status == -signal.SIGKILL
         assert len(list(tmp_path.rglob(f"{atomic_files.PARTIAL}*.npz"))) == 1
         assert len(checkpoint.find(tmp_path / "checkpoints")) == 1
+        finish_well(tmp_path)
+        assert_same_run(tmp_path, reference)
+
+    @pytest.mark.slow
+    def test_killed_and_the_newest_damaged(self, reference, tmp_path):
         process = start(tmp_path, every_steps=1)
         status = kill_after(
             process,
@@ -323,7 +328,7 @@ class TestKill:
             delay=random.uniform(0, 0.3),
         )
         assert status == -signal.SIGKILL
-        # And a disk that lies: the one before must do.
+        # A disk that lies: the one before must do.
         flip_byte(checkpoint.find(tmp_path / "checkpoints")[-1])
         words = finish_well(tmp_path)
         assert "is damaged (its digest is another)" in words
@@ -579,8 +584,10 @@ class TestTrain:
             for one, two in zip(found[0], on_the_host[0], strict=True)
         ]
         assert max(moved) > 1e-4
-        # A run that was killed after its last epoch does so too.
-        again = train(tmp_path, ema=0.5)
+
+    @pytest.mark.slow
+    def test_a_run_killed_after_its_last_epoch_averages_too(self, tmp_path):
+        found, again = (train(tmp_path, ema=0.5) for _ in range(2))
         for one, two in zip(again[0], found[0], strict=True):
             np.testing.assert_array_equal(one, two)
 
@@ -637,12 +644,14 @@ class TestMethods:
             ),
         ],
     )
+    @pytest.mark.parametrize("alpha", [1.0, pytest.param(0.0, marks=SLOW)])
     def test_alpha_decides_whether_rows_are_mixed(
-        self, unmixed, tmp_path, changes
+        self, unmixed, tmp_path, changes, alpha
     ):
-        same = train(tmp_path / "zero", alpha=0.0, **changes)
-        assert_close(same, unmixed)
-        mixed = train(tmp_path / "one", alpha=1.0, **changes)
+        mixed = train(tmp_path, alpha=alpha, **changes)
+        if not alpha:
+            assert_close(mixed, unmixed)
+            return
         assert np.abs(mixed[2] - unmixed[2]).max() > 0.01
         assert np.isfinite(mixed[1]["loss"]).all()
 
