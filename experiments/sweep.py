@@ -64,7 +64,7 @@ def sweep(
     *,
     jobs: int = 1,
 ) -> int:
-    """Runs the configs that are not complete yet."""
+    """Runs incomplete configs in order; returns the number of failures."""
     missing = [
         config
         for config in configs

@@ -119,12 +119,14 @@ def _compare(table: run_tables.Table, choose_by: str) -> list[str]:
             " another row, and a seed that all rows have.\n"
         ]
     measure = measures.find(choose_by)
+    unseen = " The test set was not used for the choice."
+    if not choose_by.startswith("validation_"):
+        unseen = ""
     parts = [
         f"**Choice: {table.describe(choice.best)}**, the"
         f" {'highest' if measure.better > 0 else 'lowest'} mean"
         f" {measure.heading} over the seeds that all rows have"
-        f" ({_join(table.common_seeds)}). The test set was not used for the"
-        f" choice. Choice of each seed:"
+        f" ({_join(table.common_seeds)}).{unseen} Choice of each seed:"
         f" {_join(map(table.describe, choice.by_seed))}.\n",
         _difference_table(table, table.baseline, choice.best),
         _describe_trend(table),

@@ -102,12 +102,7 @@ NO_MIXUP = Arm("no mixup", PLAIN)
 
 
 class Choice(NamedTuple):
-    """The arm that the validation set chose.
-
-    Attributes:
-        best: Key of the arm with the best mean over the seeds of all arms.
-        by_seed: Key that each of these seeds alone would have chosen.
-    """
+    """Key of the arm with the best mean, and of the best one for each seed."""
 
     best: Any
     by_seed: list[Any]

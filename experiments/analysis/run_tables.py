@@ -134,17 +134,14 @@ def format_field(name: str, value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def is_unmixed(config: config_lib.Config) -> bool:
-    """Returns whether a run trained without mixing."""
-    return not config.alpha
-
-
 def arrange(
     records: Sequence[Record],
     *,
     tables_by: Sequence[str] = ("dataset",),
     group_by: Sequence[str] | None = None,
-    is_baseline: Callable[[config_lib.Config], bool] = is_unmixed,
+    is_baseline: Callable[[config_lib.Config], bool] = lambda config: (
+        not config.alpha
+    ),
 ) -> list[Table]:
     """Arranges runs in tables.
 

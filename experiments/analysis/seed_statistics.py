@@ -12,13 +12,7 @@ import scipy.stats
 
 
 class Spread(NamedTuple):
-    """Mean and spread over seeds.
-
-    Attributes:
-        mean: The mean.
-        deviation: Standard deviation with S - 1; NaN of a single seed.
-        num_seeds: S.
-    """
+    """Mean and standard deviation (with S - 1; NaN of one seed) over seeds."""
 
     mean: float
     deviation: float
@@ -26,14 +20,7 @@ class Spread(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """A paired mean difference.
-
-    Attributes:
-        mean: Mean over seeds.
-        low: Lower end of its interval; NaN of a single seed.
-        high: Upper end.
-        num_seeds: S.
-    """
+    """A paired mean difference and its interval, which is NaN of one seed."""
 
     mean: float
     low: float
@@ -42,12 +29,7 @@ class Difference(NamedTuple):
 
 
 class Trend(NamedTuple):
-    """A test of whether numbers fall from level to level.
-
-    Attributes:
-        statistic: Page's L.
-        p_value: Probability of this L or a larger one if levels do not matter.
-    """
+    """Page's L, and the probability of it or a larger one by chance."""
 
     statistic: float
     p_value: float
@@ -75,9 +57,6 @@ def paired_difference(
         baseline: `(S,)`, of the same seeds in the same order.
         level: Confidence level of the interval.
 
-    Returns:
-        difference: Its interval is NaN if there is a single seed.
-
     Example:
         >>> values, baseline = np.array([3.0, 5.0]), np.array([1.0, 1.0])
         >>> paired_difference(values, baseline).mean
@@ -98,11 +77,8 @@ def falling_trend(values: np.ndarray) -> Trend | None:
     Page's L ranks the levels within each seed. It tests for a trend over all
     levels, which one large step may cause: test also without the first level.
 
-    Args:
-        values: `(S, L)`, levels in their order.
-
-    Returns:
-        trend: None with fewer than 2 seeds or 3 levels.
+    Values are `(S, L)`, levels in their order. Returns None with fewer than 2
+    seeds or 3 levels.
 
     References:
         Page. Ordered Hypotheses for Multiple Treatments: A Significance Test

@@ -29,7 +29,7 @@ from experiments.figures import gan
 from experiments.figures import ood
 from experiments.figures import overlaps
 from experiments.figures import rings
-from experiments.figures.methods import Setting
+from experiments.figures.common import Setting
 from experiments.papers import tables
 from experiments.runs import run_data
 from tf_mixup import _checks

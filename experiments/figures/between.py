@@ -9,19 +9,17 @@ from typing import Any
 
 import matplotlib.axes
 import numpy as np
-from matplotlib.figure import Figure
 
 from experiments.analysis import arms
 from experiments.analysis import interpolation
 from experiments.analysis import measures
 from experiments.analysis.records import Record
-from experiments.figures import methods as methods_lib
-from experiments.figures.methods import Figures
+from experiments.figures import common
 from experiments.papers import mixup_claims as paper
 
 STYLES: tuple[tuple[arms.Arm, str], ...] = (
-    (paper.NO_MIXUP_BETWEEN, methods_lib.BLUE),
-    (paper.MIXUP_BETWEEN, methods_lib.ORANGE),
+    (paper.NO_MIXUP_BETWEEN, common.BLUE),
+    (paper.MIXUP_BETWEEN, common.ORANGE),
 )
 PANELS = {"miss": "class of neither (%)", "slope": "gradient norm"}
 # The paper's figure 2a, in percent, digitized. It does not name its network,
@@ -38,7 +36,7 @@ PRINTED: Mapping[str, Sequence[float]] = {
 }
 
 
-def draw(records: Sequence[Record]) -> Figures:
+def draw(records: Sequence[Record]) -> common.Figures:
     """Draws misses and slopes on the way, a figure for each setting."""
     for group in arms.by_setting(records).values():
         if any(record.after == "between" for record in group):
@@ -47,9 +45,9 @@ def draw(records: Sequence[Record]) -> Figures:
             yield f"{name}-between", draw_between(group, name)
 
 
-def draw_between(records: Sequence[Record], title: str) -> Figure:
+def draw_between(records: Sequence[Record], title: str) -> common.Figure:
     """Draws one setting: means, and bands of one deviation over seeds."""
-    figure = methods_lib.new_figure(7.2, 3.8)
+    figure = common.new_figure(7.2, 3.8)
     row = figure.subplots(1, 2)
     for axes, (result, label) in zip(row, PANELS.items(), strict=True):
         for arm, color in STYLES:
@@ -58,12 +56,12 @@ def draw_between(records: Sequence[Record], title: str) -> Figure:
                 _draw_band(axes, runs, result, label=arm.name, color=color)
         axes.set(xlabel="lam", ylabel=label, xlim=(0, 0.5))
         axes.set_ylim(bottom=0)
-        axes.grid(**methods_lib.GRID)
+        axes.grid(**common.GRID)
     for arm, color in STYLES:
         label = f"{arm.name}, in the paper"
         curve = PRINTED[arm.name]
         row[0].plot(interpolation.LAMS, curve, ":", color=color, label=label)
-    methods_lib.add_legend(row[0], columns=2)
+    common.add_legend(row[0], columns=2)
     figure.suptitle(f"{title}, between its training images", fontsize="medium")
     return figure
 
@@ -81,4 +79,4 @@ def _draw_band(
         ]
     ).T
     values *= measures.find(f"between_0.00_{result}").scale
-    methods_lib.draw_band(axes, interpolation.LAMS, values, **options)
+    common.draw_band(axes, interpolation.LAMS, values, **options)

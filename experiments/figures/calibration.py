@@ -5,17 +5,13 @@ from collections.abc import Sequence
 
 import matplotlib.axes
 import numpy as np
-from matplotlib.figure import Figure
 
 from experiments.analysis import alpha_figure
 from experiments.analysis import measures
 from experiments.analysis import run_tables
 from experiments.analysis import seed_statistics
 from experiments.analysis.records import Record
-from experiments.figures import methods as methods_lib
-from experiments.figures.methods import Figures
-from experiments.figures.methods import Method
-from experiments.figures.methods import Setting
+from experiments.figures import common
 from experiments.papers import calibration_claims as paper
 from tf_mixup import calibration
 from tf_mixup import plots
@@ -38,7 +34,7 @@ BARS = {
 }
 
 
-def draw(setting: Setting) -> Figures:
+def draw(setting: common.Setting) -> common.Figures:
     """Draws all figures of a setting that it has runs for."""
     title = setting.title
     methods = setting.find(*METHODS)
@@ -64,17 +60,17 @@ def draw(setting: Setting) -> Figures:
         )
 
 
-def draw_bars(methods: Sequence[Method], title: str) -> Figure:
+def draw_bars(methods: Sequence[common.Method], title: str) -> common.Figure:
     """Draws ECE and OE with 15 and with 100 bins, a bar per method."""
-    figure = methods_lib.new_figure(6.5, 2.0 + 0.55 * len(methods))
+    figure = common.new_figure(6.5, 2.0 + 0.55 * len(methods))
     grid = figure.subplots(2, 2, sharey=True)
     for axes, (result, null) in zip(grid.flat, BARS.items(), strict=True):
         _draw_panel(axes, methods, result, null)
         axes.set(xlabel=measures.find(result).heading)
     # Shared: the first method is at the top.
     grid[0, 0].invert_yaxis()
-    methods_lib.add_legend(grid[0, 0], columns=2)
-    count = methods_lib.count_seeds(method.records for method in methods)
+    common.add_legend(grid[0, 0], columns=2)
+    count = common.count_seeds(method.records for method in methods)
     figure.suptitle(
         f"{title}, test set: mean ± deviation over {count}", fontsize="medium"
     )
@@ -83,7 +79,7 @@ def draw_bars(methods: Sequence[Method], title: str) -> Figure:
 
 def _draw_panel(
     axes: matplotlib.axes.Axes,
-    methods: Sequence[Method],
+    methods: Sequence[common.Method],
     result: str,
     null: str | None,
 ) -> None:
@@ -94,7 +90,7 @@ def _draw_panel(
         places,
         [each.mean for each in found],
         xerr=np.nan_to_num([each.deviation for each in found]),
-        color=[methods_lib.color_of(method.name) for method in methods],
+        color=[common.color_of(method.name) for method in methods],
         capsize=3,
     )
     for place, each in zip(places, values, strict=True):
@@ -116,26 +112,28 @@ def _draw_panel(
     axes.set_axisbelow(True)
 
 
-def draw_reliability(methods: Sequence[Method], title: str) -> Figure:
+def draw_reliability(
+    methods: Sequence[common.Method], title: str
+) -> common.Figure:
     """Draws the reliability diagram of each method, with all seeds pooled."""
-    count = methods_lib.count_seeds(method.records for method in methods)
+    count = common.count_seeds(method.records for method in methods)
     return plots.reliability_diagram(
         {method.name: method.test_bins(15) for method in methods},
         title=f"{title}: test set, 15 bins, examples of {count}",
     )
 
 
-def draw_scatter(methods: Sequence[Method], title: str) -> Figure:
+def draw_scatter(methods: Sequence[common.Method], title: str) -> common.Figure:
     """Draws accuracy against confidence in the paper's 100 bins."""
     markers = ("o", "s", "^", "D", "v")
     styles = {
         method.name: {
-            "color": methods_lib.color_of(method.name),
+            "color": common.color_of(method.name),
             "marker": marker,
         }
         for method, marker in zip(methods, markers, strict=False)
     }
-    count = methods_lib.count_seeds(method.records for method in methods)
+    count = common.count_seeds(method.records for method in methods)
     return plots.accuracy_confidence_scatter(
         {method.name: method.test_bins(100) for method in methods},
         styles=styles,
@@ -143,13 +141,13 @@ def draw_scatter(methods: Sequence[Method], title: str) -> Figure:
     )
 
 
-def draw_density(methods: Sequence[Method], title: str) -> Figure:
+def draw_density(methods: Sequence[common.Method], title: str) -> common.Figure:
     """Draws accuracy and confidence at several epochs, a row per method."""
     tables = {method.name: method.epochs() for method in methods}
-    common = sorted(set.intersection(*map(set, tables.values())))
-    places = np.linspace(0, len(common) - 1, min(NUM_EPOCHS, len(common)))
-    chosen = [common[round(place)] for place in places]
-    count = methods_lib.count_seeds(method.records for method in methods)
+    shared = sorted(set.intersection(*map(set, tables.values())))
+    places = np.linspace(0, len(shared) - 1, min(NUM_EPOCHS, len(shared)))
+    chosen = [shared[round(place)] for place in places]
+    count = common.count_seeds(method.records for method in methods)
     return plots.accuracy_confidence_density(
         {
             name: {

@@ -3,13 +3,8 @@
 import dataclasses
 from typing import Any
 
-from matplotlib.figure import Figure
-
-from experiments.figures import methods as methods_lib
+from experiments.figures import common
 from experiments.figures.calibration import METHODS
-from experiments.figures.methods import Figures
-from experiments.figures.methods import Method
-from experiments.figures.methods import Setting
 
 AUGMENTATIONS = {"none": "no augmentation", "standard": "crops and flips"}
 # Number of the history -> what it is called.
@@ -19,7 +14,7 @@ ROWS = {
 }
 
 
-def draw(setting: Setting) -> Figures:
+def draw(setting: common.Setting) -> common.Figures:
     """Draws the validation set's calibration against the epoch."""
     panels = {}
     for augmentation, label in AUGMENTATIONS.items():
@@ -35,11 +30,13 @@ def draw(setting: Setting) -> Figures:
         yield "epochs", draw_epochs(panels, setting.title)
 
 
-def draw_epochs(panels: dict[str, list[Method]], title: str) -> Figure:
+def draw_epochs(
+    panels: dict[str, list[common.Method]], title: str
+) -> common.Figure:
     """Draws ECE above the signed gap: means, and bands of one deviation."""
-    figure = methods_lib.new_figure(1.2 + 3.2 * len(panels), 5.6)
+    figure = common.new_figure(1.2 + 3.2 * len(panels), 5.6)
     everyone = [method for methods in panels.values() for method in methods]
-    count = methods_lib.count_seeds(method.records for method in everyone)
+    count = common.count_seeds(method.records for method in everyone)
     figure.suptitle(
         f"{title}, validation set\nmean and deviation over {count}",
         fontsize="medium",
@@ -51,8 +48,8 @@ def draw_epochs(panels: dict[str, list[Method]], title: str) -> Figure:
         for axes, name in zip(column, ROWS, strict=True):
             for method in methods:
                 values = 100 * method.history(name)
-                methods_lib.draw_history(axes, method, values)
-            axes.grid(**methods_lib.GRID)
+                common.draw_history(axes, method, values)
+            axes.grid(**common.GRID)
         column[0].set_title(label, fontsize="medium")
         column[0].set_ylim(bottom=0)
         column[1].axhline(0, color="black", linewidth=0.8)

@@ -3,12 +3,7 @@
 from collections.abc import Mapping
 from collections.abc import Sequence
 
-from matplotlib.figure import Figure
-
-from experiments.figures import methods as methods_lib
-from experiments.figures.methods import Figures
-from experiments.figures.methods import Method
-from experiments.figures.methods import Setting
+from experiments.figures import common
 from experiments.papers import calibration_claims as paper
 
 # The paper's figure 3b, test errors in percent: DenseNet-190 on CIFAR-10,
@@ -32,7 +27,7 @@ PRINTED: Mapping[str, Sequence[float]] = {
 }
 
 
-def draw(setting: Setting) -> Figures:
+def draw(setting: common.Setting) -> common.Figures:
     """Draws errors by epoch, those of CIFAR-10 beside the paper's."""
     methods = setting.find(paper.NO_MIXUP, paper.MIXUP)
     if methods:
@@ -41,11 +36,11 @@ def draw(setting: Setting) -> Figures:
 
 
 def draw_errors(
-    methods: Sequence[Method], title: str, *, printed: bool
-) -> Figure:
+    methods: Sequence[common.Method], title: str, *, printed: bool
+) -> common.Figure:
     """Draws errors of the validation set: means and bands of one deviation."""
-    figure = methods_lib.new_figure(7.2 if printed else 4.4, 3.8)
-    count = methods_lib.count_seeds(method.records for method in methods)
+    figure = common.new_figure(7.2 if printed else 4.4, 3.8)
+    count = common.count_seeds(method.records for method in methods)
     axes, *others = figure.subplots(1, 1 + printed, squeeze=False)[0]
     axes.set_title(
         f"{title}\nvalidation set, mean and deviation over {count}",
@@ -53,18 +48,18 @@ def draw_errors(
     )
     for method in methods:
         errors = 100 * (1 - method.history("val_accuracy"))
-        methods_lib.draw_history(axes, method, errors)
+        common.draw_history(axes, method, errors)
     for beside in others:
         beside.set_title(
             "cifar10, DenseNet-190, in the paper\ntest set", fontsize="medium"
         )
         for name, curve in PRINTED.items():
-            beside.plot(PRINTED_EPOCHS, curve, **methods_lib.style_of(name))
+            beside.plot(PRINTED_EPOCHS, curve, **common.style_of(name))
         beside.set_yticks(range(0, 21, 5))
     for each in (axes, *others):
         each.margins(x=0)
         each.set_xlim(left=0)
         each.set(xlabel="epoch", ylabel="error (%)")
-        each.grid(**methods_lib.GRID)
+        each.grid(**common.GRID)
     figure.legend(loc="outside lower center", ncols=2, fontsize="small")
     return figure

@@ -3,12 +3,9 @@
 from collections.abc import Mapping
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from experiments.analysis.arms import Arm
-from experiments.figures import methods as methods_lib
-from experiments.figures.methods import Figures
-from experiments.figures.methods import Setting
+from experiments.figures import common
 from experiments.papers import mixup_claims as paper
 from experiments.runs import atomic_files
 from experiments.runs import gan
@@ -19,7 +16,7 @@ ARMS = (paper.NO_MIXUP, Arm("mixup", {"method": "mixup"}))
 REACH = 1.5
 
 
-def draw(setting: Setting) -> Figures:
+def draw(setting: common.Setting) -> common.Figures:
     """Draws samples of the first seed: a row per method, a column per step."""
     rows = {}
     for method in setting.find(*ARMS):
@@ -32,18 +29,18 @@ def draw(setting: Setting) -> Figures:
 
 def draw_samples(
     rows: Mapping[str, Mapping[str, np.ndarray]], modes: np.ndarray
-) -> Figure:
+) -> common.Figure:
     """Draws samples over the modes of their target."""
     columns = max(len(samples) for samples in rows.values())
-    figure = methods_lib.new_figure(0.6 + 1.8 * columns, 0.4 + 1.9 * len(rows))
+    figure = common.new_figure(0.6 + 1.8 * columns, 0.4 + 1.9 * len(rows))
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for panels, (name, samples) in zip(grid, rows.items(), strict=True):
         panels[0].set_ylabel(name)
         for axes, (iterations, points) in zip(
             panels, samples.items(), strict=False
         ):
-            axes.scatter(*modes.T, s=24, color=methods_lib.ORANGE)
-            axes.scatter(*points.T, s=1, color=methods_lib.BLUE, alpha=0.3)
+            axes.scatter(*modes.T, s=24, color=common.ORANGE)
+            axes.scatter(*points.T, s=1, color=common.BLUE, alpha=0.3)
             axes.set(
                 xlim=(-REACH, REACH),
                 ylim=(-REACH, REACH),

@@ -8,12 +8,9 @@ from collections.abc import Sequence
 
 import matplotlib.axes
 import numpy as np
-from matplotlib.figure import Figure
 
 from experiments.analysis import posthoc
-from experiments.figures import methods as methods_lib
-from experiments.figures.methods import Figures
-from experiments.figures.methods import Setting
+from experiments.figures import common
 from experiments.papers import calibration_claims as paper
 from experiments.runs import outputs as outputs_lib
 from experiments.runs import run_files
@@ -26,14 +23,14 @@ METHODS = (paper.NO_MIXUP, paper.MIXUP, paper.SMOOTHING, paper.ERL)
 NUM_BINS = 20
 
 
-def draw(setting: Setting) -> Figures:
+def draw(setting: common.Setting) -> common.Figures:
     """Draws the figures of a setting, from its runs' predictions."""
     outputs = read_outputs(setting)
     if outputs:
         yield from draw_ood(outputs, setting.title)
 
 
-def read_outputs(setting: Setting) -> dict[str, list[Outputs]]:
+def read_outputs(setting: common.Setting) -> dict[str, list[Outputs]]:
     """Returns the outputs of each method, one per seed.
 
     Adds no mixup after temperature scaling, the average over passes with
@@ -66,9 +63,11 @@ def read_outputs(setting: Setting) -> dict[str, list[Outputs]]:
     return found
 
 
-def draw_ood(outputs: Mapping[str, Sequence[Outputs]], title: str) -> Figures:
+def draw_ood(
+    outputs: Mapping[str, Sequence[Outputs]], title: str
+) -> common.Figures:
     """Draws confidences on all sets, and ROC curves on each other set."""
-    count = methods_lib.count_seeds(
+    count = common.count_seeds(
         seeds
         for method, seeds in outputs.items()
         if not method.startswith(paper.ENSEMBLE.name)
@@ -76,7 +75,7 @@ def draw_ood(outputs: Mapping[str, Sequence[Outputs]], title: str) -> Figures:
     title = f"{title}, {count}"
     names = next(iter(outputs.values()))[0].ood_names
     yield "confidence", draw_confidences(outputs, names, title)
-    styles = {method: methods_lib.style_of(method) for method in outputs}
+    styles = {method: common.style_of(method) for method in outputs}
     for name in names:
         pairs = {
             method: [
@@ -100,11 +99,11 @@ def draw_ood(outputs: Mapping[str, Sequence[Outputs]], title: str) -> Figures:
 
 def draw_confidences(
     outputs: Mapping[str, Sequence[Outputs]], names: Sequence[str], title: str
-) -> Figure:
+) -> common.Figure:
     """Draws a histogram for each method (row) and set (column)."""
     sets = {"test set": "test"}
     sets |= {_describe(name): outputs_lib.OOD + name for name in names}
-    figure = methods_lib.new_figure(7.0, 1.2 + 0.8 * len(outputs))
+    figure = common.new_figure(7.0, 1.2 + 0.8 * len(outputs))
     figure.suptitle(title, fontsize="medium")
     grid = figure.subplots(
         len(outputs), len(sets), sharex=True, sharey=True, squeeze=False
@@ -112,7 +111,7 @@ def draw_confidences(
     for row, (method, seeds) in zip(grid, outputs.items(), strict=True):
         for axes, name in zip(row, sets.values(), strict=True):
             values = np.concatenate([each.confidence(name) for each in seeds])
-            _draw_histogram(axes, values, methods_lib.color_of(method))
+            _draw_histogram(axes, values, common.color_of(method))
         row[0].set_ylabel(
             textwrap.fill(method, 11),
             rotation="horizontal",

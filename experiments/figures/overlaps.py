@@ -9,7 +9,6 @@ from typing import Any
 
 import matplotlib.axes
 import numpy as np
-from matplotlib.figure import Figure
 
 from experiments.analysis import arms
 from experiments.analysis import measures
@@ -17,25 +16,24 @@ from experiments.analysis import seed_statistics
 from experiments.analysis.arms import Arm
 from experiments.analysis.records import Record
 from experiments.datasets import gaussians
-from experiments.figures import methods as methods_lib
-from experiments.figures.methods import Figures
+from experiments.figures import common
 from experiments.papers import overlaps_claims as paper
 
 # Dashed: with a temperature; dotted: fitted on labels as noisy as the training
 # set's.
 STYLES: tuple[tuple[Arm, dict[str, Any]], ...] = (
-    (paper.NO_MIXUP, {"color": methods_lib.BLUE}),
-    (paper.SCALED, {"color": methods_lib.BLUE, "linestyle": "--"}),
-    (paper.SCALED_NOISY, {"color": methods_lib.BLUE, "linestyle": ":"}),
-    (paper.MIXUP, {"color": methods_lib.ORANGE}),
-    (paper.MIXUP_SCALED, {"color": methods_lib.ORANGE, "linestyle": "--"}),
-    (paper.TWO, {"color": methods_lib.GREEN}),
-    (paper.FOUR, {"color": methods_lib.PURPLE}),
+    (paper.NO_MIXUP, {"color": common.BLUE}),
+    (paper.SCALED, {"color": common.BLUE, "linestyle": "--"}),
+    (paper.SCALED_NOISY, {"color": common.BLUE, "linestyle": ":"}),
+    (paper.MIXUP, {"color": common.ORANGE}),
+    (paper.MIXUP_SCALED, {"color": common.ORANGE, "linestyle": "--"}),
+    (paper.TWO, {"color": common.GREEN}),
+    (paper.FOUR, {"color": common.PURPLE}),
 )
 PANELS = ("test_nll", "test_ece", "bayes_gap")
 
 
-def draw(records: Sequence[Record]) -> Figures:
+def draw(records: Sequence[Record]) -> common.Figures:
     """Draws a table of overlapping classes, a figure for each network."""
     groups: dict[str, list[Record]] = {}
     for record in records:
@@ -46,7 +44,7 @@ def draw(records: Sequence[Record]) -> Figures:
         yield name, draw_overlaps(group, name)
 
 
-def draw_overlaps(records: Sequence[Record], title: str) -> Figure:
+def draw_overlaps(records: Sequence[Record], title: str) -> common.Figure:
     """Draws each error against the overlap: means and deviations over seeds."""
     settings = order_by_overlap(records)
     panels = [
@@ -54,14 +52,14 @@ def draw_overlaps(records: Sequence[Record], title: str) -> Figure:
         for result in PANELS
         if any(not np.isnan(record.value(result)) for record in records)
     ]
-    figure = methods_lib.new_figure(1.0 + 3.0 * len(panels), 4.2)
+    figure = common.new_figure(1.0 + 3.0 * len(panels), 4.2)
     row = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, result in zip(row, panels, strict=True):
         _draw_panel(axes, settings, result)
         axes.set(
             xlabel=_name_axis(records[0]), ylabel=measures.find(result).heading
         )
-    methods_lib.add_legend(row[0], columns=3)
+    common.add_legend(row[0], columns=3)
     seeds = {record.config.seed for record in records}
     figure.suptitle(
         f"{title}, test set: mean ± deviation over {len(seeds)} seeds",
@@ -123,7 +121,7 @@ def _draw_panel(
     _draw_truth(axes, settings, result)
     axes.set_xticks(range(len(settings)), list(settings))
     axes.set_ylim(bottom=0)
-    axes.grid(**methods_lib.GRID)
+    axes.grid(**common.GRID)
 
 
 def _draw_truth(

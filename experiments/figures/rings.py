@@ -3,14 +3,11 @@
 from collections.abc import Mapping
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from experiments.analysis import posthoc
 from experiments.analysis.arms import Arm
 from experiments.datasets import Splits
-from experiments.figures import methods as methods_lib
-from experiments.figures.methods import Figures
-from experiments.figures.methods import Setting
+from experiments.figures import common
 from experiments.papers import mixup_claims as paper
 from experiments.runs import run_data
 from experiments.runs import run_evaluation
@@ -22,10 +19,10 @@ ARMS = (
 # The square that is drawn, and its pixels a side.
 REACH = 1.6
 PIXELS = 161
-COLORS = (methods_lib.GREEN, methods_lib.ORANGE)
+COLORS = (common.GREEN, common.ORANGE)
 
 
-def draw(setting: Setting) -> Figures:
+def draw(setting: common.Setting) -> common.Figures:
     """Draws the first seed's networks, side by side."""
     surfaces, splits = {}, None
     for method in setting.find(*ARMS):
@@ -39,9 +36,11 @@ def draw(setting: Setting) -> Figures:
         yield "surface", draw_surfaces(surfaces, splits)
 
 
-def draw_surfaces(surfaces: Mapping[str, np.ndarray], splits: Splits) -> Figure:
+def draw_surfaces(
+    surfaces: Mapping[str, np.ndarray], splits: Splits
+) -> common.Figure:
     """Draws probabilities of the inner ring, under the training points."""
-    figure = methods_lib.new_figure(1.2 + 3.4 * len(surfaces), 3.8)
+    figure = common.new_figure(1.2 + 3.4 * len(surfaces), 3.8)
     row = figure.subplots(1, len(surfaces), squeeze=False)[0]
     points, labels = splits.train
     for axes, (name, surface) in zip(row, surfaces.items(), strict=True):

@@ -9,7 +9,7 @@ from experiments import datasets
 from experiments import papers
 from experiments.analysis import records
 from experiments.datasets import rings
-from experiments.figures import methods
+from experiments.figures import common
 from experiments.figures import rings as rings_figures
 from experiments.runs import model_setup
 
@@ -57,7 +57,7 @@ class TestDraw:
             folders[config].mkdir()
             network.save(folders[config] / "model.keras")
             runs.append(records.Record(config, "", {}, 0.0, folders[config]))
-        setting = methods.Setting("rings", runs)
+        setting = common.Setting("rings", runs)
         ((name, figure),) = rings_figures.draw(setting)
         assert name == "surface"
         plain, mixed, _ = figure.axes

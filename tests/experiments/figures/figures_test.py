@@ -11,9 +11,9 @@ from experiments import papers
 from experiments.analysis import records
 from experiments.figures import __main__ as figures
 from experiments.figures import calibration as calibration_figures
+from experiments.figures import common
 from experiments.figures import epochs as epochs_figures
 from experiments.figures import errors as errors_figures
-from experiments.figures import methods as methods_lib
 from experiments.figures import ood as ood_figures
 from experiments.papers import calibration_claims as arms
 from experiments.runs import evaluation
@@ -198,9 +198,9 @@ class TestMethods:
         assert history.shape == (2, EPOCHS)
 
     def test_style_does_not_depend_on_alpha(self):
-        style = methods_lib.style_of("mixup (alpha 0.2)")
-        assert style == methods_lib.style_of("mixup")
-        colors = [each["color"] for each in methods_lib.STYLES.values()]
+        style = common.style_of("mixup (alpha 0.2)")
+        assert style == common.style_of("mixup")
+        colors = [each["color"] for each in common.STYLES.values()]
         assert len(set(colors)) == len(colors)
 
     @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ class TestMethods:
         ],
     )
     def test_counts_seeds(self, seeds, words):
-        assert methods_lib.count_seeds(seeds) == words
+        assert common.count_seeds(seeds) == words
 
 
 class TestCalibration:
@@ -350,7 +350,7 @@ class TestOod:
         assert line.get_label() == (
             f"no mixup: {areas.mean():.1f} ± {areas.std(ddof=1):.1f} %"
         )
-        assert line.get_color() == methods_lib.color_of("no mixup")
+        assert line.get_color() == common.color_of("no mixup")
         title = drawn["roc-gaussian"].get_suptitle()
         assert title == "a set, 2 seeds\ntest set against gaussian noise"
 
@@ -422,7 +422,7 @@ class TestErrors:
         ((name, figure),) = errors_figures.draw(setting_of(workdir, "cifar"))
         assert name == "errors"
         here, paper = figure.axes
-        colors = [methods_lib.color_of(name) for name in ("no mixup", "mixup")]
+        colors = [common.color_of(name) for name in ("no mixup", "mixup")]
         for axes in here, paper:
             assert [line.get_color() for line in axes.lines] == colors
         # The last of its 200 epochs, and before and after the first drop.

@@ -9,7 +9,7 @@ from typing import Any
 
 import matplotlib.axes
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Figure
 
 from experiments.analysis import arms
 from experiments.analysis.arms import Arm
