@@ -414,7 +414,7 @@ class TestMixedBatch:
             (batch + batch[::-1]) / 2,
             0.25,
             targets=np.array([[0.25, 0, 0.75], [0, 1, 0], [0.75, 0, 0.25]]),
-            max_rows=2,
+            max_examples=2,
         )
         assert len(figure.axes) == 6
         titles = [axes.get_title() for axes in figure.axes[:3]]
@@ -439,7 +439,7 @@ class TestMixedBatch:
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            ({"max_rows": 0}, "`max_rows` must be an integer"),
+            ({"max_examples": 0}, "`max_examples` must be an integer"),
             ({"lam": np.ones(3)}, r"`lam`.*each image.*\(3,\) for 2 images"),
             ({"lam": np.array([0.5, np.nan])}, r"\[0, 1\].*'lam' with nan"),
             ({"lam": 1.5}, "'lam' with 1.5"),

@@ -535,7 +535,7 @@ def mixed_batch(
     lam: Any,
     *,
     targets: Any = None,
-    max_rows: int = 6,
+    max_examples: int = 6,
 ) -> "matplotlib.figure.Figure":
     """Draws images, their partners and what mixing made of them.
 
@@ -547,7 +547,7 @@ def mixed_batch(
         lam: Share of the source in each, in [0, 1], `(B,)` or a scalar.
         targets: Mixed targets `(B, K)`: the two largest are printed. Defaults
             to nothing.
-        max_rows: Examples to draw at most. Defaults to 6.
+        max_examples: Examples to draw at most. Defaults to 6.
 
     Returns:
         figure: One row for each example: source, partner, mixed.
@@ -557,12 +557,12 @@ def mixed_batch(
             is not in [0, 1].
     """
     _checks.integer_at_least(
-        "max_rows", max_rows, 1, remedy="Write 6, or leave it out"
+        "max_examples", max_examples, 1, remedy="Write 6, or leave it out"
     )
     batches = [np.asarray(x, np.float32) for x in (sources, partners, mixed)]
     _check_images(batches)
     size = len(batches[0])
-    rows = min(max_rows, size)
+    rows = min(max_examples, size)
     lam = _one_each("lam", np.asarray(lam, np.float64), size)
     read_shares("lam", lam)
     if targets is not None:

@@ -184,7 +184,7 @@ def write_mixed_batch(
     step: int,
     targets: Any = None,
     drawn: Any = None,
-    max_rows: int = 6,
+    max_examples: int = 6,
     name: str = "mixup",
 ) -> None:
     """Writes a mixed batch beside its sources, and its coefficients.
@@ -202,7 +202,7 @@ def write_mixed_batch(
         targets: Mixed targets `(B, K)`. Defaults to nothing.
         drawn: Shares for the histogram, of any shape, such as those of many
             batches if each batch has one coefficient. Defaults to `lam`.
-        max_rows: Examples to draw at most. Defaults to 6.
+        max_examples: Examples to draw at most. Defaults to 6.
         name: What the tags begin with. Defaults to `"mixup"`.
 
     Raises:
@@ -243,7 +243,7 @@ def write_mixed_batch(
         mixed,
         lam,
         targets=targets,
-        max_rows=max_rows,
+        max_examples=max_examples,
     )
     write_figure(
         f"{name}/mixed_batch",

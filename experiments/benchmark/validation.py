@@ -162,7 +162,7 @@ def measure_monitors(
         {},
         reference=images,
         noise=("gaussian",),
-        max_rows=num_examples,
+        max_examples=num_examples,
         from_logits=True,
         batch_size=BATCH_SIZE,
     )

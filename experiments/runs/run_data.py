@@ -100,7 +100,7 @@ def load_ood(
         count = len(inputs)
     sets = {
         kind: ood.noise_like(
-            inputs, kind=kind, num_rows=count, seed=config.seed
+            inputs, kind=kind, num_examples=count, seed=config.seed
         )
         for kind in ("gaussian", "uniform")
     }

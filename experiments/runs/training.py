@@ -277,6 +277,6 @@ def _ood_monitor(
         noise=(),
         from_logits=True,
         freq=config.ood_every,
-        max_rows=run_data.OOD_EXAMPLES,
+        max_examples=run_data.OOD_EXAMPLES,
         log_dir=logs,
     )

@@ -323,7 +323,7 @@ class TestPlaceInLogs:
         spy = Spy()
         both = [
             monitors.CalibrationMonitor(),
-            monitors.OODMonitor({}, reference=examples()[0], max_rows=20),
+            monitors.OODMonitor({}, reference=examples()[0], max_examples=20),
         ]
         history = fit(make_model(), *([spy, *both] if last else [*both, spy]))
         expected = VAL_KEYS | {"gaussian_auroc", "uniform_confidence"}
@@ -346,7 +346,7 @@ class TestPlaceInLogs:
         board = keras.callbacks.TensorBoard(tmp_path / "logs")
         monitor = monitors.CalibrationMonitor()
         detect = monitors.OODMonitor(
-            {}, reference=examples()[0], noise=["gaussian"], max_rows=20
+            {}, reference=examples()[0], noise=["gaussian"], max_examples=20
         )
         order = [stop, save, board, monitor, detect]
         history = fit(model, *order, epochs=5)
@@ -482,7 +482,9 @@ class TestPlaceInLogs:
         assert "oe" not in model.evaluate(
             *examples(10), verbose=0, return_dict=True
         )
-        another = monitors.OODMonitor({}, reference=examples()[0], max_rows=20)
+        another = monitors.OODMonitor(
+            {}, reference=examples()[0], max_examples=20
+        )
         history = fit(model, another)
         assert "val_oe" not in history
         assert "evaluate" not in vars(model)
@@ -884,7 +886,9 @@ class TestFiles:
             raise AssertionError("a figure was drawn")
 
         monkeypatch.setattr(plots, "_new_figure", refuse)
-        another = monitors.OODMonitor({}, reference=examples()[0], max_rows=20)
+        another = monitors.OODMonitor(
+            {}, reference=examples()[0], max_examples=20
+        )
         fit(make_model(), monitors.CalibrationMonitor(), another)
 
 
@@ -950,7 +954,7 @@ class TestOODMonitor:
             {"array": x[:20], "pair": (x[:20], y[:20]), "list": list(x)},
             reference=data,
             noise=(),
-            max_rows=20,
+            max_examples=20,
             batch_size=16,
         )
         history = fit(make_model(), monitor)
@@ -969,7 +973,7 @@ class TestOODMonitor:
         data = tf.data.Dataset.from_tensor_slices(x).batch(8)
         data = data.filter(lambda batch: True)
         monitor = monitors.OODMonitor(
-            {"few": data}, reference=data, noise=(), max_rows=20
+            {"few": data}, reference=data, noise=(), max_examples=20
         )
         fit(make_model(), monitor, epochs=1)
         assert len(monitor._confidences["few"]) == 20
@@ -982,7 +986,7 @@ class TestOODMonitor:
     def test_all_rows(self):
         x = examples(50)[0]
         monitor = monitors.OODMonitor(
-            {}, reference=x, noise=["uniform"], max_rows=None, batch_size=16
+            {}, reference=x, noise=["uniform"], max_examples=None, batch_size=16
         )
         fit(make_model(), monitor, epochs=1)
         sizes = {k: len(v) for k, v in monitor._confidences.items()}
@@ -1010,7 +1014,7 @@ class TestOODMonitor:
             7: x,
         }
         monitor = monitors.OODMonitor(
-            sets, reference=x, noise=(), max_rows=20, batch_size=16
+            sets, reference=x, noise=(), max_examples=20, batch_size=16
         )
         history = fit(make_model(), monitor, epochs=1)
         for name in map(str, sets):
@@ -1199,7 +1203,11 @@ class TestRefusals:
             ([1], {}, r"must be a dictionary of named sets.* a list\. Write"),
             ({}, {"seed": -1}, "`seed` must be an integer, at least 0"),
             ({}, {"model": 3}, "must be a model of Keras 3"),
-            ({}, {"max_rows": 0}, "`max_rows` must be an integer, at least 1"),
+            (
+                {},
+                {"max_examples": 0},
+                "`max_examples` must be an integer, at least 1",
+            ),
             ({}, {"freq": 0}, "`freq` must be an integer, at least 1"),
         ],
     )

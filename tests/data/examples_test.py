@@ -180,10 +180,10 @@ class TestForms:
             first, second = (gather(examples.batches()) for _ in range(2))
             np.testing.assert_array_equal(first[0], second[0])
 
-    @pytest.mark.parametrize("max_rows", [13, 100])
-    def test_are_cut_exactly(self, form, max_rows):
-        examples = read(FORMS[form](), max_rows=max_rows, batch_size=8)
-        size = min(max_rows, SIZE)
+    @pytest.mark.parametrize("max_examples", [13, 100])
+    def test_are_cut_exactly(self, form, max_examples):
+        examples = read(FORMS[form](), max_examples=max_examples, batch_size=8)
+        size = min(max_examples, SIZE)
         dataset = examples.dataset()
         assert sum(len(parts[0]) for parts in dataset) == size
         assert int(dataset.cardinality()) == -(-size // 8)
@@ -348,7 +348,9 @@ class TestRefusals:
     def test_endless_data_at_once(self, data, match):
         with pytest.raises(ValueError, match=match):
             read(data)
-        assert sum(batch.size for batch in read(data, max_rows=50).batches())
+        assert sum(
+            batch.size for batch in read(data, max_examples=50).batches()
+        )
 
     @pytest.mark.parametrize("kind", ["generator", "dataset", "function"])
     def test_data_that_do_not_end(self, kind, monkeypatch):
@@ -424,7 +426,7 @@ class TestRefusals:
     def test_what_holds_no_examples(self, data):
         refused(data, f"a {type(data).__name__}.*batched")
 
-    @pytest.mark.parametrize("name", ["batch_size", "max_rows"])
+    @pytest.mark.parametrize("name", ["batch_size", "max_examples"])
     @pytest.mark.parametrize("value", [0, -5, 1.5])
     def test_numbers_out_of_range(self, name, value):
         with pytest.raises(ValueError, match=f"`{name}` must be an integer"):

@@ -12,7 +12,7 @@ class TestNoise:
     @pytest.mark.parametrize("draw", [ood.gaussian_noise, ood.uniform_noise])
     def test_has_the_moments(self, draw):
         mean, std = np.array([1.0, -2.0]), np.array([0.5, 3.0])
-        noise = draw((50, 2), mean, std, num_rows=2000, seed=0)
+        noise = draw((50, 2), mean, std, num_examples=2000, seed=0)
         assert noise.shape == (2000, 50, 2)
         assert noise.dtype == np.float32
         # Standard error: 3 / sqrt(100,000) = 0.01.
@@ -20,7 +20,7 @@ class TestNoise:
         np.testing.assert_allclose(noise.std((0, 1)), std, rtol=0.02)
 
     def test_uniform_is_bounded(self):
-        noise = ood.uniform_noise((100,), 0.0, 1.0, num_rows=100, seed=0)
+        noise = ood.uniform_noise((100,), 0.0, 1.0, num_examples=100, seed=0)
         assert np.abs(noise).max() <= np.sqrt(3)
         # Fourth moment of a uniform over its squared variance is 9/5.
         assert np.mean(noise**4) == pytest.approx(1.8, rel=0.05)
@@ -36,7 +36,7 @@ class TestNoise:
         rng = np.random.default_rng(0)
         inputs = rng.normal([90, 150], 20, (50, 8, 8, 2)).clip(0, 255)
         inputs = inputs.astype(np.uint8)
-        noise = ood.noise_like(inputs, kind=kind, num_rows=400)
+        noise = ood.noise_like(inputs, kind=kind, num_examples=400)
         assert noise.dtype == np.uint8
         assert noise.shape == (400, 8, 8, 2)
         axes = (0, 1, 2)
@@ -48,8 +48,8 @@ class TestNoise:
     def test_integers_are_clipped_not_wrapped(self, draw, dtype):
         info = np.iinfo(dtype)
         mean, std = float(info.max), 0.3 * info.max
-        noise = draw((9,), mean, std, num_rows=99, seed=0)
-        clipped = draw((9,), mean, std, num_rows=99, seed=0, dtype=dtype)
+        noise = draw((9,), mean, std, num_examples=99, seed=0)
+        clipped = draw((9,), mean, std, num_examples=99, seed=0, dtype=dtype)
         assert clipped.dtype == dtype
         expected = np.clip(np.rint(noise), info.min, info.max)
         np.testing.assert_array_equal(clipped, expected)
@@ -58,12 +58,14 @@ class TestNoise:
         for dtype in ("int64", "uint64", "int32", "uint32"):
             largest = np.iinfo(dtype).max
             noise = ood.gaussian_noise(
-                (9,), float(largest), 1e3, num_rows=9, seed=0, dtype=dtype
+                (9,), float(largest), 1e3, num_examples=9, seed=0, dtype=dtype
             )
             assert noise.min() > 0.99 * largest
         inputs = np.array([[0, 2**63 - 1], [-(2**63), 2**63 - 1]])
         # The second column has no variance.
-        assert (ood.noise_like(inputs, num_rows=50)[:, 1] > 0.99 * 2**63).all()
+        assert (
+            ood.noise_like(inputs, num_examples=50)[:, 1] > 0.99 * 2**63
+        ).all()
 
     @pytest.mark.parametrize("kind", ood.NOISES)
     @pytest.mark.parametrize(
@@ -96,7 +98,7 @@ class TestNoise:
             (low + 400, low + 900), 90, (40, 6, 6, 2)
         )
         inputs = inputs.clip(low, high).astype(dtype)
-        noise = ood.noise_like(inputs, num_rows=400)
+        noise = ood.noise_like(inputs, num_examples=400)
         assert noise.dtype == dtype
         axes = (0, 1, 2)
         np.testing.assert_allclose(
@@ -106,13 +108,13 @@ class TestNoise:
 
     def test_token_ids_stay_in_the_vocabulary(self):
         ids = np.random.default_rng(0).integers(3, 50, (20, 12))
-        noise = ood.noise_like(ids, num_rows=500)
+        noise = ood.noise_like(ids, num_examples=500)
         assert noise.min() >= 3
         assert noise.max() < 50
 
     def test_half_precision_does_not_overflow(self):
         inputs = np.linspace(5e4, 6.5e4, 40, dtype="float16")[:, None]
-        noise = ood.noise_like(inputs, num_rows=999)
+        noise = ood.noise_like(inputs, num_examples=999)
         assert noise.dtype == np.float16
         assert np.isfinite(noise).all()
         doubles = np.array([[1e100], [3e100]])
@@ -120,7 +122,7 @@ class TestNoise:
 
     def test_one_mean_for_all(self):
         inputs = np.stack([np.zeros((6, 3)), np.ones((6, 3))], axis=1)
-        noise = ood.noise_like(inputs, num_rows=4000, channel_axis=None)
+        noise = ood.noise_like(inputs, num_examples=4000, channel_axis=None)
         np.testing.assert_allclose(noise.mean((0, 1)), 0.5, atol=0.03)
         np.testing.assert_allclose(noise.std(), 0.5, atol=0.03)
 
@@ -177,12 +179,16 @@ class TestNoise:
     def test_refuses_unknown_kinds_types_and_counts(self):
         with pytest.raises(ValueError, match="`kind` must be one of"):
             ood.noise_like(np.ones((2, 2)), kind="salt")
-        with pytest.raises(ValueError, match="`num_rows` must be an integer"):
-            ood.gaussian_noise((2,), 0, 1, num_rows=0, seed=0)
+        with pytest.raises(
+            ValueError, match="`num_examples` must be an integer"
+        ):
+            ood.gaussian_noise((2,), 0, 1, num_examples=0, seed=0)
         with pytest.raises(ValueError, match="`seed` must be an integer"):
-            ood.uniform_noise((2,), 0, 1, num_rows=1, seed=-1)
+            ood.uniform_noise((2,), 0, 1, num_examples=1, seed=-1)
         with pytest.raises(ValueError, match="Received: dtype=complex64"):
-            ood.uniform_noise((2,), 0, 1, num_rows=1, seed=0, dtype="complex64")
+            ood.uniform_noise(
+                (2,), 0, 1, num_examples=1, seed=0, dtype="complex64"
+            )
 
 
 class TestNumbers:
@@ -212,8 +218,10 @@ class TestNumbers:
     @pytest.mark.parametrize("draw", [ood.gaussian_noise, ood.uniform_noise])
     def test_refuses_moments(self, draw, moments, message):
         with pytest.raises(ValueError, match=message):
-            draw((2,), *moments, num_rows=5, seed=0)
+            draw((2,), *moments, num_examples=5, seed=0)
 
     def test_refuses_unknown_dtype(self):
         with pytest.raises(ValueError, match="drawn for a float"):
-            ood.gaussian_noise((2,), 0, 1, num_rows=1, seed=0, dtype="floaty")
+            ood.gaussian_noise(
+                (2,), 0, 1, num_examples=1, seed=0, dtype="floaty"
+            )

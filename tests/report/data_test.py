@@ -173,7 +173,7 @@ class TestNpz:
         assert x.shape == (3, 2, 2, 1)
         np.testing.assert_array_equal(y, [[3]] * 3)
 
-    @pytest.mark.parametrize("name", ["max_rows", "batch_size", "seed"])
+    @pytest.mark.parametrize("name", ["max_examples", "batch_size", "seed"])
     def test_refuses_negative_numbers(self, name):
         with pytest.raises(ValueError, match=f"`{name}` must be an integer"):
             report_data.load("rows.npz", Preparation(), **{name: -5})
@@ -185,7 +185,7 @@ class TestNpz:
             source = report_data.load(
                 str(tmp_path / "rows.npz"),
                 Preparation(),
-                max_rows=10,
+                max_examples=10,
                 seed=seed,
             )
             x, y = stack(source.dataset)
@@ -236,7 +236,7 @@ class TestFolder:
             f"folder:{folder.parent}",
             Preparation(image_size=(6, 8), channels=1, scale="0-1"),
             labeled=False,
-            max_rows=4,
+            max_examples=4,
         )
         (x,) = stack(source.dataset)
         assert x.shape == (4, 6, 8, 1)
@@ -309,7 +309,7 @@ class TestTfds:
             "tfds:fashion_mnist:test",
             Preparation(image_size=(28, 28), channels=1),
             data_dir=str(data_dir / "tfds"),
-            max_rows=5,
+            max_examples=5,
         )
         x, y = stack(source.dataset)
         assert x.shape == (5, 28, 28, 1)

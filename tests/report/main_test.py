@@ -55,7 +55,7 @@ class TestProgram:
             *("-W", "error::RuntimeWarning:runpy"),
             *("-m", "tf_mixup.report", "--model=model.keras"),
             *("--data=rows.npz", "--ood=flipped=other.npz", "--scale=0-1"),
-            *("--output=out", "--num_resamples=5", "--max_rows=200"),
+            *("--output=out", "--num_resamples=5", "--max_examples=200"),
             cwd=tmp_path,
         )
         assert done.returncode == 0, done.stderr
@@ -87,7 +87,13 @@ class TestProgram:
         x = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
         np.savez("rows.npz", x=x, y=np.arange(60) % 2)
         values = dict.fromkeys(
-            ["output_name", "ignore_label", "data_dir", "max_rows", "verbose"]
+            [
+                "output_name",
+                "ignore_label",
+                "data_dir",
+                "max_examples",
+                "verbose",
+            ]
         )
         values |= {key: [] for key in ["imports", "image_size", "mean", "std"]}
         values |= {"model": ["a.keras", "other=b.keras"], "data": "rows.npz"}

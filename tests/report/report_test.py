@@ -441,8 +441,8 @@ class TestRefusals:
         "option",
         [
             {"num_resamples": 1},
-            {"max_rows": -5},
-            {"max_rows": 0},
+            {"max_examples": -5},
+            {"max_examples": 0},
             {"batch_size": 0},
             {"seed": -1},
             {"seed": 0.5},

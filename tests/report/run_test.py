@@ -44,15 +44,15 @@ class TestRun:
             np.testing.assert_array_equal(run.outputs, x)
             assert run.labels is None
 
-    @pytest.mark.parametrize("max_rows", [1, 4, 7, 99])
-    def test_stops(self, max_rows):
+    @pytest.mark.parametrize("max_examples", [1, 4, 7, 99])
+    def test_stops(self, max_examples):
         data = tf.data.Dataset.from_tensor_slices(numbered(10)).batch(4)
-        run = report_run.run(passing(), data, max_rows=max_rows)
-        assert len(run.outputs) == len(run.labels) == min(max_rows, 10)
+        run = report_run.run(passing(), data, max_examples=max_examples)
+        assert len(run.outputs) == len(run.labels) == min(max_examples, 10)
 
     def test_endless_data_need_a_number_of_rows(self):
         data = tf.data.Dataset.from_tensor_slices(numbered(4)).batch(2)
-        run = report_run.run(passing(), data.repeat(), max_rows=9)
+        run = report_run.run(passing(), data.repeat(), max_examples=9)
         assert len(run.outputs) == 9
         with pytest.raises(ValueError, match="must come to an end"):
             report_run.run(passing(), data.repeat())

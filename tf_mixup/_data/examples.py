@@ -50,7 +50,7 @@ def read(
     name: str,
     labeled: bool | None = None,
     batch_size: int = 128,
-    max_rows: int | None = None,
+    max_examples: int | None = None,
     model: keras.Model | None = None,
 ) -> "Examples":
     """Reads examples from any form.
@@ -65,7 +65,7 @@ def read(
         labeled: Whether labels are needed. False leaves labels and weights
             out; None takes them where they are.
         batch_size: Examples in a batch where `data` are arrays.
-        max_rows: Examples to stop after, at least 1; None for all.
+        max_examples: Examples to stop after, at least 1; None for all.
         model: The model that takes the inputs. It decides whether a list is
             several inputs, and which keys of a dictionary are inputs.
 
@@ -81,20 +81,23 @@ def read(
     batch_size = _checks.integer_at_least(
         "batch_size", batch_size, 1, remedy="Write 128"
     )
-    if max_rows is not None:
+    if max_examples is not None:
         _checks.integer_at_least(
-            "max_rows", max_rows, 1, remedy="Write None to take all examples"
+            "max_examples",
+            max_examples,
+            1,
+            remedy="Write None to take all examples",
         )
     if labeled is False and _is_inputs(data, model):
         data = (data,)
     source = _find_source(data, name, batch_size, model)
-    if source.endless and max_rows is None:
+    if source.endless and max_examples is None:
         raise _checks.refusal(
             f"The data `{name}` must come to an end",
             f"an endless {source.kind}",
             source.end,
         )
-    return Examples(source, name, labeled, max_rows, model)
+    return Examples(source, name, labeled, max_examples, model)
 
 
 class Examples:
@@ -105,13 +108,13 @@ class Examples:
         source: "_Source",
         name: str,
         labeled: bool | None,
-        max_rows: int | None,
+        max_examples: int | None,
         model: keras.Model | None,
     ) -> None:
         self.name = name
         self._source = source
         self._labeled = labeled
-        self._max_rows = max_rows
+        self._max_examples = max_examples
         self._model = model
         self._takes = input_names(model)
         self._several = takes_several(model)
@@ -163,7 +166,7 @@ class Examples:
         """
         source = self._source
         known = isinstance(source, _Dataset) and source.ranks_known
-        if known and self._max_rows is None:
+        if known and self._max_examples is None:
             count = self.num_batches
             if not count:
                 next(self.batches())
@@ -177,7 +180,7 @@ class Examples:
         return data.apply(tf.data.experimental.assert_cardinality(count))
 
     def _known_length(self) -> int | None:
-        return self._source.num_batches if self._max_rows is None else None
+        return self._source.num_batches if self._max_examples is None else None
 
     def _parts(self, *element: Any) -> tuple[Any, ...]:
         """Returns the parts of a dataset's element, as a tuple."""
@@ -202,7 +205,7 @@ class Examples:
         return Batch(inputs, labels, weights)
 
     def _read(self) -> Iterator[Batch]:
-        left = self._max_rows
+        left = self._max_examples
         count = 0
         for element in self._source.elements():
             batch = self._to_batch(element)
@@ -218,7 +221,7 @@ class Examples:
                 return
 
     def _check_count(self, count: int) -> None:
-        unknown = self._source.endless is None and self._max_rows is None
+        unknown = self._source.endless is None and self._max_examples is None
         if unknown and count > MOST_OF_UNKNOWN_LENGTH:
             raise _checks.refusal(
                 f"The data `{self.name}` must come to an end: they do not know"

@@ -154,7 +154,7 @@ class Source:
         name: Name in messages.
         data: In any form that `_data.examples.read` takes.
         batch_size: Examples in a batch where data are arrays.
-        max_rows: Examples to stop after; None for all.
+        max_examples: Examples to stop after; None for all.
     """
 
     def __init__(
@@ -162,13 +162,13 @@ class Source:
         name: str,
         data: Any,
         batch_size: int,
-        max_rows: int | None = None,
+        max_examples: int | None = None,
     ) -> None:
         self._name = name
         self._data = data
         self._options: dict[str, Any] = {
             "batch_size": batch_size,
-            "max_rows": max_rows,
+            "max_examples": max_examples,
         }
         self._examples: examples_lib.Examples | None = None
 

@@ -55,8 +55,8 @@ class OODMonitor(_monitor.Monitor):
             go to `<log_dir>/ood`. None, the default, draws nothing.
         freq: Measures in epochs `freq`, `2 * freq`, ... counted from 1.
             Defaults to 1.
-        max_rows: Examples to take of each set, the first ones, and to draw of
-            noise; None for all. Defaults to 1024.
+        max_examples: Examples to take of each set, the first ones, and to draw
+            of noise; None for all. Defaults to 1024.
         seed: Fixes the noise. Defaults to 0.
         from_logits: Whether outputs are logits. None, the default, detects it.
         output: Name of the output to measure, of a model that has several.
@@ -94,7 +94,7 @@ class OODMonitor(_monitor.Monitor):
         noise: Sequence[str] = ood.NOISES,
         log_dir: str | os.PathLike[str] | None = None,
         freq: int = 1,
-        max_rows: int | None = 1024,
+        max_examples: int | None = 1024,
         seed: int = 0,
         from_logits: bool | None = None,
         output: str | None = None,
@@ -113,7 +113,7 @@ class OODMonitor(_monitor.Monitor):
         self._are_logits: bool | None = None
 
         def prepare(name: str, data: Any) -> _monitor.Source:
-            return _monitor.Source(name, data, batch_size, max_rows)
+            return _monitor.Source(name, data, batch_size, max_examples)
 
         self._sets = {"reference": prepare("reference", reference)}
         for name, key in names.items():

@@ -18,7 +18,7 @@ def gaussian_noise(
     mean: Any,
     std: Any,
     *,
-    num_rows: int,
+    num_examples: int,
     seed: int,
     dtype: Any = "float32",
 ) -> np.ndarray:
@@ -28,7 +28,7 @@ def gaussian_noise(
         shape: Shape of one example, e.g. `(32, 32, 3)`.
         mean: Mean, a number or an array that broadcasts to `shape`.
         std: Standard deviation, of the same form.
-        num_rows: Number of examples to draw, N.
+        num_examples: Number of examples to draw, N.
         seed: Integer that fixes the draw.
         dtype: A float, integer or Boolean type. Values are clipped to its
             range, and rounded for an integer, which lowers the variance where
@@ -38,13 +38,13 @@ def gaussian_noise(
         noise: Array of shape `(N, *shape)`.
 
     Raises:
-        ValueError: If `num_rows` is below 1, or `dtype` has no numbers.
+        ValueError: If `num_examples` is below 1, or `dtype` has no numbers.
 
     Example:
-        >>> gaussian_noise((4, 4), 0.5, 0.1, num_rows=2, seed=0).shape
+        >>> gaussian_noise((4, 4), 0.5, 0.1, num_examples=2, seed=0).shape
         (2, 4, 4)
     """
-    options = {"num_rows": num_rows, "seed": seed, "dtype": dtype}
+    options = {"num_examples": num_examples, "seed": seed, "dtype": dtype}
     return _noise("gaussian", shape, mean, std, **options)
 
 
@@ -53,7 +53,7 @@ def uniform_noise(
     mean: Any,
     std: Any,
     *,
-    num_rows: int,
+    num_examples: int,
     seed: int,
     dtype: Any = "float32",
 ) -> np.ndarray:
@@ -63,7 +63,7 @@ def uniform_noise(
         shape: As in `gaussian_noise`, as all other arguments.
         mean: Mean.
         std: Standard deviation.
-        num_rows: Number of examples to draw, N.
+        num_examples: Number of examples to draw, N.
         seed: Integer that fixes the draw.
         dtype: A float, integer or Boolean type.
 
@@ -73,7 +73,7 @@ def uniform_noise(
     Raises:
         ValueError: As `gaussian_noise`.
     """
-    options = {"num_rows": num_rows, "seed": seed, "dtype": dtype}
+    options = {"num_examples": num_examples, "seed": seed, "dtype": dtype}
     return _noise("uniform", shape, mean, std, **options)
 
 
@@ -81,7 +81,7 @@ def noise_like(
     inputs: np.ndarray,
     *,
     kind: str = "gaussian",
-    num_rows: int | None = None,
+    num_examples: int | None = None,
     seed: int = 0,
     channel_axis: int | str | None = "auto",
 ) -> np.ndarray:
@@ -95,7 +95,7 @@ def noise_like(
     Args:
         inputs: Array `(N, ...)`, of a float, integer or Boolean type.
         kind: `"gaussian"` or `"uniform"`. Defaults to `"gaussian"`.
-        num_rows: Examples to draw. Defaults to N.
+        num_examples: Examples to draw. Defaults to N.
         seed: Integer that fixes the draw.
         channel_axis: The axis along which mean and variance are separate, or
             None for one mean and one variance. Defaults to `"auto"`: the last
@@ -103,14 +103,14 @@ def noise_like(
             `keras.config.image_data_format()` is `"channels_first"`.
 
     Returns:
-        noise: Array of shape `(num_rows, ...)` and the dtype of `inputs`.
+        noise: Array of shape `(num_examples, ...)` and the dtype of `inputs`.
 
     Raises:
         ValueError: If `kind` or `channel_axis` is unknown, or `inputs` has no
             examples, no numbers or values that are not finite.
 
     Example:
-        >>> noise_like(np.ones((3, 8, 8, 1), "uint8"), num_rows=2).shape
+        >>> noise_like(np.ones((3, 8, 8, 1), "uint8"), num_examples=2).shape
         (2, 8, 8, 1)
 
     References:
@@ -140,7 +140,7 @@ def noise_like(
         )
     whole = dtype.kind in "iub"
     limits = (inputs.min(), inputs.max()) if whole else _limits(dtype)
-    count = inputs.shape[0] if num_rows is None else num_rows
+    count = inputs.shape[0] if num_examples is None else num_examples
     standard = _draw(kind, inputs.shape[1:], count, seed, dtype)
     return _finish(standard, mean, std, dtype, limits)
 
@@ -151,24 +151,30 @@ def _noise(
     mean: Any,
     std: Any,
     *,
-    num_rows: int,
+    num_examples: int,
     seed: int,
     dtype: Any,
 ) -> np.ndarray:
     dtype = _numeric_dtype(dtype)
     _check_moments(shape, mean, std)
-    standard = _draw(kind, shape, num_rows, seed, dtype)
+    standard = _draw(kind, shape, num_examples, seed, dtype)
     return _finish(standard, mean, std, dtype, _limits(dtype))
 
 
 def _draw(
-    kind: str, shape: Sequence[int], num_rows: int, seed: int, dtype: np.dtype
+    kind: str,
+    shape: Sequence[int],
+    num_examples: int,
+    seed: int,
+    dtype: np.dtype,
 ) -> np.ndarray:
-    """Returns draws of mean 0 and deviation 1, `(num_rows, *shape)`."""
-    _checks.integer_at_least("num_rows", num_rows, 1, remedy="Draw some")
+    """Returns draws of mean 0 and deviation 1, `(num_examples, *shape)`."""
+    _checks.integer_at_least(
+        "num_examples", num_examples, 1, remedy="Draw some"
+    )
     seed = _checks.integer_at_least("seed", seed, 0, remedy="Write 0")
     generator = np.random.default_rng(seed)
-    size = (num_rows, *shape)
+    size = (num_examples, *shape)
     # Float32 holds whole numbers of two bytes, and every shorter float.
     wide = dtype.itemsize > 4 or (dtype.kind in "iu" and dtype.itemsize > 2)
     working: Any = np.float64 if wide else np.float32

@@ -84,7 +84,7 @@ def _define_flags() -> None:
         "imports", [], "Modules that register the model's own classes."
     )
     flags.DEFINE_bool("noise", True, "Compare images with Gaussian noise.")
-    flags.DEFINE_integer("max_rows", None, "Examples of each set at most.")
+    flags.DEFINE_integer("max_examples", None, "Examples of each set at most.")
     flags.DEFINE_integer("batch_size", 128, "Examples to predict at once.")
     flags.DEFINE_integer("num_resamples", 500, "Resamples for each interval.")
     flags.DEFINE_integer("seed", 0, "Of all that is drawn.")
@@ -134,7 +134,7 @@ def _report_on(values: Any, path: str, *, title: str) -> Report:
             preparation,
             labeled=labeled,
             data_dir=values.data_dir,
-            max_rows=values.max_rows,
+            max_examples=values.max_examples,
             batch_size=values.batch_size,
             seed=values.seed,
         )

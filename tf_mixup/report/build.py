@@ -49,7 +49,7 @@ def calibration_report(
     ignore_label: int | None = None,
     class_names: Sequence[str] | None = None,
     noise: bool = True,
-    max_rows: int | None = None,
+    max_examples: int | None = None,
     batch_size: int = 128,
     num_resamples: int = 500,
     seed: int = 0,
@@ -91,7 +91,7 @@ def calibration_report(
         class_names: Names of the classes; numbers by default.
         noise: Whether images are compared with Gaussian noise of their mean
             and variance.
-        max_rows: Examples of each set to stop after; None for all.
+        max_examples: Examples of each set to stop after; None for all.
         batch_size: Examples of arrays to predict at once.
         num_resamples: Bootstrap resamples for each interval, at least 2.
         seed: Seed of intervals, noise and the split for the temperature, at
@@ -121,7 +121,9 @@ def calibration_report(
         >>> result.outputs, result.num_examples, result.num_classes
         ('probabilities', 60, 2)
     """
-    _check_options(outputs, max_rows, batch_size, num_resamples, seed, verbose)
+    _check_options(
+        outputs, max_examples, batch_size, num_resamples, seed, verbose
+    )
     model, name = _open(model)
     report_run.check_output(model, output)
     sets = _name_sets(ood)
@@ -129,7 +131,7 @@ def calibration_report(
         model,
         outputs,
         output=output,
-        max_rows=max_rows,
+        max_examples=max_examples,
         batch_size=batch_size,
         verbose=verbose,
     )
@@ -294,16 +296,19 @@ class _Subject:
 
 def _check_options(
     outputs: str,
-    max_rows: int | None,
+    max_examples: int | None,
     batch_size: int,
     num_resamples: int,
     seed: int,
     verbose: int | str,
 ) -> None:
     _checks.one_of("outputs", outputs, report_predictions.OUTPUTS)
-    if max_rows is not None:
+    if max_examples is not None:
         _checks.integer_at_least(
-            "max_rows", max_rows, 1, remedy="Write None to take all examples"
+            "max_examples",
+            max_examples,
+            1,
+            remedy="Write None to take all examples",
         )
     _checks.integer_at_least("batch_size", batch_size, 1, remedy="Write 128")
     _checks.integer_at_least(

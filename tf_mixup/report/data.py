@@ -247,7 +247,7 @@ def load(
     *,
     labeled: bool = True,
     data_dir: str | None = None,
-    max_rows: int | None = None,
+    max_examples: int | None = None,
     batch_size: int = 128,
     seed: int = 0,
 ) -> Source:
@@ -258,7 +258,7 @@ def load(
         preparation: What is done to each input.
         labeled: Whether labels are needed; else they are left out.
         data_dir: Folder of TensorFlow Datasets; None is its own default.
-        max_rows: Examples at most: the first ones of TFDS, else a random
+        max_examples: Examples at most: the first ones of TFDS, else a random
             sample; None for all.
         batch_size: Examples of a batch.
         seed: Seed of the sample.
@@ -275,9 +275,12 @@ def load(
         >>> load("rows.npz", Preparation()).about
         'rows.npz'
     """
-    if max_rows is not None:
+    if max_examples is not None:
         _checks.integer_at_least(
-            "max_rows", max_rows, 1, remedy="Write None to take all examples"
+            "max_examples",
+            max_examples,
+            1,
+            remedy="Write None to take all examples",
         )
     _checks.integer_at_least("batch_size", batch_size, 1, remedy="Write 128")
     _checks.integer_at_least("seed", seed, 0, remedy="Write 0")
@@ -288,14 +291,14 @@ def load(
         found = _read_folder(folder, preparation, labeled, seed)
     elif spec.endswith(".npz"):
         arrays = _read_npz(pathlib.Path(spec), labeled)
-        found = _Found(_draw(arrays, max_rows, seed))
+        found = _Found(_draw(arrays, max_examples, seed))
     else:
         raise _checks.refusal(
             "Data must be `tfds:NAME[:SPLIT]`, `folder:PATH` or a `.npz` file",
             spec,
             "Write arrays to a file with `np.savez(path, x=inputs, y=labels)`",
         )
-    examples = found.examples.take(-1 if max_rows is None else max_rows)
+    examples = found.examples.take(-1 if max_examples is None else max_examples)
     examples = examples.map(
         lambda x, *y: (preparation.apply(x), *y),
         num_parallel_calls=tf.data.AUTOTUNE,
@@ -310,7 +313,7 @@ def load(
     dataset = examples.batch(batch_size)
     if found.find_damage is not None:
         dataset = _naming_damage(dataset, found.find_damage)
-    about = _describe(spec, max_rows)
+    about = _describe(spec, max_examples)
     return Source(
         dataset, found.class_names, " ".join([about, *found.left_out])
     )
@@ -513,19 +516,25 @@ def _read_npz(path: pathlib.Path, labeled: bool) -> list[np.ndarray]:
 
 
 def _draw(
-    arrays: list[np.ndarray], max_rows: int | None, seed: int
+    arrays: list[np.ndarray], max_examples: int | None, seed: int
 ) -> tf.data.Dataset:
     """Returns all examples or a random sample, in their order."""
     size = len(arrays[0])
-    if max_rows is not None and max_rows < size:
-        rows = np.random.default_rng(seed).choice(size, max_rows, replace=False)
+    if max_examples is not None and max_examples < size:
+        rows = np.random.default_rng(seed).choice(
+            size, max_examples, replace=False
+        )
         arrays = [array[np.sort(rows)] for array in arrays]
     return tf.data.Dataset.from_tensor_slices(tuple(arrays))
 
 
-def _describe(spec: str, max_rows: int | None) -> str:
+def _describe(spec: str, max_examples: int | None) -> str:
     """Returns the name of a set, without its folder."""
     if not spec.startswith("tfds:"):
         spec = pathlib.Path(spec.removeprefix("folder:")).name
     spec = folders.printable(spec)
-    return spec if max_rows is None else f"{spec}, at most {max_rows} examples"
+    return (
+        spec
+        if max_examples is None
+        else f"{spec}, at most {max_examples} examples"
+    )

@@ -51,7 +51,7 @@ def run(
     *,
     name: str = "data",
     labeled: bool = True,
-    max_rows: int | None = None,
+    max_examples: int | None = None,
     batch_size: int = 128,
     output: str | int | None = None,
     ignore_label: int | None = None,
@@ -65,7 +65,7 @@ def run(
         data: In any form that `_data.examples.read` takes.
         name: What messages call the data set.
         labeled: Whether labels are needed; else they are not looked at.
-        max_rows: Examples to stop after; None for all.
+        max_examples: Examples to stop after; None for all.
         batch_size: Examples at a time, of arrays.
         output: Name or place of the output to take; None of a model of one.
         ignore_label: Class id of examples to leave out.
@@ -85,7 +85,7 @@ def run(
         name=name,
         labeled=labeled,
         batch_size=batch_size,
-        max_rows=max_rows,
+        max_examples=max_examples,
         model=model,
     )
     parts = _Parts()
