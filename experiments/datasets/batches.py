@@ -150,6 +150,11 @@ def evaluation_batches(
     return examples.batch(size).prefetch(tf.data.AUTOTUNE)
 
 
+def unlabeled_batches(images: Any) -> tf.data.Dataset:
+    """Returns `evaluation_batches` with labels of 0."""
+    return evaluation_batches(images, np.zeros(len(images), np.int32))
+
+
 def even_size(count: int, batch_size: int, *, replicas: int = 1) -> int:
     """Returns a size at which all batches are about equal, the last one too.
 

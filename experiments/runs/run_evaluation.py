@@ -96,10 +96,7 @@ def predict_logits(
     network: keras.Model, inputs: np.ndarray | datasets.Stream
 ) -> np.ndarray:
     """Returns logits `(N, K)` in float32."""
-    labels = np.zeros(len(inputs), np.int32)
-    examples = batches.evaluation_batches(inputs, labels).map(
-        lambda inputs, _: inputs
-    )
+    examples = batches.unlabeled_batches(inputs).map(lambda inputs, _: inputs)
     return np.asarray(network.predict(examples, verbose=0), np.float32)
 
 

@@ -239,8 +239,22 @@ def _monitors(
         # Only images can be looked at.
         shown = _shown_examples(splits, neighbors)
         found.append(callbacks.MixedBatchSummary(mixup, shown, logs, freq=freq))
+
+    def unmixed(images: np.ndarray) -> tf.data.Dataset:
+        return batches.unlabeled_batches(images).apply(mixup.evaluation)
+
     if config.ood_every:
-        found.append(_ood_monitor(config, mixup, splits, sets, logs))
+        found.append(
+            callbacks.OODMonitor(
+                {name: unmixed(images) for name, images in sets.items()},
+                reference=unmixed(splits.validation.inputs),
+                noise=(),
+                from_logits=True,
+                freq=config.ood_every,
+                max_examples=run_data.OOD_EXAMPLES,
+                log_dir=logs,
+            )
+        )
     return [*found, *splits.train.watchers()]
 
 
@@ -256,27 +270,3 @@ def _shown_examples(
     if neighbors is not None:
         chosen = np.concatenate([chosen, neighbors[chosen, 0]])
     return splits.train.take(chosen)
-
-
-def _ood_monitor(
-    config: config_lib.Config,
-    mixup: mixing.MixUp,
-    splits: datasets.Splits,
-    sets: Mapping[str, np.ndarray],
-    logs: pathlib.Path | None,
-) -> keras.callbacks.Callback:
-    def prepare(images: np.ndarray) -> tf.data.Dataset:
-        labels = np.zeros(len(images), np.int32)
-        return batches.evaluation_batches(images, labels).apply(
-            mixup.evaluation
-        )
-
-    return callbacks.OODMonitor(
-        {name: prepare(images) for name, images in sets.items()},
-        reference=prepare(splits.validation.inputs),
-        noise=(),
-        from_logits=True,
-        freq=config.ood_every,
-        max_examples=run_data.OOD_EXAMPLES,
-        log_dir=logs,
-    )
