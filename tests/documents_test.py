@@ -4,6 +4,7 @@ import contextlib
 import json
 import pathlib
 import re
+import runpy
 
 import keras
 import matplotlib.figure
@@ -146,6 +147,17 @@ class TestNotebook:
         assert "with a temperature: ECE" in printed
         figure = names["plots"].reliability_diagram(names["bins"])
         assert isinstance(figure, matplotlib.figure.Figure)
+
+
+@pytest.mark.slow
+class TestRivals:
+    def test_prints_a_line_for_each_arm(self, capsys):
+        names = runpy.run_path(str(ROOT / "docs" / "rivals.py"))
+        names["main"].__globals__["EPOCHS"] = 3
+        names["main"](num_seeds=2)
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) == 2 + len(names["ARMS"])
+        assert "nan" not in "".join(lines)
 
 
 class TestAdding:
