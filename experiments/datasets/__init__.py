@@ -111,7 +111,7 @@ def load_ood(
     input_shape: tuple[int, int, int],
     data_dir: DataDir = None,
     download: bool = False,
-    num_rows: int | None = None,
+    num_examples: int | None = None,
     seed: int = 0,
 ) -> np.ndarray:
     """Loads images of another source, in the shape that a model takes.
@@ -123,7 +123,7 @@ def load_ood(
         input_shape: `(H, W, C)` of the model; see `images.convert_images`.
         data_dir: TFDS's folder; `None` is its default.
         download: Whether TFDS may download a missing set.
-        num_rows: Examples to draw; all if `None` or if there are fewer.
+        num_examples: Examples to draw; all if `None` or if there are fewer.
         seed: Decides the examples.
 
     Returns:
@@ -150,7 +150,7 @@ def load_ood(
             "Name a set of images, of photographs a folder of some as"
             " folder:PATH",
         )
-    if num_rows is not None:
+    if num_examples is not None:
         order = np.random.default_rng(seed).permutation(len(found))
-        found = found[order[:num_rows]]
+        found = found[order[:num_examples]]
     return images.convert_images(found, input_shape)

@@ -7,12 +7,12 @@ from experiments.datasets import splits
 from tf_mixup import _checks
 
 
-def make_placeholder(name: str, *, num_rows: int = 8) -> splits.Splits:
+def make_placeholder(name: str, *, num_examples: int = 8) -> splits.Splits:
     """Returns a few random examples in the shape of a data set.
 
     Args:
         name: Of a data set whose card has a shape and classes; no folder.
-        num_rows: Examples in each split.
+        num_examples: Examples in each split.
 
     Returns:
         splits: Noise, with labels that have every value if examples suffice.
@@ -28,7 +28,7 @@ def make_placeholder(name: str, *, num_rows: int = 8) -> splits.Splits:
             "Name one that is no folder",
         )
     rng = np.random.default_rng(0)
-    shape = (num_rows, *card.shape)
+    shape = (num_examples, *card.shape)
     vocabulary: tuple[str, ...] = ()
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
@@ -43,7 +43,7 @@ def make_placeholder(name: str, *, num_rows: int = 8) -> splits.Splits:
         inputs = rng.uniform(-1, 1, shape).astype(np.float32)
     else:
         inputs = rng.standard_normal(shape, dtype=np.float32)
-    labels = (np.arange(num_rows) % card.num_classes).astype(np.int32)
+    labels = (np.arange(num_examples) % card.num_classes).astype(np.int32)
     examples = splits.Arrays(inputs, labels)
     return splits.clean(
         name=name,

@@ -110,7 +110,7 @@ def load_ood(
             input_shape=shape,
             data_dir=sources.data_dir,
             download=sources.download,
-            num_rows=count,
+            num_examples=count,
         )
     return sets
 

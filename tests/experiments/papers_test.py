@@ -95,7 +95,7 @@ class TestTables:
 
 def take_a_step(config):
     """Trains on one batch of random rows; returns how far weights moved."""
-    splits = datasets.make_placeholder(config.dataset, num_rows=4)
+    splits = datasets.make_placeholder(config.dataset, num_examples=4)
     if config.dataset == "imagenet2012":
         rows = splits.train._replace(inputs=splits.train.inputs[:, :64, :64])
         splits = dataclasses.replace(splits, train=rows)

@@ -44,7 +44,7 @@ def test_statistics_fit_the_channels(card):
 def test_a_card_is_all_that_a_data_set_of_images_needs(monkeypatch, tmp_path):
     card = cards._images("kmnist", "KMNIST", 28, 1, flip=False)
     monkeypatch.setitem(cards._BY_NAME, "kmnist", card)
-    splits = datasets.make_placeholder("kmnist", num_rows=3)
+    splits = datasets.make_placeholder("kmnist", num_examples=3)
     assert splits.train.inputs.shape == (3, 28, 28, 1)
     assert not datasets.find_card("kmnist").flip
     with pytest.raises(FileNotFoundError, match="--dataset=kmnist"):

@@ -441,7 +441,7 @@ class TestLoadOod:
     def test_rows_are_drawn_by_seed(self):
         one, same, other = (
             datasets.load_ood(
-                "digits", input_shape=(8, 8, 1), num_rows=20, seed=seed
+                "digits", input_shape=(8, 8, 1), num_examples=20, seed=seed
             )
             for seed in (0, 0, 1)
         )

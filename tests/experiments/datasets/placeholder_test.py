@@ -39,7 +39,7 @@ def test_imagenet_has_a_shape_without_its_data():
 
 
 def test_sentences_have_words_for_all_ids():
-    found = datasets.make_placeholder("trec", num_rows=12)
+    found = datasets.make_placeholder("trec", num_examples=12)
     assert found.train.inputs.max() < len(found.vocabulary)
     assert set(np.unique(found.train.labels)) == set(range(6))
 
