@@ -15,7 +15,7 @@ import tensorflow as tf
 from keras import ops
 
 from tf_mixup import _checks
-from tf_mixup import _numbers
+from tf_mixup._checks import numbers
 from tf_mixup._models import last_layer
 from tf_mixup._models import output_kind
 from tf_mixup._models import output_layers
@@ -179,7 +179,7 @@ def _check_inputs(inputs: Any, low: float, high: float) -> np.ndarray:
             f"low={low!r} and high={high!r}",
             "Write the least and the greatest value of an input",
         )
-    examples = _numbers.to_numpy(inputs, "Inputs", dtype=np.float32)
+    examples = numbers.to_numpy(inputs, "Inputs", dtype=np.float32)
     if not examples.size:
         raise _checks.refusal(
             "There must be at least one example",

@@ -10,7 +10,7 @@ import keras
 from keras import ops
 
 from tf_mixup import _checks
-from tf_mixup import _numbers
+from tf_mixup._checks import numbers
 from tf_mixup._models import output_kind
 from tf_mixup.calibration import per_example
 
@@ -81,10 +81,10 @@ class _Loss(keras.losses.Loss, abc.ABC):
     ) -> Any:
         """Returns the loss of a batch, with the `reduction` applied."""
         y_true = per_example.to_label_tensor(y_true)
-        y_pred = _numbers.read(y_pred, "Predictions")
+        y_pred = numbers.read(y_pred, "Predictions")
         if sample_weight is not None:
             sample_weight = ops.convert_to_tensor(
-                _numbers.read(sample_weight, "Weights")
+                numbers.read(sample_weight, "Weights")
             )
             y_true = self._label_unused(y_true, y_pred, sample_weight)
         # Keras casts, too, but drops the logits behind a softmax; and the

@@ -14,8 +14,8 @@ import keras
 from keras import ops
 
 from tf_mixup import _checks
-from tf_mixup import _numbers
 from tf_mixup import calibration
+from tf_mixup._checks import numbers as numbers_lib
 from tf_mixup._models import output_kind
 from tf_mixup.calibration import bins as bins_lib
 from tf_mixup.calibration import per_example
@@ -265,7 +265,7 @@ def _weigh_by_mask(sample_weight: Any, mask: Any) -> Any:
     mask = ops.cast(mask, bins_lib.accumulator_dtype())
     if sample_weight is None:
         return mask
-    weight = _numbers.read(sample_weight, "Weights")
+    weight = numbers_lib.read(sample_weight, "Weights")
     weight = ops.cast(ops.convert_to_tensor(weight), mask.dtype)
     if len(weight.shape) == 1:
         weight = weight[:, None]

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from tf_mixup import _checks
-from tf_mixup import _numbers
+from tf_mixup._checks import numbers
 
 _SPLIT = r"(?:(?:train|training|val|valid|validation|test)_)?{}"
 _SPLIT += r"(?:_(?:train|val|valid|test))?"
@@ -211,4 +211,4 @@ def to_numpy(leaf: Any, name: str) -> np.ndarray:
 
 def check_dense(leaf: Any, name: str) -> None:
     """Refuses a ragged, sparse or masked array or specification."""
-    _numbers.check_dense(leaf, f"Arrays of `{name}`")
+    numbers.check_dense(leaf, f"Arrays of `{name}`")

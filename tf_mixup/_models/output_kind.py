@@ -21,7 +21,7 @@ import numpy as np
 from keras import ops
 
 from tf_mixup import _checks
-from tf_mixup import _numbers
+from tf_mixup._checks import numbers
 from tf_mixup._models import last_layer
 
 # Half precision rounds each of K probabilities; logits miss by far more. Also
@@ -126,7 +126,7 @@ def check_from_logits(from_logits: Any) -> bool | None:
 
 def to_tensor(outputs: Any) -> Any:
     """Returns outputs `(B, K)`, `(B,)` or `(B, 1)` as a tensor."""
-    outputs = ops.convert_to_tensor(_numbers.read(outputs, "Predictions"))
+    outputs = ops.convert_to_tensor(numbers.read(outputs, "Predictions"))
     if len(outputs.shape) not in (1, 2) or count_columns(outputs) == 0:
         raise _checks.refusal(
             "Predictions must have shape (B, K), (B,) or (B, 1)",
@@ -241,7 +241,7 @@ def are_logits(
 
 def check_outputs(outputs: Any) -> np.ndarray:
     """Returns outputs `(N, K)`, `(N,)` or `(N, 1)` as a float array."""
-    array = _numbers.to_numpy(outputs, "Outputs")
+    array = numbers.to_numpy(outputs, "Outputs")
     # Types such as bfloat16 are none of NumPy's own floats.
     array = array.astype(
         np.float64 if array.dtype == np.float64 else np.float32

@@ -28,7 +28,7 @@ import numpy as np
 from keras import ops
 
 from tf_mixup import _checks
-from tf_mixup import _numbers
+from tf_mixup._checks import numbers
 from tf_mixup._models import output_kind
 from tf_mixup.calibration import per_example
 
@@ -330,7 +330,7 @@ def read_weights(sample_weight: Any, num_examples: int | None = None) -> Any:
         sample_weight: Weights `(B,)` or `(B, 1)`, or a scalar, of any type.
         num_examples: B, if it is known.
     """
-    given = ops.convert_to_tensor(_numbers.read(sample_weight, "Weights"))
+    given = ops.convert_to_tensor(numbers.read(sample_weight, "Weights"))
     size = math.prod(given.shape) if None not in given.shape else None
     if None not in (size, num_examples) and size not in (num_examples, 1):
         raise _checks.refusal(
@@ -363,7 +363,7 @@ def weigh(labels: Any, sample_weight: Any, ignore_label: int | None) -> Any:
 
 def _check_shares(name: str, values: Any, dtype: str) -> Any:
     """Returns values in [0, 1]; others are refused, or NaN when compiled."""
-    values = _numbers.read(values, f"`{name}`")
+    values = numbers.read(values, f"`{name}`")
     return output_kind.refuse_outside(
         ops.cast(ops.convert_to_tensor(values), dtype),
         f"`{name}`",

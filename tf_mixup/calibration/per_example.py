@@ -27,7 +27,7 @@ import numpy as np
 from keras import ops
 
 from tf_mixup import _checks
-from tf_mixup import _numbers
+from tf_mixup._checks import numbers
 from tf_mixup._models import output_kind
 
 # Shares of votes with two decimals: half of .01 for each of ten classes.
@@ -103,7 +103,7 @@ def flatten_steps(
     Raises:
         ValueError: If the labels have other steps.
     """
-    outputs = ops.convert_to_tensor(_numbers.read(outputs, "Predictions"))
+    outputs = ops.convert_to_tensor(numbers.read(outputs, "Predictions"))
     rank = len(outputs.shape)
     if rank < 3:
         return labels, outputs, sample_weight
@@ -134,7 +134,7 @@ def flatten_steps(
 
 
 def _spread_over_steps(sample_weight: Any, outputs: Any) -> Any:
-    weight = ops.convert_to_tensor(_numbers.read(sample_weight, "Weights"))
+    weight = ops.convert_to_tensor(numbers.read(sample_weight, "Weights"))
     steps = ops.shape(outputs)[:-1]
     if len(weight.shape) > len(steps):
         weight = weight[..., 0]
@@ -386,7 +386,7 @@ def to_label_tensor(labels: Any) -> Any:
     Raises:
         ValueError: If labels are text, masked or other than real numbers.
     """
-    labels = _numbers.read(
+    labels = numbers.read(
         labels,
         "Labels",
         remedy="Turn names into ids from 0 on, e.g. with"

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 from tf_mixup import _checks
-from tf_mixup import _numbers
+from tf_mixup._checks import numbers
 from tf_mixup.calibration import bins as bins_lib
 from tf_mixup.calibration import equal_mass
 from tf_mixup.calibration import errors
@@ -334,7 +334,7 @@ def _check_columns(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns float64 columns of at least one example."""
     columns = {
-        name: _numbers.to_numpy(
+        name: numbers.to_numpy(
             column, f"`{name}`", dtype="float64", remedy=_REMEDY
         )
         for name, column in (("confidence", confidence), ("correct", correct))

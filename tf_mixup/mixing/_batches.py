@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from tf_mixup import _checks
-from tf_mixup import _run_time
+from tf_mixup._checks import run_time
 from tf_mixup._data import columns
 from tf_mixup._data import examples as examples_lib
 
@@ -158,7 +158,7 @@ def count_batches(dataset: tf.data.Dataset, length: int) -> tf.data.Dataset:
 
     def check(number: tf.Tensor, marked: tuple) -> tf.Tensor:
         is_batch = marked[0]
-        return _run_time.require(
+        return run_time.require(
             is_batch,
             tf.where(is_batch, number < length, number == length),
             "`assert_cardinality(n)` must give the number of batches",
@@ -246,7 +246,7 @@ def require_same_size(element: tuple) -> tuple:
     if all(_shape(part)[0] is not None for part in parts):
         return element
     sizes = tf.stack([tf.shape(part)[0] for part in parts])
-    return _run_time.require(
+    return run_time.require(
         element,
         tf.reduce_all(sizes == sizes[0]),
         "All parts of a batch must have as many examples",
@@ -289,7 +289,7 @@ def _require_finite(element: tuple) -> tuple:
     if not broken:
         return element
     found = tf.reduce_any(tf.stack(broken), axis=0)
-    return _run_time.require(
+    return run_time.require(
         element,
         ~tf.reduce_any(found),
         "All inputs, targets and weights must be finite",

@@ -19,7 +19,7 @@ import keras
 import tensorflow as tf
 
 from tf_mixup import _checks
-from tf_mixup import _run_time
+from tf_mixup._checks import run_time
 from tf_mixup.mixing import _encoding
 from tf_mixup.mixing import _input_rules
 from tf_mixup.mixing import epoch_counter as epoch_counter_lib
@@ -499,7 +499,7 @@ class MixUp(Stage):
                 received = f"num_points={self.num_points} with {size} examples"
                 raise _checks.refusal(rule, received, remedy)
             return size // self.num_points
-        size = _run_time.require(
+        size = run_time.require(
             size,
             size % self.num_points == 0,
             rule,
@@ -605,7 +605,7 @@ def _check_drawn_alpha(alpha: Any) -> tf.Tensor:
         received = f"{alpha!r}" if not number else f"shape {alpha.shape}"
         raise _checks.refusal(rule, received, remedy)
     cast = tf.cast(alpha, tf.float32)
-    cast = _run_time.require(
+    cast = run_time.require(
         cast,
         (cast >= 0) & tf.math.is_finite(cast),
         rule,

@@ -21,8 +21,8 @@ import numpy as np
 import tensorflow as tf
 
 from tf_mixup import _checks
-from tf_mixup import _numbers
-from tf_mixup import _run_time
+from tf_mixup._checks import numbers
+from tf_mixup._checks import run_time
 
 # With more a tree is slower than comparing all, as in scikit-learn.
 _FEW_COLUMNS = 15
@@ -62,7 +62,7 @@ def nearest_neighbors(
     points = _to_points(examples)
     if labels is None:
         return _search(points, k, "the set")
-    _numbers.check_dense(labels, "Labels")
+    numbers.check_dense(labels, "Labels")
     labels = np.asarray(labels)
     if labels.dtype.kind == "O":
         labels = labels.astype(str)
@@ -81,10 +81,10 @@ def nearest_neighbors(
 
 def _to_points(examples: Any) -> np.ndarray:
     """Returns floats `(N, D)` with the distances of the given numbers."""
-    _numbers.check_dense(examples, "Examples")
+    numbers.check_dense(examples, "Examples")
     array = np.asarray(examples)
     if array.dtype.kind != "O":
-        array = _numbers.read(array, "Examples")
+        array = numbers.read(array, "Examples")
     if not array.size:
         raise _checks.refusal(
             "Examples must have numbers to compare",
@@ -218,7 +218,7 @@ def choose_neighbors(neighbors: Any, indices: Any, *, seed: Any) -> tf.Tensor:
     # In 64 bits, so that no number becomes that of another example.
     wide_indices = tf.cast(indices, tf.int64)
     size = tf.shape(neighbors, tf.int64)[0]
-    wide_indices = _run_time.require(
+    wide_indices = run_time.require(
         wide_indices,
         tf.reduce_all((wide_indices >= 0) & (wide_indices < size)),
         "`indices` must be the numbers of examples of `neighbors`",

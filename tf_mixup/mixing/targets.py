@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_mixup import _checks
-from tf_mixup import _run_time
+from tf_mixup._checks import run_time
 
 # Sums this near to 1 are those of a distribution that was rounded.
 ROUNDED = 0.05
@@ -253,7 +253,7 @@ def _in_range(
         below = tf.reduce_min(values) < 0
         return tf.strings.join([remedy, tf.where(below, unknown, "")])
 
-    return _run_time.require(
+    return run_time.require(
         labels,
         tf.reduce_all((values >= -room) & (values <= high + room)),
         f"Labels must lie in [0, {high:g}]",

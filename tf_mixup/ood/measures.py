@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from tf_mixup import _checks
-from tf_mixup import _numbers
+from tf_mixup._checks import numbers
 
 
 def auroc(in_scores: Any, out_scores: Any) -> float:
@@ -143,7 +143,7 @@ def _pool(in_scores: Any, out_scores: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _check_scores(name: str, scores: Any) -> np.ndarray:
-    given = _numbers.to_numpy(scores, f"`{name}`")
+    given = numbers.to_numpy(scores, f"`{name}`")
     scores = given.astype(np.float64)
     largest = np.abs(scores).max(initial=0)
     if given.dtype.kind in "iu" and largest >= 2**53:

@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 
 from tf_mixup import _checks
-from tf_mixup import _numbers
+from tf_mixup._checks import numbers as numbers_lib
 
 NOISES = ("gaussian", "uniform")
 
@@ -119,7 +119,7 @@ def noise_like(
         https://arxiv.org/abs/1905.11001
     """
     _checks.one_of("kind", kind, NOISES)
-    _numbers.check_dense(inputs, "Inputs")
+    numbers_lib.check_dense(inputs, "Inputs")
     inputs = np.asarray(inputs)
     dtype = _check_inputs(inputs)
     axes = tuple(range(inputs.ndim))
@@ -207,7 +207,7 @@ def _finish(
 def _check_moments(shape: Sequence[int], mean: Any, std: Any) -> None:
     """Refuses moments that do not fit examples of this shape."""
     for name, given, least in (("mean", mean, -np.inf), ("std", std, 0)):
-        numbers = _numbers.to_numpy(given, f"`{name}`", dtype=np.float64)
+        numbers = numbers_lib.to_numpy(given, f"`{name}`", dtype=np.float64)
         try:
             fits = np.broadcast_shapes(numbers.shape, shape) == tuple(shape)
         except (TypeError, ValueError):

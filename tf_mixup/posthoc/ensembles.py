@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from tf_mixup import _checks
-from tf_mixup import _numbers
+from tf_mixup._checks import numbers
 from tf_mixup._data import columns
 from tf_mixup._data import examples
 from tf_mixup._models import last_layer
@@ -312,7 +312,7 @@ class MixupRescaling:
         self.theta = 1.0
         if alpha > 0:
             self.theta -= float(scipy.special.betainc(alpha + 1, alpha, 0.5))
-        self.mean_inputs = _numbers.to_numpy(
+        self.mean_inputs = numbers.to_numpy(
             mean_inputs, "`mean_inputs`", dtype=np.float32
         )
         if not np.all(np.isfinite(self.mean_inputs)):
@@ -321,7 +321,7 @@ class MixupRescaling:
                 "NaN or infinity",
                 "Leave out the examples that are not",
             )
-        self.class_priors = _numbers.to_numpy(
+        self.class_priors = numbers.to_numpy(
             class_priors, "`class_priors`", dtype=np.float64
         )
         priors = self.class_priors
@@ -363,7 +363,7 @@ class MixupRescaling:
         """
         import scipy.special
 
-        pulled = self._pull(model, _numbers.to_numpy(inputs, "Inputs"))
+        pulled = self._pull(model, numbers.to_numpy(inputs, "Inputs"))
         logits = _predict_logits(
             model, pulled, batch_size=batch_size, from_logits=from_logits
         )

@@ -30,7 +30,7 @@ import numpy as np
 from keras import ops
 
 from tf_mixup import _checks
-from tf_mixup import _numbers
+from tf_mixup._checks import numbers
 from tf_mixup._models import last_layer
 from tf_mixup._models import model_calls
 from tf_mixup._models import output_kind
@@ -521,7 +521,7 @@ def _penalized_nll(
 def _check_logits(logits: Any) -> np.ndarray:
     """Returns finite logits of all classes, float64 `(N, K)`."""
     output_kind.are_logits(logits, True)
-    columns = _numbers.to_numpy(logits, "Logits", dtype=np.float64)
+    columns = numbers.to_numpy(logits, "Logits", dtype=np.float64)
     if columns.ndim == 1 or columns.shape[1] == 1:
         columns = columns.reshape(-1, 1)
         columns = np.hstack([np.zeros_like(columns), columns])
@@ -539,8 +539,8 @@ def _check_examples(
     logits: Any, labels: Any, sample_weight: Any, ignore_label: int | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns logits and targets `(N, K)`, and weights that sum to 1."""
-    logits = _numbers.to_numpy(logits, "Logits")
-    labels = _numbers.to_numpy(per_example.to_label_tensor(labels), "Labels")
+    logits = numbers.to_numpy(logits, "Logits")
+    labels = numbers.to_numpy(per_example.to_label_tensor(labels), "Labels")
     if not logits.ndim:
         raise _checks.refusal(
             "Logits must have shape (N, K), or (N,) or (N, 1) of a sigmoid",

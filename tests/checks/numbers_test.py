@@ -4,7 +4,7 @@ import pytest
 import scipy.sparse
 import tensorflow as tf
 
-from tf_mixup import _numbers
+from tf_mixup._checks import numbers
 
 NUMBERS = np.array([0, 1, 0, 2, 2])
 
@@ -15,7 +15,7 @@ class TestRead:
         [*"?bBhHiIlLqQefd", ">i4", ">f8", ml_dtypes.bfloat16],
     )
     def test_keeps_numbers(self, dtype):
-        found = _numbers.read(NUMBERS.astype(dtype), "Numbers")
+        found = numbers.read(NUMBERS.astype(dtype), "Numbers")
         assert found.dtype == np.dtype(dtype)
         np.testing.assert_array_equal(found, NUMBERS.astype(dtype))
 
@@ -23,12 +23,12 @@ class TestRead:
         "form", [list, tuple, np.ma.masked_array, memoryview]
     )
     def test_reads_other_forms(self, form):
-        found = _numbers.read(form(NUMBERS), "Numbers")
+        found = numbers.read(form(NUMBERS), "Numbers")
         np.testing.assert_array_equal(found, NUMBERS)
 
     def test_keeps_tensors(self):
         tensor = tf.constant(NUMBERS, tf.bfloat16)
-        assert _numbers.read(tensor, "Numbers") is tensor
+        assert numbers.read(tensor, "Numbers") is tensor
 
     @pytest.mark.parametrize(
         ("values", "message"),
@@ -54,12 +54,12 @@ class TestRead:
     )
     def test_refuses(self, values, message):
         with pytest.raises(ValueError, match=f"(?s)Numbers must .*{message}"):
-            _numbers.read(values, "Numbers")
+            numbers.read(values, "Numbers")
 
 
 class TestToNumpy:
     def test_casts(self):
-        found = _numbers.to_numpy(
+        found = numbers.to_numpy(
             tf.constant(NUMBERS, tf.bfloat16), "Numbers", dtype=np.float64
         )
         assert found.dtype == np.float64
