@@ -123,7 +123,7 @@ def compare(
     return float(found.statistic), float(found.pvalue)
 
 
-def measure(alpha: float, *, rows: int, seed: int) -> Measurement:
+def measure(alpha: float, *, targets: int, seed: int) -> Measurement:
     """Measures the entropies of the targets that the pipeline mixes."""
     if alpha <= 0:
         raise _checks.refusal(
@@ -132,14 +132,14 @@ def measure(alpha: float, *, rows: int, seed: int) -> Measurement:
             "Leave it out: without mixing all entropies are 0",
         )
     drawn = [
-        np.concatenate(list(_entropies(alpha, partner, rows, seed)))
+        np.concatenate(list(_entropies(alpha, partner, targets, seed)))
         for partner in ("different_class", "random")
     ]
     return Measurement(alpha, *drawn)
 
 
 def _entropies(
-    alpha: float, partner: str, rows: int, seed: int
+    alpha: float, partner: str, count: int, seed: int
 ) -> Iterable[np.ndarray]:
     """Yields the entropies of each batch, from float32 targets."""
     mixup = tf_mixup.MixUp(
@@ -152,7 +152,7 @@ def _entropies(
     labels = np.arange(BATCH) % NUM_CLASSES
     inputs = np.zeros((BATCH, 1), np.float32)
     batch = tf.data.Dataset.from_tensors((inputs, labels))
-    for _, targets in batch.repeat(-(-rows // BATCH)).apply(mixup):
+    for _, targets in batch.repeat(-(-count // BATCH)).apply(mixup):
         yield scipy.special.entr(targets.numpy().astype(np.float64)).sum(-1)
 
 
@@ -246,7 +246,7 @@ def define_flags() -> None:
         "Concentrations of the coefficients.",
     )
     flags.DEFINE_integer(
-        "rows", 100_000, "Targets per alpha, in batches of 1000.", BATCH
+        "targets", 100_000, "Targets per alpha, in batches of 1000.", BATCH
     )
     flags.DEFINE_integer("seed", 0, "Fixes all draws.", lower_bound=0)
     flags.DEFINE_string(
@@ -268,7 +268,7 @@ def main() -> None:
             "Write, for instance, --alphas=.1,.2,.4,1",
         ) from error
     measurements = [
-        measure(alpha, rows=values.rows, seed=values.seed + place)
+        measure(alpha, targets=values.targets, seed=values.seed + place)
         for place, alpha in enumerate(alphas)
     ]
     sys.stdout.write(report(measurements))

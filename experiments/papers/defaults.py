@@ -27,7 +27,7 @@ _CALIBRATION = {
     "augmentation": "standard",
 }
 # The mixup paper's; momentum, which looks ahead, and weight decay, which it
-# does not tell, are those of Goyal et al., whose augmentation it takes.
+# does not state, are those of Goyal et al., whose augmentation it takes.
 _IMAGENET = {
     "network": "resnet50",
     "epochs": 90,

@@ -1,9 +1,9 @@
 """Claims of mixup: Beyond Empirical Risk Minimization (1710.09412).
 
-The least effects that matter: half a point of accuracy on clean labels, one
-on corrupted ones and under attacks, ten of what is memorized; on tables
-and on ImageNet half a point, where the paper prints less a fifth; a tenth of
-all modes and samples.
+The least effects that matter: half a point of accuracy on clean labels; one
+point on corrupted labels and under attacks; ten points of memorized labels;
+half a point on tables and ImageNet, or a fifth if the paper's effect is
+smaller; a tenth of all modes and samples.
 """
 
 import functools

@@ -104,7 +104,7 @@ class TestCompare:
 
 class TestMeasure:
     def test_pipeline_follows_the_law(self):
-        found = label_entropy.measure(1.0, rows=1500, seed=0)
+        found = label_entropy.measure(1.0, targets=1500, seed=0)
         # Whole batches.
         assert found.entropies.shape == found.random_entropies.shape == (2000,)
         assert label_entropy.compare(found.entropies, 1.0)[1] > 0.001
@@ -125,7 +125,7 @@ class TestMeasure:
             match=r"alphas above 0\. Received: alpha=0\. Leave it out:"
             r" without mixing all entropies are 0\.",
         ):
-            label_entropy.measure(0.0, rows=1000, seed=0)
+            label_entropy.measure(0.0, targets=1000, seed=0)
 
 
 def measurement(alpha=1.0):
@@ -165,7 +165,7 @@ class TestDraw:
 
 class TestBinary:
     def test_prints_and_draws(self, tmp_path, capsys):
-        arguments = ("--alphas=1", "--rows=1000", f"--output={tmp_path}")
+        arguments = ("--alphas=1", "--targets=1000", f"--output={tmp_path}")
         binaries.run(label_entropy, *arguments)
         lines = capsys.readouterr().out.splitlines()
         assert lines[2].startswith("| 1 | 1000 | 0.")
