@@ -109,6 +109,7 @@ class TestGuide:
     def test_images(self, images):
         self.check(images)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("title", PROGRAMS[1:])
     def test_program(self, title):
         self.check(run_program(title))
@@ -133,6 +134,7 @@ class TestMeasures:
 
 
 class TestNotebook:
+    @pytest.mark.slow
     def test_cells_run_in_order(self, capsys):
         names = {}
         for cell in json.loads(NOTEBOOK.read_text())["cells"]:

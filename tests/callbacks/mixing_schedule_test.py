@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from tests import stages
 from tf_mixup import callbacks
-from tf_mixup.mixing import plans
 
 CLASSES = 5
 
@@ -128,18 +127,6 @@ def assert_distinct(*epochs):
     assert len(np.unique(steps, axis=0)) == len(steps)
 
 
-@pytest.fixture
-def quick_draws(monkeypatch):
-    """Draws coefficients without tfp, which takes a second to trace."""
-
-    def draw(alpha, size, *, seed, num_points):
-        lam = tf.random.stateless_uniform([size], seed)
-        return tf.where(alpha > 0, lam, 1.0)
-
-    monkeypatch.setattr(plans, "draw_lam", draw)
-
-
-@pytest.mark.usefixtures("quick_draws")
 class TestLoops:
     """Calls of `fit` that follow each other."""
 
@@ -275,7 +262,7 @@ class TestBounds:
         model = Recorder() if model is None else model
         return model.fit(batches, callbacks=list(schedules), **options)
 
-    def test_copies_lead_to_the_same_stage(self, quick_draws):
+    def test_copies_lead_to_the_same_stage(self):
         # KerasTuner copies callbacks before each trial.
         mixup = plain_mixup()
         schedule = callbacks.MixingSchedule(mixup, warmup_epochs=1)
@@ -284,7 +271,7 @@ class TestBounds:
             lam = self.fit(plain_batches().apply(mixup), copied, epochs=2)
             np.testing.assert_array_equal((lam < 1).any((1, 2)), [False, True])
 
-    def test_pickled_schedule_brings_its_stage(self, quick_draws):
+    def test_pickled_schedule_brings_its_stage(self):
         pickled = pickle.dumps(callbacks.MixingSchedule(plain_mixup()))
         schedule = pickle.loads(pickled)
         lam = self.fit(plain_batches().apply(schedule.mixup), schedule)
@@ -297,7 +284,7 @@ class TestBounds:
         expected = "MixingSchedule(warmup_epochs=1, stop_epoch=4)"
         assert repr(schedule) == expected
 
-    def test_listed_twice(self, quick_draws):
+    def test_listed_twice(self):
         mixup = plain_mixup()
         batches = plain_batches().apply(mixup)
         one, same, other = (
@@ -313,7 +300,7 @@ class TestBounds:
         self.fit(batches, other)
 
     @pytest.mark.parametrize("mixed", [True, False])
-    def test_data_that_did_not_go_through_the_stage(self, mixed, quick_draws):
+    def test_data_that_did_not_go_through_the_stage(self, mixed):
         mixup = plain_mixup()
         schedule = callbacks.MixingSchedule(mixup)
         batches = plain_batches().apply(mixup if mixed else plain_mixup())
@@ -325,7 +312,7 @@ class TestBounds:
         caught = [each for each in caught if "MixingSchedule" in each]
         assert len(caught) == (0 if mixed else 1)
 
-    def test_only_evaluated(self, quick_draws):
+    def test_only_evaluated(self):
         mixup, model = plain_mixup(), Recorder()
         schedule = callbacks.MixingSchedule(mixup)
         batches = plain_batches().apply(mixup)

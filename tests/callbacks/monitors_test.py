@@ -161,7 +161,7 @@ class TestCalibrationMonitor:
         counts = []
         for callbacks in ([], [monitors.CalibrationMonitor()]):
             layer = Counted()
-            fit(make_model(first=layer, graph=True), *callbacks)
+            fit(make_model(first=layer), *callbacks)
             counts.append(int(layer.count))
         # 3 batches of 16 in each of 2 epochs; building may call it too.
         assert counts[0] == counts[1] >= 6
@@ -171,7 +171,7 @@ class TestCalibrationMonitor:
         monitor = monitors.CalibrationMonitor(examples(41), batch_size=16)
         for callbacks in ([], [monitor]):
             layer = Counted()
-            fit(make_model(first=layer, graph=True), *callbacks)
+            fit(make_model(first=layer), *callbacks)
             counts.append(int(layer.count))
         assert counts[1] - counts[0] == 2 * 3
 
@@ -296,6 +296,7 @@ class TestCalibrationMonitor:
             )
         assert own.values == pytest.approx(read.values, abs=1e-6)
 
+    @pytest.mark.slow
     def test_mixed_precision_and_jit(self):
         keras.config.set_dtype_policy("mixed_bfloat16")
         try:
@@ -1087,6 +1088,7 @@ class TestOODMonitor:
         confidence = np.array(history["gaussian_confidence"])
         assert ((confidence >= 1 / K) & (confidence <= 1)).all()
 
+    @pytest.mark.slow
     def test_two_replicas_give_the_values_of_one(self, two_replicas):
         found = []
         for scope in (tf.device(None), two_replicas.scope()):

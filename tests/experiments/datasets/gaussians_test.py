@@ -216,12 +216,13 @@ class TestLoad:
             datasets.load_ood("gaussians:0.25", input_shape=(8, 8, 1))
 
 
+@pytest.mark.slow
 class TestRun:
     @pytest.mark.parametrize(
         ("method", "placement"),
         [
             ("mixup", "model"),
-            pytest.param("erm", "host", marks=pytest.mark.slow),
+            ("erm", "host"),
         ],
     )
     def test_trains_on_features(self, tmp_path, method, placement):

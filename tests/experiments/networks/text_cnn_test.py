@@ -231,6 +231,7 @@ class TestTraining:
 class TestRun:
     """Whole runs, from files to a record."""
 
+    @pytest.mark.slow
     def test_learns_questions_mixed_in_their_words(self, data_dir, tmp_path):
         config = config_lib.Config(
             dataset="trec",

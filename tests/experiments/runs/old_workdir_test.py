@@ -15,6 +15,10 @@ EXPECTED = json.loads((OLD / "expected.json").read_text())
 CONFIG = config_lib.Config.from_json(EXPECTED["config"])
 
 
+# The coefficients of version 0.1.
+pytestmark = pytest.mark.usefixtures("tfp_draws")
+
+
 @pytest.fixture
 def workdir(tmp_path):
     return shutil.copytree(OLD, tmp_path / "run")
