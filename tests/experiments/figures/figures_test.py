@@ -472,4 +472,8 @@ class TestBinary:
             match=r"complete runs\. .* without any of text\. Run `python -m"
             r" experiments\.sweep --table=text` first\.",
         ):
-            binaries.run(figures, f"--workdir={tmp_path}", "--table=text")
+            binaries.run(
+                figures,
+                *(f"--workdir={tmp_path}", "--table=text"),
+                f"--output={tmp_path / 'figures'}",
+            )
