@@ -1115,7 +1115,7 @@ class TestRefusals:
     def test_no_compiled_bins(self):
         with pytest.raises(
             ValueError,
-            match=r"needs a compiled metric of bins\. Received: metrics \["
+            match=r"a compiled `CalibrationMetrics`\. Received: metrics \["
             r"'loss', 'compile_metrics'\]\. Add `tf_mixup.metrics.Calib",
         ):
             fit(make_model(compiled=False), monitors.CalibrationMonitor())

@@ -250,7 +250,8 @@ def choose(
             "Outputs to measure must be outputs of the model that can be"
             " measured",
             f"{unknown} for a model of {list(named)}",
-            "Write one of these names; without `data` give it a metric of bins",
+            "Write one of these names; without `data` compile it with"
+            " `CalibrationMetrics`",
         )
     return {name: named[name] for name in outputs}
 

@@ -230,7 +230,7 @@ class CalibrationMonitor(_monitor.Monitor):
             raise _checks.refusal(
                 "CalibrationMonitor needs to know which outputs are of a"
                 " classifier",
-                f"outputs {list(named)} without a metric of bins",
+                f"outputs {list(named)} without `CalibrationMetrics`",
                 f"Write e.g. `outputs=[{next(iter(named))!r}]`",
             )
         return heads
@@ -300,7 +300,8 @@ def _find_compiled(model: keras.Model, validated: bool) -> dict[str, Any]:
     found = _compiled_metrics(model)
     if not found:
         raise _checks.refusal(
-            "CalibrationMonitor without `data` needs a compiled metric of bins",
+            "CalibrationMonitor without `data` needs a compiled"
+            " `CalibrationMetrics`",
             f"metrics {[metric.name for metric in model.metrics]}",
             "Add `tf_mixup.metrics.CalibrationMetrics()` to the metrics in"
             " `compile`; or write `CalibrationMonitor(data)`",
@@ -309,7 +310,7 @@ def _find_compiled(model: keras.Model, validated: bool) -> dict[str, Any]:
 
 
 def _compiled_metrics(model: keras.Model) -> dict[str, Any]:
-    """Returns the first metric of bins of each output, by its name."""
+    """Returns the first `CalibrationMetrics` of each output, by its name."""
     found: dict[str, Any] = {}
     for metric in model.metrics:
         # Keras keeps compiled metrics in one that holds the others, and whose
