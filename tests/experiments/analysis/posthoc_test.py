@@ -163,7 +163,7 @@ class TestCollect:
         assert sum(line.hours > 0 for line in lines) == 3
         text = results.render({"out_of_distribution": lines})
         assert "| dropout 0.3, ensemble | 1 |" in text
-        assert "T: temperature scaling on noisy labels |" in text
+        assert "T, temperature scaling on noisy labels |" in text
 
     def test_recalls_what_is_not_here(self, monkeypatch, tmp_path):
         table = tables.Table(lambda scale, seeds: [ERM], "", (1, 1), 0.0, "")
