@@ -88,8 +88,15 @@ class TestValues:
 class TestInFit:
     """The compiled metric and loss, as `evaluate` has them."""
 
-    @pytest.mark.parametrize("jit_compile", [False, True])
-    @pytest.mark.parametrize("told", [None, False, True])
+    @pytest.mark.parametrize(
+        ("told", "jit_compile"),
+        [
+            *((None, True), (False, False), (True, False)),
+            pytest.param(None, False, marks=pytest.mark.slow),
+            pytest.param(False, True, marks=pytest.mark.slow),
+            pytest.param(True, True, marks=pytest.mark.slow),
+        ],
+    )
     @pytest.mark.parametrize("activation", ["softmax", None])
     def test_evaluate(self, activation, told, jit_compile):
         if told is False and activation is None:

@@ -533,6 +533,7 @@ class TestRealSets:
         assert abs(2 * len(found.test.labels) - sum(wanted)) <= 1
 
 
+@pytest.mark.slow
 def test_run_trains_on_a_table(tmp_path):
     rng = np.random.default_rng(0)
     lines = [

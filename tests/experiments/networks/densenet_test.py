@@ -45,6 +45,7 @@ class TestParameters:
         assert trainable_parameters(small()) == expected
         assert count(16, 3, 5) == expected
 
+    @pytest.mark.slow
     def test_the_papers_network_has_25_6_million(self):
         model = networks.build_densenet190(SHAPE, 10, seed=0)
         assert count(190, 40, 10) == 25_624_430

@@ -62,7 +62,7 @@ class TestParameters:
     @pytest.mark.parametrize(
         ("name", "published"),
         [
-            ("resnext50", 25_028_904),
+            pytest.param("resnext50", 25_028_904, marks=pytest.mark.slow),
             pytest.param("resnet50", 25_557_032, marks=pytest.mark.slow),
             pytest.param("resnet101", 44_549_160, marks=pytest.mark.slow),
             pytest.param("resnext101", 44_177_704, marks=pytest.mark.slow),
