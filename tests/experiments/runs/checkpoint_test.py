@@ -205,6 +205,7 @@ class TestSteps:
         assert resumed[2] == restored
         assert_same(resumed, finished[1])
 
+    @pytest.mark.slow
     def test_stopped_again_and_again_ends_the_same(self, finished, tmp_path):
         for place in [(1, 2), (1, 0), (1, 1), (3, 2)]:
             with pytest.raises(KeyboardInterrupt):
@@ -217,6 +218,7 @@ class TestSteps:
         assert_same(train(tmp_path), finished[1])
         assert names(tmp_path)[-1] == "epoch-00004.npz"
 
+    @pytest.mark.slow
     def test_two_replicas_end_the_same(self, two_replicas, tmp_path):
         # Within an epoch they differ in moving statistics and sums.
         with two_replicas.scope():
