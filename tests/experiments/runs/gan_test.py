@@ -118,6 +118,7 @@ class TestRun:
         again = gan.run(config, tmp_path / "two")
         assert again["results"] == record["results"]
 
+    @pytest.mark.slow
     def test_mixing_changes_the_game(self, short):
         drawn = []
         for method in ("erm", "mixup"):
@@ -128,6 +129,7 @@ class TestRun:
             drawn.append(game.sample(10))
         assert np.abs(drawn[0] - drawn[1]).max() > 1e-5
 
+    @pytest.mark.slow
     def test_going_on_is_the_same_as_going_at_once(self, short):
         drawn = []
         for stops in ((2, 5), (5,)):

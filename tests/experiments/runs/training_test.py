@@ -309,6 +309,7 @@ class TestWorkdir:
 
 
 class TestKill:
+    @pytest.mark.slow
     def test_killed_run_ends_as_if_it_had_not_been(self, reference, tmp_path):
         second = WHILE_A_CHECKPOINT_IS_WRITTEN.replace("NUMBER", "2")
         status, _ = finish(tmp_path, second)
