@@ -413,7 +413,9 @@ class TestKeras:
 
     # The last batch of 8 is one row, so the second replica gets none of it;
     # or five, of which it gets two.
-    @pytest.mark.parametrize("size", [9, 13])
+    @pytest.mark.parametrize(
+        "size", [9, pytest.param(13, marks=pytest.mark.slow)]
+    )
     def test_two_replicas_equal_one_device(self, size, two_replicas):
         inputs, targets = rows(size)
         with two_replicas.scope():

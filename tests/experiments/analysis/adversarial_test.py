@@ -43,6 +43,7 @@ def runs(tmp_path_factory):
 
 
 class TestMeasure:
+    @pytest.mark.slow
     def test_epsilon_0_leaves_the_error(self, runs):
         unmixed = {config: runs[config] for config in (ERM, OTHER)}
         for config, found in adversarial.measure(
