@@ -81,7 +81,7 @@ class TestTools:
         ("tool", "forms"),
         [
             (calibrate, UNWEIGHTED),
-            (report, SOME),
+            pytest.param(report, SOME, marks=pytest.mark.slow),
             (monitor_calibration, SOME),
             (monitor_outside, SOME),
             pytest.param(report, UNWEIGHTED, marks=pytest.mark.slow),

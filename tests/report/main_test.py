@@ -35,6 +35,7 @@ def python(*arguments, cwd=ROOT):
 
 
 class TestProgram:
+    @pytest.mark.slow
     def test_writes_a_report(self, tmp_path):
         data = datasets.load_digits()
         images, labels = data.images[:300].astype(np.uint8), data.target[:300]

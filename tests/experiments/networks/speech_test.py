@@ -180,6 +180,7 @@ class TestMixing:
 
 
 class TestTraining:
+    @pytest.mark.slow
     def test_a_run(self, tmp_path):
         folder = tmp_path / "words"
         folder.mkdir()

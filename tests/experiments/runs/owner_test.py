@@ -51,6 +51,7 @@ class TestHold:
             note = json.loads((tmp_path / atomic_files.LOCK).read_text())
         assert note["pid"] == os.getpid()
 
+    @pytest.mark.slow
     def test_kill_frees_it_whatever_it_has_forked(self, tmp_path):
         process = subprocess.Popen(
             [sys.executable, "-c", HOLD, str(tmp_path)],

@@ -574,6 +574,7 @@ class TestTrain:
         one, two = np.mean(accuracies, axis=1)
         assert two == pytest.approx(one, abs=0.03)
 
+    @pytest.mark.slow
     def test_averages_take_the_weights_place_at_the_end(
         self, on_the_host, tmp_path
     ):
@@ -607,6 +608,7 @@ class TestTrain:
             training.run(config, tmp_path)
         assert keras.config.dtype_policy().name == "float32"
 
+    @pytest.mark.slow
     def test_epochs_on_the_disk_survive_a_full_disk(
         self, tmp_path, monkeypatch
     ):
@@ -641,6 +643,7 @@ class TestMethods:
             ),
             pytest.param(
                 {"neighbors": 3, "partner": "same_class", "target": "nearest"},
+                marks=SLOW,
                 id="smote",
             ),
         ],
