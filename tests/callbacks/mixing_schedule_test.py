@@ -1,6 +1,7 @@
 """Tests of the callback that tells the mixing stage the epoch."""
 
 import copy
+import functools
 import pickle
 import types
 import warnings
@@ -112,12 +113,13 @@ def plain_mixup(alpha=1.0, **options):
     return stages.make_stage(alpha, seed=0, places=1, **options)
 
 
-def uninterrupted(epochs):
+@functools.cache
+def three_epochs():
     """Returns the coefficients of an ordinary training."""
     mixup = plain_mixup()
     return Recorder().fit(
         plain_batches().apply(mixup),
-        epochs=epochs,
+        epochs=3,
         callbacks=[callbacks.MixingSchedule(mixup)],
     )
 
@@ -130,8 +132,14 @@ def assert_distinct(*epochs):
 class TestLoops:
     """Calls of `fit` that follow each other."""
 
-    @pytest.mark.parametrize("scheduled", [True, False])
-    @pytest.mark.parametrize("anew", [True, False])
+    @pytest.mark.parametrize(
+        ("scheduled", "anew"),
+        [
+            *((True, True), (False, False)),
+            pytest.param(True, False, marks=pytest.mark.slow),
+            pytest.param(False, True, marks=pytest.mark.slow),
+        ],
+    )
     def test_one_epoch_at_a_time(self, scheduled, anew):
         mixup, model = plain_mixup(), Recorder()
         batches = plain_batches().apply(mixup)
@@ -143,7 +151,7 @@ class TestLoops:
             )
             for _ in range(3)
         ]
-        expected = uninterrupted(3)
+        expected = three_epochs()
         np.testing.assert_array_equal(np.concatenate(epochs), expected)
 
     def test_warmup_ends_whatever_the_loop(self):
@@ -210,7 +218,7 @@ class TestLoops:
             validation_freq=freq,
             callbacks=[callbacks.MixingSchedule(mixup)],
         )
-        np.testing.assert_array_equal(lam, uninterrupted(3))
+        np.testing.assert_array_equal(lam, three_epochs())
 
     @pytest.mark.parametrize("how", ["zip", "concatenation"])
     def test_two_datasets_of_one_stage(self, how):
@@ -232,7 +240,7 @@ class TestLoops:
         )
         assert_distinct(lam)
         own = lam[:, ::2] if how == "zip" else lam[:, :3]
-        np.testing.assert_array_equal(own, uninterrupted(3))
+        np.testing.assert_array_equal(own, three_epochs())
 
     def test_goes_on_under_a_strategy(self, two_replicas):
         mixup = plain_mixup(groups=2)
@@ -275,7 +283,7 @@ class TestBounds:
         pickled = pickle.dumps(callbacks.MixingSchedule(plain_mixup()))
         schedule = pickle.loads(pickled)
         lam = self.fit(plain_batches().apply(schedule.mixup), schedule)
-        np.testing.assert_array_equal(lam, uninterrupted(1))
+        np.testing.assert_array_equal(lam, three_epochs()[:1])
 
     def test_representation(self):
         schedule = callbacks.MixingSchedule(
@@ -318,7 +326,7 @@ class TestBounds:
         batches = plain_batches().apply(mixup)
         model.evaluate(batches, verbose=0, callbacks=[schedule])
         np.testing.assert_array_equal(
-            self.fit(batches, schedule, model=model), uninterrupted(1)
+            self.fit(batches, schedule, model=model), three_epochs()[:1]
         )
 
 
@@ -329,8 +337,16 @@ class TestMixingSchedule:
     def mixup(self, alpha=1.0, **options):
         return plain_mixup(alpha, **options)
 
-    @pytest.mark.parametrize("order", ["plain", "before", "after"])
-    @pytest.mark.parametrize("first", [0, 1])
+    @pytest.mark.parametrize(
+        ("order", "first"),
+        [
+            *(("plain", 0), ("before", 1), ("after", 0)),
+            *(
+                pytest.param(*each, marks=pytest.mark.slow)
+                for each in (("plain", 1), ("before", 0), ("after", 1))
+            ),
+        ],
+    )
     def test_window_of_epochs(self, order, first):
         mixup = self.mixup()
         schedule = callbacks.MixingSchedule(
