@@ -183,10 +183,12 @@ def _scale(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Flattens examples; subtracts the minimum and divides by the range.
 
-    Columns of a table have ranges of their own, pixels share one. Where a
-    range is below 0.1 % of the values float32 may not hold the mixtures.
+    Columns of a table have ranges of their own. Pixels share one, and so do
+    whole numbers, since rounding to them is no fault. Where a range is below
+    0.1 % of the values float32 may not hold the mixtures.
     """
-    axis = 0 if before.ndim == 2 else None
+    whole = np.array_equal(after, np.round(after), equal_nan=True)
+    axis = 0 if before.ndim == 2 and not whole else None
     before, after = (
         examples.astype(np.float64).reshape(len(examples), -1)
         for examples in (before, after)
