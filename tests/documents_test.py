@@ -94,6 +94,7 @@ def images(tmp_path_factory):
         return run_program("Images")
 
 
+@pytest.mark.slow
 class TestGuide:
     def check(self, names):
         x, y = names["x_test"], names["y_test"]
@@ -109,7 +110,6 @@ class TestGuide:
     def test_images(self, images):
         self.check(images)
 
-    @pytest.mark.slow
     @pytest.mark.parametrize("title", PROGRAMS[1:])
     def test_program(self, title):
         self.check(run_program(title))

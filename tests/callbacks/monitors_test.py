@@ -540,12 +540,15 @@ class TestWhatTheModelSays:
     @pytest.mark.parametrize(
         "kind",
         [
-            ScaledInCall,
-            ScaledInTests,
-            ScaledInOwnTests,
-            ScaledInPredictions,
-            ScaledInBoth,
-            ScaledBefore,
+            *(ScaledInCall, ScaledInBoth, ScaledBefore),
+            *(
+                pytest.param(kind, marks=pytest.mark.slow)
+                for kind in (
+                    ScaledInTests,
+                    ScaledInOwnTests,
+                    ScaledInPredictions,
+                )
+            ),
         ],
     )
     def test_overridden_steps(self, kind):

@@ -42,8 +42,8 @@ def runs(tmp_path_factory):
     return folders
 
 
+@pytest.mark.slow
 class TestMeasure:
-    @pytest.mark.slow
     def test_epsilon_0_leaves_the_error(self, runs):
         unmixed = {config: runs[config] for config in (ERM, OTHER)}
         for config, found in adversarial.measure(
@@ -100,6 +100,7 @@ def test_errors_by_hand():
     }
 
 
+@pytest.mark.slow
 def test_collect_adds_lines(runs, monkeypatch):
     table = tables.Table(lambda scale, seeds: list(runs), "", (2, 2), 0.0, "")
     monkeypatch.setitem(papers.TABLES, "adversarial", table)

@@ -63,6 +63,7 @@ class TestScale:
         gap = scaled.confidence("test").mean() - correct.mean()
         assert abs(gap) < 0.03
 
+    @pytest.mark.slow
     def test_leaves_out_what_it_was_fitted_on(self, runs):
         outputs = outputs_lib.read(runs / ERM.run_name / run_files.PREDICTIONS)
         scaled = posthoc.scale(
@@ -80,6 +81,7 @@ class TestScale:
         )
 
 
+@pytest.mark.slow
 class TestMeasureScaled:
     def test_has_every_method(self, runs):
         found = posthoc.measure_scaled(runs / ERM.run_name)
@@ -118,6 +120,7 @@ class TestMeasureScaled:
         assert len(changed) == len({a for a, _ in changed})
 
 
+@pytest.mark.slow
 class TestWithNetworks:
     def test_ensemble_of_one_is_the_run(self, runs):
         folder = runs / ERM.run_name

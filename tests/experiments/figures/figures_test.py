@@ -446,6 +446,7 @@ class TestErrors:
 
 
 class TestBinary:
+    @pytest.mark.slow
     def test_draws_and_says_what_it_skips(self, tmp_path, monkeypatch):
         said = []
         monkeypatch.setattr(

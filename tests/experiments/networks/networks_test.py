@@ -325,9 +325,8 @@ class TestPrecision:
 
 
 class TestTraining:
-    @pytest.mark.parametrize(
-        "preactivation", [pytest.param(False, marks=pytest.mark.slow), True]
-    )
+    @pytest.mark.slow
+    @pytest.mark.parametrize("preactivation", [False, True])
     def test_learns_compiled_by_xla(self, preactivation):
         model = narrow(preactivation=preactivation, blocks=(1, 1))
         model.compile(

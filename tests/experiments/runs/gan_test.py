@@ -101,9 +101,8 @@ def short(monkeypatch):
 
 
 class TestRun:
-    @pytest.mark.parametrize(
-        "method", [pytest.param("erm", marks=pytest.mark.slow), "mixup"]
-    )
+    @pytest.mark.slow
+    @pytest.mark.parametrize("method", ["erm", "mixup"])
     def test_plays_and_keeps_samples(self, short, tmp_path, method):
         config = config_lib.Config(**{**vars(RING), "method": method})
         record = gan.run(config, tmp_path / "one")

@@ -500,7 +500,6 @@ class TestFailure:
         workdirs.claim(tmp_path / "run", CONFIG)
 
 
-SLOW = pytest.mark.slow
 SHORT = dataclasses.replace(
     CONFIG,
     epochs=1,
@@ -631,24 +630,24 @@ def unmixed(tmp_path_factory):
 class TestMethods:
     # Stages alone are what `building` makes; hidden layers and neighbors
     # are wired in training.
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "changes",
         [
-            pytest.param({"method": "cutmix"}, marks=SLOW, id="cutmix"),
-            pytest.param({"method": "regmixup"}, marks=SLOW, id="regmixup"),
-            pytest.param({"points": 3}, marks=SLOW, id="points"),
+            pytest.param({"method": "cutmix"}, id="cutmix"),
+            pytest.param({"method": "regmixup"}, id="regmixup"),
+            pytest.param({"points": 3}, id="points"),
             pytest.param(
                 {"mix_layers": ("stage1", "stage2"), "placement": "auto"},
                 id="mix_layers",
             ),
             pytest.param(
                 {"neighbors": 3, "partner": "same_class", "target": "nearest"},
-                marks=SLOW,
                 id="smote",
             ),
         ],
     )
-    @pytest.mark.parametrize("alpha", [1.0, pytest.param(0.0, marks=SLOW)])
+    @pytest.mark.parametrize("alpha", [1.0, 0.0])
     def test_alpha_decides_whether_rows_are_mixed(
         self, unmixed, tmp_path, changes, alpha
     ):
