@@ -3,7 +3,6 @@
 import copy
 import json
 import pickle
-import timeit
 import warnings
 
 import keras
@@ -339,16 +338,6 @@ class TestIsotonicScaling:
             expected = predict(softmax(each))
             np.testing.assert_allclose(scaler.apply(each), expected, atol=1e-6)
             np.testing.assert_allclose(layer(each), expected, atol=1e-6)
-
-    @pytest.mark.slow
-    def test_is_no_slower_than_scikit_learn(self):
-        logits, labels = draw(10_000, 200)
-        predict = self.loop_of_scikit_learn(logits, labels)
-        scaler = posthoc.IsotonicScaling().fit(logits, labels)
-        probabilities = softmax(logits)
-        own = timeit.repeat(lambda: scaler.apply(logits), number=1)
-        other = timeit.repeat(lambda: predict(probabilities), number=1)
-        assert min(own) <= min(other)
 
     def test_class_without_rows_gets_nothing(self):
         logits, labels = draw()
