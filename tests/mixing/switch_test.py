@@ -64,6 +64,21 @@ class TestBatches:
         ]
         assert abs(np.mean(seen) - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 200)
 
+    def test_coefficients_are_those_of_the_steps(self):
+        stage = make_stage()
+        batch = next(iter(make_batches()))
+        lam = stage.coefficients(batch, epoch=1, steps=4)
+        for step in range(4):
+            replay = stage.replay(batch, epoch=1, step=step)
+            np.testing.assert_array_equal(lam[step], replay.lam)
+
+    def test_pictures_of_mixed_batches(self, tmp_path):
+        batch = next(iter(make_batches()))
+        callback = callbacks.MixedBatchSummary(make_stage(), batch, tmp_path)
+        callback.on_epoch_end(0)
+        callback.on_train_end()
+        assert list(tmp_path.rglob("events*"))
+
     def test_epochs_and_the_schedule(self):
         stage, plain = make_stage(), make_batches()
         mixed = plain.apply(stage)
@@ -85,7 +100,9 @@ class TestBatches:
         ):
             np.testing.assert_array_equal(x, z)
             np.testing.assert_array_equal(y, np.eye(CLASSES)[labels])
+        stage.num_parallel_calls = 2
         again = pickle.loads(pickle.dumps(stage))
+        assert again.num_parallel_calls == 2
         tf.nest.map_structure(
             np.testing.assert_array_equal,
             read(plain.apply(again)),

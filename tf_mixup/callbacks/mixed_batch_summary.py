@@ -41,7 +41,7 @@ class MixedBatchSummary(keras.callbacks.Callback):
 
     def __init__(
         self,
-        mixup: mixing.MixUp,
+        mixup: mixing.Stage,
         batch: tuple,
         log_dir: str | os.PathLike[str],
         *,
@@ -76,7 +76,7 @@ class MixedBatchSummary(keras.callbacks.Callback):
         drawn = self.mixup.coefficients(
             self._batch, epoch=seen, steps=min(steps, _STEPS)
         )
-        if self.mixup.num_points > 2:
+        if drawn.shape.rank > 2:
             drawn = drawn[..., 0]
         if self._writer is None:
             self._writer = tf.summary.create_file_writer(self._log_dir)

@@ -143,18 +143,13 @@ class MixingSchedule(keras.callbacks.Callback):
 
     def _check_places(self) -> None:
         found = max(_find_places(self.model), default=None)
-        drawn = _num_places(self.mixup)
+        drawn = self.mixup.num_places
         if drawn and found not in (None, drawn):
             raise _checks.refusal(
                 "The stage must draw as many places as the model mixes in",
                 f"{drawn} places with a model of {found}",
                 "Train the model of the last `mixup.training_model(...)`",
             )
-
-
-def _num_places(stage: mixing.Stage) -> int:
-    """Returns the places in a model that a stage mixes in; 0 on the host."""
-    return stage.num_places if isinstance(stage, mixing.MixUp) else 0
 
 
 def _has_trained(model: Any) -> bool:

@@ -74,10 +74,9 @@ def combine(
     """Returns mixed targets and weights; hard ones without `mix_targets`."""
     if not mix_targets:
         return plans.take_nearer(batch.labels, lam, partner)
-    labels = plans.mix(batch.labels, (), lam, partner)[0]
-    if not tf.nest.flatten(batch.known):
+    labels, shares = plans.mix(batch.labels, batch.known, lam, partner)
+    if not tf.nest.flatten(shares):
         return labels
-    shares = plans.mix(batch.known, (), lam, partner)[0]
     targets, weights = labels
     targets = tf.nest.map_structure(targets_lib.renormalize, targets, shares)
     return targets, weights

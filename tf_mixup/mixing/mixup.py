@@ -194,10 +194,8 @@ class MixUp(Stage):
             "probability", probability, 0, 1, remedy="Write 1 to mix always"
         )
         self.inputs = options.read_group("inputs", inputs, options.Inputs)
-        self.num_places = 0
         self._rules = _input_rules.InputRules(self.inputs.rules)
         self._affine = self.inputs.affine
-        self._lam_graph = tf.function(self._draw_element, autograph=False)
 
     @classmethod
     def _defaults(cls) -> dict[str, Any]:
@@ -217,8 +215,11 @@ class MixUp(Stage):
             config: For `MixUp(**config)`, with the seed that was drawn where
                 none was given.
         """
-        config = {name: getattr(self, name, None) for name in self._defaults()}
-        return config | {"num_classes": self.labels}
+        held = {"num_classes": "labels"}
+        return {
+            name: getattr(self, held.get(name, name))
+            for name in self._defaults()
+        }
 
     def __repr__(self) -> str:
         default = self._defaults()
@@ -229,11 +230,8 @@ class MixUp(Stage):
         )
         return f"{type(self).__name__}({given})"
 
-    def __reduce__(self) -> tuple:
-        """Pickles the arguments, and an epoch counter that starts anew."""
-        make = functools.partial(type(self), **self.get_config())
-        state = self.epoch_counter, self.window, self.num_places
-        return _restore, (make, *state)
+    def _maker(self) -> Callable[[], "MixUp"]:
+        return functools.partial(type(self), **self.get_config())
 
     def training_model(
         self, model: keras.Model, at: str | Sequence[str] | None = None
@@ -334,29 +332,6 @@ class MixUp(Stage):
             )
         self.num_places = num_places
 
-    def coefficients(
-        self, batch: tuple, *, epoch: int, steps: int
-    ) -> tf.Tensor:
-        """Draws what a batch's examples would be mixed by in an epoch's steps.
-
-        To look at the distribution that coefficients have in fact.
-
-        Args:
-            batch: Unmixed, as `replay` takes it.
-            epoch: Counted from 0.
-            steps: First steps of the epoch to draw, at least 1.
-
-        Returns:
-            lam: float32 `(steps, B)`; with P > 2 points `(steps, B, P)`.
-        """
-        _checks.integer_at_least("epoch", epoch, 0, remedy="Count from 0")
-        _checks.integer_at_least("steps", steps, 1, remedy="Ask for some")
-        epochs = tf.data.Dataset.range(epoch, epoch + 1).repeat(steps)
-        positions = tf.data.Dataset.zip(epochs, tf.data.Dataset.range(steps))
-        examples = tf.data.Dataset.from_tensors(tuple(batch)).repeat(steps)
-        stage = tf.data.Dataset.zip(positions, examples)
-        return next(iter(stage.map(self._lam_graph).batch(steps)))
-
     def _check_inputs(self, spec: Any, *, mixes: bool = True) -> None:
         """Refuses inputs whose rules or statistics do not fit."""
         if self.num_places:
@@ -442,9 +417,7 @@ class MixUp(Stage):
 
     def _draw_plan(self, position: Position, batch: _encoding.Batch) -> Plan:
         """Draws the plan of a batch from (seed, epoch, step)."""
-        epoch, step = position
-        seed = tf.constant([self.seed, 0], tf.int64)
-        seed = tf.random.fold_in(tf.random.fold_in(seed, epoch), step)
+        seed = self._seed_at(position)
         lam_seed, partner_seed, apply_seed = tf.unstack(
             tf.random.split(seed, 3)
         )
@@ -452,7 +425,7 @@ class MixUp(Stage):
         if self.partner.kind == "given":
             size = self._num_mixed(size)
         draws = self._num_draws(size)
-        alpha = self._alpha_at(epoch, step)
+        alpha = self._alpha_at(*position)
         lam = plans.draw_lam(
             alpha, draws, seed=lam_seed, num_points=self.num_points
         )
@@ -570,20 +543,6 @@ class MixUp(Stage):
         )
         shifted = tf.cast(inputs, wide) - tf.cast(mean, wide)
         return tf.cast(shifted * tf.cast(1 / std, wide), inputs.dtype)
-
-
-def _restore(
-    make: Callable[[], MixUp],
-    epoch_counter: epoch_counter_lib.EpochCounter,
-    window: tuple[int, int | None],
-    num_places: int,
-) -> MixUp:
-    """Returns a stage that was pickled."""
-    stage = make()
-    stage.epoch_counter = epoch_counter
-    stage.restrict(*window)
-    stage.num_places = num_places
-    return stage
 
 
 def _mix(values: Any, lam: tf.Tensor, partner: tf.Tensor) -> Any:

@@ -1,6 +1,7 @@
 """Stage: what all mixing stages share, from a dataset to mixed batches."""
 
 import abc
+from collections.abc import Callable
 from typing import Any
 from typing import NamedTuple
 
@@ -48,11 +49,14 @@ class Stage(epoch_counter_lib.Bound, abc.ABC):
         num_parallel_calls: Batches that are mixed in parallel; no draw
             depends on it. None for one at a time. Defaults to
             `tf.data.AUTOTUNE`.
+        num_places: Places in a model that examples are mixed in; 0 on the
+            host. See `MixUp.training_model`.
         window: First epoch with mixing, and the first without it again or
             None; see `restrict`.
     """
 
     num_parallel_calls: int | None = tf.data.AUTOTUNE
+    num_places: int = 0
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -65,6 +69,17 @@ class Stage(epoch_counter_lib.Bound, abc.ABC):
         # Called within `tf.data`, since tfp draws otherwise when it is run
         # eagerly; and kept, since what a trace of tfp holds is never freed.
         self._replay_graph = tf.function(self._replay_element, autograph=False)
+        self._lam_graph = tf.function(self._draw_element, autograph=False)
+
+    def __reduce__(self) -> tuple:
+        """Pickles the arguments, and an epoch counter that starts anew."""
+        names = ("epoch_counter", "num_parallel_calls", "num_places")
+        state = {name: getattr(self, name) for name in names}
+        return _restore, (self._maker(), self.window, state)
+
+    @abc.abstractmethod
+    def _maker(self) -> Callable[[], "Stage"]:
+        """Returns what makes a stage of the same arguments."""
 
     @abc.abstractmethod
     def _check_inputs(self, spec: Any, *, mixes: bool = True) -> None:
@@ -81,6 +96,10 @@ class Stage(epoch_counter_lib.Bound, abc.ABC):
     @abc.abstractmethod
     def _replay_element(self, position: Position, element: tuple) -> Replay:
         """Returns what is done to a batch."""
+
+    @abc.abstractmethod
+    def _draw_element(self, position: Position, element: tuple) -> tf.Tensor:
+        """Returns the coefficients of a batch."""
 
     def __call__(self, dataset: Any) -> tf.data.Dataset:
         """Returns `dataset` with its batches mixed; for `Dataset.apply`.
@@ -260,6 +279,29 @@ class Stage(epoch_counter_lib.Bound, abc.ABC):
         stage = tf.data.Dataset.from_tensors((position, tuple(batch)))
         return Replay(*next(iter(stage.map(self._replay_graph))))
 
+    def coefficients(
+        self, batch: tuple, *, epoch: int, steps: int
+    ) -> tf.Tensor:
+        """Draws what a batch's examples would be mixed by in an epoch's steps.
+
+        To look at the distribution that coefficients have in fact.
+
+        Args:
+            batch: Unmixed, as `replay` takes it.
+            epoch: Counted from 0.
+            steps: First steps of the epoch to draw, at least 1.
+
+        Returns:
+            lam: float32 `(steps, B)`; with P > 2 points `(steps, B, P)`.
+        """
+        _checks.integer_at_least("epoch", epoch, 0, remedy="Count from 0")
+        _checks.integer_at_least("steps", steps, 1, remedy="Ask for some")
+        epochs = tf.data.Dataset.range(epoch, epoch + 1).repeat(steps)
+        positions = tf.data.Dataset.zip(epochs, tf.data.Dataset.range(steps))
+        examples = tf.data.Dataset.from_tensors(tuple(batch)).repeat(steps)
+        stage = tf.data.Dataset.zip(positions, examples)
+        return next(iter(stage.map(self._lam_graph).batch(steps)))
+
     def restrict(self, first_epoch: int, end_epoch: int | None) -> None:
         """Mixes in epochs from `first_epoch` to before `end_epoch` only.
 
@@ -281,6 +323,12 @@ class Stage(epoch_counter_lib.Bound, abc.ABC):
         self.window = first_epoch, end_epoch
         self._window.assign([first_epoch, end])
 
+    def _seed_at(self, position: Position, salt: int = 0) -> tf.Tensor:
+        """Returns the stateless seed `(2,)` of a position's draws."""
+        epoch, step = position
+        seed = tf.constant([self.seed, salt], tf.int64)
+        return tf.random.fold_in(tf.random.fold_in(seed, epoch), step)
+
     def _mixes_in(self, epoch: tf.Tensor) -> tf.Tensor:
         """Returns whether an epoch of a training is one with mixing."""
         first, end = tf.unstack(self._window.read_value())
@@ -297,3 +345,15 @@ def _count_examples(columns: tuple) -> int:
             "Give one row of each array for each example",
         )
     return sizes.pop()[0]
+
+
+def _restore(
+    make: Callable[[], Stage],
+    window: tuple[int, int | None],
+    state: dict[str, Any],
+) -> Stage:
+    """Returns a stage that was pickled."""
+    stage = make()
+    vars(stage).update(state)
+    stage.restrict(*window)
+    return stage

@@ -81,15 +81,13 @@ class MixUpOrCutMix(Stage):
             f" switch_probability={self.switch_probability})"
         )
 
-    def __reduce__(self) -> tuple:
-        """Pickles both stages, and an epoch counter that starts anew."""
-        make = functools.partial(
+    def _maker(self) -> Callable[[], "MixUpOrCutMix"]:
+        return functools.partial(
             MixUpOrCutMix,
             self.mixup,
             self.cutmix,
             switch_probability=self.switch_probability,
         )
-        return _restore, (make, self.epoch_counter, self.window)
 
     def restrict(self, first_epoch: int, end_epoch: int | None) -> None:
         """Restricts both stages; see `Stage.restrict`."""
@@ -118,12 +116,17 @@ class MixUpOrCutMix(Stage):
             lambda: self.mixup._replay_element(position, element),
         )
 
+    def _draw_element(self, position: Position, element: tuple) -> tf.Tensor:
+        return self._switch(
+            position,
+            lambda: self.cutmix._draw_element(position, element),
+            lambda: self.mixup._draw_element(position, element),
+        )
+
     def _switch(
         self, position: Position, cut: Callable[[], Any], mix: Callable[[], Any]
     ) -> Any:
-        epoch, step = position
-        seed = tf.constant([self.seed, _SWITCH], tf.int64)
-        seed = tf.random.fold_in(tf.random.fold_in(seed, epoch), step)
+        seed = self._seed_at(position, salt=_SWITCH)
         drawn = tf.random.stateless_uniform([], seed)
         return tf.cond(drawn < self.switch_probability, cut, mix)
 
@@ -157,13 +160,3 @@ def _check_stages(mixup: Any, cutmix: Any) -> None:
             f"partner={mixup.partner.kind!r} and {cutmix.partner.kind!r}",
             "Give both the same partners",
         )
-
-
-def _restore(
-    make: Callable[[], MixUpOrCutMix], counter: Any, window: tuple
-) -> MixUpOrCutMix:
-    """Returns a stage that was pickled."""
-    stage = make()
-    stage.epoch_counter = counter
-    stage.restrict(*window)
-    return stage

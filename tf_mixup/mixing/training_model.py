@@ -16,8 +16,6 @@ from tf_mixup.mixing import options
 
 # Stands for the inputs of a model among the names of its layers.
 INPUT = "input"
-
-
 # Segments of a text, as KerasHub and Hugging Face name them.
 _SEGMENTS = ("segment_ids", "token_type_ids")
 
