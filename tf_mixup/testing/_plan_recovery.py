@@ -8,7 +8,6 @@ Shapes: B examples, D features, K columns of targets.
 
 import hashlib
 import math
-import warnings
 from typing import Any
 from typing import NamedTuple
 
@@ -193,14 +192,11 @@ def _scale(
         examples.astype(np.float64).reshape(len(examples), -1)
         for examples in (before, after)
     )
-    values = np.where(np.isfinite(before), before, np.nan)
-    with warnings.catch_warnings():
-        # A column without a finite value.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        low, high = (
-            np.nan_to_num(limit(values, axis=axis))
-            for limit in (np.nanmin, np.nanmax)
-        )
+    finite = np.isfinite(before)
+    low = before.min(axis, where=finite, initial=np.inf)
+    high = before.max(axis, where=finite, initial=-np.inf)
+    # Of a column without a finite value both are 0.
+    low, high = (np.where(np.isfinite(each), each, 0) for each in (low, high))
     size = 1e-3 * np.maximum(np.abs(low), np.abs(high))
     width = np.maximum(high - low, size)
     width = np.where(width > 0, width, 1.0)
