@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import backends
 from tests import stages
 from tf_mixup import callbacks
 from tf_mixup import mixing
@@ -305,6 +306,7 @@ class TestPlans:
         with pytest.raises(ValueError, match=r"A plan must have coefficients"):
             mixing.Mix()(np.ones((2, 3)), *plan, training=True)
 
+    @backends.needs_float64
     def test_far_partners_are_unknown_in_any_type(self):
         lam = np.float32([0.5, 0.5])
         for partner_offset in ([1, 2**32 - 1], [1, -(2**40)]):
@@ -316,6 +318,7 @@ class TestPlans:
             )
             assert np.isfinite(np.array(found)).all(1).tolist() == [True, False]
 
+    @backends.needs_float64
     def test_evaluation_rounds_nothing(self):
         mix = mixing.Mix(dtype="float64")
         for dtype in ("float64", "int64"):
