@@ -22,10 +22,6 @@ def pytest_configure(config: pytest.Config) -> None:
     from experiments.distributed import strategy
 
     strategy.split_cpu(2)
-    if config.option.markexpr == "not slow":
-        from tests import quick_draws
-
-        quick_draws.install()
 
 
 @pytest.fixture
@@ -34,15 +30,6 @@ def data_dir() -> pathlib.Path:
     if not REAL_DATA.is_dir():
         pytest.skip("needs the real data sets beside the project")
     return REAL_DATA
-
-
-@pytest.fixture
-def tfp_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draws coefficients as users do, in place of the quick draws."""
-    from tf_mixup import mixing
-    from tf_mixup.mixing import plans
-
-    monkeypatch.setattr(plans, "draw_lam", mixing.draw_lam)
 
 
 @pytest.fixture

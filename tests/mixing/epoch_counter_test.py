@@ -22,7 +22,9 @@ class Stage:
         self.epoch_counter = counter
 
     def __call__(self, length=3):
-        return self.epoch_counter.attach(length, lambda each: each, owner=self)
+        return self.epoch_counter.attach(
+            length, lambda each: each.map(epoch_counter.locate), owner=self
+        )
 
 
 def assert_distinct(*passes):
@@ -230,7 +232,9 @@ class TestTrainings:
     def test_mixing_reads_ahead_of_a_shorter_partner(self):
         # Positions are read to their end though the last is not consumed.
         counter = mixing.EpochCounter()
-        ahead = counter.attach(3, lambda each: each.prefetch(8))
+        ahead = counter.attach(
+            3, lambda each: each.map(epoch_counter.locate).prefetch(8)
+        )
         short = tf.data.Dataset.zip(ahead, tf.data.Dataset.range(2)).map(
             lambda position, _: position
         )

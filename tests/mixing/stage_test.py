@@ -26,7 +26,7 @@ class TestFromArrays:
     def test_each_epoch_has_other_batches_of_the_examples(self):
         train, validation = self.make()
         assert validation is None
-        epochs = [inputs_of(train) for _ in range(3)]
+        epochs = [inputs_of(train) for _ in range(6)]
         for epoch in epochs:
             # 20 of 23: the examples that do not fill a batch are left out.
             assert len(np.unique(epoch)) == len(epoch) == 20

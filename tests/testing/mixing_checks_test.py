@@ -129,7 +129,6 @@ class TestRightStages:
         check(x, y, *stage, alpha=0.4)
 
     # Each choice once; the other pairs are slow.
-    @pytest.mark.usefixtures("tfp_draws")
     @pytest.mark.parametrize(
         ("options", "choice"),
         [

@@ -158,21 +158,19 @@ def count_batches(dataset: tf.data.Dataset, length: int) -> tf.data.Dataset:
 
     def check(number: tf.Tensor, marked: tuple) -> tf.Tensor:
         is_batch = marked[0]
-        return run_time.require(
-            is_batch,
-            tf.where(is_batch, number < length, number == length),
-            "`assert_cardinality(n)` must give the number of batches",
-            lambda: tf.strings.join(
-                [
-                    tf.where(
-                        is_batch, "at least ", "a dataset that ended after "
-                    ),
-                    tf.strings.as_string(number + tf.cast(is_batch, tf.int64)),
-                    f" of {length} batches",
-                ]
-            ),
-            "Count them, with `drop_remainder` as in training",
-        )
+        for valid, received in (
+            (~is_batch | (number < length), "at least {}"),
+            (is_batch | (number == length), "a dataset that ended after {}"),
+        ):
+            is_batch = run_time.require(
+                is_batch,
+                valid,
+                "`assert_cardinality(n)` must give the number of batches",
+                f"{received} of {length} batches",
+                [number + tf.cast(is_batch, tf.int64)],
+                "Count them, with `drop_remainder` as in training",
+            )
+        return is_batch
 
     end = tf.data.Dataset.from_tensors(False).map(
         plain(
@@ -245,12 +243,13 @@ def require_same_size(element: tuple) -> tuple:
     parts = tf.nest.flatten(element)
     if all(_shape(part)[0] is not None for part in parts):
         return element
-    sizes = tf.stack([tf.shape(part)[0] for part in parts])
+    sizes = [tf.shape(part)[0] for part in parts]
     return run_time.require(
         element,
-        tf.reduce_all(sizes == sizes[0]),
+        tf.reduce_all(tf.stack(sizes) == sizes[0]),
         "All parts of a batch must have as many examples",
-        lambda: tf.strings.format("parts of {} examples", sizes),
+        "parts of " + ", ".join(["{}"] * len(sizes)) + " examples",
+        sizes,
         "Look at how inputs, labels and weights are put together",
     )
 
@@ -293,10 +292,8 @@ def _require_finite(element: tuple) -> tuple:
         element,
         ~tf.reduce_any(found),
         "All inputs, targets and weights must be finite",
-        lambda: tf.strings.format(
-            "NaN or infinity in {} of {} examples",
-            (tf.math.count_nonzero(found), tf.size(found)),
-        ),
+        "NaN or infinity in {} of {} examples",
+        [tf.math.count_nonzero(found), tf.size(found)],
         "Fill the gaps, or leave these examples out",
     )
 

@@ -4,7 +4,6 @@ Images and measurements are mixed. Integers of 32 and 64 bits are ids, tokens
 or masks as often as numbers, so how they are combined must be said.
 """
 
-from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
 
@@ -91,33 +90,35 @@ class InputRules:
     def combine(
         self,
         inputs: Any,
+        mixed: tuple,
         lam: tf.Tensor,
         partner: tf.Tensor,
-        mix: Callable[[tuple], tuple],
+        *,
+        size: Any = None,
     ) -> Any:
         """Combines the inputs of a batch, each by its rule.
 
         Args:
-            inputs: Structure of tensors; examples beyond B are partners only.
+            inputs: Structure of tensors.
+            mixed: What `select_mixed` returned, after it was mixed.
             lam: Coefficients, `(B,)` or `(B, P)`.
             partner: Partners, `(B,)` or `(B, P - 1)`.
-            mix: Mixes a tuple of tensors: those under the rule `"mix"`.
+            size: B, if there are examples beyond, which are partners only.
 
         Returns:
             combined: The same structure, of B examples.
         """
-        own = tf.range(tf.shape(partner)[0])
-        united = {
-            "keep": lambda leaf: leaf[: tf.size(own)],
-            "union": lambda leaf: _unite(leaf, lam, partner, own),
+        rest = iter(mixed)
+        combine = {
+            "mix": lambda _: next(rest),
+            "keep": lambda leaf: leaf[:size],
+            "union": lambda leaf: _unite(leaf, lam, partner),
         }
-        rules, leaves = self.resolve(inputs), tf.nest.flatten(inputs)
-        pairs = list(zip(rules, leaves, strict=True))
-        measured = tuple(leaf for rule, leaf in pairs if rule == "mix")
-        mixed = iter(mix(measured) if measured else ())
         combined = [
-            next(mixed) if rule == "mix" else united[rule](leaf)
-            for rule, leaf in pairs
+            combine[rule](leaf)
+            for rule, leaf in zip(
+                self.resolve(inputs), tf.nest.flatten(inputs), strict=True
+            )
         ]
         return tf.nest.pack_sequence_as(inputs, combined)
 
@@ -174,10 +175,9 @@ def _refuse_dtype(name: str, dtype: tf.DType) -> ValueError:
     )
 
 
-def _unite(
-    leaf: tf.Tensor, lam: tf.Tensor, partner: tf.Tensor, own: tf.Tensor
-) -> tf.Tensor:
+def _unite(leaf: tf.Tensor, lam: tf.Tensor, partner: tf.Tensor) -> tf.Tensor:
     """Returns the union of each example and its partners, share above 0."""
+    own = tf.range(tf.shape(partner)[0])
     if partner.shape.rank == 1:
         lam = tf.stack([lam, 1 - lam], axis=1)
         partner = partner[:, None]

@@ -180,7 +180,11 @@ class EpochCounter(Bound):
             positions: Dataset of pairs of int64 scalars, both from 0. The
                 epoch may have a multiple of `EPOCHS` added to it.
         """
-        return self.attach(length, lambda positions: positions)
+
+        def transform(places: tf.data.Dataset) -> tf.data.Dataset:
+            return places.map(tf.autograph.experimental.do_not_convert(locate))
+
+        return self.attach(length, transform)
 
     def attach(
         self,
@@ -189,28 +193,26 @@ class EpochCounter(Bound):
         *,
         owner: Any = None,
     ) -> tf.data.Dataset:
-        """Returns what is made of positions, and counts its passes.
+        """Returns what is made of places, and counts its passes.
 
         Args:
             length: As for `positions`.
-            transform: Takes the dataset of `positions` to one of as many
-                elements. A pass has ended when all of these were taken, no
-                matter how many positions were read ahead.
+            transform: Takes a dataset of places, which `locate` turns into
+                positions, to one of as many elements. A pass has ended when
+                all of these were taken, no matter how many were read ahead.
             owner: The stage that it belongs to: datasets of one stage have
                 draws of their own. By default all have the same positions.
 
         Returns:
             dataset: What `transform` returned, of known cardinality.
         """
+        # Each function costs milliseconds whenever a pass starts.
         line = _Line(self, length, owner)
         plain = tf.autograph.experimental.do_not_convert
         start = tf.data.Dataset.from_tensors(0)
-        made = transform(start.flat_map(plain(line.positions)))
-        end = start.filter(plain(line.finish))
-        rest = end.map(
-            plain(lambda _: tf.nest.map_structure(_empty, made.element_spec))
-        )
-        return made.concatenate(rest).apply(
+        made = transform(start.flat_map(plain(line.places)))
+        end = start.flat_map(plain(lambda _: line.finish(made.element_spec)))
+        return made.concatenate(end).apply(
             tf.data.experimental.assert_cardinality(length)
         )
 
@@ -253,34 +255,41 @@ class _Line:
         self._announced: tuple[int, int] | None = None
         self._again = 0
 
-    def positions(self, _: tf.Tensor) -> tf.data.Dataset:
-        """Returns the positions of a pass that starts now."""
+    def places(self, _: tf.Tensor) -> tf.data.Dataset:
+        """Returns the places of a pass that starts now, for `locate`."""
         with tf.control_dependencies([_assert_home()]):
-            first, steps, stop, number = tf.unstack(
-                tf.ensure_shape(
-                    tf.numpy_function(self._begin, [], tf.int64), [4]
-                )
+            first, end, span = tf.numpy_function(
+                self._begin, [], [tf.int64] * 3
             )
-
-        def locate(place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            place = tf.minimum(place, stop - 1)
-            return EPOCHS * number + place // steps, place % steps
-
-        return tf.data.Dataset.range(first, first + self._length).map(
-            tf.autograph.experimental.do_not_convert(locate)
+        for each, shape in ((first, []), (end, []), (span, [3])):
+            each.set_shape(shape)
+        return tf.data.Dataset.zip(
+            tf.data.Dataset.range(first, end),
+            tf.data.Dataset.from_tensors(span).repeat(),
         )
 
-    def finish(self, _: tf.Tensor) -> tf.Tensor:
-        """Marks the pass as whole; returns False."""
-        return tf.ensure_shape(tf.numpy_function(self._mark, [], tf.bool), [])
+    def finish(self, spec: Any) -> tf.data.Dataset:
+        """Marks the pass as whole; returns a dataset of no elements."""
+        none = tf.ensure_shape(tf.numpy_function(self._mark, [], tf.int64), [])
+
+        def stack_none(each: tf.TensorSpec) -> tf.Tensor:
+            sides = each.shape if each.shape.rank is not None else ()
+            return tf.zeros(
+                [none, *(none if side is None else side for side in sides)],
+                each.dtype,
+            )
+
+        return tf.data.Dataset.from_tensor_slices(
+            tf.nest.map_structure(stack_none, spec)
+        )
 
     def _mark(self) -> np.ndarray:
         with self._counter._lock:
             self._end = self._stop
-        return np.array(False)
+        return np.array(0, np.int64)
 
-    def _begin(self) -> np.ndarray:
-        """Returns first place, steps of an epoch, last place and number."""
+    def _begin(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns the first place, the one after the last, and their span."""
         with self._counter._lock:
             period = self._counter._period
             if period is not self._period:
@@ -293,7 +302,12 @@ class _Line:
             if steps == self._length:
                 self._stop = (place // steps + 1) * steps
             number = _number(period.series, self._again, self._lane or 0)
-            return np.array([place, steps, self._stop, number], np.int64)
+            span = steps, self._stop - 1, EPOCHS * number
+            return (
+                np.array(place, np.int64),
+                np.array(place + self._length, np.int64),
+                np.array(span, np.int64),
+            )
 
     def _place(self, period: _Period, steps: int) -> int:
         """Returns where the pass starts, in batches from epoch 0."""
@@ -318,6 +332,19 @@ class _Line:
         return period.first + self._joined - 1
 
 
+def locate(place: tf.Tensor, span: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the position (epoch, step) of a place in a pass.
+
+    Args:
+        place: In batches from epoch 0, an int64 scalar.
+        span: Batches in an epoch, the last place, and the multiple of `EPOCHS`
+            that is added to the epoch, int64 `(3,)`.
+    """
+    steps, last, base = tf.unstack(span)
+    place = tf.minimum(place, last)
+    return base + place // steps, place % steps
+
+
 def training_epoch(epoch: Any) -> Any:
     """Returns the epoch of a training that a position is in.
 
@@ -331,11 +358,6 @@ def _number(series: int, again: int = 0, lane: int = 0) -> int:
     """Numbers what has the same epochs, from 0 to below 2**30."""
     parts = (part % _LIMIT for part in (series, again, lane))
     return functools.reduce(lambda number, part: number * _LIMIT + part, parts)
-
-
-def _empty(spec: tf.TensorSpec) -> tf.Tensor:
-    shape = spec.shape if spec.shape.rank is not None else [0]
-    return tf.zeros([size or 0 for size in shape], spec.dtype)
 
 
 @functools.cache

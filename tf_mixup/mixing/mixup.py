@@ -25,6 +25,7 @@ from tf_mixup.mixing import _input_rules
 from tf_mixup.mixing import epoch_counter as epoch_counter_lib
 from tf_mixup.mixing import options
 from tf_mixup.mixing import plans
+from tf_mixup.mixing import stage as stage_lib
 from tf_mixup.mixing import training_model as training_model_lib
 from tf_mixup.mixing.stage import Position
 from tf_mixup.mixing.stage import Replay
@@ -360,17 +361,22 @@ class MixUp(Stage):
             batch = tf.nest.map_structure(
                 lambda each: tf.concat([each[:size], each], axis=0), batch
             )
-        return (self._apply(batch.inputs, plan), *self._combine(batch, plan))
+        if self.num_places:
+            inputs = self._send(batch.inputs, plan)
+            return (inputs, *self._combine(batch, plan))
+        mixed, labels = self._mix_batch(
+            self._rules.select_mixed(batch.inputs),
+            batch.labels,
+            batch.known,
+            plan,
+        )
+        return (self._join(batch.inputs, mixed, plan), *labels)
 
     def _replay_element(self, position: Position, element: tuple) -> Replay:
         batch = _encoding.encode(element, self.labels)
         plan = self._draw_plan(position, batch)
-        inputs = self._rules.combine(
-            batch.inputs,
-            plan.lam,
-            plan.partner,
-            lambda mixed: self._mix(mixed, plan),
-        )
+        mixed = self._mix(self._rules.select_mixed(batch.inputs), plan)
+        inputs = self._join(batch.inputs, mixed, plan)
         targets = self._combine(batch, plan)[0]
         return Replay(plan.lam, plan.partner, inputs, targets)
 
@@ -383,7 +389,7 @@ class MixUp(Stage):
         batch = _encoding.encode(element, self.labels)
         if self.num_places:
             plan = self._identity(_encoding.size_of(batch.labels))
-            return (self._apply(batch.inputs, plan), *batch.labels)
+            return (self._send(batch.inputs, plan), *batch.labels)
         leaves = tf.nest.flatten(batch.inputs)
         rules = self._rules.resolve(batch.inputs, mixes=False)
         kept = [
@@ -393,15 +399,8 @@ class MixUp(Stage):
         inputs = tf.nest.pack_sequence_as(batch.inputs, kept)
         return (inputs, *batch.labels)
 
-    def _apply(self, inputs: Any, plan: Plan) -> Any:
-        """Applies the plan here, or sends it along to the model."""
-        if not self.num_places:
-            return self._rules.combine(
-                inputs,
-                plan.lam,
-                plan.partner,
-                lambda mixed: self._mix_inputs(mixed, plan),
-            )
+    def _send(self, inputs: Any, plan: Plan) -> dict[str, Any]:
+        """Returns inputs with the plan, for the model to mix by."""
         own = self._identity(_encoding.size_of(plan))
         sent = {
             "inputs": inputs,
@@ -410,6 +409,14 @@ class MixUp(Stage):
         }
         return sent | ({"place": plan.where} if self.num_places > 1 else {})
 
+    def _join(self, inputs: Any, mixed: tuple, plan: Plan) -> Any:
+        size = None
+        if self.include_clean or self.partner.kind == "given":
+            size = _encoding.size_of(plan)
+        return self._rules.combine(
+            inputs, mixed, plan.lam, plan.partner, size=size
+        )
+
     def _combine(self, batch: _encoding.Batch, plan: Plan) -> tuple:
         return _encoding.combine(
             batch, plan.lam, plan.partner, mix_targets=self.mix_targets
@@ -417,28 +424,34 @@ class MixUp(Stage):
 
     def _draw_plan(self, position: Position, batch: _encoding.Batch) -> Plan:
         """Draws the plan of a batch from (seed, epoch, step)."""
-        seed = self._seed_at(position)
-        lam_seed, partner_seed, apply_seed = tf.unstack(
-            tf.random.split(seed, 3)
-        )
         size = _encoding.size_of(batch.labels)
         if self.partner.kind == "given":
             size = self._num_mixed(size)
         draws = self._num_draws(size)
-        alpha = self._alpha_at(*position)
         lam = plans.draw_lam(
-            alpha, draws, seed=lam_seed, num_points=self.num_points
+            self._alpha_at(*position),
+            draws,
+            seed=self._seed_at(position, stage_lib.LAM),
+            num_points=self.num_points,
         )
+        own = plans.own_share(self.num_points)
+        mixes = self._mixes_in(epoch_counter_lib.training_epoch(position[0]))
         if self.probability < 1:
-            shape = [draws] if self.num_points == 2 else [draws, 1]
-            chance = tf.random.stateless_uniform(shape, apply_seed)
-            own = plans.own_share(self.num_points)
-            lam = tf.where(chance < self.probability, lam, own)
+            chance = tf.random.stateless_uniform(
+                [draws] if self.num_points == 2 else [draws, 1],
+                self._seed_at(position, stage_lib.CHANCE),
+            )
+            mixes &= chance < self.probability
+        lam = tf.where(mixes, lam, own)
         lam = tf.broadcast_to(lam, [size, *lam.shape[1:]])
-        partners = self._choose_partners(size, batch, partner_seed)
-        plan = Plan(lam, _stack(partners))
-        # The three seeds above are taken; this is a fourth.
-        return self._locate(plan, tf.random.fold_in(seed, 3), batch.inputs)
+        partners = self._choose_partners(
+            size, batch, self._seed_at(position, stage_lib.PARTNER)
+        )
+        return self._locate(
+            Plan(lam, _stack(partners)),
+            self._seed_at(position, stage_lib.WHERE),
+            batch.inputs,
+        )
 
     def _choose_partners(
         self, size: Any, batch: _encoding.Batch, seed: tf.Tensor
@@ -476,9 +489,8 @@ class MixUp(Stage):
             size,
             size % self.num_points == 0,
             rule,
-            lambda: tf.strings.format(
-                f"num_points={self.num_points} with {{}} examples", size
-            ),
+            f"num_points={self.num_points} with {{}} examples",
+            [size],
             remedy,
         )
         return size // self.num_points
@@ -514,22 +526,25 @@ class MixUp(Stage):
             lambda *both: tf.concat(both, axis=0), clean, mixed
         )
 
-    def _alpha_at(self, epoch: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+    def _alpha_at(self, epoch: tf.Tensor, step: tf.Tensor) -> Any:
+        if not callable(self.alpha):
+            return self.alpha
         epoch = epoch_counter_lib.training_epoch(epoch)
-        alpha = self.alpha
-        if callable(alpha):
-            # AutoGraph is for the user's function.
-            alpha = _check_drawn_alpha(tf.function(alpha)(epoch, step))
-        alpha = tf.convert_to_tensor(alpha, tf.float32)
-        return tf.where(self._mixes_in(epoch), alpha, 0.0)
+        # AutoGraph is for the user's function.
+        return _check_drawn_alpha(tf.function(self.alpha)(epoch, step))
 
     def _mix(self, inputs: tuple, plan: Plan) -> tuple:
-        return _mix(inputs, plan.lam, plan.partner)
+        return plans.mix(inputs, (), plan.lam, plan.partner)[0]
 
     @tf.function(jit_compile=True, autograph=False)
-    def _mix_inputs(self, inputs: tuple, plan: Plan) -> tuple:
-        """One fused pass: gather, cast, interpolate, scale."""
-        return tf.nest.map_structure(self._scale, self._mix(inputs, plan))
+    def _mix_batch(
+        self, inputs: tuple, labels: tuple, known: Any, plan: Plan
+    ) -> tuple[tuple, tuple]:
+        """One fused pass: gather, cast, interpolate, scale; labels too."""
+        batch = _encoding.Batch((), labels, known)
+        mixed = self._mix(inputs, plan) if inputs else ()
+        scaled = tf.nest.map_structure(self._scale, mixed)
+        return scaled, self._combine(batch, plan)
 
     def _scale(self, inputs: tf.Tensor) -> tf.Tensor:
         """Returns inputs as floats, without `mean` and divided by `std`."""
@@ -543,10 +558,6 @@ class MixUp(Stage):
         )
         shifted = tf.cast(inputs, wide) - tf.cast(mean, wide)
         return tf.cast(shifted * tf.cast(1 / std, wide), inputs.dtype)
-
-
-def _mix(values: Any, lam: tf.Tensor, partner: tf.Tensor) -> Any:
-    return plans.mix(values, (), lam, partner)[0]
 
 
 def _stack(partners: list[tf.Tensor]) -> tf.Tensor:
@@ -568,7 +579,8 @@ def _check_drawn_alpha(alpha: Any) -> tf.Tensor:
         cast,
         (cast >= 0) & tf.math.is_finite(cast),
         rule,
-        lambda: tf.strings.format("{}", alpha),
+        "{}",
+        [alpha],
         remedy,
     )
     # What is smaller than float32 holds draws shares of 0 or 1: no mixing.

@@ -222,10 +222,8 @@ def choose_neighbors(neighbors: Any, indices: Any, *, seed: Any) -> tf.Tensor:
         wide_indices,
         tf.reduce_all((wide_indices >= 0) & (wide_indices < size)),
         "`indices` must be the numbers of examples of `neighbors`",
-        lambda: tf.strings.format(
-            "indices from {} to {} of {} examples",
-            (tf.reduce_min(wide_indices), tf.reduce_max(wide_indices), size),
-        ),
+        "indices from {} to {} of {} examples",
+        [tf.reduce_min(wide_indices), tf.reduce_max(wide_indices), size],
         "Count the examples that `nearest_neighbors` was given from 0",
     )
     draws = tf.random.stateless_uniform(

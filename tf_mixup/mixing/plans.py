@@ -22,6 +22,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_mixup import _checks
+from tf_mixup.mixing import _beta
 
 # Who an example may be mixed with. Each name is explained in `choose_partner`.
 PARTNERS = ("random", "same_class", "different_class")
@@ -32,9 +33,8 @@ def draw_lam(
 ) -> tf.Tensor:
     """Draws mixing coefficients from Beta(alpha, alpha), or Dirichlet.
 
-    TensorFlow Probability draws in log space: the usual ratio of two Gammas
-    underflows in float32 and gives 1/2 to a fifth of the examples at alpha
-    0.01.
+    They are drawn in log space: the usual ratio of two Gammas underflows in
+    float32 and gives 1/2 to a fifth of the examples at alpha 0.01.
 
     Args:
         alpha: Concentration, a float scalar >= 0; 0 gives coefficients of 1,
@@ -48,20 +48,19 @@ def draw_lam(
         lam: Float32 tensor in `[0, 1]` of shape `(size,)`; with more than two
             points `(size, P)`, each example's own coefficient first, sums of 1.
     """
-    # Late: it takes as long to import as half of TensorFlow.
-    import tensorflow_probability as tfp
-
-    alpha = tf.convert_to_tensor(alpha, tf.float32)
+    if not tf.is_tensor(alpha) and alpha > 0:
+        return _sample(alpha, size, seed, num_points)
     positive = tf.where(alpha > 0, alpha, 1.0)
-    seed = tf.cast(seed, tf.int32)
-    if num_points == 2:
-        beta = tfp.distributions.Beta(positive, positive)
-        return tf.where(alpha > 0, beta.sample(size, seed=seed), 1.0)
-    dirichlet = tfp.distributions.Dirichlet(tf.fill([num_points], positive))
-    lam = dirichlet.sample(size, seed=seed)
-    # At alpha 1e-3 its sums are off by 1e-4, from large logarithms.
-    lam /= tf.reduce_sum(lam, axis=-1, keepdims=True)
+    lam = _sample(positive, size, seed, num_points)
     return tf.where(alpha > 0, lam, own_share(num_points))
+
+
+def _sample(
+    alpha: Any, size: int, seed: tf.Tensor, num_points: int
+) -> tf.Tensor:
+    if num_points == 2:
+        return _beta.beta(alpha).sample(size, seed=seed)
+    return _beta.dirichlet(alpha, num_points).sample(size, seed=seed)
 
 
 def own_share(num_points: int) -> tf.Tensor:
@@ -109,9 +108,10 @@ def choose_partner(
     Returns:
         partner: Int32 tensor of shape `(B,)` with values in `[0, B - 1]`.
     """
-    examples = tf.range(size)
+    if kind == "random" and groups == 1:
+        return _permute(size, seed, self_pairs)
     # Of no examples there is one block of none.
-    block = examples // tf.maximum((size - 1) // groups + 1, 1)
+    block = tf.range(size) // tf.maximum((size - 1) // groups + 1, 1)
     if kind == "random":
         return _permute_within(block, seed, self_pairs)
     # Each pair of a block and a class is a cell.
@@ -120,6 +120,16 @@ def choose_partner(
     if kind == "same_class":
         return _permute_within(cell, seed, self_pairs)
     return _choose_outside(cell, block, seed)
+
+
+def _permute(size: Any, seed: tf.Tensor, self_pairs: bool) -> tf.Tensor:
+    """Permutes all examples at random."""
+    key = tf.random.stateless_uniform([size], seed, None, None, tf.int64)
+    shuffled = tf.math.top_k(key, size).indices
+    if self_pairs:
+        return shuffled
+    following = tf.roll(shuffled, -1, axis=0)
+    return tf.scatter_nd(shuffled[:, None], following, [size])
 
 
 def _permute_within(
@@ -278,24 +288,26 @@ def _interpolate(
             f"a tensor of dtype {examples.dtype.name}",
             "Mix embeddings inside the model with `mixing.Mix`",
         )
-    kept = as_numbers(examples).dtype
-    wide = widen(kept)
-    lam = tf.cast(lam, wide)
+    numbers = as_numbers(examples)
+    wide = tf.cast(numbers, widen(numbers.dtype))
+    own, own_wide = numbers, wide
+    size = partner.shape[0]
+    if size is None or size != examples.shape[0]:
+        size = tf.shape(partner)[0] if size is None else size
+        own, own_wide = numbers[:size], wide[:size]
+    lam = _broadcast_rows(tf.cast(lam, wide.dtype), examples.shape.rank)
     if partner.shape.rank == 1:
-        shares, partners = [lam, 1 - lam], [partner]
+        first, rest = lam, [(1 - lam, partner)]
     else:
-        shares = tf.unstack(lam, axis=1)
+        first, *others = tf.unstack(lam, axis=1)
         partners = tf.unstack(partner, axis=1)
-    shares = [_broadcast_rows(share, examples) for share in shares]
-    own = examples[: partner.shape[0] or tf.shape(partner)[0]]
-    own_wide = tf.cast(own, wide)
-    mixed = shares[0] * own_wide
-    for share, index in zip(shares[1:], partners, strict=True):
-        mixed += share * tf.cast(tf.gather(examples, index), wide)
+        rest = list(zip(others, partners, strict=True))
+    mixed = first * own_wide
+    for share, index in rest:
+        mixed += share * tf.gather(wide, index)
     # 0 times a partner's infinity or NaN is NaN: not mixed means untouched.
     # Through float32 and back, half precision would lose a NaN's bits.
-    mixed = tf.cast(mixed, kept)
-    return tf.where(shares[0] == 1, as_numbers(own), mixed)
+    return tf.where(first == 1, own, tf.cast(mixed, numbers.dtype))
 
 
 def as_numbers(values: tf.Tensor) -> tf.Tensor:
@@ -319,12 +331,12 @@ def widen(dtype: tf.DType) -> tf.DType:
     return dtype if dtype.size > 2 else tf.float32
 
 
-def _broadcast_rows(values: tf.Tensor, examples: tf.Tensor) -> tf.Tensor:
-    """Shapes `(B,)` as `(B, 1, ..., 1)`, like `examples`; keeps scalars."""
-    if values.shape.rank == 0:
-        return values
-    ones = [1] * (examples.shape.rank - 1)
-    return tf.reshape(values, [-1, *ones])
+def _broadcast_rows(lam: tf.Tensor, rank: int) -> tf.Tensor:
+    """Shapes `(B, ...)` as `(B, ..., 1, ..., 1)`; keeps scalars."""
+    ones = [1] * (rank - 1)
+    if lam.shape.rank == 0 or not ones:
+        return lam
+    return tf.reshape(lam, [-1, *lam.shape[1:], *ones])
 
 
 def _map_tensors(function: Any, structure: Any) -> Any:

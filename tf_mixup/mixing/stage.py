@@ -14,8 +14,10 @@ from tf_mixup.mixing import epoch_counter as epoch_counter_lib
 
 Position = tuple[tf.Tensor, tf.Tensor]
 FOREVER = tf.int64.max
-# Salts of the draws of `from_arrays`, beside those of the plans.
-_ORDER, _SPLIT = 1, 2
+# What is drawn at a position, and by which seed it is.
+LAM, PARTNER, CHANCE, WHERE, SWITCH, _ORDER, _SPLIT = range(7)
+# Odd and large, so that seeds reach no epochs of each other.
+_STRIDE = 0x9E3779B97F4A7C15
 
 
 class Replay(NamedTuple):
@@ -126,12 +128,14 @@ class Stage(epoch_counter_lib.Bound, abc.ABC):
         dataset = _batches.count_batches(dataset, length)
         self._is_applied = True
 
-        def mix(positions: tf.data.Dataset) -> tf.data.Dataset:
+        def mix(places: tf.data.Dataset) -> tf.data.Dataset:
             # Batches first: their end is read, and so is one too many.
-            pairs = tf.data.Dataset.zip(dataset, positions)
+            pairs = tf.data.Dataset.zip(dataset, places)
             return self._map(
                 pairs,
-                lambda element, place: self._mix_element(place, element),
+                lambda element, place: self._mix_element(
+                    epoch_counter_lib.locate(*place), element
+                ),
             )
 
         return self.epoch_counter.attach(length, mix, owner=self)
@@ -235,9 +239,10 @@ class Stage(epoch_counter_lib.Bound, abc.ABC):
                 lambda each: tf.constant(each[kept]), columns
             )
 
-        def load(epoch: tf.Tensor, step: tf.Tensor) -> tuple:
+        def load(*place: tf.Tensor) -> tuple:
+            epoch, step = epoch_counter_lib.locate(*place)
             places = step * batch_size + tf.range(batch_size, dtype=tf.int64)
-            seed = tf.random.fold_in([self.seed, _ORDER], epoch)
+            seed = self._seed_at((epoch, 0), _ORDER)
             chosen = tf.random.experimental.index_shuffle(
                 places, seed, tf.constant(len(kept) - 1, tf.int64)
             )
@@ -246,7 +251,9 @@ class Stage(epoch_counter_lib.Bound, abc.ABC):
             )
 
         steps = len(kept) // batch_size
-        return self._map(self.epoch_counter.positions(steps), load)
+        return self.epoch_counter.attach(
+            steps, lambda places: self._map(places, load)
+        )
 
     def _map(self, dataset: tf.data.Dataset, function: Any) -> tf.data.Dataset:
         # AutoGraph would put its traceback around each error.
@@ -323,11 +330,20 @@ class Stage(epoch_counter_lib.Bound, abc.ABC):
         self.window = first_epoch, end_epoch
         self._window.assign([first_epoch, end])
 
-    def _seed_at(self, position: Position, salt: int = 0) -> tf.Tensor:
-        """Returns the stateless seed `(2,)` of a position's draws."""
+    def _seed_at(self, position: tuple, purpose: int) -> tf.Tensor:
+        """Returns the stateless seed `(2,)` of a position's draws.
+
+        Stateless operations scramble what they are given; it only has to
+        differ, and this takes fewer nodes than `tf.random.fold_in`.
+
+        Args:
+            position: Epoch and step.
+            purpose: What is drawn, one of those above.
+        """
         epoch, step = position
-        seed = tf.constant([self.seed, salt], tf.int64)
-        return tf.random.fold_in(tf.random.fold_in(seed, epoch), step)
+        # As int64 has it, which overflows.
+        shift = (self.seed * _STRIDE + 2**63) % 2**64 - 2**63
+        return tf.stack([epoch + shift, step + purpose * 2**56])
 
     def _mixes_in(self, epoch: tf.Tensor) -> tf.Tensor:
         """Returns whether an epoch of a training is one with mixing."""

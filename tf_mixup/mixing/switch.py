@@ -9,12 +9,10 @@ import tensorflow as tf
 from tf_mixup import _checks
 from tf_mixup.mixing import cutmix as cutmix_lib
 from tf_mixup.mixing import mixup as mixup_lib
+from tf_mixup.mixing import stage as stage_lib
 from tf_mixup.mixing.stage import Position
 from tf_mixup.mixing.stage import Replay
 from tf_mixup.mixing.stage import Stage
-
-# Tells the draw of the switch from those of a plan.
-_SWITCH = 0x5717C4
 
 
 class MixUpOrCutMix(Stage):
@@ -126,7 +124,7 @@ class MixUpOrCutMix(Stage):
     def _switch(
         self, position: Position, cut: Callable[[], Any], mix: Callable[[], Any]
     ) -> Any:
-        seed = self._seed_at(position, salt=_SWITCH)
+        seed = self._seed_at(position, stage_lib.SWITCH)
         drawn = tf.random.stateless_uniform([], seed)
         return tf.cond(drawn < self.switch_probability, cut, mix)
 

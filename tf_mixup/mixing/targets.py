@@ -69,11 +69,13 @@ def encode(
             "Write `MixUp(..., num_classes=K)`; for one sigmoid output"
             " `num_classes=1`; cast numbers to regress on to float32",
         )
+    column = labels if labels.shape.rank == 1 else tf.reshape(labels, [-1])
+    if ignore_label is None:
+        return _encode_scalars(column, num_classes)
     known = find_known(labels, num_classes, ignore_label)
     # Zeros are in range, whatever the label of unknown classes is.
-    column = tf.reshape(labels, [-1])
-    labels = tf.where(known, column, tf.zeros_like(column))
-    targets = _encode_scalars(labels, num_classes)
+    column = tf.where(known, column, tf.zeros_like(column))
+    targets = _encode_scalars(column, num_classes)
     return tf.where(known[:, None], targets, 0.0)
 
 
@@ -190,7 +192,8 @@ def _encode_scalars(labels: tf.Tensor, num_classes: int) -> tf.Tensor:
         labels,
         tf.cast(labels, tf.float64),
         max(num_classes - 1, 1),
-        "Count classes from 0 and check `num_classes`",
+        "Count classes from 0 and check `num_classes`; if a label marks"
+        " examples of unknown class write `MixUp(..., ignore_label=-1)`",
     )
     if num_classes == 1:
         targets = tf.cast(labels, tf.float32)[:, None]
@@ -241,22 +244,13 @@ def _in_range(
     # Rounding may end a step of the type above 1.
     room = 2.0**-7 if labels.dtype.size == 2 else EXACT
 
-    def received() -> tf.Tensor:
-        least, most = tf.reduce_min(values), tf.reduce_max(values)
-        return tf.strings.format("values from {} to {}", (least, most))
-
-    def advice() -> tf.Tensor:
-        unknown = (
-            "; if a label below 0 marks an unknown class write `MixUp(...,"
-            " ignore_label=-1)`"
-        )
-        below = tf.reduce_min(values) < 0
-        return tf.strings.join([remedy, tf.where(below, unknown, "")])
-
+    # NaN is in no range.
+    valid = tf.reduce_all((values >= -room) & (values <= high + room))
     return run_time.require(
         labels,
-        tf.reduce_all((values >= -room) & (values <= high + room)),
+        valid,
         f"Labels must lie in [0, {high:g}]",
-        received,
-        advice,
+        "values from {} to {}",
+        [tf.reduce_min(values), tf.reduce_max(values)],
+        remedy,
     )
