@@ -187,8 +187,39 @@ class TestNull:
             confidence, confidence, num_bins=10, edges=edges
         )
         np.testing.assert_array_equal(
-            table.sum(confidence, np.ones(33)).count, bins.count
+            table.sum([(slice(33), confidence, 1)]).count, bins.count
         )
+
+
+class TestParts:
+    """Many examples are drawn a part after another."""
+
+    def test_each_sample_has_as_many_examples(self, monkeypatch):
+        monkeypatch.setattr(resampling, "_PART", 7)
+        weights = np.array(
+            list(resampling.redraw(20, num_resamples=4000, seed=0))
+        )
+        assert (weights.sum(axis=1) == 20).all()
+        # Multinomial: mean 1, variance 1 - 1 / 20.
+        np.testing.assert_allclose(weights.mean(axis=0), 1, atol=0.08)
+        np.testing.assert_allclose(weights.var(axis=0), 0.95, rtol=0.1)
+        # Also between the parts, where counts of a sample must sum to 20.
+        covariance = np.cov(weights[:, 0], weights[:, -1])[0, 1]
+        assert covariance == pytest.approx(-1 / 20, abs=0.05)
+
+    def test_null_and_estimate_do_not_depend_on_them(self, monkeypatch):
+        columns = draw(500, shift=0.1)
+
+        def measure():
+            null = resampling.null_calibration_error(columns[0], seed=0)
+            interval = resampling.bootstrap_interval(
+                *columns, num_resamples=10, seed=0
+            )
+            return *null, interval.estimate
+
+        expected = measure()
+        monkeypatch.setattr(resampling, "_PART", 64)
+        assert measure() == pytest.approx(expected, abs=1e-12)
 
 
 class TestRefusals:

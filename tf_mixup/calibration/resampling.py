@@ -8,6 +8,7 @@ Shapes: B examples, M bins.
 """
 
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
@@ -24,6 +25,8 @@ from tf_mixup.calibration import errors
 
 # Data sets drawn from a calibrated model, for an interval.
 NULL_DRAWS = 200
+# Examples that are drawn at a time: they fit into a processor's cache.
+_PART = 2**18
 
 _Measure = Callable[[bins_lib.Bins], Any]
 _REMEDY = "Take both from `calibration.top_label(labels, probabilities)`"
@@ -167,18 +170,16 @@ def bootstrap_intervals(
     """Returns several measures, as `bootstrap_interval`, from one bootstrap."""
     confidence, correct = _check_columns(confidence, correct)
     table = _Table(confidence, num_bins, edges)
-    ones = np.ones(confidence.size)
-    own = table.sum(correct, ones)
+    own = table.sum((part, correct[part], 1) for part in _parts(correct.size))
+    generator = _generator(num_resamples, seed)
     redrawn = [
-        table.sum(correct, weight)
-        for weight in redraw(
-            confidence.size, num_resamples=num_resamples, seed=seed
+        table.sum(
+            (part, correct[part], weight)
+            for part, weight in _redraw_parts(generator, correct.size)
         )
+        for _ in range(num_resamples)
     ]
-    null = [
-        table.sum(each, ones)
-        for each in _draw_correct(confidence, NULL_DRAWS, seed)
-    ]
+    null = table.draw_null(NULL_DRAWS, seed)
     intervals = []
     for measure in measures:
         (estimate,) = _evaluate(measure, [own])
@@ -277,11 +278,7 @@ def null_calibration_error(
     """
     confidence, _ = _check_columns(confidence, confidence)
     table = _Table(confidence, num_bins, edges)
-    ones = np.ones(confidence.size)
-    tables = [
-        table.sum(correct, ones)
-        for correct in _draw_correct(confidence, num_resamples, seed)
-    ]
+    tables = table.draw_null(num_resamples, seed)
     measure = measure or errors.expected_calibration_error
     values = _evaluate(measure, tables)
     return NullRange(float(values.mean()), *_quantiles(values, level))
@@ -305,8 +302,28 @@ def redraw(
     """
     generator = _generator(num_resamples, seed)
     for _ in range(num_resamples):
-        drawn = generator.integers(0, size, size)
-        yield np.bincount(drawn, minlength=size)
+        weights = [each for _, each in _redraw_parts(generator, size)]
+        yield np.concatenate(weights)
+
+
+def _redraw_parts(
+    generator: np.random.Generator, size: int
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yields how often each example is drawn, for a part after another."""
+    parts = list(_parts(size))
+    counts: Any = [size]
+    if len(parts) > 1:
+        shares = [(part.stop - part.start) / size for part in parts]
+        counts = generator.multinomial(size, shares)
+    for part, count in zip(parts, counts, strict=True):
+        length = part.stop - part.start
+        drawn = generator.integers(0, length, count)
+        yield part, np.bincount(drawn, minlength=length)
+
+
+def _parts(size: int) -> Iterator[slice]:
+    for start in range(0, size, _PART):
+        yield slice(start, min(start + _PART, size))
 
 
 class _Table:
@@ -317,26 +334,50 @@ class _Table:
     ) -> None:
         _checks.one_of("edges", edges, bins_lib.EDGES)
         inner = bins_lib.bin_edges(num_bins)[1:-1]
-        # `digitize` means by `right` what `edges="right"` means.
-        self._place = np.digitize(
-            confidence.astype("float32"), inner, right=edges == "right"
-        )
         self._confidence, self._num_bins = confidence, num_bins
+        self._place = np.empty(confidence.size, np.min_scalar_type(num_bins))
+        for part in _parts(confidence.size):
+            # `digitize` means by `right` what `edges="right"` means.
+            self._place[part] = np.digitize(
+                confidence[part].astype("float32"),
+                inner,
+                right=edges == "right",
+            )
 
-    def sum(self, correct: np.ndarray, weight: np.ndarray) -> bins_lib.Bins:
-        return equal_mass.sum_groups(
-            self._place, self._confidence, correct, weight, self._num_bins
-        )
+    def sum(self, parts: Iterable[tuple[slice, Any, Any]]) -> bins_lib.Bins:
+        """Sums parts of the examples, each with correctness and weight."""
+        total = np.zeros((3, self._num_bins))
+        for part, correct, weight in parts:
+            total += equal_mass.sum_groups(
+                self._place[part].astype(np.intp),
+                self._confidence[part].astype("float64"),
+                correct,
+                np.broadcast_to(weight, correct.shape),
+                self._num_bins,
+            )
+        return bins_lib.Bins(*total)
+
+    def draw_null(
+        self, num_resamples: int, seed: int | None
+    ) -> list[bins_lib.Bins]:
+        """Returns tables of data sets whose confidences are true."""
+        generator = _generator(num_resamples, seed)
+        confidence = self._confidence
+        return [
+            self.sum(
+                (part, _draw(confidence[part], generator), 1)
+                for part in _parts(confidence.size)
+            )
+            for _ in range(num_resamples)
+        ]
 
 
 def _check_columns(
     confidence: Any, correct: Any
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns float64 columns of at least one example."""
+    """Returns columns of at least one example, of floats or booleans."""
     columns = {
-        name: numbers.to_numpy(
-            column, f"`{name}`", dtype="float64", remedy=_REMEDY
-        )
+        name: numbers.to_numpy(column, f"`{name}`", remedy=_REMEDY)
         for name, column in (("confidence", confidence), ("correct", correct))
     }
     shapes = [column.shape for column in columns.values()]
@@ -353,18 +394,17 @@ def _check_columns(
             "Give the predictions of a data set that is not empty",
         )
     for name, column in columns.items():
-        # Not `any(outside)`, which a NaN would pass. Softmax rounds.
-        if not np.all((column >= 0) & (column <= 1 + 1e-5)):
+        # So that a NaN is refused, too. Softmax rounds.
+        if not (column.min() >= 0 and column.max() <= 1 + 1e-5):
             raise _checks.refusal(
                 f"`{name}` must lie in [0, 1]",
                 f"{name} from {column.min()} to {column.max()}",
                 "Give probabilities, not logits, and leave out NaN",
             )
-    # An interval of accuracy must not end above 1 for that rounding.
-    return (
-        np.minimum(columns["confidence"], 1.0),
-        np.minimum(columns["correct"], 1.0),
-    )
+        # An interval of accuracy must not end above 1 for that rounding.
+        if column.max() > 1:
+            columns[name] = np.minimum(column, 1)
+    return columns["confidence"], columns["correct"]
 
 
 def _draw_correct(
@@ -373,7 +413,11 @@ def _draw_correct(
     """Yields correctness as if the confidences were true."""
     generator = _generator(num_resamples, seed)
     for _ in range(num_resamples):
-        yield generator.random(confidence.size) < confidence
+        yield _draw(confidence, generator)
+
+
+def _draw(confidence: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    return generator.random(confidence.size) < confidence
 
 
 def _generator(num_resamples: int, seed: int | None) -> np.random.Generator:
