@@ -3,10 +3,13 @@ r"""Times mixing and measuring against Keras, plain ops and a copy.
 Command:
     python -m experiments.benchmark --what=all
     python -m experiments.benchmark --what=mixing --output=benchmark.json
+    python -m experiments.benchmark --what=small
     python -m experiments.benchmark --what=imagenet --data=FOLDER
     python -m experiments.benchmark --what=imagenet --peak_tflops=NUMBER
     python -m experiments.benchmark --what=peers
 
+`small` times epochs of 20 steps, where starting a pass is what costs.
+`memory` reads the peak of measures of 10 million scores.
 `imagenet` times the pipeline of photographs and `fit` of ResNet-50: on a GPU
 at the papers' size and beside `keras.applications.ResNet50`, else at a small
 one. Utilization needs the GPU's peak in the precision that it computes in.
@@ -35,8 +38,10 @@ from absl import flags
 from experiments import _entry
 from experiments.benchmark import fitting
 from experiments.benchmark import imagenet
+from experiments.benchmark import memory
 from experiments.benchmark import mixing
 from experiments.benchmark import peers
+from experiments.benchmark import small
 from experiments.benchmark import step
 from experiments.benchmark import throughput
 from experiments.benchmark import timing
@@ -44,7 +49,9 @@ from experiments.benchmark import validation
 from experiments.runs import atomic_files
 from tf_mixup import _checks
 
-PARTS = ("mixing", "metrics", "monitors", "step", "imagenet")
+PARTS = (
+    *("mixing", "small", "metrics", "monitors", "memory", "step", "imagenet"),
+)
 PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "numpy")
 
 
@@ -125,6 +132,7 @@ def run(
 
     parts: dict[str, Callable[[], Sequence[timing.Table]]] = {
         "mixing": time_mixing,
+        "small": lambda: small.measure(repeats),
         "metrics": lambda: [
             *validation.measure_metrics(repeats),
             *validation.measure_pass(repeats, num_examples=num_examples),
@@ -132,6 +140,7 @@ def run(
         "monitors": lambda: validation.measure_monitors(
             repeats, num_examples=num_examples
         ),
+        "memory": memory.measure,
         "step": lambda: step.measure(repeats),
         "imagenet": time_imagenet,
         "peers": lambda: peers.measure(repeats),

@@ -11,8 +11,10 @@ from experiments.benchmark import __main__ as benchmark
 from experiments.benchmark import counts
 from experiments.benchmark import fitting
 from experiments.benchmark import imagenet
+from experiments.benchmark import memory
 from experiments.benchmark import mixing
 from experiments.benchmark import peers
+from experiments.benchmark import small
 from experiments.benchmark import step
 from experiments.benchmark import throughput
 from experiments.benchmark import timing
@@ -341,6 +343,30 @@ class TestRun:
         text = benchmark.to_markdown({"CPU": "x"}, [TestSection.section], 3)
         assert text.startswith("- CPU: x\n- 3 rounds in turns")
         assert "\n\n### Thing, ms\n" in text
+
+
+class TestSmall:
+    @pytest.mark.slow
+    def test_ratios_have_their_targets(self):
+        *passes, fit = small.measure(1)
+        targets = {ratio.name: ratio.target for ratio in fit.ratios}
+        assert targets == {
+            "tf_mixup / plain map": "at most 1.1",
+            "tf_mixup, monitors / plain map": "at most 1.3",
+            "tf_mixup, figures / plain map": "at most 1.6",
+        }
+        for section in (*passes, fit):
+            assert all(each > 0 for each in section.milliseconds.values())
+
+
+class TestMemory:
+    @pytest.mark.slow
+    @pytest.mark.parametrize("name", memory.MEASURES)
+    def test_peaks_are_small(self, name):
+        # A float64 number for each score would be 15 MiB.
+        few, many = (memory.read_peak(name, 2**k) for k in (10, 21))
+        assert few < 1
+        assert 1 < many < 30
 
 
 class TestPeers:

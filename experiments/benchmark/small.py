@@ -1,0 +1,188 @@
+"""Times small epochs: how long a pass takes to start, and epochs of `fit`."""
+
+import pathlib
+import tempfile
+import time
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import tf_mixup
+from experiments.benchmark import mixing
+from experiments.benchmark import timing
+from tf_mixup import callbacks
+from tf_mixup import metrics
+
+SIZE = mixing.Size("digits", (50, 8, 8, 1), 10, batches=20, calls=1)
+NUM_VALIDATION = 500
+# Epochs of a `fit` that are timed, after one that is not.
+EPOCHS = 3
+PLAIN, MIXUP = "plain map", "tf_mixup"
+MAX_STARTS, MAX_EPOCHS = 2.0, {"": 1.1, "monitors": 1.3, "figures": 1.6}
+
+
+def measure(repeats: int) -> list[timing.Section]:
+    """Times passes over a small data set, and `fit` on it."""
+    return [*_measure_passes(repeats), _measure_fit(repeats)]
+
+
+def _measure_passes(repeats: int) -> list[timing.Section]:
+    batches = _make_batches(SIZE.batches)
+    on_host, in_model = _make_mixup(), _make_mixup().send_plans()
+    datasets = {
+        PLAIN: batches.map(_scale, tf.data.AUTOTUNE),
+        "Keras": batches.map(
+            mixing.keras_stage(SIZE.num_classes, 0.0, 255.0), tf.data.AUTOTUNE
+        ),
+        MIXUP: batches.apply(on_host),
+        f"{MIXUP}, for a model that mixes": batches.apply(in_model),
+        f"{MIXUP}, evaluation": batches.apply(on_host.evaluation),
+    }
+    shape = "x".join(map(str, SIZE.shape))
+    sections = []
+    for what, count in (("First batch of", 1), ("Whole", None)):
+        measured = timing.run_in_turns(
+            {
+                name: timing.calling(_read, dataset, count)
+                for name, dataset in datasets.items()
+            },
+            repeats=repeats,
+        )
+        ratios = (
+            timing.compare(
+                measured,
+                name,
+                PLAIN,
+                at_most=MAX_STARTS if count and MIXUP in name else None,
+            )
+            for name in datasets
+            if name != PLAIN
+        )
+        sections.append(
+            timing.Section(
+                title=f"{what} a pass of {SIZE.batches} batches {shape}, ms",
+                milliseconds=measured,
+                ratios=tuple(ratios),
+            )
+        )
+    return sections
+
+
+def _read(dataset: tf.data.Dataset, count: int | None) -> None:
+    for _, _batch in zip(
+        range(count or SIZE.batches + 1), dataset, strict=False
+    ):
+        pass
+
+
+def _measure_fit(repeats: int) -> timing.Section:
+    with tempfile.TemporaryDirectory() as folder:
+        cases = {
+            name: _fit_case(name, pathlib.Path(folder))
+            for name in (PLAIN, *(_name(each) for each in MAX_EPOCHS))
+        }
+        measured = timing.run_in_turns(cases, repeats=repeats)
+    return timing.Section(
+        title=f"An epoch of `fit`, {SIZE.batches} steps and a validation set"
+        f" of {NUM_VALIDATION} examples, small convolutional network, ms",
+        milliseconds=measured,
+        ratios=tuple(
+            timing.compare(measured, _name(each), PLAIN, at_most=target)
+            for each, target in MAX_EPOCHS.items()
+        ),
+    )
+
+
+def _name(watched: str) -> str:
+    return f"{MIXUP}, {watched}" if watched else MIXUP
+
+
+def _fit_case(name: str, folder: pathlib.Path) -> timing.Case:
+    """Returns a case that trains one model for some epochs more."""
+    mixup = _make_mixup()
+    train, validation = _make_batches(SIZE.batches), _make_batches(10)
+    watched: list[keras.callbacks.Callback] = []
+    if name == PLAIN:
+        train, validation = train.map(_scale), validation.map(_scale)
+    else:
+        train = train.apply(mixup)
+        validation = validation.apply(mixup.evaluation)
+        watched = [callbacks.MixingSchedule(mixup)]
+    log_dir = folder if "figures" in name else None
+    measures: list[Any] = ["accuracy"]
+    if name not in (PLAIN, MIXUP):
+        measures.append(metrics.CalibrationMetrics(from_logits=True))
+        watched += [
+            callbacks.CalibrationMonitor(log_dir=log_dir),
+            callbacks.OODMonitor(
+                {},
+                reference=validation,
+                noise=("gaussian",),
+                from_logits=True,
+                log_dir=log_dir,
+            ),
+        ]
+    model = _build_network()
+    model.compile(
+        "adam",
+        keras.losses.CategoricalCrossentropy(from_logits=True),
+        metrics=measures,
+    )
+
+    def case() -> float:
+        clock = _Clock()
+        model.fit(
+            train,
+            validation_data=validation,
+            epochs=EPOCHS + 1,
+            callbacks=[*watched, clock],
+            verbose=0,
+        )
+        return clock.seconds / EPOCHS
+
+    return case
+
+
+class _Clock(keras.callbacks.Callback):
+    """Times all epochs of a `fit` but the first."""
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if epoch == 1:
+            self._start = time.perf_counter()
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self.seconds = time.perf_counter() - self._start
+
+
+def _make_mixup() -> tf_mixup.MixUp:
+    return tf_mixup.MixUp(mixing.ALPHA, num_classes=SIZE.num_classes, seed=0)
+
+
+def _make_batches(count: int) -> tf.data.Dataset:
+    size = SIZE.shape[0] * count
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (size, *SIZE.shape[1:]), np.uint8)
+    labels = generator.integers(0, SIZE.num_classes, size)
+    examples = tf.data.Dataset.from_tensor_slices((images, labels))
+    return examples.shuffle(size).batch(SIZE.shape[0], drop_remainder=True)
+
+
+def _scale(images: tf.Tensor, labels: tf.Tensor) -> tuple:
+    return (
+        tf.cast(images, tf.float32) / 255,
+        tf.one_hot(labels, SIZE.num_classes),
+    )
+
+
+def _build_network() -> keras.Model:
+    return keras.Sequential(
+        [
+            keras.Input(SIZE.shape[1:]),
+            keras.layers.Conv2D(16, 3, activation="relu"),
+            keras.layers.Conv2D(32, 3, activation="relu"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(SIZE.num_classes),
+        ]
+    )
