@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from tf_mixup import _checks
+from tf_mixup import ood
 from tf_mixup.mixing import plans
 
 # Sets that results are named by, whatever `ood` says.
-OWN_SETS = ("train", "validation", "test", "gaussian", "uniform")
+OWN_SETS = ("train", "validation", "test", *ood.NOISES)
 # The one encoding of training without mixing.
 NO_MIXING = {"method": "erm", "alpha": 0.0}
 # Fields that take one of a few names.

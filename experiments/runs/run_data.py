@@ -102,7 +102,7 @@ def load_ood(
         kind: ood.noise_like(
             inputs, kind=kind, num_examples=count, seed=config.seed
         )
-        for kind in ("gaussian", "uniform")
+        for kind in ood.NOISES
     }
     for name, source in zip(config.ood_names, config.ood, strict=True):
         sets[name] = datasets.load_ood(

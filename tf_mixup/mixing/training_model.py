@@ -49,18 +49,21 @@ def build(
     at_inputs = places.pop(INPUT, None)
     statistics = {"mean": inputs.mean, "std": inputs.std}
 
-    def feed(tensor: Any, rule: str | None) -> Any:
-        if rule == "keep":
-            return tensor
-        if rule == "union":
-            return layers.Unite()(tensor, plan["lam"], plan["partner_offset"])
+    def mix(tensor: Any) -> Any:
         if at_inputs is not None:
             return _mix(tensor, plan, **statistics, **at_inputs)
         return _mix(tensor, {}, **statistics) if inputs.affine else tensor
 
+    feed = {
+        None: mix,
+        "keep": lambda tensor: tensor,
+        "union": lambda tensor: layers.Unite()(
+            tensor, plan["lam"], plan["partner_offset"]
+        ),
+    }
     flat = keras.tree.flatten(given)
     rules = _find_rules(structure, inputs.rules)
-    fed = [feed(*pair) for pair in zip(flat, rules, strict=True)]
+    fed = [feed[rule](tensor) for rule, tensor in zip(rules, flat, strict=True)]
     # The model as a whole would round what is mixed to its inputs' types.
     whole = not places and not _rounds(model, fed)
     _check_overrides(model, inputs_alone=whole)

@@ -10,7 +10,24 @@ import numpy as np
 from tf_mixup import _checks
 from tf_mixup._checks import numbers as numbers_lib
 
-NOISES = ("gaussian", "uniform")
+
+def _standard_gaussian(
+    generator: np.random.Generator, size: tuple[int, ...], dtype: Any
+) -> np.ndarray:
+    return generator.standard_normal(size, dtype=dtype)
+
+
+def _standard_uniform(
+    generator: np.random.Generator, size: tuple[int, ...], dtype: Any
+) -> np.ndarray:
+    # The variance of the uniform distribution on [-1, 1] is 1/3.
+    unit = 2 * generator.random(size, dtype=dtype) - 1
+    return unit * dtype(np.sqrt(3))
+
+
+# What draws numbers of mean 0 and deviation 1, float32 or float64.
+_STANDARD = {"gaussian": _standard_gaussian, "uniform": _standard_uniform}
+NOISES = tuple(_STANDARD)
 
 
 def gaussian_noise(
@@ -177,12 +194,7 @@ def _draw(
     size = (num_examples, *shape)
     # Float32 holds whole numbers of two bytes, and every shorter float.
     wide = dtype.itemsize > 4 or (dtype.kind in "iu" and dtype.itemsize > 2)
-    working: Any = np.float64 if wide else np.float32
-    if kind == "gaussian":
-        return generator.standard_normal(size, dtype=working)
-    # The variance of the uniform distribution on [-1, 1] is 1/3.
-    unit = 2 * generator.random(size, dtype=working) - 1
-    return unit * working(np.sqrt(3))
+    return _STANDARD[kind](generator, size, np.float64 if wide else np.float32)
 
 
 def _finish(
