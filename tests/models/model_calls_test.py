@@ -107,6 +107,30 @@ class TestPredict:
         )
 
 
+@backends.needs_tensorflow
+class TestPipelines:
+    """Keras' `predict` starts a pipeline, which takes a tenth of a second."""
+
+    def predict_without(self, model, monkeypatch):
+        def refuse(*_, **__):
+            raise AssertionError("a pipeline was started")
+
+        monkeypatch.setattr(keras.Model, "predict", refuse)
+        return model_calls.predict(model, INPUTS, batch_size=8)
+
+    def test_a_plain_model_starts_none(self, monkeypatch):
+        model = build()
+        expected = predict_with_keras(model)
+        found = self.predict_without(model, monkeypatch)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+    def test_replicas_share_batches_of_one(self, two_replicas, monkeypatch):
+        with two_replicas.scope():
+            model = build()
+        with pytest.raises(AssertionError, match="pipeline was started"):
+            self.predict_without(model, monkeypatch)
+
+
 class TestPredictBatches:
     def test_joins_small_batches(self, monkeypatch):
         examples = examples_lib.read(
