@@ -215,9 +215,9 @@ def own_op(mean: Any, std: Any) -> Any:
         ALPHA, inputs=tf_mixup.mixing.Inputs(mean=mean, std=std)
     )
     # A compiled method does not keep its object alive; this does.
-    return lambda images, lam, partner: mixup._mix_batch(
-        (images,), (), (), mixing.Plan(lam, partner)
-    )[0][0]
+    return lambda images, lam, partner: mixup._mix_inputs(
+        (images,), mixing.Plan(lam, partner)
+    )[0]
 
 
 def _model_op(mean: Any, std: Any) -> Any:

@@ -361,21 +361,18 @@ class MixUp(Stage):
             batch = tf.nest.map_structure(
                 lambda each: tf.concat([each[:size], each], axis=0), batch
             )
+        labels = self._combine(batch, plan)
         if self.num_places:
-            inputs = self._send(batch.inputs, plan)
-            return (inputs, *self._combine(batch, plan))
-        mixed, labels = self._mix_batch(
-            self._rules.select_mixed(batch.inputs),
-            batch.labels,
-            batch.known,
-            plan,
-        )
+            return (self._send(batch.inputs, plan), *labels)
+        measured = self._rules.select_mixed(batch.inputs)
+        mixed = self._mix_inputs(measured, plan) if measured else ()
         return (self._join(batch.inputs, mixed, plan), *labels)
 
     def _replay_element(self, position: Position, element: tuple) -> Replay:
         batch = _encoding.encode(element, self.labels)
         plan = self._draw_plan(position, batch)
-        mixed = self._mix(self._rules.select_mixed(batch.inputs), plan)
+        measured = self._rules.select_mixed(batch.inputs)
+        mixed = self._mix(measured, plan) if measured else ()
         inputs = self._join(batch.inputs, mixed, plan)
         targets = self._combine(batch, plan)[0]
         return Replay(plan.lam, plan.partner, inputs, targets)
@@ -537,14 +534,9 @@ class MixUp(Stage):
         return plans.mix(inputs, (), plan.lam, plan.partner)[0]
 
     @tf.function(jit_compile=True, autograph=False)
-    def _mix_batch(
-        self, inputs: tuple, labels: tuple, known: Any, plan: Plan
-    ) -> tuple[tuple, tuple]:
-        """One fused pass: gather, cast, interpolate, scale; labels too."""
-        batch = _encoding.Batch((), labels, known)
-        mixed = self._mix(inputs, plan) if inputs else ()
-        scaled = tf.nest.map_structure(self._scale, mixed)
-        return scaled, self._combine(batch, plan)
+    def _mix_inputs(self, inputs: tuple, plan: Plan) -> tuple:
+        """One fused pass: gather, cast, interpolate, scale."""
+        return tf.nest.map_structure(self._scale, self._mix(inputs, plan))
 
     def _scale(self, inputs: tf.Tensor) -> tf.Tensor:
         """Returns inputs as floats, without `mean` and divided by `std`."""
