@@ -116,7 +116,8 @@ class TestPipelines:
             raise AssertionError("a pipeline was started")
 
         monkeypatch.setattr(keras.Model, "predict", refuse)
-        return model_calls.predict(model, INPUTS, batch_size=8)
+        examples = examples_lib.read(INPUTS, name="data", batch_size=8)
+        return model_calls.predict(model, examples)
 
     def test_a_plain_model_starts_none(self, monkeypatch):
         model = build()

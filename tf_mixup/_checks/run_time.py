@@ -18,9 +18,9 @@ def require(
 ) -> Any:
     """Returns `values` if a condition holds when they are computed.
 
-    The message is one text, so that TensorFlow shows it in one piece. It is
-    made whether it is needed or not: that takes microseconds, while a branch
-    takes milliseconds whenever an iterator starts.
+    The message is one text, so that TensorFlow shows it in one piece. A graph
+    makes it whether it is needed or not: that takes microseconds, while a
+    branch takes milliseconds whenever an iterator starts.
 
     Args:
         values: Tensor, or nested structure of tensors.
@@ -33,19 +33,24 @@ def require(
     Raises:
         tf.errors.InvalidArgumentError: If the condition does not hold.
     """
-    # Braces of the other parts are no places for numbers.
-    mark = "\0"
-    message = tf.strings.format(
-        str(_checks.refusal(rule, received.replace("{}", mark), remedy)),
-        numbers,
-        placeholder=mark,
-        summarize=-1,
-    )
+
+    def message() -> tf.Tensor:
+        # Braces of the other parts are no places for numbers.
+        mark = "\0"
+        return tf.strings.format(
+            str(_checks.refusal(rule, received.replace("{}", mark), remedy)),
+            numbers,
+            placeholder=mark,
+            summarize=-1,
+        )
+
     if tf.executing_eagerly():
         if not condition:
-            text = message.numpy().decode()
+            text = message().numpy().decode()
             raise tf.errors.InvalidArgumentError(None, None, text)
         return values
-    check = tf.raw_ops.Assert(condition=condition, data=[message], summarize=1)
+    check = tf.raw_ops.Assert(
+        condition=condition, data=[message()], summarize=1
+    )
     with tf.control_dependencies([check]):
         return tf.nest.map_structure(tf.identity, values)

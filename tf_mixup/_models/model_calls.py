@@ -107,9 +107,7 @@ def predict_batches(
     for batch, size in _join(examples.batches(verbose=verbose)):
         if check is not None:
             check(batch.inputs)
-        options = {"batch_size": size, "verbose": 0}
-        outputs = call_predict(model, batch.inputs, **options)
-        outputs = single_output(outputs)
+        outputs = single_output(_predict_arrays(model, batch.inputs, size))
         for leaf in keras.tree.flatten(outputs):
             if np.shape(leaf)[:1] != (batch.size,):
                 raise _checks.refusal(
@@ -231,41 +229,34 @@ def call_predict(model: keras.Model, inputs: Any, **options: Any) -> Any:
         options = {key: options[key] for key in options if key in known}
     check_inputs(model, inputs)
     inputs = keras.tree.map_structure(_text_to_tensor, inputs)
-    if not options.get("verbose") and _predicts_batches(model, inputs):
-        outputs = _predict_in_turn(model, inputs, options["batch_size"])
-    else:
-        outputs = model.predict(inputs, **options)
-    return keras.tree.map_structure(keras.ops.convert_to_numpy, outputs)
-
-
-def _predicts_batches(model: keras.Model, inputs: Any) -> bool:
-    """Returns whether `predict_on_batch` does what `predict` does.
-
-    It starts no pipeline, which takes longer than a small set. Under a
-    strategy it repeats a batch for each replica.
-    """
-    strategy = getattr(model, "distribute_strategy", None)
-    sizes = {len(leaf) for leaf in keras.tree.flatten(inputs)}
-    return (
-        keras.backend.backend() == "tensorflow"
-        and runs_plainly(model)
-        and getattr(strategy, "num_replicas_in_sync", 1) == 1
-        and len(sizes) == 1
-        and 0 not in sizes
+    return keras.tree.map_structure(
+        keras.ops.convert_to_numpy, model.predict(inputs, **options)
     )
 
 
-def _predict_in_turn(model: keras.Model, inputs: Any, batch_size: int) -> Any:
+def _predict_arrays(model: keras.Model, inputs: Any, batch_size: int) -> Any:
+    """Predicts arrays of at least one example, as `model.predict` does.
+
+    That starts a pipeline, which takes longer than a small set. Under a
+    strategy `predict_on_batch` repeats a batch for each replica.
+    """
+    strategy = getattr(model, "distribute_strategy", None)
+    if (
+        keras.backend.backend() != "tensorflow"
+        or getattr(strategy, "num_replicas_in_sync", 1) > 1
+        or not runs_plainly(model)
+    ):
+        options = {"batch_size": batch_size, "verbose": 0}
+        return call_predict(model, inputs, **options)
+    check_inputs(model, inputs)
     size = len(keras.tree.flatten(inputs)[0])
-    parts = [
-        model.predict_on_batch(
-            keras.tree.map_structure(
-                lambda leaf, start=start: leaf[start : start + batch_size],
-                inputs,
-            )
+    parts = []
+    for start in range(0, size, batch_size):
+        place = slice(start, start + batch_size)
+        part = keras.tree.map_structure(
+            lambda leaf, place=place: _text_to_tensor(leaf[place]), inputs
         )
-        for start in range(0, size, batch_size)
-    ]
+        parts.append(model.predict_on_batch(part))
     return _concatenate(tuple(parts))
 
 
