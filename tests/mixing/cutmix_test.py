@@ -259,10 +259,11 @@ class TestSeeds:
     def test_epochs_and_steps_differ(self):
         stage = make_cutmix()
         lam = [
-            stage.coefficients(make_rows(), epoch=epoch, steps=4)[:, 0]
+            stage.coefficients(make_rows(), epoch=epoch, steps=8)[:, 0]
             for epoch in range(4)
         ]
         assert len({tuple(each.numpy()) for each in lam}) == 4
+        assert len(np.unique(lam)) > 10
 
 
 class TestRefusals:

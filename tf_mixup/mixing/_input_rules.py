@@ -4,6 +4,7 @@ Images and measurements are mixed. Integers of 32 and 64 bits are ids, tokens
 or masks as often as numbers, so how they are combined must be said.
 """
 
+from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
 
@@ -90,35 +91,32 @@ class InputRules:
     def combine(
         self,
         inputs: Any,
-        mixed: tuple,
         lam: tf.Tensor,
         partner: tf.Tensor,
-        *,
-        size: Any = None,
+        mix: Callable[[tuple], tuple],
     ) -> Any:
         """Combines the inputs of a batch, each by its rule.
 
         Args:
-            inputs: Structure of tensors.
-            mixed: What `select_mixed` returned, after it was mixed.
+            inputs: Structure of tensors; examples beyond B are partners only.
             lam: Coefficients, `(B,)` or `(B, P)`.
             partner: Partners, `(B,)` or `(B, P - 1)`.
-            size: B, if there are examples beyond, which are partners only.
+            mix: Mixes a tuple of tensors: those under the rule `"mix"`.
 
         Returns:
             combined: The same structure, of B examples.
         """
-        rest = iter(mixed)
+        measured = self.select_mixed(inputs)
+        mixed = iter(mix(measured) if measured else ())
         combine = {
-            "mix": lambda _: next(rest),
-            "keep": lambda leaf: leaf[:size],
+            "mix": lambda _: next(mixed),
+            "keep": lambda leaf: leaf[: tf.shape(partner)[0]],
             "union": lambda leaf: _unite(leaf, lam, partner),
         }
+        leaves = tf.nest.flatten(inputs)
         combined = [
             combine[rule](leaf)
-            for rule, leaf in zip(
-                self.resolve(inputs), tf.nest.flatten(inputs), strict=True
-            )
+            for rule, leaf in zip(self.resolve(inputs), leaves, strict=True)
         ]
         return tf.nest.pack_sequence_as(inputs, combined)
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tf_mixup import _checks
 from tf_mixup.mixing import mixup
 from tf_mixup.mixing import plans
+from tf_mixup.mixing import stage
 
 
 class CutMix(mixup.MixUp):
@@ -89,7 +90,7 @@ class CutMix(mixup.MixUp):
             )
 
     def _locate(
-        self, plan: mixup.Plan, seed: tf.Tensor, inputs: Any
+        self, position: stage.Position, plan: mixup.Plan, inputs: Any
     ) -> mixup.Plan:
         """Draws the boxes; their shares are the coefficients."""
         mixed = self._rules.select_mixed(inputs)
@@ -99,6 +100,7 @@ class CutMix(mixup.MixUp):
         sides = tf.gather(tf.shape(mixed[0]), axes)
         draws = self._num_draws(tf.shape(plan.partner)[0])
         lengths = tf.cast(sides, tf.float32)
+        seed = self._seed_at(position, stage.WHERE)
         center = tf.random.stateless_uniform([draws, len(axes)], seed) * lengths
         center = tf.cast(center, tf.int32)
         share = 1 - plan.lam

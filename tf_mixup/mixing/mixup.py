@@ -361,19 +361,17 @@ class MixUp(Stage):
             batch = tf.nest.map_structure(
                 lambda each: tf.concat([each[:size], each], axis=0), batch
             )
-        labels = self._combine(batch, plan)
-        if self.num_places:
-            return (self._send(batch.inputs, plan), *labels)
-        measured = self._rules.select_mixed(batch.inputs)
-        mixed = self._mix_inputs(measured, plan) if measured else ()
-        return (self._join(batch.inputs, mixed, plan), *labels)
+        return (self._apply(batch.inputs, plan), *self._combine(batch, plan))
 
     def _replay_element(self, position: Position, element: tuple) -> Replay:
         batch = _encoding.encode(element, self.labels)
         plan = self._draw_plan(position, batch)
-        measured = self._rules.select_mixed(batch.inputs)
-        mixed = self._mix(measured, plan) if measured else ()
-        inputs = self._join(batch.inputs, mixed, plan)
+        inputs = self._rules.combine(
+            batch.inputs,
+            plan.lam,
+            plan.partner,
+            lambda mixed: self._mix(mixed, plan),
+        )
         targets = self._combine(batch, plan)[0]
         return Replay(plan.lam, plan.partner, inputs, targets)
 
@@ -386,7 +384,7 @@ class MixUp(Stage):
         batch = _encoding.encode(element, self.labels)
         if self.num_places:
             plan = self._identity(_encoding.size_of(batch.labels))
-            return (self._send(batch.inputs, plan), *batch.labels)
+            return (self._apply(batch.inputs, plan), *batch.labels)
         leaves = tf.nest.flatten(batch.inputs)
         rules = self._rules.resolve(batch.inputs, mixes=False)
         kept = [
@@ -396,8 +394,15 @@ class MixUp(Stage):
         inputs = tf.nest.pack_sequence_as(batch.inputs, kept)
         return (inputs, *batch.labels)
 
-    def _send(self, inputs: Any, plan: Plan) -> dict[str, Any]:
-        """Returns inputs with the plan, for the model to mix by."""
+    def _apply(self, inputs: Any, plan: Plan) -> Any:
+        """Applies the plan here, or sends it along to the model."""
+        if not self.num_places:
+            return self._rules.combine(
+                inputs,
+                plan.lam,
+                plan.partner,
+                lambda mixed: self._mix_inputs(mixed, plan),
+            )
         own = self._identity(_encoding.size_of(plan))
         sent = {
             "inputs": inputs,
@@ -405,14 +410,6 @@ class MixUp(Stage):
             "partner_offset": plan.partner - own.partner,
         }
         return sent | ({"place": plan.where} if self.num_places > 1 else {})
-
-    def _join(self, inputs: Any, mixed: tuple, plan: Plan) -> Any:
-        size = None
-        if self.include_clean or self.partner.kind == "given":
-            size = _encoding.size_of(plan)
-        return self._rules.combine(
-            inputs, mixed, plan.lam, plan.partner, size=size
-        )
 
     def _combine(self, batch: _encoding.Batch, plan: Plan) -> tuple:
         return _encoding.combine(
@@ -441,22 +438,17 @@ class MixUp(Stage):
             mixes &= chance < self.probability
         lam = tf.where(mixes, lam, own)
         lam = tf.broadcast_to(lam, [size, *lam.shape[1:]])
-        partners = self._choose_partners(
-            size, batch, self._seed_at(position, stage_lib.PARTNER)
-        )
-        return self._locate(
-            Plan(lam, _stack(partners)),
-            self._seed_at(position, stage_lib.WHERE),
-            batch.inputs,
-        )
+        partners = self._choose_partners(position, size, batch)
+        return self._locate(position, Plan(lam, _stack(partners)), batch.inputs)
 
     def _choose_partners(
-        self, size: Any, batch: _encoding.Batch, seed: tf.Tensor
+        self, position: Position, size: Any, batch: _encoding.Batch
     ) -> list[tf.Tensor]:
         """Returns the P - 1 partners of each example, P - 1 times `(B,)`."""
         if self.partner.kind == "given":
             own = tf.range(size)
             return [own + size * k for k in range(1, self.num_points)]
+        seed = self._seed_at(position, stage_lib.PARTNER)
         classes = _encoding.find_classes(batch, self.labels, self.partner.kind)
         return [
             plans.choose_partner(
@@ -495,12 +487,15 @@ class MixUp(Stage):
     def _num_draws(self, size: Any) -> Any:
         return size if self.per == "example" else 1
 
-    def _locate(self, plan: Plan, seed: tf.Tensor, inputs: Any) -> Plan:
+    def _locate(self, position: Position, plan: Plan, inputs: Any) -> Plan:
         """Draws what of the examples is mixed: one of the places."""
         if self.num_places < 2:
             return plan
         place = tf.random.stateless_uniform(
-            [], seed, maxval=self.num_places, dtype=tf.int32
+            [],
+            self._seed_at(position, stage_lib.WHERE),
+            maxval=self.num_places,
+            dtype=tf.int32,
         )
         return plan._replace(where=tf.fill([_encoding.size_of(plan)], place))
 

@@ -288,26 +288,25 @@ def _interpolate(
             f"a tensor of dtype {examples.dtype.name}",
             "Mix embeddings inside the model with `mixing.Mix`",
         )
-    numbers = as_numbers(examples)
-    wide = tf.cast(numbers, widen(numbers.dtype))
-    own, own_wide = numbers, wide
-    size = partner.shape[0]
-    if size is None or size != examples.shape[0]:
-        size = tf.shape(partner)[0] if size is None else size
-        own, own_wide = numbers[:size], wide[:size]
-    lam = _broadcast_rows(tf.cast(lam, wide.dtype), examples.shape.rank)
+    own = examples
+    if partner.shape[0] is None or partner.shape[0] != examples.shape[0]:
+        own = examples[: partner.shape[0] or tf.shape(partner)[0]]
+    kept = as_numbers(examples).dtype
+    wide = widen(kept)
+    lam = _broadcast_rows(tf.cast(lam, wide), examples.shape.rank)
     if partner.shape.rank == 1:
         first, rest = lam, [(1 - lam, partner)]
     else:
         first, *others = tf.unstack(lam, axis=1)
         partners = tf.unstack(partner, axis=1)
         rest = list(zip(others, partners, strict=True))
-    mixed = first * own_wide
+    mixed = first * tf.cast(own, wide)
+    # Gathered as they came: bytes, if that is what images are.
     for share, index in rest:
-        mixed += share * tf.gather(wide, index)
+        mixed += share * tf.cast(tf.gather(examples, index), wide)
     # 0 times a partner's infinity or NaN is NaN: not mixed means untouched.
     # Through float32 and back, half precision would lose a NaN's bits.
-    return tf.where(first == 1, own, tf.cast(mixed, numbers.dtype))
+    return tf.where(first == 1, as_numbers(own), tf.cast(mixed, kept))
 
 
 def as_numbers(values: tf.Tensor) -> tf.Tensor:
