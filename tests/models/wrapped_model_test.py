@@ -57,6 +57,21 @@ class TestWrappedModel:
         with pytest.raises(ValueError, match=f"override `Sequential.{name}`"):
             wrapped.evaluate(rows, rows)
 
+    def test_plain_models_beside_it_take_the_same_options(self):
+        model, _ = build()
+        doubling, _ = build()
+        own = doubling.predict
+        doubling.predict = lambda x, **_: 2 * own(x, verbose=0)
+        pair = wrapped_model.WrappedModel(
+            [model, doubling], from_logits=[True, True]
+        )
+        rows = np.array([[1.0, 2.0, 4.0]] * 5, "float32")
+        expected = [reference.softmax(each * rows) for each in (1, 2)]
+        # Without a batch size Keras has one of its own.
+        np.testing.assert_allclose(
+            pair.predict(rows, verbose=0), np.mean(expected, axis=0), atol=1e-6
+        )
+
     def test_config_rebuilds(self):
         _, wrapped = build(from_logits=[True], name="whole")
         twin = type(wrapped).from_config(wrapped.get_config())
