@@ -58,13 +58,11 @@ class TestWrappedModel:
             wrapped.evaluate(rows, rows)
 
     def test_plain_models_beside_it_take_the_same_options(self):
-        model, _ = build()
-        doubling, _ = build()
+        model, _ = build(from_logits=[True])
+        doubling, _ = build(from_logits=[True])
         own = doubling.predict
         doubling.predict = lambda x, **_: 2 * own(x, verbose=0)
-        pair = wrapped_model.WrappedModel(
-            [model, doubling], from_logits=[True, True]
-        )
+        pair = wrapped_model.WrappedModel([model, doubling], [True, True])
         rows = np.array([[1.0, 2.0, 4.0]] * 5, "float32")
         expected = [reference.softmax(each * rows) for each in (1, 2)]
         # Without a batch size Keras has one of its own.
