@@ -199,8 +199,16 @@ def train(
         if logs is not None:
             event_files.drop_steps(logs, from_step=saver.epochs_done)
         monitors = _monitors(config, mixup, splits, sets, neighbors, logs)
+        # What is streamed is read for each epoch, and a first epoch that is
+        # resumed ends before its pass.
         model.fit(
-            training,
+            **_feed(
+                training,
+                steps,
+                repeats=splits.train.in_memory
+                and workers.count == 1
+                and not saver.steps_done,
+            ),
             validation_data=validation,
             epochs=config.epochs,
             initial_epoch=saver.epochs_done,
@@ -222,6 +230,16 @@ def train(
     # `fit`, but not in a run that was killed after it.
     model.optimizer.finalize_variable_values(model.trainable_variables)
     return workers.detach(network), saver.history
+
+
+def _feed(training: Any, steps: int, *, repeats: bool) -> dict[str, Any]:
+    """Returns arguments of `fit`, with one iterator for all epochs if asked.
+
+    To start an iterator takes as long as many steps of a small network.
+    """
+    if not repeats:
+        return {"x": training}
+    return {"x": training.repeat(), "steps_per_epoch": steps}
 
 
 def _monitors(
