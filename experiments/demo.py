@@ -6,16 +6,17 @@ Command:
 
 Small networks fit 300 real digits, without mixup and with it, with clean labels
 and with 40 % of the labels redrawn. Prints a table and a summary in words, and
-draws two figures. Complete runs are not repeated, interrupted ones resume.
+draws two figures. As many networks as there are cores, 4 at most, train at a
+time. Complete runs are not repeated, interrupted ones resume.
 """
 
+import contextlib
 import dataclasses
 import itertools
 import os
 import pathlib
 import sys
 import textwrap
-import time
 from collections.abc import Callable
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -25,17 +26,19 @@ from absl import flags
 from absl import logging
 
 from experiments import _entry
+from experiments import sweep
 from experiments.analysis import measures
 from experiments.runs import config as config_lib
 from experiments.runs import outputs as outputs_lib
+from experiments.runs import run_data
 from experiments.runs import run_files
-from experiments.runs import training
 from experiments.runs.outputs import Outputs
 from tf_mixup import calibration
 from tf_mixup import plots
 from tf_mixup.calibration import resampling
 
 SEEDS = 3
+MAX_JOBS = 4
 # Width of the output.
 COLUMNS = 82
 BASE = config_lib.Config(
@@ -128,40 +131,67 @@ def run(
 def train(
     base: config_lib.Config, workdir: pathlib.Path, *, seeds: int
 ) -> Outcomes:
-    """Trains all arms, seed by seed, with a line for each run."""
+    """Trains all arms, several runs at a time, with a line for each run."""
     print(
         f"Training {seeds * len(ARMS)} networks on {base.num_train} digits,"
         f" without and with mixup (alpha {base.alpha:g})."
     )
-    outcomes = {arm: Outcome([], []) for arm in ARMS}
-    plan = list(itertools.product(range(seeds), ARMS))
-    for number, (seed, arm) in enumerate(plan, 1):
-        config = dataclasses.replace(
+    runs = {
+        _name_folder(arm, seed): (arm, seed)
+        for seed, arm in itertools.product(range(seeds), ARMS)
+    }
+    configs = {
+        workdir / name: dataclasses.replace(
             base,
             corruption=LABELS[arm.labels],
             method=METHODS[arm.method],
             seed=seed,
         )
-        labels = "redrawn" if config.corruption else "clean"
-        folder = workdir / f"{labels}-{config.method}-seed{seed}"
+        for name, (arm, seed) in runs.items()
+    }
+    ended = itertools.count(1)
+
+    def report(folder: pathlib.Path, done: str = "") -> None:
+        arm, seed = runs[folder.name]
+        record = run_files.read_record(folder, configs[folder])
         print(
-            f"[{number:2d}/{len(plan)}] {arm}, seed {seed} ...",
-            end=" ",
+            f"[{next(ended):2d}/{len(runs)}] {arm}, seed {seed}:"
+            f" accuracy {record['results']['test_accuracy']:.1%},"
+            f" ECE {record['results']['test_ece']:.1%}",
+            done or f"({record['duration_seconds']:.0f} s)",
             flush=True,
         )
-        complete = (folder / "record.json").exists()
-        started = time.monotonic()
-        results = training.run(config, folder)["results"]
-        seconds = time.monotonic() - started
-        print(
-            f"accuracy {results['test_accuracy']:.1%},",
-            f"ECE {results['test_ece']:.1%}",
-            "(done before)" if complete else f"({seconds:.0f} s)",
-        )
-        outcomes[arm].results.append(results)
-        outputs = outputs_lib.read(folder / run_files.PREDICTIONS)
+
+    missing = {}
+    for folder, config in configs.items():
+        if run_files.is_complete(folder, config):
+            report(folder, "(done before)")
+        else:
+            missing[folder] = config
+    with contextlib.closing(
+        sweep.run_each(missing, run_data.Sources(), jobs=_count_jobs())
+    ) as pairs:
+        for folder, error in pairs:
+            if error is not None:
+                raise error
+            report(folder)
+    outcomes = {arm: Outcome([], []) for arm in ARMS}
+    for name, (arm, _) in runs.items():
+        record = run_files.read_record(workdir / name)
+        outcomes[arm].results.append(record["results"])
+        outputs = outputs_lib.read(workdir / name / run_files.PREDICTIONS)
         outcomes[arm].outputs.append(outputs)
     return outcomes
+
+
+def _name_folder(arm: Arm, seed: int) -> str:
+    labels = "redrawn" if LABELS[arm.labels] else "clean"
+    return f"{labels}-{METHODS[arm.method]}-seed{seed}"
+
+
+def _count_jobs() -> int:
+    """Returns how many runs share the cores; each takes up to 1 GB."""
+    return min(os.cpu_count() or 1, MAX_JOBS)
 
 
 def table(outcomes: Outcomes) -> list[str]:

@@ -18,6 +18,8 @@ import os
 import pathlib
 import queue
 import statistics
+from collections.abc import Generator
+from collections.abc import Mapping
 from collections.abc import Sequence
 
 from absl import flags
@@ -72,28 +74,50 @@ def sweep(
     ]
     logging.info("%d runs, %d to do.", len(configs), len(missing))
     failures = 0
+    folders = {workdir / config.run_name: config for config in missing}
+    for folder, error in run_each(folders, sources, jobs=jobs):
+        failures += error is not None
+        logging.info("%s: %s", folder.name, "done" if error is None else error)
+    return failures
+
+
+def run_each(
+    configs: Mapping[pathlib.Path, config_lib.Config],
+    sources: run_data.Sources,
+    *,
+    jobs: int,
+) -> Generator[tuple[pathlib.Path, BaseException | None], None, None]:
+    """Runs configs in processes of their own.
+
+    Args:
+        configs: Workdir of each run -> what to run, in this order.
+        sources: Where the data is.
+        jobs: Runs at a time; they share the cores.
+
+    Yields:
+        workdir: Of a run that has ended.
+        error: What it raised; None if it is complete.
+    """
     processes = [Process() for _ in range(jobs)]
     free: queue.SimpleQueue[Process] = queue.SimpleQueue()
     for process in processes:
         free.put(process)
 
-    def run(config: config_lib.Config) -> None:
+    def run(config: config_lib.Config, folder: pathlib.Path) -> None:
         process = free.get()
         try:
-            folder = workdir / config.run_name
             process.call(_run_one, config, folder, sources, jobs)
         finally:
             free.put(process)
 
     pool = concurrent.futures.ThreadPoolExecutor(jobs)
-    futures = {pool.submit(run, config): config.run_name for config in missing}
+    futures = {
+        pool.submit(run, config, folder): folder
+        for folder, config in configs.items()
+    }
     try:
         for future in concurrent.futures.as_completed(futures):
-            error = future.exception()
-            failures += error is not None
-            logging.info(
-                "%s: %s", futures[future], "done" if error is None else error
-            )
+            yield futures[future], future.exception()
     except BaseException:
         # Ctrl-C, or SIGTERM: active runs save their state and end.
         for process in processes:
@@ -104,7 +128,6 @@ def sweep(
         pool.shutdown(cancel_futures=True)
         for process in processes:
             process.close()
-    return failures
 
 
 def _run_one(

@@ -12,7 +12,7 @@ import pytest
 
 from experiments import _quiet
 from experiments import demo
-from experiments.runs import training
+from experiments import sweep
 from experiments.runs.outputs import Outputs
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -66,12 +66,34 @@ class TestRun:
             assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
         assert f"tensorboard --logdir={tmp_path}" in first.out
         assert list(tmp_path.glob("redrawn-mixup-seed0/logs/**/*tfevents*"))
-        monkeypatch.setattr(training, "train", None)
+        monkeypatch.setattr(sweep, "_run_one", None)
         demo.run(TINY, tmp_path, seeds=1)
         second = capsys.readouterr().out
         assert second.count("(done before)") == 4
         start = "mean ± deviation"
         assert second.split(start)[1] == first.out.split(start)[1]
+
+
+class TestTrain:
+    def test_a_run_that_fails_ends_the_demo(self, tmp_path, monkeypatch):
+        closed = []
+
+        def run_each(configs, sources, *, jobs):
+            try:
+                for folder in configs:
+                    yield folder, ValueError(f"{folder.name} failed.")
+            finally:
+                closed.append(jobs)
+
+        monkeypatch.setattr(sweep, "run_each", run_each)
+        with pytest.raises(ValueError, match="clean-erm-seed0 failed"):
+            demo.train(TINY, tmp_path, seeds=1)
+        assert closed == [demo._count_jobs()]
+
+    @pytest.mark.parametrize(("cores", "jobs"), [(None, 1), (2, 2), (64, 4)])
+    def test_as_many_at_a_time_as_cores(self, cores, jobs, monkeypatch):
+        monkeypatch.setattr(os, "cpu_count", lambda: cores)
+        assert demo._count_jobs() == jobs
 
 
 class TestTable:

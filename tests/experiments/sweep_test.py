@@ -201,6 +201,33 @@ class TestSweep:
         assert len(runner) == 1
 
 
+class TestRunEach:
+    def test_yields_what_each_run_raised(self, runner, tmp_path):
+        wanted = configs(dataset="mnist")
+        folders = {tmp_path / str(each.seed): each for each in wanted}
+        found = dict(sweep.run_each(folders, SOURCES, jobs=2))
+        assert found.keys() == folders.keys()
+        errors = {folder.name: str(found[folder]) for folder in folders}
+        assert errors.pop("1") == "mnist is not there."
+        assert {*errors.values()} == {"None"}
+
+    def test_starts_nothing_after_it_is_closed(
+        self, runner, tmp_path, monkeypatch
+    ):
+        ended = []
+        monkeypatch.setattr(
+            sweep.Process, "terminate", lambda process: ended.append(process)
+        )
+        folders = {tmp_path / str(each.seed): each for each in configs(3)}
+        pairs = sweep.run_each(folders, SOURCES, jobs=1)
+        monkeypatch.setattr(
+            sweep.concurrent.futures, "as_completed", lambda futures: futures
+        )
+        next(pairs)
+        pairs.close()
+        assert len(ended) == 1
+
+
 @pytest.mark.slow
 def test_a_run_does_not_depend_on_those_before_it(tmp_path):
     first, second = configs(2, num_train=128, width=4, dropout=0.1)
