@@ -4,11 +4,13 @@ Command:
     python -m experiments.benchmark --what=all
     python -m experiments.benchmark --what=mixing --output=benchmark.json
     python -m experiments.benchmark --what=small
+    python -m experiments.benchmark --what=run
     python -m experiments.benchmark --what=imagenet --data=FOLDER
     python -m experiments.benchmark --what=imagenet --peak_tflops=NUMBER
     python -m experiments.benchmark --what=peers
 
 `small` times epochs of 20 steps, where starting a pass is what costs.
+`run` times `experiments.train` on digits beside a plain Keras program.
 `memory` reads the peak of measures of 10 million scores.
 `imagenet` times the pipeline of photographs and `fit` of ResNet-50: on a GPU
 at the papers' size and beside `keras.applications.ResNet50`, else at a small
@@ -23,6 +25,7 @@ takes some minutes with --repeats=5.
 
 import datetime
 import importlib.metadata
+import itertools
 import os
 import pathlib
 import platform
@@ -41,6 +44,7 @@ from experiments.benchmark import imagenet
 from experiments.benchmark import memory
 from experiments.benchmark import mixing
 from experiments.benchmark import peers
+from experiments.benchmark import run as run_lib
 from experiments.benchmark import small
 from experiments.benchmark import step
 from experiments.benchmark import throughput
@@ -50,7 +54,8 @@ from experiments.runs import atomic_files
 from tf_mixup import _checks
 
 PARTS = (
-    *("mixing", "small", "metrics", "monitors", "memory", "step", "imagenet"),
+    *("mixing", "small", "run", "metrics", "monitors"),
+    *("memory", "step", "imagenet"),
 )
 PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "numpy")
 
@@ -111,13 +116,12 @@ def run(
         _checks.integer_at_least(name, value, 1, remedy="Leave the flag out")
 
     def time_mixing() -> list[timing.Table]:
-        return [
-            section
-            for size in mixing.SIZES
-            for section in mixing.measure(
-                size, repeats=repeats, num_parallel_calls=num_parallel_calls
-            )
-        ]
+        counts = {
+            "repeats": repeats,
+            "num_parallel_calls": num_parallel_calls,
+        }
+        images = [mixing.measure(size, **counts) for size in mixing.SIZES]
+        return [*itertools.chain(*images), *mixing.measure_small(**counts)]
 
     def time_imagenet() -> list[timing.Table]:
         (photographs,) = imagenet.measure(repeats, data=data)
@@ -133,6 +137,7 @@ def run(
     parts: dict[str, Callable[[], Sequence[timing.Table]]] = {
         "mixing": time_mixing,
         "small": lambda: small.measure(repeats),
+        "run": lambda: run_lib.measure(repeats),
         "metrics": lambda: [
             *validation.measure_metrics(repeats),
             *validation.measure_pass(repeats, num_examples=num_examples),

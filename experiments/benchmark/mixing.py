@@ -1,6 +1,7 @@
 """Times mixing of uint8 batches against Keras, plain ops and a copy."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import keras
@@ -22,6 +23,8 @@ COPY = "copy of the float32 result"
 # Targets at ImageNet's size: times the copy; another's time over ours.
 MAX_COPIES = 1.2
 MIN_SPEEDUPS = {"Keras": 5.0, "Keras" + NORMALIZED: 15.0}
+# Target of tables and ids: our time over another's.
+MAX_OF_KERAS = 0.7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,25 +33,33 @@ class Size:
 
     Attributes:
         name: The data set with such batches.
-        shape: `(B, H, W, C)`.
+        shape: `(B, H, W, C)`; of tables and ids `(B, D)`.
         num_classes: K.
         batches: Batches of a pipeline that are timed in each round.
         calls: Calls of an op that are timed in each round.
         targets: Whether the project's targets are for this size.
+        dtype: Of the inputs.
     """
 
     name: str
-    shape: tuple[int, int, int, int]
+    shape: tuple[int, ...]
     num_classes: int
     batches: int
     calls: int
     targets: bool = False
+    dtype: str = "uint8"
+
+    def __str__(self) -> str:
+        return f"{self.name} {'x'.join(map(str, self.shape))} {self.dtype}"
 
 
 SIZES = (
     Size("ImageNet", (256, 224, 224, 3), 1000, 8, 4, targets=True),
     Size("CIFAR", (128, 32, 32, 3), 10, 200, 100),
 )
+# Mixed on the host, and, as ids are no numbers, in the model.
+TABLE = Size("table", (128, 30), 10, 1000, 1, dtype="float32")
+TOKENS = Size("token ids", (128, 40), 10, 1000, 1, dtype="int32")
 
 
 def measure(
@@ -61,9 +72,8 @@ def measure(
 
     def run(title: str, cases: dict[str, timing.Case]) -> timing.Section:
         measured = timing.run_in_turns(cases, repeats=repeats)
-        shape = "x".join(map(str, size.shape))
         return timing.Section(
-            title=title.format(f"{size.name} {shape} uint8"),
+            title=title.format(size),
             milliseconds=measured,
             ratios=_ratios(size, measured),
         )
@@ -82,22 +92,83 @@ def measure(
     return [pipelines, ops, _measure_on_gpu(size, batch, repeats)]
 
 
+def measure_small(
+    *, repeats: int, num_parallel_calls: int
+) -> list[timing.Section]:
+    """Times pipelines of tables and of ids, as `measure` does."""
+    cases = {
+        TABLE: {
+            "tf_mixup": _own(TABLE),
+            "Keras": _mapping(keras_table_stage(TABLE.num_classes)),
+            "plain ops": _mapping(plain_stage(TABLE.num_classes, None, None)),
+        },
+        TOKENS: {
+            "tf_mixup": _own(TOKENS, in_model=True),
+            "Keras": _mapping(keras_plan_stage(TOKENS.num_classes)),
+            "plain ops": _mapping(plain_plan_stage(TOKENS.num_classes)),
+        },
+    }
+    sections = []
+    for size, stages in cases.items():
+        batches = _repeat_batch(size, draw_batch(size), num_parallel_calls)
+        measured = timing.run_in_turns(
+            {
+                name: functools.partial(
+                    timing.batch_seconds,
+                    stage(batches, num_parallel_calls),
+                    ahead=num_parallel_calls,
+                )
+                for name, stage in stages.items()
+            },
+            repeats=repeats,
+        )
+        ours, *others = measured
+        limits = {"Keras": MAX_OF_KERAS}
+        sections.append(
+            timing.Section(
+                title=f"Mixing in tf.data, {size}, ms a batch,"
+                f" num_parallel_calls={num_parallel_calls}",
+                milliseconds=measured,
+                ratios=tuple(
+                    timing.compare(
+                        measured, ours, other, at_most=limits.get(other)
+                    )
+                    for other in others
+                ),
+            )
+        )
+    return sections
+
+
+def _own(size: Size, *, in_model: bool = False) -> Any:
+    """Returns what applies a stage, or one whose plans a model carries out."""
+    mixup = tf_mixup.MixUp(ALPHA, num_classes=size.num_classes, seed=0)
+    if in_model:
+        mixup.send_plans()
+
+    def apply(batches: tf.data.Dataset, calls: int) -> tf.data.Dataset:
+        mixup.num_parallel_calls = calls
+        return batches.apply(mixup)
+
+    return apply
+
+
+def _mapping(function: Any) -> Any:
+    return lambda batches, calls: batches.map(function, calls)
+
+
 def draw_batch(size: Size) -> tuple[np.ndarray, np.ndarray]:
-    """Returns uint8 images of a size and their labels."""
+    """Returns inputs of a size and their labels."""
     generator = np.random.default_rng(0)
-    images = generator.integers(0, 256, size.shape, np.uint8)
-    return images, generator.integers(0, size.num_classes, size.shape[0])
+    inputs = generator.integers(0, 256, size.shape).astype(size.dtype)
+    return inputs, generator.integers(0, size.num_classes, size.shape[0])
 
 
 def pipeline_cases(
     size: Size, batch: tuple[np.ndarray, np.ndarray], num_parallel_calls: int
 ) -> dict[str, timing.Case]:
     """Returns pipelines that mix the same batch, each a case."""
-    with tf.device("/cpu:0"):
-        tensors = tuple(tf.constant(part) for part in batch)
-    # One tensor over and over: reading costs nothing.
-    count = size.batches + num_parallel_calls
-    batches = tf.data.Dataset.from_tensors(tensors).repeat(count)
+    batches = _repeat_batch(size, batch, num_parallel_calls)
     cases: dict[str, timing.Case] = {COPY: copy_case(size)}
 
     def add(name: str, dataset: tf.data.Dataset) -> None:
@@ -120,6 +191,16 @@ def pipeline_cases(
         ):
             add(name + suffix, batches.map(function, num_parallel_calls))
     return cases
+
+
+def _repeat_batch(
+    size: Size, batch: tuple[np.ndarray, np.ndarray], num_parallel_calls: int
+) -> tf.data.Dataset:
+    """Returns one tensor over and over: reading costs nothing."""
+    with tf.device("/cpu:0"):
+        tensors = tuple(tf.constant(part) for part in batch)
+    count = size.batches + num_parallel_calls
+    return tf.data.Dataset.from_tensors(tensors).repeat(count)
 
 
 def copy_case(size: Size) -> timing.Case:
@@ -149,19 +230,71 @@ def keras_stage(num_classes: int, mean: Any, std: Any) -> Any:
     return mix
 
 
+def keras_table_stage(num_classes: int) -> Any:
+    """Returns `keras.layers.MixUp` for features, made images of one pixel."""
+    layer = keras.layers.MixUp(ALPHA, seed=0)
+
+    def mix(features: tf.Tensor, labels: tf.Tensor) -> tuple:
+        mixed = layer(
+            {
+                "images": features[:, tf.newaxis, tf.newaxis],
+                "labels": tf.one_hot(labels, num_classes),
+            },
+            training=True,
+        )
+        return mixed["images"][:, 0, 0], mixed["labels"]
+
+    return mix
+
+
+def keras_plan_stage(num_classes: int) -> Any:
+    """Returns the layer's draws and mixed labels, for a model that mixes."""
+    layer = keras.layers.MixUp(ALPHA, seed=0)
+    # As `keras.layers.MixUp.call` does in a pipeline.
+    layer.backend.set_backend("tensorflow")
+
+    def mix(ids: tf.Tensor, labels: tf.Tensor) -> tuple:
+        targets = tf.one_hot(labels, num_classes)
+        plan = layer.get_random_transformation(
+            {"images": ids, "labels": targets}
+        )
+        inputs = {
+            "inputs": ids,
+            "lam": plan["mix_weight"],
+            "partner": plan["permutation_order"],
+        }
+        return inputs, layer.transform_labels(targets, plan)
+
+    return mix
+
+
+def plain_plan_stage(num_classes: int) -> Any:
+    """Returns draws and mixed labels as one writes them down."""
+
+    def mix(ids: tf.Tensor, labels: tf.Tensor) -> tuple:
+        lam, partner = _draw_plainly(tf.shape(ids)[0])
+        targets = _lerp(tf.one_hot(labels, num_classes), lam, partner)
+        return {"inputs": ids, "lam": lam, "partner": partner}, targets
+
+    return mix
+
+
 def plain_stage(num_classes: int, mean: Any, std: Any) -> Any:
     """Returns mixing as one writes it down: cast, normalize, gather, lerp."""
 
     def mix(images: tf.Tensor, labels: tf.Tensor) -> tuple:
-        size = tf.shape(images)[0]
-        gammas = tf.random.gamma([2, size], ALPHA)
-        lam = gammas[0] / (gammas[0] + gammas[1])
-        partner = tf.random.shuffle(tf.range(size))
+        lam, partner = _draw_plainly(tf.shape(images)[0])
         inputs = _normalize(tf.cast(images, tf.float32), mean, std)
         targets = tf.one_hot(labels, num_classes)
         return _lerp(inputs, lam, partner), _lerp(targets, lam, partner)
 
     return mix
+
+
+def _draw_plainly(size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    gammas = tf.random.gamma([2, size], ALPHA)
+    lam = gammas[0] / (gammas[0] + gammas[1])
+    return lam, tf.random.shuffle(tf.range(size))
 
 
 def _lerp(batch: tf.Tensor, lam: tf.Tensor, partner: tf.Tensor) -> tf.Tensor:

@@ -14,12 +14,17 @@ from experiments.benchmark import imagenet
 from experiments.benchmark import memory
 from experiments.benchmark import mixing
 from experiments.benchmark import peers
+from experiments.benchmark import plain_keras
+from experiments.benchmark import run as run_lib
 from experiments.benchmark import small
 from experiments.benchmark import step
 from experiments.benchmark import throughput
 from experiments.benchmark import timing
 from experiments.benchmark import validation
 from experiments.datasets import jpegs
+from experiments.papers import defaults
+from experiments.runs import config as config_lib
+from experiments.runs import run_data
 from tf_mixup import calibration
 
 TINY = mixing.Size(
@@ -359,6 +364,43 @@ class TestSmall:
             assert all(each > 0 for each in section.milliseconds.values())
 
 
+class TestRunBesidePlainKeras:
+    def test_phases_are_apart(self, monkeypatch):
+        # Wall and processor seconds: at the start, after the imports, at the
+        # end.
+        times = {
+            run_lib.OURS: [[1.0, 1.0], [3.0, 2.0], [9.0, 14.0]],
+            run_lib.PLAIN: [[1.0, 1.0], [2.0, 2.0], [6.0, 10.0]],
+        }
+        monkeypatch.setattr(run_lib, "_start", lambda name, _: times[name])
+        wall, processor, imports = run_lib.measure(2)
+        np.testing.assert_allclose(wall.milliseconds[run_lib.OURS], 6000)
+        assert [*wall.ratios[0].rounds] == [1.5, 1.5]
+        assert [*processor.ratios[0].rounds] == [1.5, 1.5]
+        assert [*imports.ratios[0].rounds] == [2, 2]
+        assert wall.ratios[0].at_most == 1.3
+        assert imports.ratios[0].target == ""
+
+    def test_plain_program_trains_as_long_on_as_many(self):
+        config = config_lib.Config(
+            dataset="digits",
+            **defaults.paper_defaults("digits", network=None, optimizer=None),
+        )
+        splits = run_data.load_splits(config, run_data.Sources())
+        assert config.network == "resnet_narrow"
+        assert config.epochs == plain_keras.EPOCHS
+        assert config.batch_size == plain_keras.BATCH_SIZE
+        assert config.learning_rate == plain_keras.LEARNING_RATE
+        assert len(splits.test.labels) == plain_keras.NUM_TEST
+        assert len(splits.validation.labels) == plain_keras.NUM_VALIDATION
+
+    @pytest.mark.slow
+    def test_programs_run(self):
+        sections = run_lib.measure(1, epochs=1)
+        for section in sections:
+            assert all(each > 0 for each in section.milliseconds.values())
+
+
 class TestMemory:
     @pytest.mark.slow
     @pytest.mark.parametrize("name", memory.MEASURES)
@@ -367,6 +409,45 @@ class TestMemory:
         few, many = (memory.read_peak(name, 2**k) for k in (10, 21))
         assert few < 1
         assert 1 < many < 30
+
+
+class TestSmallMixing:
+    def test_tables_are_mixed_by_all(self):
+        size = mixing.Size("table", (6, 3), 5, 2, 1, dtype="float32")
+        x, y = mixing.draw_batch(size)
+        assert x.dtype == np.float32
+        for mix in (
+            mixing.keras_table_stage(5),
+            mixing.plain_stage(5, None, None),
+        ):
+            inputs, targets = mix(tf.constant(x), tf.constant(y))
+            assert inputs.shape == (6, 3)
+            np.testing.assert_allclose(targets.numpy().sum(-1), 1, rtol=1e-5)
+            # But for rounding.
+            inputs = inputs.numpy()
+            assert np.all(inputs >= x.min(0) - 1e-4)
+            assert np.all(inputs <= x.max(0) + 1e-4)
+
+    def test_ids_travel_with_their_plan(self):
+        size = mixing.Size("ids", (6, 4), 5, 2, 1, dtype="int32")
+        ids, labels = mixing.draw_batch(size)
+        one_hot = np.eye(5)[labels]
+        for mix in (mixing.keras_plan_stage(5), mixing.plain_plan_stage(5)):
+            inputs, targets = mix(tf.constant(ids), tf.constant(labels))
+            np.testing.assert_array_equal(inputs["inputs"], ids)
+            lam = inputs["lam"].numpy()[:, None]
+            partner = inputs["partner"].numpy()
+            np.testing.assert_allclose(
+                targets, lam * one_hot + (1 - lam) * one_hot[partner], 1e-5
+            )
+
+    @pytest.mark.slow
+    def test_ratios_are_ours_over_others(self):
+        for section in mixing.measure_small(repeats=1, num_parallel_calls=2):
+            keras_ratio, plain_ratio = section.ratios
+            assert keras_ratio.name == "tf_mixup / Keras"
+            assert keras_ratio.at_most == 0.7
+            assert plain_ratio.target == ""
 
 
 class TestPeers:
