@@ -8,6 +8,8 @@ take `calibration.Bins`.
 import os
 import pathlib
 import uuid
+from collections.abc import Callable
+from collections.abc import Hashable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -21,6 +23,8 @@ from tf_mixup import _figure_text
 if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
+
+    from tf_mixup import _panel_figure
 
 # Read well by most color-blind eyes: blue for data, orange for the gap.
 DATA_COLOR = "#4477aa"
@@ -37,8 +41,13 @@ _MAX_PANELS = 100
 _LEAST_SHARE = 1e-3
 # In inches.
 _LINE_HEIGHT = 0.17
+# Digits that an axis of heights may end with.
+_ENDS = np.array([1, 1.5, 2, 3, 4, 6, 8, 10, 15])
 # By which a confidence may leave [0, 1], as sums in float16 do.
 _ROUNDING = 1e-3
+# Of the bars and the gaps of a reliability diagram.
+_BAR = {"facecolor": DATA_COLOR, "edgecolor": "white"}
+_GAP = {"color": GAP_COLOR, "linewidth": 2.5}
 # Of all points of a scatter together, in square points of 1/72 inch.
 _POINTS_AREA = 4000
 
@@ -69,40 +78,64 @@ def reliability_diagram(
     """
     panels = bins if isinstance(bins, Mapping) else {title: bins}
     _check_panels(len(panels))
+    tables = [_read_one_table(table) for table in panels.values()]
+    shares = [count / max(count.sum(), 1e-12) for count, *_ in tables]
+    figure = _build(
+        _frame_reliability,
+        tuple(map(str, panels)),
+        title if isinstance(bins, Mapping) else "",
+        _round_up(max(share.max(initial=0) for share in shares)),
+    )
+    uppers, lowers = figure.grid[::2].ravel(), figure.grid[1::2].ravel()
+    for upper, lower, table, share in zip(
+        uppers, lowers, tables, shares, strict=False
+    ):
+        _draw_reliability(upper, lower, table, share)
+    return figure
+
+
+def _frame_reliability(
+    names: tuple[str, ...], title: str, top: float
+) -> "_panel_figure.PanelFigure":
+    """Returns the figure without data; the lower panels end at `top`."""
+    import matplotlib.lines
+    import matplotlib.patches
+
     # Many panels are read side by side, so they must fit into a page.
-    few = len(panels) < 4
+    few = len(names) < 4
     side = 3.2 if few else 2.0
-    rows, columns = _shape_grid(len(panels))
-    figure = _new_figure(side * columns + 0.8, 5.0 * rows)
-    if isinstance(bins, Mapping) and title:
+    rows, columns = _shape_grid(len(names))
+    figure = _new_panel_figure(side * columns + 0.8, 5.0 * rows)
+    if title:
         _draw_suptitle(figure, title)
-    grid = figure.subplots(
+    figure.add_grid(
         *(2 * rows, columns),
         sharex=True,
         sharey="row",
-        squeeze=False,
         gridspec_kw={"height_ratios": [3, 1] * rows},
     )
-    uppers, lowers = grid[::2].ravel(), grid[1::2].ravel()
-    for axes in (*uppers[len(panels) :], *lowers[len(panels) :]):
+    uppers, lowers = figure.grid[::2].ravel(), figure.grid[1::2].ravel()
+    for axes in (*uppers[len(names) :], *lowers[len(names) :]):
         axes.set_axis_off()
-    for upper, lower, (name, table) in zip(
-        uppers, lowers, panels.items(), strict=False
-    ):
-        _draw_reliability(upper, lower, table)
+    for upper, lower, name in zip(uppers, lowers, names, strict=False):
         _draw_title(upper, name, side - 0.2)
-        lower.set(xlabel="confidence")
+        upper.set(xlim=(0, 1), ylim=(0, 1))
+        lower.set(xlabel="confidence", ylim=(0, top))
         lower.tick_params(labelbottom=True)
         if not few:
             lower.set(xticks=[0, 0.5, 1])
-    for axes in grid[::2, 0]:
+    for axes in figure.grid[::2, 0]:
         axes.set(ylabel="accuracy")
-    for axes in grid[1::2, 0]:
+    for axes in figure.grid[1::2, 0]:
         axes.set(ylabel="share of\nexamples")
     _make_room(figure, rows)
     # Bars may stand anywhere inside.
     figure.legend(
-        *(each[::-1] for each in grid[0, 0].get_legend_handles_labels()),
+        [
+            matplotlib.patches.Patch(**_BAR),
+            matplotlib.lines.Line2D([], [], **_GAP),
+        ],
+        ["accuracy", "gap to mean confidence"],
         loc="outside lower center",
         ncols=2,
     )
@@ -110,28 +143,35 @@ def reliability_diagram(
 
 
 def _draw_reliability(
-    upper: "matplotlib.axes.Axes", lower: "matplotlib.axes.Axes", bins: Any
+    upper: "matplotlib.axes.Axes",
+    lower: "matplotlib.axes.Axes",
+    table: tuple[np.ndarray, ...],
+    share: np.ndarray,
 ) -> None:
-    count, confidence, accuracy = _read_bins(bins)
-    if count.ndim != 1:
-        raise _checks.refusal(
-            "A reliability diagram shows one table of bins",
-            f"bins of shape {count.shape}",
-            "Pick a class, or sum over the leading axes",
-        )
+    import matplotlib.patches
+
+    count, confidence, accuracy = table
     width = 1 / count.size
     left = np.arange(count.size) * width
     seen = count > 0
-    bar = {"width": width, "align": "edge", "edgecolor": "white"}
-    upper.bar(left, accuracy, color=DATA_COLOR, label="accuracy", **bar)
-    upper.vlines(
-        *(confidence[seen], accuracy[seen], confidence[seen]),
-        color=GAP_COLOR,
-        linewidth=2.5,
-        label="gap to mean confidence",
-    )
+    for axes, heights in ((upper, accuracy), (lower, share)):
+        for x, height in zip(left, heights, strict=True):
+            # `axes.bar` would take most of the time to find known limits.
+            bar = matplotlib.patches.Rectangle((x, 0), width, height, **_BAR)
+            axes.add_artist(bar)
+    upper.vlines(*(confidence[seen], accuracy[seen], confidence[seen]), **_GAP)
     _draw_diagonal(upper)
-    lower.bar(left, count / max(count.sum(), 1e-12), color=DATA_COLOR, **bar)
+
+
+def _read_one_table(bins: Any) -> tuple[np.ndarray, ...]:
+    table = _read_bins(bins)
+    if table[0].ndim != 1:
+        raise _checks.refusal(
+            "A reliability diagram shows one table of bins",
+            f"bins of shape {table[0].shape}",
+            "Pick a class, or sum over the leading axes",
+        )
+    return table
 
 
 def confidence_histogram(
@@ -156,25 +196,58 @@ def confidence_histogram(
     nested = any(isinstance(values, Mapping) for values in sets.values())
     panels = sets if nested else {title: sets}
     _check_panels(len(panels))
-    rows, columns = _shape_grid(len(panels))
-    figure = _new_figure(2.9 * columns + 2.1, 4.0 * rows)
-    if nested and title:
+    edges = np.linspace(0, 1, num_bins + 1)
+    densities = [_bin_confidences(panel, edges) for panel in panels.values()]
+    heights = [bars.max() for each in densities for *_, bars in each]
+    styles = {name: style for each in densities for name, style, _ in each}
+    figure = _build(
+        _frame_confidences,
+        tuple(map(str, panels)),
+        tuple((str(name), style) for name, style in styles.items()),
+        title if nested else "",
+        _round_up(max(heights, default=0)),
+    )
+    for axes, panel in zip(figure.grid.flat, densities, strict=False):
+        for _, index, bars in panel:
+            axes.hist(
+                edges[:-1],
+                bins=edges,
+                weights=bars,
+                histtype="stepfilled",
+                **_nth_filling(index),
+            )
+    return figure
+
+
+def _frame_confidences(
+    names: tuple[str, ...],
+    styles: tuple[tuple[str, int], ...],
+    title: str,
+    top: float,
+) -> "_panel_figure.PanelFigure":
+    """Returns the figure without data; the panels end at `top`."""
+    import matplotlib.patches
+
+    rows, columns = _shape_grid(len(names))
+    figure = _new_panel_figure(2.9 * columns + 2.1, 4.0 * rows)
+    if title:
         _draw_suptitle(figure, title)
-    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
-    handles: dict[Any, Any] = {}
-    for axes, (name, panel) in zip(grid.flat, panels.items(), strict=False):
-        handles |= _draw_confidences(axes, panel, num_bins)
-        _draw_title(axes, name, 2.7 if len(panels) > 1 else 4.6)
-        axes.set(xlabel="confidence", xlim=(0, 1))
-    for axes in grid.flat[len(panels) :]:
+    figure.add_grid(rows, columns, sharey=True)
+    for axes, name in zip(figure.grid.flat, names, strict=False):
+        _draw_title(axes, name, 2.7 if len(names) > 1 else 4.6)
+        axes.set(xlabel="confidence", xlim=(0, 1), ylim=(0, top))
+    for axes in figure.grid.flat[len(names) :]:
         axes.set_axis_off()
-    for axes in grid[:, 0]:
+    for axes in figure.grid[:, 0]:
         axes.set(ylabel="density")
     # Bars may stand anywhere inside: those of noise do.
-    ncols = max(min(len(handles), 2 * columns), 1)
+    ncols = max(min(len(styles), 2 * columns), 1)
     _figure_text.add_legend(
         figure,
-        handles,
+        {
+            name: matplotlib.patches.Patch(**_nth_filling(index))
+            for name, index in styles
+        },
         width=figure.get_figwidth() / ncols - 0.7,
         loc="outside lower center",
         ncols=ncols,
@@ -183,29 +256,32 @@ def confidence_histogram(
     return figure
 
 
-def _draw_confidences(
-    axes: "matplotlib.axes.Axes", sets: Mapping[Any, Any], num_bins: int
-) -> dict[Any, Any]:
-    """Returns what was drawn, by the set's name."""
-    import matplotlib.colors
-
-    handles = {}
+def _bin_confidences(
+    sets: Mapping[Any, Any], edges: np.ndarray
+) -> list[tuple[Any, int, np.ndarray]]:
+    """Returns name, number and density of each set that is not empty."""
+    densities = []
     for index, (name, values) in enumerate(sets.items()):
         places, weights = _weigh_confidences(name, values)
         if weights.sum() > 0:
-            style = _nth_style(index)
-            *_, (handles[name],) = axes.hist(
-                places,
-                bins=np.linspace(0, 1, num_bins + 1),
-                weights=weights,
-                density=True,
-                histtype="stepfilled",
-                facecolor=matplotlib.colors.to_rgba(style["color"], 0.15),
-                edgecolor=style["color"],
-                linestyle=style["linestyle"],
-                linewidth=1.5,
+            density, _ = np.histogram(
+                places, edges, weights=weights, density=True
             )
-    return handles
+            densities.append((name, index, density))
+    return densities
+
+
+def _nth_filling(index: int) -> dict[str, Any]:
+    """Returns the options of a set's area and its outline."""
+    import matplotlib.colors
+
+    style = _nth_style(index)
+    return {
+        "facecolor": matplotlib.colors.to_rgba(style["color"], 0.15),
+        "edgecolor": style["color"],
+        "linestyle": style["linestyle"],
+        "linewidth": 1.5,
+    }
 
 
 def _weigh_confidences(
@@ -286,15 +362,13 @@ def accuracy_confidence_density(
     _check_panels(len(rows))
     names = _shared_names(rows)
     _check_panels(len(rows) * len(names))
-    side = 3.4 if len(names) < 4 else 1.6
-    figure = _new_figure(
-        side * len(names) + 0.4, (side + 0.1) * len(rows) + 0.6
+    figure = _build(
+        _frame_densities,
+        tuple(map(str, rows)) if nested else ("",),
+        tuple(map(str, names)),
+        title,
     )
-    _draw_suptitle(figure, title)
-    grid = figure.subplots(
-        len(rows), len(names), sharex=True, sharey=True, squeeze=False
-    )
-    for axes, (row_name, row) in zip(grid, rows.items(), strict=True):
+    for axes, row in zip(figure.grid, rows.values(), strict=True):
         for panel, name in zip(axes, names, strict=True):
             density = joint_density(row[name], bandwidth=bandwidth)
             peak = max(density.max(), 1e-12)
@@ -308,13 +382,31 @@ def accuracy_confidence_density(
                 ),
             )
             _draw_diagonal(panel)
-        label = "accuracy"
-        if nested:
-            label = f"{_figure_text.fit(row_name, side)}\n{label}"
-        axes[0].set_ylabel(label, **_figure_text.AS_WRITTEN)
-    for top, bottom, name in zip(grid[0], grid[-1], names, strict=True):
+    return figure
+
+
+def _frame_densities(
+    rows: tuple[str, ...], names: tuple[str, ...], title: str
+) -> "_panel_figure.PanelFigure":
+    """Returns the figure without data."""
+    side = 3.4 if len(names) < 4 else 1.6
+    figure = _new_panel_figure(
+        side * len(names) + 0.4, (side + 0.1) * len(rows) + 0.6
+    )
+    _draw_suptitle(figure, title)
+    figure.add_grid(len(rows), len(names), sharex=True, sharey=True)
+    for axes, row in zip(figure.grid[:, 0], rows, strict=True):
+        label = (
+            f"{_figure_text.fit(row, side)}\naccuracy" if row else "accuracy"
+        )
+        axes.set_ylabel(label, **_figure_text.AS_WRITTEN)
+    for top, bottom, name in zip(
+        figure.grid[0], figure.grid[-1], names, strict=True
+    ):
         _draw_title(top, name, side - 0.1)
         bottom.set(xlabel="mean confidence")
+    for axes in figure.axes:
+        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
     figure.supxlabel(
         "darkest: densest; lightest: a thousandth of that or less",
         fontsize="small",
@@ -619,6 +711,8 @@ def figure_to_image(figure: "matplotlib.figure.Figure") -> np.ndarray:
     """
     import matplotlib.backends.backend_agg
 
+    if getattr(figure, "kept", False):
+        return figure.draw_panels()
     canvas = matplotlib.backends.backend_agg.FigureCanvasAgg(figure)
     canvas.draw()
     return np.array(canvas.buffer_rgba())
@@ -630,6 +724,23 @@ def _new_figure(width: float, height: float) -> "matplotlib.figure.Figure":
     return matplotlib.figure.Figure(
         figsize=(width, height), dpi=100, layout="constrained"
     )
+
+
+def _new_panel_figure(
+    width: float, height: float
+) -> "_panel_figure.PanelFigure":
+    from tf_mixup import _panel_figure
+
+    return _panel_figure.PanelFigure(width, height)
+
+
+def _build(
+    frame: "Callable[..., _panel_figure.PanelFigure]", *options: Hashable
+) -> "_panel_figure.PanelFigure":
+    """Returns `frame(*options)`, or one from before that may be reused."""
+    from tf_mixup import _panel_figure
+
+    return _panel_figure.build(frame, *options)
 
 
 def _nth_style(index: int) -> dict[str, Any]:
@@ -671,6 +782,13 @@ def _draw_title(
 def _draw_diagonal(axes: "matplotlib.axes.Axes") -> None:
     axes.plot([0, 1], [0, 1], color="gray", linestyle="--", linewidth=1)
     axes.set(xlim=(0, 1), ylim=(0, 1))
+
+
+def _round_up(height: float) -> float:
+    """Returns where an axis ends: panels of similar heights end alike."""
+    unit = 10.0 ** np.floor(np.log10(height)) if height > 0 else 1.0
+    ends = unit * _ENDS
+    return float(ends[np.searchsorted(ends, 1.02 * height)])
 
 
 def _check_panels(count: int) -> None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _TABLE = "table"
 # As many as TensorBoard draws.
 _BUCKETS = 30
+# Takes half as long as the default; files are a tenth larger.
+_PNG_LEVEL = 1
 # Text that TensorBoard shows for a figure, in Markdown.
 _BINS_FIGURES = {
     "reliability_diagram": "Accuracy by bins of confidence; bars that end below"
@@ -78,20 +80,25 @@ def write_bins(bins: Any, *, step: int, name: str = "calibration") -> None:
     """
     if not _has_writer():
         return
-    figures = {
-        "reliability_diagram": plots.reliability_diagram(bins),
-        "confidence_histogram": plots.confidence_histogram(
-            {"examples": bins}, num_bins=np.size(bins[0])
-        ),
-        "accuracy_confidence_density": plots.accuracy_confidence_density(bins),
-    }
-    for tag, figure in figures.items():
-        write_figure(
-            f"{name}/{tag}",
-            figure,
-            step=step,
-            description=_BINS_FIGURES[tag],
-        )
+    from tf_mixup import _panel_figure
+
+    with _panel_figure.reusing():
+        figures = {
+            "reliability_diagram": plots.reliability_diagram(bins),
+            "confidence_histogram": plots.confidence_histogram(
+                {"examples": bins}, num_bins=np.size(bins[0])
+            ),
+            "accuracy_confidence_density": plots.accuracy_confidence_density(
+                bins
+            ),
+        }
+        for tag, figure in figures.items():
+            write_figure(
+                f"{name}/{tag}",
+                figure,
+                step=step,
+                description=_BINS_FIGURES[tag],
+            )
 
 
 def write_table(bins: Any, *, step: int, name: str = "calibration") -> None:
@@ -165,14 +172,17 @@ def write_confidences(
             step=step,
             description=f"How sure the model is of examples of `{key}`.",
         )
-    write_figure(
-        f"{name}/confidence_histogram",
-        plots.confidence_histogram(sets),
-        step=step,
-        description="How sure the model is of each set's examples. The less"
-        " they overlap with `reference`, the better confidence separates"
-        " them from it.",
-    )
+    from tf_mixup import _panel_figure
+
+    with _panel_figure.reusing():
+        write_figure(
+            f"{name}/confidence_histogram",
+            plots.confidence_histogram(sets),
+            step=step,
+            description="How sure the model is of each set's examples. The less"
+            " they overlap with `reference`, the better confidence separates"
+            " them from it.",
+        )
 
 
 def write_mixed_batch(
@@ -278,8 +288,20 @@ def write_figure(
         description: Text that TensorBoard shows, in Markdown. Defaults to
             nothing.
     """
-    image = plots.figure_to_image(figure)[None]
-    tf.summary.image(tag, image, step=step, description=description)
+    if not _has_writer():
+        return
+    from tensorboard.plugins.image import metadata
+
+    pixels = plots.figure_to_image(figure)
+    height, width, _ = pixels.shape
+    # As `tf.summary.image` does, but it compresses longer.
+    png = tf.io.encode_png(pixels, compression=_PNG_LEVEL)
+    tf.summary.write(
+        tag,
+        tf.stack([str(width), str(height), png]),
+        step=step,
+        metadata=metadata.create_summary_metadata(None, description),
+    )
 
 
 def _write_shares(
@@ -303,5 +325,5 @@ def _write_shares(
 
 
 def _has_writer() -> bool:
-    # Drawing a figure takes a tenth of a second.
+    # The first figure of a kind takes a tenth of a second.
     return bool(tf.summary.should_record_summaries())
