@@ -1,8 +1,10 @@
 """Times small epochs: how long a pass takes to start, and epochs of `fit`."""
 
+import itertools
 import pathlib
 import tempfile
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -12,20 +14,29 @@ import tensorflow as tf
 import tf_mixup
 from experiments.benchmark import mixing
 from experiments.benchmark import timing
+from tf_mixup import calibration
 from tf_mixup import callbacks
 from tf_mixup import metrics
+from tf_mixup import plots
+from tf_mixup import summaries
 
 SIZE = mixing.Size("digits", (50, 8, 8, 1), 10, batches=20, calls=1)
 NUM_VALIDATION = 500
 # Epochs of a `fit` that are timed, after one that is not.
 EPOCHS = 3
 PLAIN, MIXUP = "plain map", "tf_mixup"
+# Of the three figures of `summaries.write_bins` together.
+MAX_MILLISECONDS = 60
 MAX_STARTS, MAX_EPOCHS = 2.0, {"": 1.1, "monitors": 1.3, "figures": 1.6}
 
 
 def measure(repeats: int) -> list[timing.Section]:
-    """Times passes over a small data set, and `fit` on it."""
-    return [*_measure_passes(repeats), _measure_fit(repeats)]
+    """Times passes over a small data set, `fit` on it, and its figures."""
+    return [
+        *_measure_passes(repeats),
+        _measure_fit(repeats),
+        _measure_figures(repeats),
+    ]
 
 
 def _measure_passes(repeats: int) -> list[timing.Section]:
@@ -143,6 +154,63 @@ def _fit_case(name: str, folder: pathlib.Path) -> timing.Case:
         return clock.seconds / EPOCHS
 
     return case
+
+
+def _measure_figures(repeats: int) -> timing.Section:
+    tables = itertools.cycle([_make_bins(seed) for seed in range(EPOCHS)])
+    with tempfile.TemporaryDirectory() as folder:
+        writer = tf.summary.create_file_writer(folder)
+        measured = timing.run_in_turns(
+            {
+                name: timing.calling(write, writer, tables, calls=EPOCHS)
+                for name, write in (("kept", _write), ("new", _write_new))
+            },
+            repeats=repeats,
+        )
+        writer.close()
+    return timing.Section(
+        title="Reliability diagram, histogram and density together, as kept"
+        " figures filled again and as new ones, ms",
+        milliseconds=measured,
+        ratios=(
+            timing.compare(measured, "kept", "new"),
+            timing.Ratio(
+                name="kept / 1 ms",
+                rounds=measured["kept"],
+                at_most=MAX_MILLISECONDS,
+            ),
+        ),
+    )
+
+
+def _make_bins(seed: int) -> calibration.Bins:
+    generator = np.random.default_rng(seed)
+    confidences = generator.beta(5, 2, NUM_VALIDATION)
+    correct = generator.random(NUM_VALIDATION) < confidences
+    return calibration.bin_confidences(confidences, correct)
+
+
+def _write(
+    writer: tf.summary.SummaryWriter, tables: Iterator[calibration.Bins]
+) -> None:
+    with writer.as_default():
+        summaries.write_bins(next(tables), step=0)
+    writer.flush()
+
+
+def _write_new(
+    writer: tf.summary.SummaryWriter, tables: Iterator[calibration.Bins]
+) -> None:
+    bins = next(tables)
+    figures = (
+        plots.reliability_diagram(bins),
+        plots.confidence_histogram({"examples": bins}),
+        plots.accuracy_confidence_density(bins),
+    )
+    with writer.as_default():
+        for number, figure in enumerate(figures):
+            summaries.write_figure(f"new/{number}", figure, step=0)
+    writer.flush()
 
 
 class _Clock(keras.callbacks.Callback):
