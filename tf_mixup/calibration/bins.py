@@ -20,6 +20,7 @@ edge 4/5.
 import math
 from collections.abc import Callable
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 from typing import NamedTuple
 
@@ -252,12 +253,13 @@ def sum_into_bins(
 
     def sum_part(place: slice) -> Bins:
         part, right = (column[place] for column in columns)
-        inside = _membership(part, limits, edges, dtype)
+        found = _find_bins(part, limits, edges)
         weighted = weight[place]
         summed = (weighted, weighted * ops.cast(part, dtype), weighted * right)
         if dtype == "float64" and len(confidence.shape) == 1:
             # Faster, but hardware rounds the products of float32 matrices.
-            return Bins(*ops.unstack(ops.matmul(ops.stack(summed), inside)))
+            return Bins(*ops.unstack(_sum_by_matmul(summed, found, num_bins)))
+        inside = ops.one_hot(found, num_bins, dtype=dtype)
         return Bins(
             *(ops.sum(inside * column[..., None], axis=0) for column in summed)
         )
@@ -396,18 +398,30 @@ def merge_bins(bins: Bins, factor: int) -> Bins:
     return Bins(*(ops.sum(ops.reshape(part, shape), -1) for part in bins))
 
 
-def _membership(
-    confidence: Any, limits: np.ndarray, edges: str, dtype: str
-) -> Any:
-    """Returns 1 for the bin in which each confidence lies, `(..., M)`."""
+def _find_bins(confidence: Any, limits: np.ndarray, edges: str) -> Any:
+    """Returns the number of the bin in which each confidence lies."""
     # The outer bins are open-ended: a softmax may exceed 1 by rounding.
     place = ops.searchsorted(
         limits[1:-1],
         ops.reshape(confidence, (-1,)),
         side="left" if edges == "right" else "right",
     )
-    place = ops.reshape(place, ops.shape(confidence))
-    return ops.one_hot(place, len(limits) - 1, dtype=dtype)
+    return ops.reshape(place, ops.shape(confidence))
+
+
+def _sum_by_matmul(columns: Sequence[Any], place: Any, num_bins: int) -> Any:
+    """Returns the sums of columns `(B,)` by bin, `(len(columns), M)`.
+
+    A bin is a cell of a square of bins. Two short matrices, of its line and of
+    its position there, take much less memory than one of all bins.
+    """
+    dtype, width = columns[0].dtype, math.ceil(math.sqrt(num_bins))
+    height = -(-num_bins // width)
+    line = ops.one_hot(place // width, height, axis=0, dtype=dtype)
+    position = ops.one_hot(place % width, width, dtype=dtype)
+    by_line = ops.concatenate([line * column for column in columns])
+    sums = ops.matmul(by_line, position)
+    return ops.reshape(sums, (len(columns), -1))[:, :num_bins]
 
 
 def divide(numerator: Any, denominator: Any) -> Any:
