@@ -13,6 +13,8 @@ of a sigmoid.
 """
 
 import warnings
+from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 from typing import NamedTuple
 
@@ -33,6 +35,8 @@ _NEGATIVE = -0.001
 _FEW_EXAMPLES = 4
 # The first examples of a batch are enough.
 _LOOKED_AT = 64
+# Numbers of the arrays in memory that are examined at a time.
+_BLOCK = 2**20
 # The logarithm of 0 is taken of these, by the type of the probabilities: the
 # least number above 0, and for a sigmoid, whose complement has been rounded,
 # half a step below 1.
@@ -171,11 +175,17 @@ def evidence(values: Any) -> Any:
 
 
 def are_distributions(values: Any) -> Any:
-    """Returns which of `(B, K)` are at least 0 and sum to 1, within .02."""
-    total = ops.sum(values, axis=-1)
-    return ops.logical_and(
-        ops.all(values >= -SUM_TOLERANCE, axis=-1),
-        ops.abs(total - 1) <= SUM_TOLERANCE,
+    """Returns which of `(B, K)` are at least 0 and sum to 1, within .02.
+
+    Of arrays in NumPy, of tensors as a tensor.
+    """
+    # Some small operations take NumPy much less time than an eager backend.
+    library: Any = np if isinstance(values, np.ndarray) else ops
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = library.sum(values, axis=-1)
+    return library.logical_and(
+        library.all(values >= -SUM_TOLERANCE, axis=-1),
+        library.abs(total - 1) <= SUM_TOLERANCE,
     )
 
 
@@ -244,7 +254,7 @@ def check_outputs(outputs: Any) -> np.ndarray:
     array = numbers.to_numpy(outputs, "Outputs")
     # Types such as bfloat16 are none of NumPy's own floats.
     array = array.astype(
-        np.float64 if array.dtype == np.float64 else np.float32
+        np.float64 if array.dtype == np.float64 else np.float32, copy=False
     )
     if array.ndim not in (1, 2) or not array.size:
         raise _checks.refusal(
@@ -371,13 +381,17 @@ def _all_distributions(values: Any) -> Any:
     """Returns whether more than a few examples are all probabilities."""
     size = values.shape[0] or 0
     if count_columns(values) == 1 or size < _FEW_EXAMPLES:
-        return ops.convert_to_tensor(False)
-    return ops.all(are_distributions(values))
+        return False
+    return are_distributions(values).all()
 
 
 def _refuse_distributions(logits: Any) -> Any:
     """Warns of logits that are all probabilities; compiled, gives NaN."""
-    mistaken = concrete(_all_distributions(logits[:_LOOKED_AT]))
+    examples = logits[:_LOOKED_AT]
+    if keras.backend.backend() == "tensorflow":
+        # It is asked outside of graphs only; see `read`.
+        examples = ops.convert_to_numpy(examples)
+    mistaken = concrete(_all_distributions(examples))
     if mistaken is True:
         _warn("examples that are probabilities")
     return (
@@ -404,18 +418,21 @@ def _warn(what: str) -> None:
 
 
 def _find_in_values(values: np.ndarray) -> bool:
-    examples = values.reshape(len(values), -1)
-    examples = examples[(examples < np.inf).all(axis=-1)]
-    if not len(examples):
+    columns = count_columns(values)
+    found, low, high = 0.0, np.inf, -np.inf
+    for examples in _blocks(values, _lacks_infinity):
+        found += float(evidence(examples.astype(np.float32, copy=False)))
+        low, high = min(low, examples.min()), max(high, examples.max())
+    if low > high:
+        # There are no such examples.
         return True
-    found = float(evidence(examples.astype(np.float32)))
-    columns = examples.shape[-1]
     if columns == 1 and found <= 0:
         raise _ask_about_column()
-    low, high = examples.min(), examples.max()
     if found == 0 and (low < _NEGATIVE or high > 1 + SUM_TOLERANCE):
         return True
-    if found == 0 or (found < 0 and _count_wrong(examples)):
+    if found == 0 or (
+        found < 0 and any(map(_count_wrong, _blocks(values, _lacks_infinity)))
+    ):
         raise _checks.refusal(
             "Columns within [0, 1] must sum to 1 in each example, as"
             " probabilities do",
@@ -426,6 +443,29 @@ def _find_in_values(values: np.ndarray) -> bool:
     return found > 0
 
 
+def _blocks(
+    values: np.ndarray, keep: Callable[[np.ndarray], np.ndarray]
+) -> Iterator[np.ndarray]:
+    """Yields the kept examples `(B, K)` in parts, without empty ones.
+
+    One column comes as one part, since its evidence does not add up.
+    """
+    examples = values.reshape(len(values), -1)
+    columns = examples.shape[-1]
+    step = max(1, _BLOCK // columns if columns > 1 else len(examples))
+    for start in range(0, len(examples), step):
+        block = examples[start : start + step]
+        kept = keep(block).all(axis=-1)
+        block = block if kept.all() else block[kept]
+        if len(block):
+            yield block
+
+
+def _lacks_infinity(values: np.ndarray) -> np.ndarray:
+    """Returns which values are less than infinity, and not NaN."""
+    return values < np.inf
+
+
 def _ask_about_column() -> ValueError:
     return _checks.refusal(
         "One column within [0, 1] can be logits or probabilities",
@@ -434,20 +474,32 @@ def _ask_about_column() -> ValueError:
     )
 
 
+def are_all_distributions(values: np.ndarray) -> bool:
+    """Returns whether all of more than a few finite examples sum to 1."""
+    size = 0
+    for examples in _blocks(values, np.isfinite):
+        size += len(examples)
+        if count_columns(examples) == 1 or _count_wrong(examples):
+            return False
+    return size >= _FEW_EXAMPLES
+
+
 def _compare_with_values(values: np.ndarray, known: bool) -> None:
     """Refuses, or warns of, values that contradict what is known."""
-    examples = values.reshape(len(values), -1)
-    examples = examples[np.isfinite(examples).all(axis=-1)]
     if known:
-        if len(examples) and concrete(_all_distributions(examples)):
+        if are_all_distributions(values):
             _warn("examples that are probabilities")
         return
-    wrong = _count_wrong(examples)
-    if wrong:
+    blocks = _blocks(values, np.isfinite)
+    sizes, wrongs = [0], [0]
+    for examples in blocks:
+        sizes.append(len(examples))
+        wrongs.append(_count_wrong(examples))
+    if any(wrongs):
         raise _checks.refusal(
             "Probabilities must lie in [0, 1], and sum to 1 over classes",
-            f"from_logits=False with {wrong} of {len(examples)} examples that"
-            " do not",
+            f"from_logits=False with {sum(wrongs)} of {sum(sizes)} examples"
+            " that do not",
             "Write `from_logits=True` if they are logits",
         )
 
@@ -456,5 +508,5 @@ def _count_wrong(examples: np.ndarray) -> int:
     """Counts the examples `(N, K)` that are not probabilities."""
     if examples.shape[-1] == 1:
         examples = np.hstack([1 - examples, examples])
-    valid = are_distributions(examples.astype(np.float32))
-    return int(np.sum(~ops.convert_to_numpy(valid)))
+    valid = are_distributions(examples.astype(np.float32, copy=False))
+    return int(np.sum(~valid))

@@ -27,8 +27,6 @@ OUTPUTS = ("auto", *KINDS)
 
 # Numbers of a block, 8 MB as float64.
 _BLOCK = 2**20
-# Fewer examples of logits can look like probabilities by chance.
-_FEW = 4
 # Sums of targets further from 1 than this are no rounding of float32.
 _ROUNDING = 1e-3
 
@@ -203,10 +201,8 @@ def recognize(
     names = KINDS[2:] if single else KINDS[:2]
     layer = last_layer.last_layer_gives_logits(model) if model else None
     outside = bool(
-        np.any(
-            (outputs < -output_kind.SUM_TOLERANCE)
-            | (outputs > 1 + output_kind.SUM_TOLERANCE)
-        )
+        outputs.min() < -output_kind.SUM_TOLERANCE
+        or outputs.max() > 1 + output_kind.SUM_TOLERANCE
     )
     if told == "auto":
         if single and layer is None:
@@ -215,7 +211,7 @@ def recognize(
     found = names[outside if layer is None else layer]
     says = told.endswith("logits")
     wrong = layer is not None and says != layer
-    if says and _are_all_distributions(outputs):
+    if says and output_kind.are_all_distributions(outputs):
         found, contradicted = names[0], True
     else:
         contradicted = told not in names or wrong or (outside and not says)
@@ -229,14 +225,6 @@ def recognize(
         )
     output_kind.are_logits(outputs, says, model=model)
     return told
-
-
-def _are_all_distributions(outputs: np.ndarray) -> bool:
-    """Returns whether more than a few examples sum to 1, as no logits do."""
-    if outputs.shape[1] == 1 or len(outputs) < _FEW:
-        return False
-    sums = output_kind.are_distributions(np.asarray(outputs, np.float32))
-    return bool(keras.ops.convert_to_numpy(sums).all())
 
 
 def standardize(outputs: np.ndarray, kind: str, labels: Any) -> Predictions:
