@@ -305,6 +305,52 @@ class TestInputs:
         assert metric.results()["nonfinite"] == 2
 
 
+class TestEagerBatches:
+    """From the second batch of a shape on, TensorFlow compiles the update."""
+
+    @pytest.mark.parametrize("from_logits", [None, True])
+    @pytest.mark.parametrize("encode", ["ids", "soft"])
+    def test_equal_compiled_steps(self, encode, from_logits):
+        labels, probabilities = draw(40)
+        outputs = np.log(probabilities) if from_logits else probabilities
+        outputs[9, 3] = np.nan
+        if encode == "soft":
+            labels = np.random.default_rng(1).dirichlet(np.ones(10), 40)
+        columns = labels, outputs, np.arange(40) % 3
+        ours, theirs = (
+            metrics.CalibrationMetrics(from_logits=from_logits)
+            for _ in range(2)
+        )
+        # Batches of 8 and a last one of another shape.
+        for start in range(0, 36, 8):
+            ours.update_state(*(each[start:36][:8] for each in columns))
+        stream(theirs, *(each[:36] for each in columns), batch_size=8)
+        for name, value in theirs.results().items():
+            np.testing.assert_allclose(
+                ours.results()[name], value, rtol=1e-5, err_msg=name
+            )
+
+    def test_weights_may_come_and_go(self):
+        labels, probabilities = draw(8)
+        metric = metrics.CalibrationMetrics(ignore_label=labels[0])
+        for weight in (None, None, np.ones(8), 2.0, None):
+            metric.update_state(labels, probabilities, weight)
+        counted = np.sum(labels != labels[0])
+        assert float(np.sum(metric.bins().count)) == 6 * counted
+
+    @backends.needs_tensorflow
+    def test_still_refuse_and_warn(self):
+        labels, probabilities = draw(8)
+        metric = metrics.CalibrationMetrics(from_logits=True)
+        for _ in range(3):
+            with pytest.warns(UserWarning, match="was given examples that are"):
+                metric.update_state(labels, probabilities)
+        logits = np.log(probabilities)
+        for _ in range(3):
+            with pytest.raises(ValueError, match="`sample_weight` must be at"):
+                metric.update_state(labels, logits, np.full(8, -1.0))
+
+
 class TestConfig:
     @pytest.mark.parametrize("metric_class", METRICS)
     def test_rebuilds(self, metric_class):

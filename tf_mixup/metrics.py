@@ -7,7 +7,9 @@ examples has an ECE of several per cent from noise alone.
 """
 
 import contextlib
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -96,6 +98,8 @@ class CalibrationMetrics(keras.metrics.Metric):
         self._totals = self._add_sums("totals", 4)
         # Probability less target of each class; made when K is known.
         self._excess: Any = None
+        # Of labels and outputs, as of the last batch.
+        self._last_shapes: Any = None
 
     def build(self, num_classes: int) -> None:
         """Creates the sums by class, as the first batch does.
@@ -135,38 +139,26 @@ class CalibrationMetrics(keras.metrics.Metric):
         y_true, y_pred, sample_weight = per_example.flatten_steps(
             y_true, y_pred, sample_weight
         )
-        scores = per_example.ExampleScores(
+        labels, columns = per_example.read_examples(
             y_true,
             y_pred,
             from_logits=self.from_logits,
-            prior=ops.cast(ops.convert_to_tensor(self._totals)[3], "float32"),
+            prior=self._find_evidence(),
         )
-        confidence, correct = scores.confidence, scores.correct
-        weight = self._weigh(y_true, sample_weight, confidence)
-        # Zeroed, not only weighted by 0: 0 * NaN is NaN.
-        counted = ops.logical_and(ops.isfinite(correct), weight >= 0)
-        left_out = ops.logical_and(ops.logical_not(counted), weight != 0)
-        weight = ops.where(counted, weight, 0.0)
-        confidence, correct, nll, brier = (
-            ops.where(counted, column, 0.0)
-            for column in (confidence, correct, scores.nll, scores.brier)
-        )
-        bins = bins_lib.sum_into_bins(
-            confidence,
-            ops.cast(correct, self._sums),
+        weight = self._weigh(y_true, sample_weight, columns.values.shape[0])
+        self.build(columns.values.shape[-1])
+        shapes = tuple(labels.values.shape), tuple(columns.values.shape)
+        # Compiling takes as long as some twenty batches.
+        again, self._last_shapes = shapes == self._last_shapes, shapes
+        add = _add_compiled if again and _runs_eagerly() else _add_batch
+        add(
+            (self._table, self._totals, self._excess),
+            labels,
+            columns,
             weight,
             num_bins=self.num_bins * self._factor,
             edges=self.edges,
         )
-        self._table.assign_add(ops.stack(bins))
-        totals = (
-            ops.sum(weight * ops.cast(nll, self._sums)),
-            ops.sum(weight * ops.cast(brier, self._sums)),
-            ops.sum(ops.cast(left_out, self._sums)),
-            ops.cast(scores.evidence, self._sums),
-        )
-        self._totals.assign_add(ops.stack(totals))
-        self._add_excess(scores, counted, weight)
 
     def result(self) -> Any:
         """Returns the expected calibration error, a scalar."""
@@ -238,26 +230,129 @@ class CalibrationMetrics(keras.metrics.Metric):
             shape=shape, initializer="zeros", dtype=self._sums, name=name
         )
 
-    def _weigh(self, labels: Any, sample_weight: Any, like: Any) -> Any:
-        """Returns the weight of each example, `(B,)`, 0 where it is ignored."""
-        weight = ops.ones_like(like, dtype=self._sums)
-        if sample_weight is not None:
-            given = bins_lib.read_weights(sample_weight, like.shape[0])
-            weight = weight * given
-        ignored = per_example.ignored(labels, self.ignore_label)
-        return weight if ignored is None else ops.where(ignored, 0.0, weight)
+    def _find_evidence(self) -> Any:
+        """Returns the evidence of earlier batches, if it is needed."""
+        if self.from_logits is not None:
+            return 0.0
+        return ops.cast(ops.convert_to_tensor(self._totals)[3], "float32")
 
-    def _add_excess(self, scores: Any, counted: Any, weight: Any) -> None:
-        """Adds probability less target of each class."""
-        # In units of the largest: float32 does not hold all of float64.
-        unit = ops.max(weight, initial=0.0)
-        unit = ops.where(unit > 0, unit, 1.0)
-        weight = ops.cast(weight / unit, "float32")
-        probabilities = ops.where(counted[:, None], scores.probabilities, 0.0)
-        predicted = ops.matmul(weight[None, :], probabilities)[0]
-        self.build(predicted.shape[0])
-        excess = predicted - scores.sum_targets(weight)
-        self._excess.assign_add(unit * ops.cast(excess, self._sums))
+    def _weigh(self, labels: Any, sample_weight: Any, size: int | None) -> Any:
+        """Returns weights `(B,)` or `(1,)`, 0 where ignored; None if all 1."""
+        weight = None
+        if sample_weight is not None:
+            weight = bins_lib.read_weights(sample_weight, size)
+        ignored = per_example.ignored(labels, self.ignore_label)
+        if ignored is None:
+            return weight
+        kept = ops.ones((1,), self._sums) if weight is None else weight
+        return ops.where(ignored, ops.zeros_like(kept), kept)
+
+
+def _add_batch(
+    variables: tuple[Any, Any, Any],
+    labels: per_example.Labels,
+    columns: output_kind.Columns,
+    weight: Any,
+    *,
+    num_bins: int,
+    edges: str,
+) -> None:
+    """Adds a batch to the table, the totals and the sums by class."""
+    scores = per_example.ExampleScores(labels, columns)
+    confidence, correct = scores.confidence, scores.correct
+    dtype = bins_lib.accumulator_dtype()
+    ones = ops.ones_like(confidence, dtype=dtype)
+    weight = ones if weight is None else ones * weight
+    # Zeroed, not only weighted by 0: 0 * NaN is NaN.
+    counted = ops.logical_and(ops.isfinite(correct), weight >= 0)
+    left_out = ops.logical_and(ops.logical_not(counted), weight != 0)
+    weight = ops.where(counted, weight, 0.0)
+    confidence, correct, nll, brier = (
+        ops.where(counted, column, 0.0)
+        for column in (confidence, correct, scores.nll, scores.brier)
+    )
+    bins = bins_lib.sum_into_bins(
+        confidence,
+        ops.cast(correct, dtype),
+        weight,
+        num_bins=num_bins,
+        edges=edges,
+    )
+    totals = (
+        ops.sum(weight * ops.cast(nll, dtype)),
+        ops.sum(weight * ops.cast(brier, dtype)),
+        ops.sum(ops.cast(left_out, dtype)),
+        ops.cast(scores.evidence, dtype),
+    )
+    excess = _sum_excess(scores, counted, weight)
+    sums = ops.stack(bins), ops.stack(totals), excess
+    for variable, value in zip(variables, sums, strict=True):
+        variable.assign_add(value)
+
+
+def _sum_excess(scores: Any, counted: Any, weight: Any) -> Any:
+    """Returns probability less target of each class, `(K,)`."""
+    # In units of the largest: float32 does not hold all of float64.
+    unit = ops.max(weight, initial=0.0)
+    unit = ops.where(unit > 0, unit, 1.0)
+    weight = ops.cast(weight / unit, "float32")
+
+    def add(columns: Any) -> Any:
+        return ops.matmul(weight[None, :], columns)[0]
+
+    # A copy of all columns without NaN would cost more than their sum.
+    columns = scores.probabilities
+    predicted = ops.cond(
+        ops.all(counted),
+        lambda: add(columns),
+        lambda: add(ops.where(counted[:, None], columns, 0.0)),
+    )
+    excess = predicted - scores.sum_targets(weight)
+    return unit * ops.cast(excess, unit.dtype)
+
+
+def _runs_eagerly() -> bool:
+    """Returns whether TensorFlow runs operation by operation on one device."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return tf.executing_eagerly() and not tf.distribute.has_strategy()
+
+
+def _add_compiled(
+    variables: tuple[Any, Any, Any],
+    labels: per_example.Labels,
+    columns: output_kind.Columns,
+    weight: Any,
+    **options: Any,
+) -> None:
+    """Adds a batch as `_add_batch` does, in one call of TensorFlow."""
+    values, from_logits, floor, evidence = columns
+    sums = (variable.value for variable in variables)
+    add = _compile_add(from_logits, floor, **options)
+    add(*sums, *labels, values, evidence, weight)
+
+
+@functools.cache
+def _compile_add(
+    from_logits: bool, floor: float, **options: Any
+) -> Callable[..., None]:
+    """Returns `_add_batch` of flat arguments, for all metrics."""
+    import tensorflow as tf
+
+    def add(*args: Any) -> None:
+        *variables, labels, valid, values, evidence, weight = args
+        _add_batch(
+            tuple(variables),
+            per_example.Labels(labels, valid),
+            output_kind.Columns(values, from_logits, floor, evidence),
+            weight,
+            **options,
+        )
+
+    # Nested arguments would double what a call costs.
+    return tf.function(add, autograph=False)
 
 
 def _weigh_by_mask(sample_weight: Any, mask: Any) -> Any:

@@ -21,6 +21,7 @@ a label out of range, counts, several labels) gets NaN.
 import functools
 import warnings
 from typing import Any
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -143,19 +144,63 @@ def _spread_over_steps(sample_weight: Any, outputs: Any) -> Any:
     return ops.reshape(ops.broadcast_to(weight, steps), (-1,))
 
 
+class Labels(NamedTuple):
+    """Labels as tensors.
+
+    Attributes:
+        values: Class ids, int32 `(B,)`, or distributions, float32 `(B, K)`.
+        valid: Which distributions are valid, `(B,)`; None for class ids.
+    """
+
+    values: Any
+    valid: Any = None
+
+
+def read_examples(
+    labels: Any,
+    outputs: Any,
+    *,
+    from_logits: bool | None = None,
+    prior: Any = 0.0,
+) -> tuple[Labels, output_kind.Columns]:
+    """Returns labels and outputs as `ExampleScores` takes them, checked.
+
+    Outside of a compiled function all refusals and warnings come from here.
+
+    Args:
+        labels: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`.
+        outputs: Probabilities or logits, `(B, K)`, `(B,)` or `(B, 1)`.
+        from_logits: Whether `outputs` are logits; None detects it.
+        prior: Evidence of earlier batches; see `_models.output_kind.read`.
+
+    Raises:
+        ValueError: If the shapes do not fit.
+    """
+    outputs = output_kind.to_tensor(outputs)
+    columns = output_kind.read(outputs, from_logits, prior=prior)
+    labels = _read_labels(
+        labels, output_kind.count_columns(outputs), outputs.shape[0]
+    )
+    if len(labels.shape) == 1:
+        return Labels(labels), columns
+    return Labels(*_normalize(labels)), columns
+
+
 class Outputs:
     """Measures of predictions alone; float32 `(B,)` each.
 
     Args:
-        outputs: Probabilities or logits, `(B, K)`, `(B,)` or `(B, 1)`.
+        outputs: Probabilities or logits, `(B, K)`, `(B,)` or `(B, 1)`; or the
+            columns that `_models.output_kind.read` returns.
         from_logits: Whether `outputs` are logits; None detects it.
-        prior: Evidence of earlier batches; see `_models.output_kind.read`.
     """
 
     def __init__(
-        self, outputs: Any, *, from_logits: bool | None = None, prior: Any = 0.0
+        self, outputs: Any, *, from_logits: bool | None = None
     ) -> None:
-        columns = output_kind.read(outputs, from_logits, prior=prior)
+        columns = outputs
+        if not isinstance(columns, output_kind.Columns):
+            columns = output_kind.read(outputs, from_logits)
         self._floor = columns.floor
         self.evidence = columns.evidence
         values = columns.values
@@ -201,34 +246,28 @@ class ExampleScores(Outputs):
 
     Args:
         labels: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`.
-        outputs: Probabilities or logits, `(B, K)`, `(B,)` or `(B, 1)`.
+        outputs: Probabilities or logits, `(B, K)`, `(B,)` or `(B, 1)`; or both
+            as `read_examples` returns them.
         from_logits: Whether `outputs` are logits; None detects it.
-        prior: Evidence of earlier batches; see `_models.output_kind.read`.
 
     Raises:
         ValueError: If the shapes do not fit.
     """
 
     def __init__(
-        self,
-        labels: Any,
-        outputs: Any,
-        *,
-        from_logits: bool | None = None,
-        prior: Any = 0.0,
+        self, labels: Any, outputs: Any, *, from_logits: bool | None = None
     ) -> None:
-        outputs = output_kind.to_tensor(outputs)
-        super().__init__(outputs, from_logits=from_logits, prior=prior)
-        labels = _read_labels(
-            labels, output_kind.count_columns(outputs), outputs.shape[0]
-        )
-        self._has_ids = len(labels.shape) == 1
+        if not isinstance(outputs, output_kind.Columns):
+            labels, outputs = read_examples(
+                labels, outputs, from_logits=from_logits
+            )
+        super().__init__(outputs)
+        labels, valid = labels
+        self._has_ids = valid is None
         if self._has_ids:
             inside = ops.clip(labels, 0, self.probabilities.shape[-1] - 1)
             valid = ops.equal(inside, labels)
             labels = inside
-        else:
-            labels, valid = _normalize(labels)
         self._labels = labels
         self.missing = self.missing + _nan_unless(valid)
 
