@@ -7,8 +7,6 @@ fastest entry would flatter.
 
 import importlib.util
 import multiprocessing
-import pathlib
-import resource
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from experiments.benchmark import memory
 from experiments.benchmark import mixing
 from experiments.benchmark import timing
 from tf_mixup import _checks
@@ -26,6 +25,8 @@ from tf_mixup import ood
 LIBRARIES = ("torch", "torchmetrics", "netcal")
 THREADS = 2
 OURS = "tf_mixup"
+METRIC, EAGER = f"{OURS}, metric", f"{OURS}, metric outside of a function"
+_BARE = "bare softmax and argmax, TensorFlow"
 # Logits of the ECE, `(N, K)`, in batches of so many.
 LOGITS_SHAPE = (50_000, 1_000)
 BATCH_SIZE = 500
@@ -35,7 +36,6 @@ NUM_SCORES = 100_000
 # so that they are quickly made.
 MEMORY_STEPS = (500_000, 10_000_000)
 MEMORY_SHAPE = (5_000, 2)
-MIB = 2**20
 
 
 def check_installed() -> None:
@@ -87,11 +87,12 @@ def measure(
     sections: list[timing.Table] = []
     for title, each in cases.items():
         milliseconds = timing.run_in_turns(each, repeats=repeats)
+        ratios = _compare(milliseconds)
+        if METRIC in milliseconds:
+            ratios += _compare_metric(milliseconds)
         sections.append(
             timing.Section(
-                title=title,
-                milliseconds=milliseconds,
-                ratios=_compare(milliseconds),
+                title=title, milliseconds=milliseconds, ratios=ratios
             )
         )
     return [*sections, measure_memory()]
@@ -109,6 +110,20 @@ def _compare(milliseconds: dict[str, np.ndarray]) -> tuple[timing.Ratio, ...]:
         )
         for name, rounds in milliseconds.items()
         if name != ours
+    )
+
+
+def _compare_metric(
+    milliseconds: dict[str, np.ndarray],
+) -> tuple[timing.Ratio, ...]:
+    """Compares our metric, of which NLL and Brier score follow too."""
+    return tuple(
+        timing.compare(milliseconds, *names, at_most=at_most)
+        for *names, at_most in (
+            (METRIC, "torchmetrics", 0.8),
+            (METRIC, _BARE, None),
+            (EAGER, METRIC, 1.5),
+        )
     )
 
 
@@ -136,8 +151,9 @@ def error_cases(
     ]
     functions = {
         f"{OURS}, bins": _add_bins,
-        f"{OURS}, metric": _updater(),
-        "bare softmax and argmax, TensorFlow": _pass_tensorflow,
+        METRIC: _updater(),
+        EAGER: _updater(compiled=False),
+        _BARE: _pass_tensorflow,
         "bare softmax and argmax, torch": _pass_torch,
         "torchmetrics": _update_torchmetrics,
     }
@@ -161,8 +177,8 @@ def _add_bins(parts: list) -> float:
     return float(calibration.expected_calibration_error(sum(others, first)))
 
 
-def _updater() -> Callable[[list], float]:
-    metric, update = _compile_metric()
+def _updater(*, compiled: bool = True) -> Callable[[list], float]:
+    metric, update = _make_metric(compiled=compiled)
 
     def run(parts: list) -> float:
         metric.reset_state()
@@ -173,14 +189,15 @@ def _updater() -> Callable[[list], float]:
     return run
 
 
-def _compile_metric() -> tuple[metrics.CalibrationMetrics, Callable[..., None]]:
+def _make_metric(
+    *, compiled: bool = True
+) -> tuple[metrics.CalibrationMetrics, Callable[..., None]]:
     metric = metrics.CalibrationMetrics(from_logits=True)
 
-    @tf.function
-    def update(batch: tf.Tensor, targets: tf.Tensor) -> None:
+    def update(batch: Any, targets: Any) -> None:
         metric.update_state(targets, batch)
 
-    return metric, update
+    return metric, tf.function(update) if compiled else update
 
 
 @tf.function
@@ -326,18 +343,12 @@ def _read_memory(name: str) -> list[float]:
                 generator.integers(0, num_classes, size),
             )
         done = stop
-        found.append(_resident_memory() / MIB)
+        found.append(memory.resident_memory() / memory.MIB)
     return found
 
 
-def _resident_memory() -> int:
-    """Returns the bytes of this process that are in memory, on Linux."""
-    statistics = pathlib.Path("/proc/self/statm").read_text(encoding="ascii")
-    return int(statistics.split()[1]) * resource.getpagesize()
-
-
 def _stream_ours() -> Callable[..., None]:
-    return _compile_metric()[1]
+    return _make_metric()[1]
 
 
 def _stream_torchmetrics() -> Callable[..., None]:

@@ -412,6 +412,11 @@ class TestMemory:
         assert few < 1
         assert 1 < many < 30
 
+    @pytest.mark.slow
+    def test_report_takes_memory(self):
+        (peak,) = memory.measure_report((20_000, 10)).values.values()
+        assert 0 < peak < 500
+
 
 class TestSmallMixing:
     def test_tables_are_mixed_by_all(self):
@@ -466,7 +471,11 @@ class TestPeers:
         bins = calibration.bin_predictions(labels, logits, from_logits=True)
         expected = float(calibration.expected_calibration_error(bins))
         assert expected > 0.01
-        for measure in (peers._add_bins, peers._updater()):
+        for measure in (
+            peers._add_bins,
+            peers._updater(),
+            peers._updater(compiled=False),
+        ):
             assert measure(parts) == pytest.approx(expected, abs=1e-6)
 
     def test_memory_of_ours_does_not_grow(self, monkeypatch):
