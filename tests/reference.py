@@ -453,3 +453,19 @@ def inception_window(height, width, sides, place):
         )
     )
     return top, left, tall, wide
+
+
+def signed_gap(probabilities, labels):
+    """Mean confidence minus accuracy, and the standard error of that mean."""
+    differences = [
+        max(row) - (int(np.argmax(row)) == label)
+        for row, label in zip(probabilities, labels, strict=True)
+    ]
+    return np.mean(differences), np.std(differences) / np.sqrt(len(labels))
+
+
+def calibrate_late(gap, standard_error, progress):
+    """The rule of docs/tuning.md for the change of log alpha."""
+    if progress < 1 / 3 or abs(gap) <= standard_error:
+        return 0.0
+    return float(np.clip(15 * gap, -np.log(2), np.log(2)))

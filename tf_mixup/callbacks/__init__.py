@@ -4,14 +4,20 @@
 anywhere in it.
 """
 
+from tf_mixup.callbacks.alpha_tuner import AlphaTuner
+from tf_mixup.callbacks.alpha_tuner import Observation
+from tf_mixup.callbacks.alpha_tuner import calibrate_late
 from tf_mixup.callbacks.calibration_monitor import CalibrationMonitor
 from tf_mixup.callbacks.mixed_batch_summary import MixedBatchSummary
 from tf_mixup.callbacks.mixing_schedule import MixingSchedule
 from tf_mixup.callbacks.ood_monitor import OODMonitor
 
 __all__ = (
+    "AlphaTuner",
     "CalibrationMonitor",
     "MixedBatchSummary",
     "MixingSchedule",
     "OODMonitor",
+    "Observation",
+    "calibrate_late",
 )

@@ -183,7 +183,7 @@ class CalibrationMonitor(_monitor.Monitor):
                 metric.reset_state()
             self._pass()
         else:
-            found = _find_compiled(self.model, validated)
+            found = _find_compiled(self.model, validated, type(self).__name__)
             self._metrics = _monitor.choose(found, self._outputs)
         values = {}
         # Read by all of several workers, though one alone may draw.
@@ -288,23 +288,24 @@ def _gives_logits(model: keras.Model, head: Any) -> bool | None:
     return last_layer.last_layer_gives_logits(head_model)
 
 
-def _find_compiled(model: keras.Model, validated: bool) -> dict[str, Any]:
+def _find_compiled(
+    model: keras.Model, validated: bool, monitor: str
+) -> dict[str, Any]:
     """Returns the compiled metrics that hold the validation set, by output."""
     if not validated:
         raise _checks.refusal(
-            "CalibrationMonitor without `data` reads what `fit` has validated",
+            f"{monitor} without `data` reads what `fit` has validated",
             "an epoch without validation",
             "Pass `validation_data` to `fit`, with `validation_freq` the same"
-            " as `freq`; or write `CalibrationMonitor(data)`",
+            " as `freq`; or give it `data`",
         )
     found = _compiled_metrics(model)
     if not found:
         raise _checks.refusal(
-            "CalibrationMonitor without `data` needs a compiled"
-            " `CalibrationMetrics`",
+            f"{monitor} without `data` needs a compiled `CalibrationMetrics`",
             f"metrics {[metric.name for metric in model.metrics]}",
             "Add `tf_mixup.metrics.CalibrationMetrics()` to the metrics in"
-            " `compile`; or write `CalibrationMonitor(data)`",
+            " `compile`; or give it `data`",
         )
     return found
 

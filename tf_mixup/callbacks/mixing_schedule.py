@@ -87,7 +87,7 @@ class MixingSchedule(keras.callbacks.Callback):
         self._check_places()
         self.mixup.restrict(self.warmup_epochs, self.stop_epoch)
         self.mixup.epoch_counter.start_training(
-            self.params.get("steps"), goes_on=_has_trained(self.model)
+            self.params.get("steps"), goes_on=has_trained(self.model)
         )
 
     def on_epoch_begin(
@@ -152,7 +152,7 @@ class MixingSchedule(keras.callbacks.Callback):
             )
 
 
-def _has_trained(model: Any) -> bool:
+def has_trained(model: Any) -> bool:
     """Returns whether the model's optimizer has taken a step."""
     optimizer = getattr(model, "optimizer", None)
     iterations = getattr(optimizer, "iterations", 0)

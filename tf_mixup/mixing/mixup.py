@@ -10,6 +10,7 @@ accelerator. Targets are small and always mixed here.
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
@@ -31,7 +32,7 @@ from tf_mixup.mixing.stage import Position
 from tf_mixup.mixing.stage import Replay
 from tf_mixup.mixing.stage import Stage
 
-Alpha = float | Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+Alpha = float | str | Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 # The smallest number that TensorFlow does not take for 0.
 _TINY = 1.1754944e-38
 
@@ -96,10 +97,11 @@ class MixUp(Stage):
     Args:
         alpha: Concentration of Beta(alpha, alpha), from which coefficients
             are drawn; 0, which is no mixing, or a number from 1.2e-38 to
-            3.4e38; or a function of (epoch, step), two int64 scalars, that
-            returns it as a float tensor; it is compiled into the stage.
-            Papers: 0.2 to 0.4 for calibration and ImageNet, 1 for accuracy on
-            CIFAR.
+            3.4e38; or `"auto"`, with `callbacks.AlphaTuner`, which sets it
+            while the model is trained; or a function of (epoch, step), two
+            int64 scalars, that returns it as a float tensor; it is compiled
+            into the stage. Papers: 0.2 to 0.4 for calibration and ImageNet, 1
+            for accuracy on CIFAR.
         num_classes: K, for integer labels; 1 for one sigmoid output; None for
             targets that are vectors or regression targets. With several
             outputs: one for all, or a structure like the targets. Or
@@ -130,6 +132,8 @@ class MixUp(Stage):
 
     Attributes:
         alpha: As given; a number as a float.
+        tuned_alpha: With `alpha="auto"` the alpha that batches are mixed with
+            now; else None.
         labels: The `mixing.Labels`.
         partner: The `mixing.Partners`.
         inputs: The `mixing.Inputs`.
@@ -177,6 +181,11 @@ class MixUp(Stage):
     ) -> None:
         super().__init__(options.check_seed(seed))
         self.alpha = options.check_alpha(alpha)
+        self._tuned: tf.Variable | None = None
+        if self.alpha == options.AUTO:
+            with tf.init_scope(), tf.device("/cpu:0"):
+                # Not a number until it is set.
+                self._tuned = tf.Variable(math.nan, dtype=tf.float32)
         self.labels = options.read_group(
             "num_classes", num_classes, options.Labels
         )
@@ -230,6 +239,15 @@ class MixUp(Stage):
             if name == "alpha" or value != default[name]
         )
         return f"{type(self).__name__}({given})"
+
+    @property
+    def tuned_alpha(self) -> float | None:
+        """What `"auto"` mixes with now; see the class."""
+        return None if self._tuned is None else float(self._tuned.numpy())
+
+    def _set_alpha(self, alpha: float) -> None:
+        if self._tuned is not None:
+            self._tuned.assign(alpha)
 
     def _maker(self) -> Callable[[], "MixUp"]:
         return functools.partial(type(self), **self.get_config())
@@ -519,6 +537,8 @@ class MixUp(Stage):
         )
 
     def _alpha_at(self, epoch: tf.Tensor, step: tf.Tensor) -> Any:
+        if self._tuned is not None:
+            return _check_tuned_alpha(self._tuned.read_value())
         if not callable(self.alpha):
             return self.alpha
         epoch = epoch_counter_lib.training_epoch(epoch)
@@ -549,6 +569,18 @@ class MixUp(Stage):
 
 def _stack(partners: list[tf.Tensor]) -> tf.Tensor:
     return partners[0] if len(partners) == 1 else tf.stack(partners, axis=1)
+
+
+def _check_tuned_alpha(alpha: tf.Tensor) -> tf.Tensor:
+    """Returns what a callback has set."""
+    return run_time.require(
+        alpha,
+        tf.math.is_finite(alpha),
+        'A stage with alpha="auto" mixes when its alpha is set',
+        "a batch before that",
+        [],
+        "Make `callbacks.AlphaTuner(mixup)`, and give it to `fit`",
+    )
 
 
 def _check_drawn_alpha(alpha: Any) -> tf.Tensor:

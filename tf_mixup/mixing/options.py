@@ -17,6 +17,8 @@ from tf_mixup.mixing import _input_rules
 from tf_mixup.mixing import plans
 
 KINDS = (*plans.PARTNERS, "given")
+# For `alpha`: a callback sets it while the model is trained.
+AUTO = "auto"
 
 
 class _Group:
@@ -186,9 +188,11 @@ def shorten(value: Any) -> Any:
 
 
 def check_alpha(alpha: Any) -> Any:
-    """Returns a function as it is, and a number as a float."""
+    """Returns a function or `"auto"` as it is, and a number as a float."""
     if callable(alpha):
         return alpha
+    if isinstance(alpha, str):
+        return _checks.one_of("alpha", alpha, (AUTO,))
     return _checks.real_at_least(
         "alpha", alpha, 0, remedy="Write 0 to train without mixing"
     )

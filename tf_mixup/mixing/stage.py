@@ -309,6 +309,39 @@ class Stage(epoch_counter_lib.Bound, abc.ABC):
         stage = tf.data.Dataset.zip(positions, examples)
         return next(iter(stage.map(self._lam_graph).batch(steps)))
 
+    @property
+    def tuned_alpha(self) -> float | None:
+        """What `alpha="auto"` mixes with now; None for a fixed alpha."""
+        return None
+
+    def set_alpha(self, alpha: float) -> None:
+        """Mixes the batches that are drawn from now on with another alpha.
+
+        `callbacks.AlphaTuner` calls it between epochs. Of `MixUpOrCutMix` it
+        sets the alpha of each stage that was made for it.
+
+        Args:
+            alpha: As `MixUp` takes it, a number.
+
+        Raises:
+            ValueError: If the stage was not made with `alpha="auto"`, or the
+                number is out of range.
+        """
+        if self.tuned_alpha is None:
+            raise _checks.refusal(
+                "A stage must be made for an alpha that changes",
+                f"set_alpha({alpha!r}) of {self!r}",
+                'Write `MixUp(alpha="auto")`',
+            )
+        self._set_alpha(
+            _checks.real_at_least(
+                "alpha", alpha, 0, remedy="Write 0 for no mixing"
+            )
+        )
+
+    def _set_alpha(self, alpha: float) -> None:
+        """Sets the alpha, a number in range."""
+
     def restrict(self, first_epoch: int, end_epoch: int | None) -> None:
         """Mixes in epochs from `first_epoch` to before `end_epoch` only.
 

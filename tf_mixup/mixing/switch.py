@@ -93,6 +93,16 @@ class MixUpOrCutMix(Stage):
         for each in (self.mixup, self.cutmix):
             each.restrict(first_epoch, end_epoch)
 
+    @property
+    def tuned_alpha(self) -> float | None:
+        """What the stages with `alpha="auto"` mix with now; else None."""
+        found = self.mixup.tuned_alpha
+        return self.cutmix.tuned_alpha if found is None else found
+
+    def _set_alpha(self, alpha: float) -> None:
+        for each in (self.mixup, self.cutmix):
+            each._set_alpha(alpha)
+
     def _check_inputs(self, spec: Any, *, mixes: bool = True) -> None:
         for each in (self.mixup, self.cutmix):
             each._check_inputs(spec, mixes=mixes)

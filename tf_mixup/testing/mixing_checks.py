@@ -281,7 +281,9 @@ def _properties(
     if not isinstance(stage, mixing.MixUp):
         return given
     found = {
-        "alpha": None if callable(stage.alpha) else stage.alpha,
+        "alpha": stage.alpha
+        if isinstance(stage.alpha, float)
+        else stage.tuned_alpha,
         "per": stage.per,
         "probability": stage.probability,
         "self_share": _self_share(stage, unmixed),

@@ -1,0 +1,330 @@
+"""AlphaTuner: sets alpha while the model is trained, so that it is calibrated.
+
+Alpha is too small while the model is overconfident on held-out data, and too
+large while it is underconfident: the gap, mean confidence minus accuracy, says
+in which direction to go. After each epoch alpha is multiplied by what a rule
+makes of the gap. docs/tuning.md explains the default rule.
+"""
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from tf_mixup import _checks
+from tf_mixup import calibration
+from tf_mixup import mixing
+from tf_mixup import summaries
+from tf_mixup.callbacks import calibration_monitor
+from tf_mixup.callbacks import mixing_schedule
+
+# A gap that is known no better tells little: of 200 examples.
+_COARSE = 0.035
+
+
+# Of `calibrate_late`; docs/tuning.md has the runs that chose them.
+_HOLD = 1 / 3
+_GAIN = 15.0
+_LARGEST = math.log(2)
+
+
+class Observation(NamedTuple):
+    """What a rule sees after an epoch.
+
+    Attributes:
+        gap: Mean confidence minus accuracy on held-out data, in [-1, 1].
+        standard_error: Of the gap, by chance which examples are held out.
+        progress: Share of the epochs that are done, in (0, 1].
+        learning_rate: As a share of its largest value so far, in [0, 1].
+    """
+
+    gap: float
+    standard_error: float
+    progress: float
+    learning_rate: float
+
+
+Rule = Callable[[Observation], float]
+
+
+def calibrate_late(seen: Observation) -> float:
+    """Returns the change of log alpha: the default rule.
+
+    In the first third of the epochs alpha stays what it is: strong mixing
+    regularizes, and the gap of a network that is still learning says little
+    about the one that it will be. Then alpha follows the gap, by at most a
+    factor of 2 an epoch. A gap within its standard error counts as 0.
+
+    Args:
+        seen: What is known after an epoch.
+
+    Returns:
+        change: To be added to the logarithm of alpha.
+    """
+    if seen.progress < _HOLD or abs(seen.gap) <= seen.standard_error:
+        return 0.0
+    return min(max(_GAIN * seen.gap, -_LARGEST), _LARGEST)
+
+
+class AlphaTuner(calibration_monitor.CalibrationMonitor):
+    """Sets alpha after each epoch so that the model ends up calibrated.
+
+    One training takes the place of one for each alpha that could be right:
+
+        mixup = tf_mixup.MixUp(alpha="auto", num_classes=10)
+        model.compile(..., metrics=[tf_mixup.metrics.CalibrationMetrics()])
+        model.fit(
+            train.apply(mixup),
+            validation_data=validation.apply(mixup.evaluation),
+            callbacks=[MixingSchedule(mixup), AlphaTuner(mixup)],
+        )
+
+    It is a `CalibrationMonitor`, and all of that one's options are here, too:
+    without `data` it reads what `fit` has validated. It adds `alpha`, which
+    the epoch was mixed with, and `val_signed_gap_error`, the standard error
+    of the gap, to `logs`, and to TensorBoard with `log_dir`.
+
+    The examples that alpha is tuned on belong to the training from then on:
+    do not fit a temperature on them, and do not report results of them.
+
+    - Without validation, in the epochs that it measures in, an error is
+      raised. With `validation_freq=n` write `freq=n`; alpha then changes in
+      these epochs only, by as much.
+    - A gap that is known no better than to 3.5 points, as of fewer than some
+      200 examples, is warned about. A gap that is no number changes nothing.
+    - A second `fit` of the same model goes on with the alpha of the first.
+      After a resume with `initial_epoch` in a new process call `set_state`.
+    - A dataset with `.repeat()` before or after the stage is read ahead: the
+      first batches of an epoch may be mixed with the alpha of the last one.
+    - All replicas and workers measure the same, and so agree.
+
+    Args:
+        mixup: The stage of the training dataset, made with `alpha="auto"`.
+        data: As for `CalibrationMonitor`.
+        start: Alpha of the first epochs, within the limits. Defaults to 1.
+        limits: The smallest alpha, at which mixing is turned off, and the
+            largest. Defaults to `(0.01, 1.0)`.
+        rule: Function of an `Observation` that returns what is added to the
+            logarithm of alpha. Defaults to `calibrate_late`.
+        options: As for `CalibrationMonitor`. With `outputs` of several names
+            the mean of their gaps decides.
+
+    Attributes:
+        alpha: What the next epoch will be mixed with; 0 is no mixing.
+
+    Raises:
+        ValueError: If an argument is out of range, or the stage has a fixed
+            alpha; and as `CalibrationMonitor` does.
+
+    Example:
+        >>> mixup = mixing.MixUp(alpha="auto", num_classes=10, seed=0)
+        >>> tuner = AlphaTuner(mixup)
+        >>> tuner.alpha, mixup.tuned_alpha
+        (1.0, 1.0)
+    """
+
+    # Defaults of the smallest and the largest alpha.
+    LIMITS = (0.01, 1.0)
+
+    def __init__(
+        self,
+        mixup: mixing.Stage,
+        data: Any = None,
+        *,
+        start: float = 1.0,
+        limits: tuple[float, float] = LIMITS,
+        rule: Rule = calibrate_late,
+        **options: Any,
+    ) -> None:
+        super().__init__(data, **options)
+        if getattr(mixup, "tuned_alpha", None) is None:
+            raise _checks.refusal(
+                "AlphaTuner sets the alpha of a stage that was made for it",
+                f"{mixup!r}",
+                'Write `MixUp(alpha="auto", ...)`',
+            )
+        self.mixup = mixup
+        self.limits = _check_limits(limits)
+        self.start = _checks.real_between(
+            "start", start, *self.limits, remedy="Write a number between"
+        )
+        if not callable(rule):
+            raise _checks.refusal(
+                "`rule` must be a function of an `Observation`",
+                f"rule={rule!r}",
+                "Leave it out, or write a function",
+            )
+        self.rule = rule
+        self._log_alpha = math.log(self.start)
+        self._peak = 0.0
+        self._epochs = 0
+        self._gap = self._standard_error = math.nan
+        self._restored = self._has_warned = False
+        self.mixup.set_alpha(self.alpha)
+
+    def __repr__(self) -> str:
+        return f"<AlphaTuner of {self.mixup!r}, alpha={self.alpha:.3g}>"
+
+    @property
+    def alpha(self) -> float:
+        """What the next epoch will be mixed with; see the class."""
+        alpha = math.exp(self._log_alpha)
+        return 0.0 if alpha <= self.limits[0] * (1 + 1e-6) else alpha
+
+    def get_state(self) -> dict[str, float]:
+        """Returns what `set_state` needs to go on: numbers, as JSON has them.
+
+        Call it after the tuner's own `on_epoch_end`.
+        """
+        return {
+            "log_alpha": self._log_alpha,
+            "peak": self._peak,
+            "epochs": self._epochs,
+        }
+
+    def set_state(self, state: dict[str, float]) -> None:
+        """Goes on from a state, before `fit(initial_epoch=...)`.
+
+        Args:
+            state: As `get_state` returned it.
+
+        Raises:
+            ValueError: If it is none.
+        """
+        if (
+            set(state) != set(self.get_state())
+            or not np.isfinite([*state.values()]).all()
+        ):
+            raise _checks.refusal(
+                "The state of a tuner is what `get_state` returned",
+                f"{state!r}",
+                "Save that, and give it back",
+            )
+        self._log_alpha = float(state["log_alpha"])
+        self._peak = float(state["peak"])
+        self._epochs = int(state["epochs"])
+        self._restored = True
+        self.mixup.set_alpha(self.alpha)
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Starts, or goes on with a model that it has tuned before."""
+        super().on_train_begin(logs)
+        trained = mixing_schedule.has_trained(self.model)
+        if trained and not self._epochs and not self._restored:
+            warnings.warn(
+                f"AlphaTuner starts with alpha={self.start:g}, though the model"
+                " has been trained before. To go on with a training give its"
+                " state to `set_state`.",
+                stacklevel=2,
+            )
+        if not trained and not self._restored:
+            self._log_alpha, self._peak = math.log(self.start), 0.0
+            self._epochs = 0
+        self._restored = False
+        self.mixup.set_alpha(self.alpha)
+
+    def measure(self, validated: bool) -> dict[str, float]:
+        """Returns the calibration, and the alpha that it came from."""
+        values = super().measure(validated)
+        gaps = [_measure_gap(fine) for fine, _ in self._tables.values()]
+        self._gap, self._standard_error = np.mean(gaps, axis=0)
+        return {
+            **values,
+            "alpha": self.alpha,
+            f"{self.name}_signed_gap_error": float(self._standard_error),
+        }
+
+    def write(self, step: int) -> None:
+        """Writes the calibration, and alpha."""
+        super().write(step)
+        summaries.write_scalars(
+            {"alpha": self.values["alpha"]},
+            step=step,
+            name="mixing",
+            descriptions={"alpha": "What this epoch was mixed with."},
+        )
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Writes what was measured, then sets alpha for the next epoch."""
+        due = self._due
+        super().on_epoch_end(epoch, logs)
+        if due:
+            self._decide(epoch)
+
+    def _decide(self, epoch: int) -> None:
+        """Changes alpha by the rule."""
+        self._epochs = epoch + 1
+        error = self._standard_error
+        if error > _COARSE and not self._has_warned:
+            self._has_warned = True
+            warnings.warn(
+                "AlphaTuner knows the gap of so few examples to"
+                f" {100 * error:.1f} points only, and will hardly change alpha."
+                " Validate on 500 examples or more.",
+                stacklevel=3,
+            )
+        learning_rate = self._learning_rate()
+        if not math.isfinite(self._gap):
+            return
+        change = self.rule(
+            Observation(
+                gap=float(self._gap),
+                standard_error=float(error),
+                progress=(epoch + 1) / max(self.params["epochs"], epoch + 1),
+                learning_rate=learning_rate,
+            )
+        )
+        if not math.isfinite(change):
+            raise _checks.refusal(
+                "`rule` must return a finite number",
+                f"{change!r}",
+                "Return 0 to leave alpha as it is",
+            )
+        low, high = map(math.log, self.limits)
+        wanted = self._log_alpha + self.freq * float(change)
+        self._log_alpha = min(max(wanted, low), high)
+        self.mixup.set_alpha(self.alpha)
+
+    def _learning_rate(self) -> float:
+        """Returns the learning rate as a share of the largest so far."""
+        rate = self.model.optimizer.learning_rate
+        now = float(keras.ops.convert_to_numpy(rate))
+        self._peak = max(self._peak, now)
+        return now / self._peak if self._peak else 0.0
+
+
+def _check_limits(limits: Any) -> tuple[float, float]:
+    pair = isinstance(limits, tuple | list) and len(limits) == 2
+    low, high = (
+        _checks.real_at_least(
+            f"limits[{place}]", limit, 0, remedy="Write (0.01, 1.0)"
+        )
+        for place, limit in enumerate(limits if pair else (0, 0))
+    )
+    if not 0 < low < high:
+        raise _checks.refusal(
+            "`limits` are the smallest and the largest alpha, above 0",
+            f"limits={limits!r}",
+            "Write (0.01, 1.0)",
+        )
+    return low, high
+
+
+def _measure_gap(fine: calibration.Bins) -> tuple[float, float]:
+    """Returns the signed gap, and its standard error.
+
+    In a bin confidences are taken to be equal: there are about 300.
+    """
+    count, confidence, correct = (np.asarray(part, float) for part in fine)
+    total = count.sum()
+    if not total:
+        return math.nan, math.nan
+    gap = (confidence - correct).sum() / total
+    mean = confidence / np.maximum(count, 1e-30)
+    squares = mean * confidence - 2 * mean * correct + correct
+    variance = max(squares.sum() / total - gap**2, 0.0)
+    return float(gap), math.sqrt(variance / total)
