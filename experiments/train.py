@@ -33,6 +33,7 @@ from experiments.papers import defaults
 from experiments.runs import config
 from experiments.runs import run_data
 from experiments.runs import training
+from experiments.runs import tuning
 from tf_mixup import _checks
 
 # Fields of `Config` that have a flag, and their types.
@@ -88,6 +89,9 @@ def define_flags() -> None:
         if name in _CHOICES:
             flags.DEFINE_enum(name, None, _CHOICES[name], summaries[name])
             continue
+        if name == "alpha":
+            # A number, or `auto`.
+            kind = "str"
         define = next(each for key, each in _DEFINE.items() if key in kind)
         define(name, None, summaries[name])
 
@@ -117,10 +121,26 @@ def config_from_flags() -> config.Config:
     fields |= {name: each for name, each in given.items() if each is not None}
     if given["milestones"] is not None:
         fields["milestones"] = _epochs(given["milestones"])
+    if given["alpha"] is not None:
+        fields |= _alpha(given["alpha"])
     for name in ("mix_layers", "ood"):
         if name in fields:
             fields[name] = tuple(fields[name])
     return config.Config(dataset=values.dataset, **fields)
+
+
+def _alpha(text: str) -> dict[str, Any]:
+    """Returns the fields that `--alpha` stands for."""
+    if text == "auto":
+        return tuning.AUTO
+    try:
+        return {"alpha": float(text)}
+    except ValueError as error:
+        raise _checks.refusal(
+            "`alpha` is a number, or `auto`",
+            f"alpha={text!r}",
+            "Write e.g. --alpha=0.2",
+        ) from error
 
 
 def _epochs(names: list[str]) -> tuple[int, ...]:

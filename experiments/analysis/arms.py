@@ -40,6 +40,13 @@ _PARTNERS = {
 }
 # Places of mixing that are not named after their layer.
 _PLACES = {"spectrogram": " of spectrograms", "embedding": ""}
+# Rules by which alpha is tuned; that of the library has no name.
+_RULES = {
+    "calibrate_late": "",
+    "follow": " (follow)",
+    "follow_average": " (follow averages)",
+    "aim_ahead": " (aim ahead)",
+}
 # Weight decay of most runs; others are named.
 _DECAY = config_lib.Config().weight_decay
 # Targets of GANs, which are no data sets.
@@ -241,4 +248,10 @@ def describe_method(config: config_lib.Config) -> str:
         name += f" with {config.neighbors} neighbors"
     if config.per == "sample":
         name += " per example"
-    return f"{name}, alpha {config.alpha:g}"
+    return f"{name}, {_describe_alpha(config)}"
+
+
+def _describe_alpha(config: config_lib.Config) -> str:
+    if config.tuning == "none":
+        return f"alpha {config.alpha:g}"
+    return f"alpha tuned{_RULES[config.tuning]}"

@@ -7,8 +7,10 @@ from experiments.papers import mixup_claims
 from experiments.papers import overlaps
 from experiments.papers import overlaps_claims
 from experiments.papers import tables
+from experiments.papers import tuning
 
 TITLES = {
+    tuning.PAPER: "Tuning alpha while training (this project)",
     calibration.PAPER: "On Mixup Training (arXiv 1905.11001)",
     mixup.PAPER: "mixup: Beyond Empirical Risk Minimization (arXiv 1710.09412)",
     overlaps.PAPER: "Limitations of Temperature Scaling (arXiv 2306.00740)",
@@ -18,6 +20,7 @@ TABLES: dict[str, tables.Table] = {
     **calibration.TABLES,
     **overlaps.TABLES,
     **mixup.TABLES,
+    **tuning.TABLES,
 }
 CLAIMS = (
     *calibration_claims.CLAIMS,

@@ -18,7 +18,7 @@ class Table(NamedTuple):
     Attributes:
         build: (scale, seeds) -> configs, seed by seed, so that an interrupted
             sweep has complete seeds. Its docstring begins with what it shows.
-        paper: Number on arXiv.
+        paper: Number on arXiv, or a name.
         seeds: How many by default, at each of `SCALES`.
         hours: Of all runs at small scale, on two CPU cores.
         expected: A result at small scale, without -> with mixup.
@@ -37,11 +37,16 @@ class Table(NamedTuple):
         count = self.seeds[SCALES.index(scale)] if seeds is None else seeds
         return self.build(scale, count)
 
+    @property
+    def source(self) -> str:
+        """The paper, in words."""
+        return f"arXiv {self.paper}" if self.paper[0].isdigit() else self.paper
+
     def describe(self, name: str) -> str:
         """Returns contents, command, duration and expected result."""
         shows = (self.build.__doc__ or "").partition("\n")[0]
         return (
-            f"arXiv {self.paper}. {shows}\n\n"
+            f"{self.source}. {shows}\n\n"
             f"Command: `python -m experiments.sweep --table={name}"
             " --data_dir=DIR --workdir=runs`. About"
             f" {self.hours:g} hours on two CPU cores. Expected, without -> with"

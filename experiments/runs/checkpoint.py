@@ -29,6 +29,7 @@ from experiments.runs import atomic_files
 from experiments.runs import config as config_lib
 from experiments.runs import run_files
 from tf_mixup import _checks
+from tf_mixup import callbacks
 from tf_mixup import mixing
 
 # Bytes of JSON travel in the same file as one array.
@@ -73,6 +74,8 @@ class Checkpoint(keras.callbacks.Callback):
         every_steps: Saves after as many steps of an epoch, too; 0 for after
             epochs only.
         preemption: Says when to save and to end the process; None for never.
+        tuner: What sets alpha, listed before this, which goes on where it
+            was; None if nothing does.
         workers: With whom to agree on what is restored, and when to end;
             None for alone.
 
@@ -90,9 +93,11 @@ class Checkpoint(keras.callbacks.Callback):
         config: config_lib.Config | None = None,
         every_steps: int = 0,
         preemption: preemption_lib.Preemption | None = None,
+        tuner: callbacks.AlphaTuner | None = None,
         workers: workers_lib.Workers | None = None,
     ) -> None:
         super().__init__()
+        self._tuner = tuner
         self._config = config
         self._workers = workers or workers_lib.Workers()
         self._directory = directory
@@ -144,6 +149,8 @@ class Checkpoint(keras.callbacks.Callback):
         about = json.loads(arrays.pop(ABOUT).tobytes())
         _check_backend(about["backend"], path)
         self.history = about["history"]
+        if self._tuner is not None:
+            self._tuner.set_state(about["tuner"])
         self.epochs_done, self.steps_done = position
         # Those after it are not of all workers, or damaged.
         kept = paths[: paths.index(path) + 1]
@@ -268,6 +275,7 @@ class Checkpoint(keras.callbacks.Callback):
             "position": position,
             "backend": keras.backend.backend(),
             "history": self.history,
+            "tuner": self._tuner and self._tuner.get_state(),
         }
         text = json.dumps(about).encode()
         arrays[ABOUT] = np.frombuffer(text, np.uint8)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.runs import tuning
 from tf_mixup import _checks
 from tf_mixup import ood
 from tf_mixup.mixing import plans
@@ -19,10 +20,11 @@ from tf_mixup.mixing import plans
 # Sets that results are named by, whatever `ood` says.
 OWN_SETS = ("train", "validation", "test", *ood.NOISES)
 # The one encoding of training without mixing.
-NO_MIXING = {"method": "erm", "alpha": 0.0}
+NO_MIXING = {"method": "erm", "alpha": 0.0, "tuning": "none"}
 # Fields that take one of a few names.
 CHOICES = {
     "method": ("erm", "mixup", "cutmix", "regmixup"),
+    "tuning": ("none", *tuning.RULES),
     "per": ("batch", "sample"),
     "partner": plans.PARTNERS,
     "target": ("mixed", "nearest"),
@@ -89,8 +91,12 @@ class Config:
             network of sentences starts from; None draws them.
         method: `"erm"` (no mixing), `"mixup"`, `"cutmix"`, or `"regmixup"`:
             clean and mixed examples in one batch.
-        alpha: Concentration of the mixing coefficients. No mixing is stored
-            as `method="erm"` with alpha 0, whichever of the two is given.
+        alpha: Concentration of the mixing coefficients; with `tuning` that of
+            the first epochs. No mixing is stored as `method="erm"` with alpha
+            0, whichever of the two is given.
+        tuning: The rule by which alpha changes after each epoch, one of
+            `tuning.RULES`; `"none"` keeps it. Half of the validation
+            examples then tune it, and are not reported.
         points: Examples in a mixture: 2, or d + 1 for d-Mixup.
         mix_layers: Names of layers whose outputs are mixed, one of them drawn
             for each batch; empty for the inputs.
@@ -149,6 +155,7 @@ class Config:
     embeddings: str | None = None
     method: str = "mixup"
     alpha: float = 0.2
+    tuning: str = "none"
     points: int = 2
     mix_layers: tuple[str, ...] = ()
     per: str = "batch"

@@ -147,10 +147,11 @@ def build_mixup(
         options["num_points"] = config.points
     if config.network == "text_cnn" and not config.alpha:
         options["inputs"] = None if placement == "model" else "keep"
+    alpha = config.alpha if config.tuning == "none" else "auto"
     if config.method == "cutmix":
-        return mixing.CutMix(config.alpha, **options)
+        return mixing.CutMix(alpha, **options)
     return mixing.MixUp(
-        config.alpha,
+        alpha,
         include_clean=config.method == "regmixup",
         **options,
     )

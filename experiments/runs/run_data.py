@@ -69,6 +69,26 @@ def load_splits(config: config_lib.Config, sources: Sources) -> datasets.Splits:
     return dataclasses.replace(splits, validation=apart)
 
 
+def split_validation(
+    config: config_lib.Config, splits: datasets.Splits
+) -> tuple[datasets.Splits, datasets.Splits]:
+    """Returns the data to train with, and those to evaluate on.
+
+    They are the same, but that with `tuning` each has one half of the
+    validation examples: what alpha is tuned on is not reported, nor is a
+    temperature fitted on it.
+    """
+    if config.tuning == "none":
+        return splits, splits
+    held_out = splits.validation
+    places = np.arange(len(held_out.labels))
+    tuned, reported = (
+        dataclasses.replace(splits, validation=held_out.take(places[start::2]))
+        for start in (0, 1)
+    )
+    return tuned, reported
+
+
 def load_ood(
     config: config_lib.Config, splits: datasets.Splits, sources: Sources
 ) -> dict[str, np.ndarray]:

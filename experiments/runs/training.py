@@ -24,6 +24,7 @@ from experiments.runs import optimizers
 from experiments.runs import run_data
 from experiments.runs import run_evaluation
 from experiments.runs import run_files
+from experiments.runs import tuning
 from experiments.runs import workdirs
 from tf_mixup import callbacks
 from tf_mixup import mixing
@@ -108,12 +109,13 @@ def _run_owned(
                 "workers": workers.addresses,
             }
         )
-        model, history = train(config, splits, sets, workdir, sources, strategy)
+        tuned, reported = run_data.split_validation(config, splits)
+        model, history = train(config, tuned, sets, workdir, sources, strategy)
         if not workers.is_chief:
             workers.wait()
             return {}
         results, warnings = run_evaluation.evaluate(
-            config, model, splits, sets, workdir
+            config, model, reported, sets, workdir
         )
         results |= evaluation.measure_epochs(history["val_accuracy"])
     finally:
@@ -179,10 +181,13 @@ def train(
             model_setup.build_loss(config),
             metrics=model_setup.build_metrics(splits.num_classes),
         )
+        logs = workdir / "logs" if workers.is_chief else None
+        monitor = _calibration_monitor(config, mixup, logs)
         saver = checkpoint.Checkpoint(
             workdir / workdirs.CHECKPOINTS,
             mixup.epoch_counter,
             config=config,
+            tuner=None if config.tuning == "none" else monitor,
             every_steps=sources.checkpoint_every_steps,
             preemption=sources.preemption,
             workers=workers,
@@ -194,19 +199,22 @@ def train(
     if saver.steps_done:
         # Builds the metrics, whose sums go on within the epoch.
         model.evaluate(validation, steps=1, verbose=0)
-    logs = workdir / "logs" if workers.is_chief else None
     if saver.epochs_done < config.epochs:
         if logs is not None:
             event_files.drop_steps(logs, from_step=saver.epochs_done)
-        monitors = _monitors(config, mixup, splits, sets, neighbors, logs)
-        # What is streamed is read for each epoch, and a first epoch that is
-        # resumed ends before its pass.
+        monitors = [
+            monitor,
+            *_monitors(config, mixup, splits, sets, neighbors, logs),
+        ]
+        # What is streamed is read for each epoch, a first epoch that is
+        # resumed ends before its pass, and a tuned alpha is set before it.
         model.fit(
             **_feed(
                 training,
                 steps,
                 repeats=splits.train.in_memory
                 and workers.count == 1
+                and config.tuning == "none"
                 and not saver.steps_done,
             ),
             validation_data=validation,
@@ -242,6 +250,26 @@ def _feed(training: Any, steps: int, *, repeats: bool) -> dict[str, Any]:
     return {"x": training.repeat(), "steps_per_epoch": steps}
 
 
+def _calibration_monitor(
+    config: config_lib.Config, mixup: mixing.MixUp, logs: pathlib.Path | None
+) -> callbacks.CalibrationMonitor:
+    """Returns what measures each epoch, and with `tuning` sets alpha."""
+    options: dict[str, Any] = {
+        "log_dir": logs,
+        "figure_freq": max(config.epochs // NUM_FIGURES, 1),
+    }
+    if config.tuning == "none":
+        return callbacks.CalibrationMonitor(**options)
+    limits = callbacks.AlphaTuner.LIMITS
+    return callbacks.AlphaTuner(
+        mixup,
+        start=config.alpha,
+        limits=(min(limits[0], config.alpha), max(limits[1], config.alpha)),
+        rule=tuning.RULES[config.tuning],
+        **options,
+    )
+
+
 def _monitors(
     config: config_lib.Config,
     mixup: mixing.MixUp,
@@ -250,9 +278,12 @@ def _monitors(
     neighbors: np.ndarray | None,
     logs: pathlib.Path | None,
 ) -> list[keras.callbacks.Callback]:
-    """Returns what is measured in each epoch; drawn where there are logs."""
+    """Returns what else is measured; drawn where there are logs."""
     freq = max(config.epochs // NUM_FIGURES, 1)
-    found = [callbacks.CalibrationMonitor(log_dir=logs, figure_freq=freq)]
+    found: list[keras.callbacks.Callback] = []
+    if config.tuning == "follow_average":
+        # `fit` then validates what will be the result.
+        found.append(keras.callbacks.SwapEMAWeights())
     if logs is not None and splits.train.inputs.ndim == 4:
         # Only images can be looked at.
         shown = _shown_examples(splits, neighbors)

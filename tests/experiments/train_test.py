@@ -66,6 +66,7 @@ CONFIGS = {
     ],
     "table": ["--workdir=w", "--dataset=uci:iris"],
     "kind": ["--workdir=w", "--dataset=gaussians:0.25"],
+    "tuned": ["--workdir=w", "--alpha=auto"],
 }
 # Command lines that must fail, and what must then be said.
 REFUSED = {
@@ -78,6 +79,7 @@ REFUSED = {
     "missing OOD set": (["--ood=folder:DIR/nothing"], "nothing"),
     "missing OOD file": (["--ood=DIR/a.npz"], "An OOD file must exist"),
     "out of range": (["--alpha=-1"], "`alpha` must be a finite number"),
+    "no alpha": (["--alpha=many"], "`alpha` is a number, or `auto`"),
     "no epochs": (["--milestones=a,b"], "Write e.g. --milestones=60,120,160"),
     "unknown data set": (["--dataset=cifar11"], "'cifar11'"),
     "missing data set": (
@@ -176,6 +178,10 @@ class TestConfigFromFlags:
         }
         expected = config_lib.Config(dataset="cifar100", **settings)
         assert answers[0]["overridden"] == expected.to_json()
+
+    def test_auto_is_the_rule_of_the_library(self, answers):
+        assert answers[0]["tuned"]["tuning"] == "calibrate_late"
+        assert answers[0]["tuned"]["alpha"] == 1
 
     def test_sentences_take_words_and_layers(self, answers):
         settings = defaults.PAPER_DEFAULTS["trec"] | {

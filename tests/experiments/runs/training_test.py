@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import errno
+import math
 import os
 import pathlib
 import random
@@ -30,7 +31,9 @@ from experiments.runs import run_data
 from experiments.runs import run_evaluation
 from experiments.runs import run_files
 from experiments.runs import training
+from experiments.runs import tuning
 from experiments.runs import workdirs
+from tf_mixup import callbacks
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 EPOCHS = 4
@@ -318,6 +321,17 @@ class TestKill:
         assert len(checkpoint.find(tmp_path / "checkpoints")) == 1
         finish_well(tmp_path)
         assert_same_run(tmp_path, reference)
+
+    @pytest.mark.slow
+    def test_killed_run_tunes_alpha_on(self, tmp_path):
+        config = dataclasses.replace(CONFIG, alpha=1.0, tuning="follow")
+        finish_well(tmp_path / "whole", config=config)
+        killed = tmp_path / "killed"
+        second = WHILE_A_CHECKPOINT_IS_WRITTEN.replace("NUMBER", "3")
+        status, _ = finish(killed, second, config)
+        assert status == -signal.SIGKILL
+        finish_well(killed, config=config)
+        assert_same_run(killed, tmp_path / "whole")
 
     @pytest.mark.slow
     def test_killed_and_the_newest_damaged(self, reference, tmp_path):
@@ -625,6 +639,36 @@ class TestTrain:
 @pytest.fixture(scope="module")
 def unmixed(tmp_path_factory):
     return train(tmp_path_factory.mktemp("erm"), method="erm")
+
+
+class TestTuning:
+    def test_alpha_follows_the_gap_of_half_the_validation_set(self, tmp_path):
+        _, history, _ = train(
+            tmp_path, alpha=1.0, tuning="follow", epochs=2, num_validation=200
+        )
+        seen = callbacks.Observation(
+            gap=history["val_signed_gap"][0],
+            standard_error=history["val_signed_gap_error"][0],
+            progress=0.5,
+            learning_rate=1.0,
+        )
+        change = tuning.RULES["follow"](seen)
+        wanted = min(max(math.exp(change), 0.01), 1.0)
+        assert history["alpha"] == [1.0, pytest.approx(wanted)]
+
+    def test_reported_examples_are_others(self):
+        config = dataclasses.replace(SHORT, tuning="follow")
+        splits = run_data.load_splits(config, run_data.Sources())
+        tuned, reported = run_data.split_validation(config, splits)
+        parts = tuned.validation, reported.validation
+        assert [len(each.labels) for each in parts] == [51, 50]
+        assert len(parts[0].without(parts[1]).labels) == 51
+        for each in (tuned, reported):
+            assert len(each.test.labels) == len(splits.test.labels)
+
+    def test_fixed_alpha_has_the_whole_validation_set(self):
+        splits = run_data.load_splits(SHORT, run_data.Sources())
+        assert run_data.split_validation(SHORT, splits) == (splits, splits)
 
 
 class TestMethods:

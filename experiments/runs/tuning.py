@@ -1,0 +1,46 @@
+"""Rules by which a run's alpha changes after each epoch, by name.
+
+`docs/tuning.md` compares them. Each takes a `callbacks.Observation`, and
+returns what is added to the logarithm of alpha.
+"""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+
+from tf_mixup import callbacks
+
+# Of the rules that the default is compared with.
+_LARGEST = 0.35
+
+
+def follow(seen: callbacks.Observation) -> float:
+    """Follows the gap from the first epoch on."""
+    if abs(seen.gap) <= seen.standard_error:
+        return 0.0
+    return _clip(6 * seen.gap, _LARGEST)
+
+
+def aim_ahead(seen: callbacks.Observation) -> float:
+    """Aims at a gap that falls with the learning rate, with a growing gain.
+
+    While the rate is high accuracy is lower than it will be in the end.
+    """
+    missed = seen.gap - 0.15 * seen.learning_rate
+    if seen.progress <= 0.1 or abs(missed) <= seen.standard_error:
+        return 0.0
+    return _clip((4 + 16 * seen.progress) * missed, 0.5)
+
+
+def _clip(change: float, largest: float) -> float:
+    return min(max(change, -largest), largest)
+
+
+RULES: Mapping[str, Callable[[callbacks.Observation], float]] = {
+    "calibrate_late": callbacks.calibrate_late,
+    "follow": follow,
+    # Validated with averages of the weights, which are also the result.
+    "follow_average": follow,
+    "aim_ahead": aim_ahead,
+}
+# What `--alpha=auto` stands for.
+AUTO = {"alpha": 1.0, "tuning": "calibrate_late"}
