@@ -468,4 +468,4 @@ def calibrate_late(gap, standard_error, progress):
     """The rule of docs/tuning.md for the change of log alpha."""
     if progress < 1 / 3 or abs(gap) <= standard_error:
         return 0.0
-    return float(np.clip(15 * gap, -np.log(2), np.log(2)))
+    return float(np.clip(10 * gap, -np.log(2), np.log(2)))

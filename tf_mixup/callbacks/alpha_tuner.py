@@ -28,7 +28,7 @@ _COARSE = 0.035
 
 # Of `calibrate_late`; docs/tuning.md has the runs that chose them.
 _HOLD = 1 / 3
-_GAIN = 15.0
+_GAIN = 10.0
 _LARGEST = math.log(2)
 
 
