@@ -15,6 +15,7 @@ from tf_mixup import calibration
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 GUIDE = ROOT / "docs" / "guide.md"
+TUNING = ROOT / "docs" / "tuning.md"
 MEASURES = ROOT / "docs" / "measures.md"
 NOTEBOOK = ROOT / "docs" / "quickstart.ipynb"
 SHARED = "What all programs share"
@@ -75,8 +76,9 @@ class TestReadme:
     def test_mixup_helps_the_example(self):
         (block,) = sections(README)["Example"]
         eces = []
-        unmixed = re.sub(r"alpha=[\d.]+", "alpha=0", block)
+        unmixed = block.replace('alpha="auto"', "alpha=0")
         assert unmixed != block
+        unmixed = re.sub(r".*AlphaTuner.*\n", "", unmixed)
         for program in (block, unmixed):
             names = {}
             keras.utils.set_random_seed(0)
@@ -119,6 +121,13 @@ class TestGuide:
     @pytest.mark.parametrize("title", TOPICS)
     def test_topic(self, title, images):
         run(GUIDE, title, dict(images))
+
+
+class TestTuning:
+    def test_program_runs(self, capsys):
+        names = run(TUNING, "Tuning alpha", {})
+        assert names["history"]["alpha"][:2] == [1, 1]
+        assert "[1.0, 1.0" in capsys.readouterr().out
 
 
 class TestMeasures:

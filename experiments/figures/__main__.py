@@ -29,6 +29,7 @@ from experiments.figures import gan
 from experiments.figures import ood
 from experiments.figures import overlaps
 from experiments.figures import rings
+from experiments.figures import tuning
 from experiments.figures.common import Setting
 from experiments.papers import tables
 from experiments.runs import run_data
@@ -45,6 +46,7 @@ DRAWN = {
     "text": calibration.draw,
     "rings": rings.draw,
     "gans": gan.draw,
+    "alpha_rules": tuning.draw,
 }
 OF_LEDGER = {
     "gaussian_overlap": overlaps.draw,

@@ -86,6 +86,15 @@ class TestDecisions:
         assert tuner.alpha == pytest.approx(0.5 * math.exp(-0.4))
         assert mixup.tuned_alpha == pytest.approx(tuner.alpha)
 
+    def test_callbacks_at_the_end_of_an_epoch_see_its_alpha(self):
+        mixup, seen = make_mixup(), []
+        later = keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: seen.append(mixup.tuned_alpha)
+        )
+        tuner = callbacks.AlphaTuner(mixup, rule=Recorder())
+        history = fit(make_model(), mixup, tuner, later)
+        np.testing.assert_allclose(seen, history["alpha"], rtol=1e-6)
+
     @pytest.mark.parametrize(("change", "end"), [(9.0, 2.0), (-9.0, 0.0)])
     def test_alpha_stays_within_the_limits(self, change, end):
         mixup = make_mixup()

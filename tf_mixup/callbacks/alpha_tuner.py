@@ -24,8 +24,6 @@ from tf_mixup.callbacks import mixing_schedule
 
 # A gap that is known no better tells little: of 200 examples.
 _COARSE = 0.035
-
-
 # Of `calibrate_late`; docs/tuning.md has the runs that chose them.
 _HOLD = 1 / 3
 _GAIN = 10.0
@@ -101,6 +99,7 @@ class AlphaTuner(calibration_monitor.CalibrationMonitor):
     - A dataset with `.repeat()` before or after the stage is read ahead: the
       first batches of an epoch may be mixed with the alpha of the last one.
     - All replicas and workers measure the same, and so agree.
+    - `mixup.replay` mixes with the present alpha, whatever the epoch.
 
     Args:
         mixup: The stage of the training dataset, made with `alpha="auto"`.
@@ -225,6 +224,15 @@ class AlphaTuner(calibration_monitor.CalibrationMonitor):
             self._log_alpha, self._peak = math.log(self.start), 0.0
             self._epochs = 0
         self._restored = False
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Sets the alpha of the epoch that begins."""
+        super().on_epoch_begin(epoch, logs)
+        self.mixup.set_alpha(self.alpha)
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        """Sets the alpha that a next epoch would have."""
+        super().on_train_end(logs)
         self.mixup.set_alpha(self.alpha)
 
     def measure(self, validated: bool) -> dict[str, float]:
@@ -249,7 +257,7 @@ class AlphaTuner(calibration_monitor.CalibrationMonitor):
         )
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Writes what was measured, then sets alpha for the next epoch."""
+        """Writes what was measured, then decides on the next epoch's alpha."""
         due = self._due
         super().on_epoch_end(epoch, logs)
         if due:
@@ -287,7 +295,6 @@ class AlphaTuner(calibration_monitor.CalibrationMonitor):
         low, high = map(math.log, self.limits)
         wanted = self._log_alpha + self.freq * float(change)
         self._log_alpha = min(max(wanted, low), high)
-        self.mixup.set_alpha(self.alpha)
 
     def _learning_rate(self) -> float:
         """Returns the learning rate as a share of the largest so far."""
