@@ -125,7 +125,7 @@ class TestGuide:
 
 class TestTuning:
     def test_program_runs(self, capsys):
-        names = run(TUNING, "Tuning alpha", {})
+        names = run(TUNING, "How to use it", {})
         assert names["history"]["alpha"][:2] == [1, 1]
         assert "[1.0, 1.0" in capsys.readouterr().out
 

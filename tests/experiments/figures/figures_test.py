@@ -15,11 +15,13 @@ from experiments.figures import common
 from experiments.figures import epochs as epochs_figures
 from experiments.figures import errors as errors_figures
 from experiments.figures import ood as ood_figures
+from experiments.figures import tuning as tuning_figures
 from experiments.papers import calibration_claims as arms
 from experiments.runs import evaluation
 from experiments.runs import outputs as outputs_lib
 from experiments.runs import run_data
 from experiments.runs import run_files
+from experiments.runs import tuning
 from experiments.runs.outputs import Outputs
 from tests import binaries
 from tf_mixup import calibration
@@ -82,6 +84,7 @@ def write_run(folder, config):
             "val_ece": list(ece),
             "val_signed_gap": list(ece - 0.2 * config.alpha),
             "val_accuracy": list(1 - ece),
+            "alpha": [config.alpha] * EPOCHS,
         },
         "duration_seconds": 1.0,
     }
@@ -400,6 +403,26 @@ class TestEpochs:
         assert titles == ["no augmentation", "crops and flips"]
         legend = [text.get_text() for text in figure.legends[0].get_texts()]
         assert legend == ["no mixup", "mixup (alpha 0.4)"]
+
+
+class TestTuning:
+    def test_a_line_for_each_rule(self, tmp_path):
+        for number, config in enumerate(configs("alpha_rules")):
+            write_run(tmp_path / str(number), config)
+        setting = setting_of(tmp_path, "alpha_rules")
+        ((name, figure),) = tuning_figures.draw(setting)
+        assert name == "epochs"
+        alpha, gap, error = figure.axes
+        assert len(alpha.get_lines()) == len(tuning.RULES)
+        # Means over two seeds, in percent.
+        (first, *_) = error.get_lines()
+        np.testing.assert_allclose(
+            first.get_ydata(), 15 + np.arange(EPOCHS), atol=1e-6
+        )
+        assert gap.get_lines()[0].get_ydata()[0] == pytest.approx(-5)
+        names = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert names == list(tuning_figures.NAMES.values())
+        assert "over 2 seeds" in figure.get_suptitle()
 
 
 class TestErrors:
