@@ -18,7 +18,7 @@ NAMES = {
 # Number of the history -> what it is called, and its factor.
 ROWS = {
     "alpha": ("alpha", 1),
-    "val_signed_gap": ("confidence - accuracy (%)", 100),
+    "val_signed_gap": ("signed gap (%)", 100),
     "val_ece": ("ECE, 15 bins (%)", 100),
 }
 
