@@ -8,6 +8,7 @@ RUN := $(VENV)/bin/python -m
 JAX_TESTS := $(addprefix tests/,calibration/bins_test.py \
 	calibration/equal_mass_test.py calibration/errors_test.py \
 	calibration/per_class_test.py calibration/per_example_test.py \
+	callbacks/alpha_tuner_test.py \
 	losses_test.py metrics_test.py mixing/layers_test.py \
 	experiments/networks/networks_test.py \
 	experiments/runs/checkpoint_test.py experiments/runs/optimizers_test.py)

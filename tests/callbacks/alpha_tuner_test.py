@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import backends
 from tests import reference
 from tf_mixup import callbacks
 from tf_mixup import metrics
@@ -153,6 +154,7 @@ class TestDecisions:
         batch = next(iter(batches_of(examples(16)).apply(mixup)))
         np.testing.assert_array_equal(batch[0]["lam"], np.ones(16))
 
+    @backends.needs_tensorflow
     def test_replicas_agree(self):
         strategy = tf.distribute.MirroredStrategy(
             [each.name for each in tf.config.list_logical_devices("CPU")]
