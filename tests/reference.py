@@ -464,8 +464,8 @@ def signed_gap(probabilities, labels):
     return np.mean(differences), np.std(differences) / np.sqrt(len(labels))
 
 
-def calibrate_late(gap, standard_error, progress):
+def follow_gap(gap, standard_error):
     """The rule of docs/tuning.md for the change of log alpha."""
-    if progress < 1 / 3 or abs(gap) <= standard_error:
+    if abs(gap) <= standard_error:
         return 0.0
-    return float(np.clip(10 * gap, -np.log(2), np.log(2)))
+    return float(np.clip(6 * gap, -0.35, 0.35))

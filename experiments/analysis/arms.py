@@ -42,10 +42,10 @@ _PARTNERS = {
 _PLACES = {"spectrogram": " of spectrograms", "embedding": ""}
 # Rules by which alpha is tuned; that of the library has no name.
 _RULES = {
-    "calibrate_late": "",
-    "follow": " (follow)",
-    "follow_average": " (follow averages)",
-    "aim_ahead": " (aim ahead)",
+    "calibrate_late": " late",
+    "follow": "",
+    "follow_average": " with averaged weights",
+    "aim_ahead": " ahead",
 }
 # Weight decay of most runs; others are named.
 _DECAY = config_lib.Config().weight_decay

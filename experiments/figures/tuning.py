@@ -10,8 +10,8 @@ from experiments.runs import tuning
 
 COLORS = (common.ORANGE, common.BLUE, common.GREEN, common.PURPLE)
 NAMES = {
-    "calibrate_late": "calibrate late (the library's)",
-    "follow": "follow the gap",
+    "calibrate_late": "keep 1, then follow",
+    "follow": "follow the gap (the library's)",
     "follow_average": "follow, averaged weights",
     "aim_ahead": "aim ahead",
 }

@@ -5,7 +5,8 @@ all of them.
 
 `alpha_rules` chooses the library's rule. This was fixed before its runs: of
 the rules whose mean test NLL is on no data set more than .02 nats above the
-lowest, the one with the lowest mean test ECE over the data sets.
+lowest, the one with the lowest mean test ECE over the data sets. It chose
+`follow`.
 """
 
 from typing import Any

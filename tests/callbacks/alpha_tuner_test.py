@@ -306,11 +306,10 @@ class TestTrainings:
 
 class TestRule:
     @pytest.mark.parametrize("gap", [-0.2, -0.03, -0.004, 0.02, 0.3])
-    @pytest.mark.parametrize("progress", [0.05, 0.5, 1.0])
-    def test_default_is_that_of_the_document(self, gap, progress):
-        seen = callbacks.Observation(gap, 0.01, progress, 0.5)
-        expected = reference.calibrate_late(gap, 0.01, progress)
-        assert callbacks.calibrate_late(seen) == pytest.approx(expected)
+    def test_default_is_that_of_the_document(self, gap):
+        seen = callbacks.Observation(gap, 0.01, 0.5, 0.5)
+        expected = reference.follow_gap(gap, 0.01)
+        assert callbacks.follow_gap(seen) == pytest.approx(expected)
 
 
 class TestStage:

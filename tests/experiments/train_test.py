@@ -180,7 +180,7 @@ class TestConfigFromFlags:
         assert answers[0]["overridden"] == expected.to_json()
 
     def test_auto_is_the_rule_of_the_library(self, answers):
-        assert answers[0]["tuned"]["tuning"] == "calibrate_late"
+        assert answers[0]["tuned"]["tuning"] == "follow"
         assert answers[0]["tuned"]["alpha"] == 1
 
     def test_sentences_take_words_and_layers(self, answers):

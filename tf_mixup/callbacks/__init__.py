@@ -6,7 +6,7 @@ anywhere in it.
 
 from tf_mixup.callbacks.alpha_tuner import AlphaTuner
 from tf_mixup.callbacks.alpha_tuner import Observation
-from tf_mixup.callbacks.alpha_tuner import calibrate_late
+from tf_mixup.callbacks.alpha_tuner import follow_gap
 from tf_mixup.callbacks.calibration_monitor import CalibrationMonitor
 from tf_mixup.callbacks.mixed_batch_summary import MixedBatchSummary
 from tf_mixup.callbacks.mixing_schedule import MixingSchedule
@@ -19,5 +19,5 @@ __all__ = (
     "MixingSchedule",
     "OODMonitor",
     "Observation",
-    "calibrate_late",
+    "follow_gap",
 )
