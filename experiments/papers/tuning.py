@@ -58,8 +58,8 @@ TABLES = tables.of_paper(
     {
         alpha_rules: (
             (4, 3),
-            1.5,
-            "no result yet",
+            1.4,
+            "ECE 17.5 -> 2.4 % (CIFAR-10)",
         ),
     },
 )
