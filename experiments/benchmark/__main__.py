@@ -8,6 +8,7 @@ Command:
     python -m experiments.benchmark --what=imagenet --data=FOLDER
     python -m experiments.benchmark --what=imagenet --peak_tflops=NUMBER
     python -m experiments.benchmark --what=peers
+    python -m experiments.benchmark --what=long
 
 `small` times epochs of 20 steps, where starting a pass is what costs.
 `run` times `experiments.train` on digits beside a plain Keras program.
@@ -16,6 +17,7 @@ Command:
 at the papers' size and beside `keras.applications.ResNet50`, else at a small
 one. Utilization needs the GPU's peak in the precision that it computes in.
 `peers` needs the extra of that name and is not part of `all`.
+`long` trains a thousand epochs, some minutes, and is not part of `all` either.
 
 Cases run in turns in one process; the tables show the median of the rounds,
 their least and greatest, and each target beside what was reached. Close other
@@ -41,6 +43,7 @@ from absl import flags
 from experiments import _entry
 from experiments.benchmark import fitting
 from experiments.benchmark import imagenet
+from experiments.benchmark import long_runs
 from experiments.benchmark import memory
 from experiments.benchmark import mixing
 from experiments.benchmark import peers
@@ -94,7 +97,8 @@ def run(
     """Runs one part, or all, and returns its tables.
 
     Args:
-        what: One of `PARTS`, or `"all"` of them; or `"peers"`.
+        what: One of `PARTS`, or `"all"` of them; or `"peers"`, or
+            `"long"`.
         repeats: Rounds, at least 1.
         num_examples: Of the validation set, at least 1.
         num_parallel_calls: Batches that each pipeline makes at a time, at
@@ -149,6 +153,7 @@ def run(
         "step": lambda: step.measure(repeats),
         "imagenet": time_imagenet,
         "peers": lambda: peers.measure(repeats),
+        "long": long_runs.measure,
     }
     chosen = [parts[each] for each in (PARTS if what == "all" else (what,))]
     return [table for part in chosen for table in part()]
@@ -166,7 +171,9 @@ def to_markdown(
 
 def define_flags() -> None:
     """Defines the flags of this binary."""
-    flags.DEFINE_enum("what", "all", (*PARTS, "peers", "all"), "What to time.")
+    flags.DEFINE_enum(
+        "what", "all", (*PARTS, "peers", "long", "all"), "What to time."
+    )
     flags.DEFINE_integer(
         "repeats", 7, "Rounds; medians are of these.", lower_bound=1
     )

@@ -112,35 +112,23 @@ def _name(watched: str) -> str:
 
 def _fit_case(name: str, folder: pathlib.Path) -> timing.Case:
     """Returns a case that trains one model for some epochs more."""
-    mixup = _make_mixup()
-    train, validation = _make_batches(SIZE.batches), _make_batches(10)
     watched: list[keras.callbacks.Callback] = []
-    if name == PLAIN:
-        train, validation = train.map(_scale), validation.map(_scale)
-    else:
-        train = train.apply(mixup)
-        validation = validation.apply(mixup.evaluation)
-        watched = [callbacks.MixingSchedule(mixup)]
-    log_dir = folder if "figures" in name else None
     measures: list[Any] = ["accuracy"]
-    if name not in (PLAIN, MIXUP):
-        measures.append(metrics.CalibrationMetrics(from_logits=True))
-        watched += [
-            callbacks.CalibrationMonitor(log_dir=log_dir),
-            callbacks.OODMonitor(
-                {},
-                reference=validation,
-                noise=("gaussian",),
-                from_logits=True,
-                log_dir=log_dir,
-            ),
-        ]
-    model = _build_network()
-    model.compile(
-        "adam",
-        keras.losses.CategoricalCrossentropy(from_logits=True),
-        metrics=measures,
-    )
+    if name in (PLAIN, MIXUP):
+        mixup = _make_mixup()
+        train, validation = _make_batches(SIZE.batches), _make_batches(10)
+        if name == PLAIN:
+            train, validation = train.map(_scale), validation.map(_scale)
+        else:
+            train = train.apply(mixup)
+            validation = validation.apply(mixup.evaluation)
+            watched = [callbacks.MixingSchedule(mixup)]
+        model = _build_network()
+        _compile(model, measures)
+    else:
+        model, train, validation, watched = build_watched(
+            folder if "figures" in name else None
+        )
 
     def case() -> float:
         clock = _Clock()
@@ -154,6 +142,47 @@ def _fit_case(name: str, folder: pathlib.Path) -> timing.Case:
         return clock.seconds / EPOCHS
 
     return case
+
+
+def build_watched(
+    log_dir: pathlib.Path | None, *, figure_freq: int = 1
+) -> tuple[
+    keras.Model,
+    tf.data.Dataset,
+    tf.data.Dataset,
+    list[keras.callbacks.Callback],
+]:
+    """Returns a compiled model, its data, and all monitors.
+
+    Args:
+        log_dir: For TensorBoard; None draws nothing.
+        figure_freq: As for `CalibrationMonitor`.
+    """
+    mixup = _make_mixup()
+    train = _make_batches(SIZE.batches).apply(mixup)
+    validation = _make_batches(10).apply(mixup.evaluation)
+    model = _build_network()
+    _compile(model, ["accuracy", metrics.CalibrationMetrics(from_logits=True)])
+    watched = [
+        callbacks.MixingSchedule(mixup),
+        callbacks.CalibrationMonitor(log_dir=log_dir, figure_freq=figure_freq),
+        callbacks.OODMonitor(
+            {},
+            reference=validation,
+            noise=("gaussian",),
+            from_logits=True,
+            log_dir=log_dir,
+        ),
+    ]
+    return model, train, validation, watched
+
+
+def _compile(model: keras.Model, measures: list[Any]) -> None:
+    model.compile(
+        "adam",
+        keras.losses.CategoricalCrossentropy(from_logits=True),
+        metrics=measures,
+    )
 
 
 def _measure_figures(repeats: int) -> timing.Section:

@@ -11,6 +11,7 @@ from experiments.benchmark import __main__ as benchmark
 from experiments.benchmark import counts
 from experiments.benchmark import fitting
 from experiments.benchmark import imagenet
+from experiments.benchmark import long_runs
 from experiments.benchmark import memory
 from experiments.benchmark import mixing
 from experiments.benchmark import peers
@@ -401,6 +402,23 @@ class TestRunBesidePlainKeras:
         sections = run_lib.measure(1, epochs=1)
         for section in sections:
             assert all(each > 0 for each in section.milliseconds.values())
+
+
+class TestLongRuns:
+    @pytest.mark.slow
+    def test_epochs_are_compared(self, monkeypatch):
+        monkeypatch.setattr(long_runs, "WARMUP", 6)
+        monkeypatch.setattr(long_runs, "TIMED", 2)
+        ratio, grown, size, each = long_runs.measure_epochs(12).values.values()
+        assert 0 < ratio < 10
+        assert abs(grown) < 100
+        assert 0.01 < each / 2**10 < size < 20
+
+    @pytest.mark.slow
+    def test_examples_are_calibrated(self):
+        values = long_runs.measure_examples(40_000).values
+        assert values["ECE of calibrated examples, %"] < 1
+        assert values["seconds an epoch"] > 0
 
 
 class TestMemory:
