@@ -235,12 +235,17 @@ class AlphaTuner(calibration_monitor.CalibrationMonitor):
     def measure(self, validated: bool) -> dict[str, float]:
         """Returns the calibration, and the alpha that it came from."""
         values = super().measure(validated)
-        gaps = [_measure_gap(fine) for fine, _ in self._tables.values()]
-        self._gap, self._standard_error = np.mean(gaps, axis=0)
+        gaps, errors = [], []
+        for name, (fine, _) in self._tables.items():
+            gap = values[f"{self._prefix(name)}signed_gap"]
+            gaps.append(gap)
+            errors.append(_standard_error(fine, gap))
+        self._gap = float(np.mean(gaps))
+        self._standard_error = float(np.mean(errors))
         return {
             **values,
             "alpha": self.alpha,
-            f"{self.name}_signed_gap_error": float(self._standard_error),
+            f"{self.name}_signed_gap_error": self._standard_error,
         }
 
     def write(self, step: int) -> None:
@@ -277,8 +282,8 @@ class AlphaTuner(calibration_monitor.CalibrationMonitor):
             return
         change = self.rule(
             Observation(
-                gap=float(self._gap),
-                standard_error=float(error),
+                gap=self._gap,
+                standard_error=error,
                 progress=(epoch + 1) / max(self.params["epochs"], epoch + 1),
                 learning_rate=learning_rate,
             )
@@ -318,17 +323,16 @@ def _check_limits(limits: Any) -> tuple[float, float]:
     return low, high
 
 
-def _measure_gap(fine: calibration.Bins) -> tuple[float, float]:
-    """Returns the signed gap, and its standard error.
+def _standard_error(fine: calibration.Bins, gap: float) -> float:
+    """Returns the standard error of the signed gap.
 
     In a bin confidences are taken to be equal: there are about 300.
     """
     count, confidence, correct = (np.asarray(part, float) for part in fine)
     total = count.sum()
     if not total:
-        return math.nan, math.nan
-    gap = (confidence - correct).sum() / total
+        return math.nan
     mean = confidence / np.maximum(count, 1e-30)
     squares = mean * confidence - 2 * mean * correct + correct
     variance = max(squares.sum() / total - gap**2, 0.0)
-    return float(gap), math.sqrt(variance / total)
+    return math.sqrt(variance / total)

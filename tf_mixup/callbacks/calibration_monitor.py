@@ -194,16 +194,16 @@ class CalibrationMonitor(_monitor.Monitor):
         for name, metric in self._metrics.items():
             results = metric.results()
             self._check(name, metric, int(results["nonfinite"]))
-            prefix = f"{self.name}_{name}_" if name else f"{self.name}_"
+            prefix = self._prefix(name)
             values.update(
-                {f"{prefix}{key}": results[key] for key in CALIBRATION_KEYS}
+                {prefix + key: results[key] for key in CALIBRATION_KEYS}
             )
         return values
 
     def write(self, step: int) -> None:
         """Writes values and figures."""
         for name, (fine, bins) in self._tables.items():
-            prefix = f"{self.name}_{name}_" if name else f"{self.name}_"
+            prefix = self._prefix(name)
             tag = f"calibration/{name}" if name else "calibration"
             summaries.write_scalars(
                 {key: self.values[prefix + key] for key in CALIBRATION_KEYS},
@@ -214,6 +214,10 @@ class CalibrationMonitor(_monitor.Monitor):
             summaries.write_table(fine, step=step, name=tag)
             if (step + 1) % self._figures_every == 0:
                 summaries.write_bins(bins, step=step, name=tag)
+
+    def _prefix(self, output: str) -> str:
+        """Returns what the names of an output's values in `logs` begin with."""
+        return f"{self.name}_{output}_" if output else f"{self.name}_"
 
     def _find_heads(self, examples: examples_lib.Examples) -> dict[str, Any]:
         """Returns the outputs to measure, symbolic or of the first batch."""
