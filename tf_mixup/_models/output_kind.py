@@ -490,16 +490,14 @@ def _compare_with_values(values: np.ndarray, known: bool) -> None:
         if are_all_distributions(values):
             _warn("examples that are probabilities")
         return
-    blocks = _blocks(values, np.isfinite)
-    sizes, wrongs = [0], [0]
-    for examples in blocks:
-        sizes.append(len(examples))
-        wrongs.append(_count_wrong(examples))
-    if any(wrongs):
+    size = wrong = 0
+    for examples in _blocks(values, np.isfinite):
+        size += len(examples)
+        wrong += _count_wrong(examples)
+    if wrong:
         raise _checks.refusal(
             "Probabilities must lie in [0, 1], and sum to 1 over classes",
-            f"from_logits=False with {sum(wrongs)} of {sum(sizes)} examples"
-            " that do not",
+            f"from_logits=False with {wrong} of {size} examples that do not",
             "Write `from_logits=True` if they are logits",
         )
 
