@@ -252,6 +252,6 @@ def describe_method(config: config_lib.Config) -> str:
 
 
 def _describe_alpha(config: config_lib.Config) -> str:
-    if config.tuning == "none":
+    if not config.tunes_alpha:
         return f"alpha {config.alpha:g}"
     return f"alpha tuned{_RULES[config.tuning]}"

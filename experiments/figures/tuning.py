@@ -29,7 +29,8 @@ def draw(setting: common.Setting) -> common.Figures:
         *(Arm(NAMES[rule], {"tuning": rule}) for rule in tuning.RULES)
     )
     if methods:
-        yield "epochs", draw_epochs(methods, _title(setting))
+        dataset = setting.records[0].config.dataset
+        yield "epochs", draw_epochs(methods, arms.describe_dataset(dataset))
 
 
 def draw_epochs(methods: list[common.Method], title: str) -> common.Figure:
@@ -63,17 +64,13 @@ def _limit(panels: np.ndarray) -> None:
     first, gap, error = panels
     first.set_ylim(bottom=0)
     gap.axhline(0, color="black", linewidth=0.8)
-    gap.set_ylim(*_range(gap, 0.05))
-    error.set_ylim(0, _range(error, 0.05)[1])
+    gap.set_ylim(*_range(gap))
+    error.set_ylim(0, _range(error)[1])
     error.set(xlabel="epoch")
 
 
-def _range(axes: matplotlib.axes.Axes, share: float) -> tuple[float, float]:
-    """Returns ends that leave out a share of the values at either end."""
+def _range(axes: matplotlib.axes.Axes) -> tuple[float, float]:
+    """Returns ends that leave out a twentieth of the values at either end."""
     values = np.concatenate([line.get_ydata() for line in axes.get_lines()])
-    low, high = np.quantile(values, (share, 1 - share))
+    low, high = np.quantile(values, (0.05, 0.95))
     return 1.1 * min(low, 0), 1.1 * high
-
-
-def _title(setting: common.Setting) -> str:
-    return arms.describe_dataset(setting.records[0].config.dataset)

@@ -40,14 +40,12 @@ def _bases(scale: str) -> list[dict[str, Any]]:
     ]
 
 
-def _tuned(rule: str, **fields: Any) -> dict[str, Any]:
-    return calibration.mixup(1.0, tuning=rule, **fields)
-
-
 def alpha_rules(scale: str, seeds: int) -> list[config.Config]:
     """Four rules that tune alpha, and no mixup."""
     rules = [
-        _tuned(name, **({"ema": 0.98} if name == "follow_average" else {}))
+        calibration.mixup(
+            1.0, tuning=name, ema=0.98 if name == "follow_average" else 0.0
+        )
         for name in tuning.RULES
     ]
     return tables.cross(range(seeds), _bases(scale), [*rules, calibration.ERM])

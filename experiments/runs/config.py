@@ -303,6 +303,11 @@ class Config:
         return bool(self.neighbors and self.alpha)
 
     @property
+    def tunes_alpha(self) -> bool:
+        """Whether alpha changes after each epoch, by a rule."""
+        return self.tuning != "none"
+
+    @property
     def run_name(self) -> str:
         """A folder's name: readable, and another for each config.
 

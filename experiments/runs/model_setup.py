@@ -147,7 +147,7 @@ def build_mixup(
         options["num_points"] = config.points
     if config.network == "text_cnn" and not config.alpha:
         options["inputs"] = None if placement == "model" else "keep"
-    alpha = config.alpha if config.tuning == "none" else "auto"
+    alpha = "auto" if config.tunes_alpha else config.alpha
     if config.method == "cutmix":
         return mixing.CutMix(alpha, **options)
     return mixing.MixUp(

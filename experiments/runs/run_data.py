@@ -78,7 +78,7 @@ def split_validation(
     validation examples: what alpha is tuned on is not reported, nor is a
     temperature fitted on it.
     """
-    if config.tuning == "none":
+    if not config.tunes_alpha:
         return splits, splits
     held_out = splits.validation
     places = np.arange(len(held_out.labels))

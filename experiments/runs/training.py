@@ -187,7 +187,7 @@ def train(
             workdir / workdirs.CHECKPOINTS,
             mixup.epoch_counter,
             config=config,
-            tuner=None if config.tuning == "none" else monitor,
+            tuner=monitor if config.tunes_alpha else None,
             every_steps=sources.checkpoint_every_steps,
             preemption=sources.preemption,
             workers=workers,
@@ -214,7 +214,7 @@ def train(
                 steps,
                 repeats=splits.train.in_memory
                 and workers.count == 1
-                and config.tuning == "none"
+                and not config.tunes_alpha
                 and not saver.steps_done,
             ),
             validation_data=validation,
@@ -258,7 +258,7 @@ def _calibration_monitor(
         "log_dir": logs,
         "figure_freq": max(config.epochs // NUM_FIGURES, 1),
     }
-    if config.tuning == "none":
+    if not config.tunes_alpha:
         return callbacks.CalibrationMonitor(**options)
     limits = callbacks.AlphaTuner.LIMITS
     return callbacks.AlphaTuner(
