@@ -104,6 +104,7 @@ PLAIN = {
     "label_smoothing": 0.0,
     "entropy_weight": 0.0,
     "dropout": None,
+    "restore_best": False,
 }
 NO_MIXUP = Arm("no mixup", PLAIN)
 
@@ -220,6 +221,8 @@ def describe_training(config: config_lib.Config) -> str:
         parts.append(f"ERL {config.entropy_weight:g}")
     if config.dropout is not None:
         parts.append(f"dropout {config.dropout:g}")
+    if config.restore_best:
+        parts.append("early stopping")
     if config.noise:
         parts.append(f"noise {config.noise:g}")
     if len(parts) > 1 and not config.alpha:

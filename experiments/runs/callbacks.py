@@ -3,6 +3,7 @@
 import math
 import pathlib
 from collections.abc import Iterable
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -61,6 +62,35 @@ class EpochScalars(keras.callbacks.Callback):
                 str(self._directory / name)
             )
         return self._writers[name]
+
+
+class BestWeights(keras.callbacks.ModelCheckpoint):
+    """Keeps the weights of the epoch with the lowest validation loss.
+
+    List it before `Checkpoint`: an epoch whose checkpoint was not saved is
+    trained and compared again.
+
+    Args:
+        directory: Gets `best.weights.h5`.
+        losses: Validation losses of the epochs before a resume.
+    """
+
+    def __init__(
+        self, directory: pathlib.Path, losses: Sequence[float] = ()
+    ) -> None:
+        self._path = directory / "best.weights.h5"
+        super().__init__(
+            str(self._path),
+            monitor="val_loss",
+            mode="min",
+            save_best_only=True,
+            save_weights_only=True,
+            initial_value_threshold=min(losses, default=None),
+        )
+
+    def restore(self, model: keras.Model) -> None:
+        """Sets the model to the weights that were kept."""
+        model.load_weights(self._path)
 
 
 class StopWhenDiverged(keras.callbacks.Callback):

@@ -126,6 +126,8 @@ class Config:
         ema: Decay, each step, of a moving average of the weights that takes
             their place at the end; 0 for none. Validation after each epoch
             sees the weights themselves, and batch norm keeps their statistics.
+        restore_best: Whether the weights of the epoch with the lowest
+            validation loss are the result, as early stopping would have it.
         noise: Deviation of Gaussian noise on the training inputs, in units of
             the data set's own deviation.
         augmentation: `"none"`, or `"standard"`: pad by 4, crop, and flip what
@@ -178,6 +180,7 @@ class Config:
     decay: float = 0.1
     weight_decay: float = 5e-4
     ema: float = 0.0
+    restore_best: bool = False
     noise: float = 0.0
     augmentation: str = "none"
     num_train: int = 0
@@ -236,6 +239,12 @@ class Config:
         for epoch in self.milestones:
             _checks.integer_at_least(
                 "milestones", epoch, 0, remedy="Write e.g. (60, 120, 160)"
+            )
+        if self.ema and self.restore_best:
+            raise _checks.refusal(
+                "Validation does not see averaged weights",
+                f"ema={self.ema} with restore_best=True",
+                "Leave one of them out",
             )
         rising = (self.warmup_epochs, *self.milestones)
         if sorted(set(rising)) != list(rising):

@@ -193,9 +193,8 @@ def train(
             workers=workers,
         )
         saver.restore(model)
-    if config.mc_passes:
-        # Refuses a network without dropout before it is trained.
-        run_evaluation.build_dropout(config, network)
+    best = _best_weights(config, workdir, saver.history)
+    _check_dropout(config, network)
     if saver.steps_done:
         # Builds the metrics, whose sums go on within the epoch.
         model.evaluate(validation, steps=1, verbose=0)
@@ -231,13 +230,41 @@ def train(
                 *monitors,
                 callbacks_lib.StopWhenDiverged(),
                 *([callbacks_lib.EpochScalars(logs, monitors)] if logs else []),
+                *best,
                 saver,
             ],
         )
+    _set_result(model, best)
+    return workers.detach(network), saver.history
+
+
+def _set_result(
+    model: keras.Model, best: list[callbacks_lib.BestWeights]
+) -> None:
+    """Sets the model to the weights that are the result."""
     # With `ema` averages take the weights' place. So they do at the end of
     # `fit`, but not in a run that was killed after it.
     model.optimizer.finalize_variable_values(model.trainable_variables)
-    return workers.detach(network), saver.history
+    for each in best:
+        each.restore(model)
+
+
+def _best_weights(
+    config: config_lib.Config,
+    workdir: pathlib.Path,
+    history: Mapping[str, list[float]],
+) -> list[callbacks_lib.BestWeights]:
+    """Returns what keeps the best weights, if asked for."""
+    if not config.restore_best:
+        return []
+    losses = history.get("val_loss", [])
+    return [callbacks_lib.BestWeights(workdir / workdirs.CHECKPOINTS, losses)]
+
+
+def _check_dropout(config: config_lib.Config, network: keras.Model) -> None:
+    """Refuses a network without dropout before it is trained."""
+    if config.mc_passes:
+        run_evaluation.build_dropout(config, network)
 
 
 def _feed(training: Any, steps: int, *, repeats: bool) -> dict[str, Any]:

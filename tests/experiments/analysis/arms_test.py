@@ -57,6 +57,11 @@ class TestGroups:
             ({"weight_decay": 0.1}, "", "mixup, alpha 0.2, weight decay 0.1"),
             ({"method": "erm", "noise": 0.1}, "", "noise 0.1"),
             (
+                {"method": "erm", "restore_best": True},
+                "",
+                "early stopping",
+            ),
+            (
                 {"method": "erm", "dropout": 0.3},
                 "dropout",
                 "dropout 0.3, MC dropout",

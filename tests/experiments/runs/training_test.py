@@ -334,6 +334,20 @@ class TestKill:
         assert_same_run(killed, tmp_path / "whole")
 
     @pytest.mark.slow
+    def test_killed_run_keeps_its_best_weights(self, tmp_path):
+        # Its last epochs are worse than one before the kill.
+        config = dataclasses.replace(
+            CONFIG, method="erm", learning_rate=0.3, restore_best=True
+        )
+        finish_well(tmp_path / "whole", config=config)
+        killed = tmp_path / "killed"
+        second = WHILE_A_CHECKPOINT_IS_WRITTEN.replace("NUMBER", "3")
+        status, _ = finish(killed, second, config)
+        assert status == -signal.SIGKILL
+        finish_well(killed, config=config)
+        assert_same_run(killed, tmp_path / "whole")
+
+    @pytest.mark.slow
     def test_killed_and_the_newest_damaged(self, reference, tmp_path):
         process = start(tmp_path, every_steps=1)
         status = kill_after(
@@ -639,6 +653,31 @@ class TestTrain:
 @pytest.fixture(scope="module")
 def unmixed(tmp_path_factory):
     return train(tmp_path_factory.mktemp("erm"), method="erm")
+
+
+class TestRestoreBest:
+    def test_result_is_that_of_the_lowest_validation_loss(
+        self, tmp_path, monkeypatch
+    ):
+        losses = iter([0.7, 0.5, 0.6])
+
+        class Written(keras.callbacks.Callback):
+            def on_epoch_end(self, epoch, logs=None):
+                logs["val_loss"] = next(losses)
+                weights.append(self.model.get_weights())
+
+        weights: list = []
+        monkeypatch.setattr(training.callbacks_lib, "StopWhenDiverged", Written)
+        found, history, _ = train(tmp_path, epochs=3, restore_best=True)
+        assert history["val_loss"] == [0.7, 0.5, 0.6]
+        for one, two in zip(found, weights[1], strict=True):
+            np.testing.assert_array_equal(one, two)
+        assert not np.array_equal(found[0], weights[2][0])
+
+    def test_averaged_weights_are_refused(self):
+        message = "does not see averaged weights.*Leave one of them out"
+        with pytest.raises(ValueError, match=message):
+            dataclasses.replace(SHORT, ema=0.9, restore_best=True)
 
 
 class TestTuning:
