@@ -50,6 +50,7 @@ class Direction(enum.Enum):
     LOWER = "lower than"
     HIGHER = "higher than"
     NOT_LOWER = "not lower than"
+    NOT_HIGHER = "not higher than"
     FALLS = "falls along"
 
 
@@ -142,9 +143,9 @@ def decide(
     if math.isnan(difference.low):
         return Verdict.OPEN, difference
     low, high, mean = difference.low, difference.high, difference.mean
-    if direction is Direction.LOWER:
+    if direction in (Direction.LOWER, Direction.NOT_HIGHER):
         low, high, mean = -high, -low, -mean
-    if direction is Direction.NOT_LOWER:
+    if direction in (Direction.NOT_LOWER, Direction.NOT_HIGHER):
         holds, fails = low > -least, high < -least
     else:
         holds, fails = low > 0 and mean >= least, high < least
@@ -205,7 +206,7 @@ def _judge_pair(claim: Claim, records: Sequence[Record]) -> Judgment | None:
     )
     mean = measure.format(difference.mean, sign=True)
     interval = measure.format_interval(difference)
-    lower = claim.direction is Direction.LOWER
+    lower = claim.direction in (Direction.LOWER, Direction.NOT_HIGHER)
     return Judgment(
         claim,
         numbers=numbers,

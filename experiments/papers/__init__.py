@@ -8,7 +8,10 @@ from experiments.papers import overlaps
 from experiments.papers import overlaps_claims
 from experiments.papers import tables
 from experiments.papers import tuning
+from experiments.papers import tuning_claims
 
+# Of the tables and claims that are of no paper.
+OWN = tuning.PAPER
 TITLES = {
     tuning.PAPER: "Tuning alpha while training (this project)",
     calibration.PAPER: "On Mixup Training (arXiv 1905.11001)",
@@ -26,4 +29,5 @@ CLAIMS = (
     *calibration_claims.CLAIMS,
     *overlaps_claims.CLAIMS,
     *mixup_claims.CLAIMS,
+    *tuning_claims.CLAIMS,
 )

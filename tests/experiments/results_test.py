@@ -80,7 +80,9 @@ class TestSummary:
 
     def test_counts_verdicts(self):
         text = results.render_summary({})
-        assert f"0 hold, 0 do not and {len(papers.CLAIMS)} are" in text
+        count = sum(each.paper != papers.OWN for each in papers.CLAIMS)
+        assert 0 < count < len(papers.CLAIMS)
+        assert f"0 hold, 0 do not and {count} are" in text
 
     def test_goes_between_the_marks(self):
         text = f"a\n{results.BEGIN}\nold\n{results.END}\nb"

@@ -55,6 +55,13 @@ class TestDecide:
         assert verdict(BETTER, not_lower, 0.02) is Verdict.OPEN
         assert verdict(BETTER, not_lower, 0.005) is Verdict.FAILS
 
+    def test_not_higher_mirrors_not_lower(self):
+        for least in (0.005, 0.02, 0.05):
+            mirrored, _ = claims.decide(
+                BASELINE, BETTER, Direction.NOT_HIGHER, least
+            )
+            assert mirrored is verdict(BETTER, Direction.NOT_LOWER, least)
+
     def test_one_seed_decides_nothing(self):
         decided, difference = claims.decide(
             np.array([0.5]), np.array([0.1]), Direction.HIGHER, 0.1

@@ -1,0 +1,87 @@
+"""Claims of this project about a tuned alpha, committed before their runs.
+
+Each is judged on every data set. The sweep over fixed alphas may choose its
+best one by the validation set in the measure that is compared, which is the
+most that it can ask for. The least effects that matter: half a point of ECE
+and accuracy, .02 nats where nothing may be lost and .005 where it is gained.
+"""
+
+import functools
+
+from experiments.analysis.arms import NO_MIXUP
+from experiments.analysis.arms import PLAIN
+from experiments.analysis.arms import Arm
+from experiments.analysis.claims import Claim
+from experiments.analysis.claims import Direction
+from experiments.papers import tuning
+
+_FIXED = {"method": "mixup", "tuning": "none"}
+TUNED = Arm("tuned alpha", {"method": "mixup", "tuning": "follow"})
+TUNED_SCALED = TUNED.then("temperature", "tuned alpha, temperature scaling")
+SCALED = NO_MIXUP.then("temperature", "temperature scaling")
+EARLY_STOPPING = Arm("early stopping", {**PLAIN, "restore_best": True})
+
+
+def _best_fixed(measure: str) -> Arm:
+    return Arm("best fixed alpha", _FIXED, chosen_by=f"validation_{measure}")
+
+
+_claim = functools.partial(
+    Claim, source=tuning.PAPER, table="alpha_tuning", arm=TUNED, least=0.005
+)
+_not_higher = functools.partial(_claim, direction=Direction.NOT_HIGHER)
+_not_lower = functools.partial(_claim, direction=Direction.NOT_LOWER)
+
+CLAIMS = (
+    _claim("A tuned alpha lowers ECE", "test_ece", least=0.01),
+    _not_higher("A tuned alpha does not raise ECE", "test_ece"),
+    _not_higher("A tuned alpha does not raise NLL", "test_nll", least=0.02),
+    _not_lower("A tuned alpha does not cost accuracy", "test_accuracy"),
+    _not_higher(
+        "A tuned alpha has no higher ECE than the best fixed one",
+        "test_ece",
+        baseline=_best_fixed("ece"),
+    ),
+    _not_higher(
+        "A tuned alpha has no higher NLL than the best fixed one",
+        "test_nll",
+        baseline=_best_fixed("nll"),
+        least=0.02,
+    ),
+    _claim(
+        "A tuned alpha has a lower NLL than the best fixed one",
+        "test_nll",
+        baseline=_best_fixed("nll"),
+    ),
+    _not_lower(
+        "A tuned alpha has no lower accuracy than the best fixed one",
+        "test_accuracy",
+        baseline=_best_fixed("accuracy"),
+    ),
+    _claim(
+        "A tuned alpha has a lower ECE than early stopping without mixup",
+        "test_ece",
+        baseline=EARLY_STOPPING,
+    ),
+    _claim(
+        "A tuned alpha has a lower NLL than early stopping without mixup",
+        "test_nll",
+        baseline=EARLY_STOPPING,
+    ),
+    _not_higher(
+        "A tuned alpha has no higher ECE than temperature scaling",
+        "test_ece",
+        baseline=SCALED,
+    ),
+    _claim(
+        "A tuned alpha has a lower NLL than temperature scaling",
+        "test_nll",
+        baseline=SCALED,
+    ),
+    _claim(
+        "After temperature scaling a tuned alpha has the lower NLL",
+        "test_nll",
+        arm=TUNED_SCALED,
+        baseline=SCALED,
+    ),
+)
