@@ -178,6 +178,19 @@ def mix(inputs, targets, lam, partner):
     return np.array(mixed_inputs), np.array(mixed_targets)
 
 
+def similarity(inputs, partner, width):
+    """exp((1 - d) / (2 width^2)): d is |x_i - x_j|^2 over its batch mean."""
+    inputs = np.asarray(inputs, "float64").reshape(len(inputs), -1)
+    distances = [
+        sum((inputs[i][k] - inputs[j][k]) ** 2 for k in range(inputs.shape[1]))
+        for i, j in enumerate(partner)
+    ]
+    mean = sum(distances) / len(distances)
+    return np.array(
+        [math.exp((1 - d / mean) / (2 * width**2)) for d in distances]
+    )
+
+
 def nearest_targets(targets, lam, partner):
     """The hard target of the nearer of both rows; at 1/2 the row's own."""
     chosen = []

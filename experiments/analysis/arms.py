@@ -249,9 +249,13 @@ def describe_method(config: config_lib.Config) -> str:
     name += _PARTNERS[config.partner]
     if config.neighbors:
         name += f" with {config.neighbors} neighbors"
-    if config.per == "sample":
-        name += " per example"
-    return f"{name}, {_describe_alpha(config)}"
+    return f"{name}{_describe_per(config)}, {_describe_alpha(config)}"
+
+
+def _describe_per(config: config_lib.Config) -> str:
+    if config.kernel_width:
+        return f" by similarity (width {config.kernel_width:g})"
+    return " per example" if config.per == "sample" else ""
 
 
 def _describe_alpha(config: config_lib.Config) -> str:

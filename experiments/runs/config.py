@@ -42,7 +42,7 @@ CHOICES = {
 _BOUNDS: tuple[tuple[str, Callable[..., Any], tuple, str], ...] = (
     (
         "alpha learning_rate weight_decay warmup_start decay entropy_weight"
-        " noise",
+        " noise kernel_width",
         _checks.real_at_least,
         (0,),
         "Write 0 to leave it out",
@@ -101,6 +101,9 @@ class Config:
         mix_layers: Names of layers whose outputs are mixed, one of them drawn
             for each batch; empty for the inputs.
         per: One coefficient for each `"batch"` or each `"sample"`.
+        kernel_width: Standard deviation of the similarity kernel, by which
+            each pair has a coefficient of its own, whatever `per` says; 0 for
+            no kernel.
         partner: Who is mixed: `"random"`, `"same_class"`, `"different_class"`.
         neighbors: Partners are drawn among as many nearest examples of the
             whole training set, or of the class; 0 for examples of the batch.
@@ -161,6 +164,7 @@ class Config:
     points: int = 2
     mix_layers: tuple[str, ...] = ()
     per: str = "batch"
+    kernel_width: float = 0.0
     partner: str = "random"
     neighbors: int = 0
     target: str = "mixed"

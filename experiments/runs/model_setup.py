@@ -136,7 +136,7 @@ def build_mixup(
     options: dict[str, Any] = {
         "num_classes": num_classes,
         "seed": share.fold(config.seed),
-        "per": "example" if config.per == "sample" else config.per,
+        "per": _choose_per(config),
         "partner": mixing.Partners(
             "given" if config.brings_partners else config.partner,
             groups=replicas if placement == "model" else 1,
@@ -155,6 +155,12 @@ def build_mixup(
         include_clean=config.method == "regmixup",
         **options,
     )
+
+
+def _choose_per(config: config_lib.Config) -> str | mixing.SimilarityKernel:
+    if config.kernel_width:
+        return mixing.SimilarityKernel(config.kernel_width)
+    return "example" if config.per == "sample" else config.per
 
 
 def training_model(

@@ -37,6 +37,21 @@ class TestDrawLam:
         lam = mixing.draw_lam(0.01, 10_000, seed=SEED).numpy()
         assert np.mean(np.abs(lam - 0.5) < 1e-3) < 0.001
 
+    def test_least_and_largest_alpha_give_numbers(self):
+        least = mixing.draw_lam(1.2e-38, 100_000, seed=SEED).numpy()
+        assert set(np.unique(least)) == {0, 1}
+        largest = mixing.draw_lam(tf.constant(3e38), 100, seed=SEED).numpy()
+        np.testing.assert_allclose(largest, 0.5)
+
+    def test_one_alpha_for_each(self):
+        alpha = tf.constant([1e-3, 0.0, 1e6])
+        lam = tf.stack(
+            [mixing.draw_lam(alpha, 3, seed=SEED + k) for k in range(100)]
+        ).numpy()
+        assert np.isclose(lam[:, 0].round(1), [[0], [1]]).any(0).mean() > 0.95
+        np.testing.assert_array_equal(lam[:, 1], 1)
+        np.testing.assert_allclose(lam[:, 2], 0.5, atol=0.01)
+
     def test_alpha_zero_is_no_mixing(self):
         lam = mixing.draw_lam(0.0, 16, seed=SEED).numpy()
         np.testing.assert_array_equal(lam, 1)

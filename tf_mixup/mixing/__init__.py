@@ -12,6 +12,7 @@ from tf_mixup.mixing.neighbors import nearest_neighbors
 from tf_mixup.mixing.options import Inputs
 from tf_mixup.mixing.options import Labels
 from tf_mixup.mixing.options import Partners
+from tf_mixup.mixing.options import SimilarityKernel
 from tf_mixup.mixing.plans import choose_partner
 from tf_mixup.mixing.plans import draw_lam
 from tf_mixup.mixing.plans import mix
@@ -32,6 +33,7 @@ __all__ = (
     "Partners",
     "Plan",
     "Replay",
+    "SimilarityKernel",
     "Stage",
     "Unite",
     "choose_neighbors",

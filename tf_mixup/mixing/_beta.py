@@ -21,7 +21,8 @@ def beta(concentration: Any) -> Any:
     """Returns the `tfp.distributions.Beta` of two equal concentrations.
 
     Args:
-        concentration: Float scalar above 0.
+        concentration: Float above 0, a scalar, or a vector of one for each
+            draw.
     """
     return _classes()[0](concentration, concentration)
 
@@ -43,8 +44,11 @@ def _classes() -> tuple[type, type]:
 
     class Beta(tfp.distributions.Beta):
         def _sample_n(self, n: Any, seed: Any = None) -> tf.Tensor:
+            shape: Any = [2, n]
+            if self.concentration1.shape.rank:
+                shape = tf.concat([shape, tf.shape(self.concentration1)], 0)
             one, other = tf.unstack(
-                _log_gammas(self.concentration1, [2, n], seed)
+                _log_gammas(self.concentration1, shape, seed)
             )
             return tf.sigmoid(one - other)
 
@@ -57,7 +61,7 @@ def _classes() -> tuple[type, type]:
 
 
 def _log_gammas(
-    concentration: tf.Tensor, shape: list, seed: tf.Tensor
+    concentration: tf.Tensor, shape: Any, seed: tf.Tensor
 ) -> tf.Tensor:
     """Draws logarithms of Gamma(a), which itself underflows for a small a.
 

@@ -26,6 +26,7 @@ from tf_mixup.mixing import _input_rules
 from tf_mixup.mixing import epoch_counter as epoch_counter_lib
 from tf_mixup.mixing import options
 from tf_mixup.mixing import plans
+from tf_mixup.mixing import similarity
 from tf_mixup.mixing import stage as stage_lib
 from tf_mixup.mixing import training_model as training_model_lib
 from tf_mixup.mixing.stage import Position
@@ -109,7 +110,9 @@ class MixUp(Stage):
         seed: Integer that fixes all draws. None takes a fresh one, to be
             found in the attribute `seed`. Defaults to `None`.
         per: `"batch"` draws one coefficient for each batch, as the papers do;
-            `"example"` one for each example. Defaults to `"batch"`.
+            `"example"` one for each example;
+            `mixing.SimilarityKernel(width)` one for each pair, by the distance
+            of its examples. Defaults to `"batch"`.
         num_points: Examples in a mixture, P. Above 2 each example has P - 1
             partners, chosen independently, and coefficients come from
             Dirichlet(alpha, ..., alpha): d-Mixup with d = P - 1. Defaults
@@ -163,6 +166,8 @@ class MixUp(Stage):
         Verma et al. Manifold Mixup. ICML 2019.
         https://arxiv.org/abs/1806.05236
         Pinto et al. RegMixup. NeurIPS 2022. https://arxiv.org/abs/2206.14502
+        Bouniot et al. Tailoring Mixup to Data for Calibration. ICLR 2025.
+        https://arxiv.org/abs/2311.01434 (similarity kernel)
     """
 
     def __init__(
@@ -171,7 +176,7 @@ class MixUp(Stage):
         *,
         num_classes: Any = None,
         seed: int | None = None,
-        per: str = "batch",
+        per: str | options.SimilarityKernel = "batch",
         num_points: int = 2,
         partner: str | options.Partners = "random",
         mix_targets: bool = True,
@@ -189,7 +194,7 @@ class MixUp(Stage):
         self.labels = options.read_group(
             "num_classes", num_classes, options.Labels
         )
-        self.per = _checks.one_of("per", per, ("batch", "example"))
+        self.per = options.check_per(per)
         self.num_points = _checks.integer_at_least(
             "num_points",
             num_points,
@@ -197,6 +202,12 @@ class MixUp(Stage):
             remedy="Write 2 to mix pairs",
             dtype="int32",
         )
+        if not isinstance(self.per, str) and self.num_points != 2:
+            raise _checks.refusal(
+                "A similarity is that of the two examples of a pair",
+                f"per={per!r} with num_points={self.num_points}",
+                'Leave `num_points` out, or write `per="example"`',
+            )
         self.partner = options.read_group("partner", partner, options.Partners)
         self.mix_targets = _checks.boolean("mix_targets", mix_targets)
         self.include_clean = _checks.boolean("include_clean", include_clean)
@@ -353,6 +364,8 @@ class MixUp(Stage):
 
     def _check_inputs(self, spec: Any, *, mixes: bool = True) -> None:
         """Refuses inputs whose rules or statistics do not fit."""
+        if not isinstance(self.per, str) and mixes and self.alpha != 0:
+            self._check_distances(spec)
         if self.num_places:
             return
         mixed = self._rules.select_mixed(spec, mixes=mixes)
@@ -367,6 +380,17 @@ class MixUp(Stage):
             mean, std = self._affine
             for each in mixed:
                 _checks.fits_channels(mean, std, each.shape)
+
+    def _check_distances(self, spec: Any) -> None:
+        if not self._rules.select_mixed(spec, mixes=False):
+            types = [each.dtype.name for each in tf.nest.flatten(spec)]
+            raise _checks.refusal(
+                "A similarity kernel needs inputs that are numbers, floats or"
+                " integers of 8 and 16 bits",
+                f"inputs of dtypes {types}",
+                'Write `per="example"`, or give an input of numbers the rule'
+                ' "mix"',
+            )
 
     def _mix_element(self, position: Position, element: tuple) -> tuple:
         batch = _encoding.weigh_classes(
@@ -440,8 +464,9 @@ class MixUp(Stage):
         if self.partner.kind == "given":
             size = self._num_mixed(size)
         draws = self._num_draws(size)
+        partner = _stack(self._choose_partners(position, size, batch))
         lam = plans.draw_lam(
-            self._alpha_at(*position),
+            self._alpha_of(position, batch.inputs, partner),
             draws,
             seed=self._seed_at(position, stage_lib.LAM),
             num_points=self.num_points,
@@ -456,8 +481,7 @@ class MixUp(Stage):
             mixes &= chance < self.probability
         lam = tf.where(mixes, lam, own)
         lam = tf.broadcast_to(lam, [size, *lam.shape[1:]])
-        partners = self._choose_partners(position, size, batch)
-        return self._locate(position, Plan(lam, _stack(partners)), batch.inputs)
+        return self._locate(position, Plan(lam, partner), batch.inputs)
 
     def _choose_partners(
         self, position: Position, size: Any, batch: _encoding.Batch
@@ -503,7 +527,7 @@ class MixUp(Stage):
         return size // self.num_points
 
     def _num_draws(self, size: Any) -> Any:
-        return size if self.per == "example" else 1
+        return 1 if self.per == "batch" else size
 
     def _locate(self, position: Position, plan: Plan, inputs: Any) -> Plan:
         """Draws what of the examples is mixed: one of the places."""
@@ -535,6 +559,23 @@ class MixUp(Stage):
         return tf.nest.map_structure(
             lambda *both: tf.concat(both, axis=0), clean, mixed
         )
+
+    def _alpha_of(
+        self, position: Position, inputs: Any, partner: tf.Tensor
+    ) -> Any:
+        """Returns the alpha of all examples, or with a kernel of each."""
+        alpha = self._alpha_at(*position)
+        if isinstance(self.per, str) or self.alpha == 0:
+            return alpha
+        measured = self._rules.select_mixed(inputs, mixes=False)
+        distance = self._measure_pairs(measured, partner)
+        return alpha * similarity.gaussian(distance, self.per.width)
+
+    @tf.function(jit_compile=True, autograph=False)
+    def _measure_pairs(self, inputs: tuple, partner: tf.Tensor) -> tf.Tensor:
+        """Returns the distance of each pair of standardized inputs, `(B,)`."""
+        scaled = tuple(map(self._scale, inputs))
+        return similarity.measure_distance(scaled, partner)
 
     def _alpha_at(self, epoch: tf.Tensor, step: tf.Tensor) -> Any:
         if self._tuned is not None:

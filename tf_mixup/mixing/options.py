@@ -1,6 +1,6 @@
 """Options of a mixing stage, in groups, and the checks of its arguments.
 
-Each group has a short form: `partner="random"` is `Partners("random")`,
+Three groups have a short form: `partner="random"` is `Partners("random")`,
 `num_classes=10` is `Labels(10)`, and `inputs="mix"` is `Inputs("mix")`.
 """
 
@@ -158,6 +158,59 @@ class Inputs(_Group):
         if self.mean is None and self.std is None:
             return None
         return _checks.statistics(self.mean, self.std)
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class SimilarityKernel(_Group):
+    """Draws a coefficient for each pair, and mixes near pairs more.
+
+    The coefficient of a pair of examples comes from Beta(tau, tau) with
+
+        tau = alpha * exp((1 - d) / (2 * width ** 2)),
+
+    where d is the squared Euclidean distance of the two, divided by the mean
+    of it over the pairs of the batch. So alpha, the paper's tau_max, is the
+    concentration at the mean distance; for an infinite width it is that of
+    all pairs, as with `per="example"`. The exponential is kept within 1e-12
+    and 1e12.
+
+    The paper measures distances between the features that the network has at
+    the time. Here they are between the inputs that are mixed, standardized if
+    `MixUp(inputs=...)` says so: in the same unit, then, as what is averaged.
+
+    Args:
+        width: Standard deviation of the kernel, the paper's tau_std, above 0.
+            The paper: 0.25 on CIFAR and ImageNet, 1.25 on Tiny-ImageNet.
+
+    Raises:
+        ValueError: If the width is not above 0.
+
+    References:
+        Bouniot, Mozharovskyi and d'Alche-Buc. Tailoring Mixup to Data for
+        Calibration. ICLR 2025. https://arxiv.org/abs/2311.01434 (Similarity
+        Kernel Mixup)
+    """
+
+    width: float = 0.25
+
+    def __post_init__(self) -> None:
+        width = _checks.real_at_least(
+            "width", self.width, 0, remedy="Write 0.25"
+        )
+        if not width:
+            raise _checks.refusal(
+                "`width` must be a number above 0",
+                f"width={self.width!r}",
+                "Write 0.25",
+            )
+        _set(self, "width", width)
+
+
+def check_per(per: Any) -> str | SimilarityKernel:
+    """Returns what coefficients are drawn for."""
+    if isinstance(per, SimilarityKernel):
+        return per
+    return _checks.one_of("per", per, ("batch", "example"))
 
 
 def read_group(name: str, value: Any, group: type) -> Any:

@@ -26,6 +26,9 @@ from tf_mixup.mixing import _beta
 
 # Who an example may be mixed with. Each name is explained in `choose_partner`.
 PARTNERS = ("random", "same_class", "different_class")
+# Beyond them float32 has the coefficients 0 and 1, or 1/2, and logarithms of
+# draws overflow.
+_LEAST, _LARGEST = 1e-30, 1e30
 
 
 def draw_lam(
@@ -37,7 +40,8 @@ def draw_lam(
     float32 and gives 1/2 to a fifth of the examples at alpha 0.01.
 
     Args:
-        alpha: Concentration, a float scalar >= 0; 0 gives coefficients of 1,
+        alpha: Concentration >= 0, a float scalar; or a vector `(size,)`, one
+            for each coefficient of two points. 0 gives coefficients of 1,
             which is no mixing.
         size: How many to draw.
         seed: Stateless seed, an integer tensor of shape `(2,)`.
@@ -49,8 +53,10 @@ def draw_lam(
             points `(size, P)`, each example's own coefficient first, sums of 1.
     """
     if not tf.is_tensor(alpha) and alpha > 0:
+        alpha = min(max(alpha, _LEAST), _LARGEST)
         return _sample(alpha, size, seed, num_points)
     positive = tf.where(alpha > 0, alpha, 1.0)
+    positive = tf.clip_by_value(positive, _LEAST, _LARGEST)
     lam = _sample(positive, size, seed, num_points)
     return tf.where(alpha > 0, lam, own_share(num_points))
 
@@ -59,7 +65,8 @@ def _sample(
     alpha: Any, size: int, seed: tf.Tensor, num_points: int
 ) -> tf.Tensor:
     if num_points == 2:
-        return _beta.beta(alpha).sample(size, seed=seed)
+        several = tf.is_tensor(alpha) and alpha.shape.rank
+        return _beta.beta(alpha).sample([] if several else size, seed=seed)
     return _beta.dirichlet(alpha, num_points).sample(size, seed=seed)
 
 

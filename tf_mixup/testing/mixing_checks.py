@@ -261,6 +261,8 @@ def _check_stage(stage: Any) -> None:
         for name, value in plain.items()
         if getattr(stage, name) != value
     ]
+    if stage.per not in ("batch", "example"):
+        other.append(f"per={stage.per!r}")
     if stage.partner.kind == "given":
         other.append("partner='given'")
     if isinstance(stage, mixing.CutMix):

@@ -50,6 +50,11 @@ class TestGroups:
                 "inputs only between classes, alpha 0.2",
             ),
             ({"per": "sample"}, "", "mixup per example, alpha 0.2"),
+            (
+                {"kernel_width": 0.25, "alpha": 1.0},
+                "",
+                "mixup by similarity (width 0.25), alpha 1",
+            ),
             ({"mix_layers": ("input", "a")}, "", "manifold mixup, alpha 0.2"),
             ({"mix_layers": ("stem",)}, "", "mixup at stem, alpha 0.2"),
             ({"mix_layers": ("embedding",)}, "", "mixup, alpha 0.2"),

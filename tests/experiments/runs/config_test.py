@@ -34,6 +34,7 @@ REFUSED = [
     *(("ood", "mnist"), ("mix_layers", None), ("milestones", 3)),
     ("ema", 1.0),
     ("ema", -0.5),
+    ("kernel_width", -0.5),
 ]
 
 

@@ -135,6 +135,8 @@ class TestBuildMixup:
         assert isinstance(build_mixup(method="cutmix"), mixing.CutMix)
         assert build_mixup(method="regmixup").include_clean
         assert build_mixup(points=4).num_points == 4
+        kernel = build_mixup(kernel_width=0.5, per="sample").per
+        assert kernel == mixing.SimilarityKernel(0.5)
         assert build_mixup(neighbors=5).partner.kind == "given"
         assert build_mixup(neighbors=5, method="erm").partner.kind == "random"
 
