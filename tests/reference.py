@@ -191,6 +191,34 @@ def similarity(inputs, partner, width):
     )
 
 
+def decouple(mixed_1, mixed_2, lam_1, lam_2):
+    """Solves m_1 = l_1 a + (1 - l_1) b, m_2 = l_2 a + (1 - l_2) b for a, b."""
+    share_1 = (1 - lam_1) / (1 - lam_2)
+    share_2 = lam_2 / lam_1
+    a = (mixed_1 - share_1 * mixed_2) / (lam_1 - lam_2 * share_1)
+    b = (mixed_2 - share_2 * mixed_1) / (1 - lam_2 - (1 - lam_1) * share_2)
+    return a, b
+
+
+def mit_loss(network, inputs, targets, partner, lam_1, lam_2):
+    """The mean over pairs of (CE(z_a, y_a) + CE(z_b, y_b)) / 2."""
+    total = 0.0
+    for i, j in enumerate(partner):
+        mixed = [
+            network(share * inputs[i] + (1 - share) * inputs[j])
+            for share in (lam_1[i], lam_2[i])
+        ]
+        a, b = decouple(*mixed, lam_1[i], lam_2[i])
+        for target, logits in ((targets[i], a), (targets[j], b)):
+            probabilities = softmax(logits[None])[0]
+            total -= sum(
+                y * math.log(p)
+                for y, p in zip(target, probabilities, strict=True)
+                if y
+            )
+    return total / (2 * len(partner))
+
+
 def nearest_targets(targets, lam, partner):
     """The hard target of the nearer of both rows; at 1/2 the row's own."""
     chosen = []

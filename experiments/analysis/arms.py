@@ -32,7 +32,12 @@ SETTING = (
     "num_train",
     "epochs",
 )
-_METHODS = {"mixup": "mixup", "cutmix": "CutMix", "regmixup": "RegMixup"}
+_METHODS = {
+    "mixup": "mixup",
+    "cutmix": "CutMix",
+    "regmixup": "RegMixup",
+    "mit": "MIT-L",
+}
 _PARTNERS = {
     "random": "",
     "same_class": " within a class",
@@ -242,7 +247,7 @@ def describe_method(config: config_lib.Config) -> str:
     if config.target == "nearest":
         name = "inputs only"
     if len(config.mix_layers) > 1:
-        name = "manifold mixup"
+        name = "MIT-A" if config.method == "mit" else "manifold mixup"
     elif config.mix_layers:
         (place,) = config.mix_layers
         name += _PLACES.get(place, f" at {place}")
@@ -253,6 +258,8 @@ def describe_method(config: config_lib.Config) -> str:
 
 
 def _describe_per(config: config_lib.Config) -> str:
+    if config.margin:
+        return f" of margin {config.margin:g}"
     if config.kernel_width:
         return f" by similarity (width {config.kernel_width:g})"
     return " per example" if config.per == "sample" else ""

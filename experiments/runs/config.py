@@ -23,7 +23,7 @@ OWN_SETS = ("train", "validation", "test", *ood.NOISES)
 NO_MIXING = {"method": "erm", "alpha": 0.0, "tuning": "none"}
 # Fields that take one of a few names.
 CHOICES = {
-    "method": ("erm", "mixup", "cutmix", "regmixup"),
+    "method": ("erm", "mixup", "cutmix", "regmixup", "mit"),
     "tuning": ("none", *tuning.RULES),
     "per": ("batch", "sample"),
     "partner": plans.PARTNERS,
@@ -65,7 +65,7 @@ _BOUNDS: tuple[tuple[str, Callable[..., Any], tuple, str], ...] = (
     # More does not fit into the states of NumPy's generators.
     ("seed", _checks.real_between, (0, 2**32 - 1), "Take a smaller one"),
     (
-        "corruption label_smoothing",
+        "corruption label_smoothing margin",
         _checks.real_between,
         (0, 1),
         "It is a share",
@@ -89,8 +89,9 @@ class Config:
             at 0, so that the block starts as the identity.
         embeddings: Text file of word vectors, such as GloVe's, that the
             network of sentences starts from; None draws them.
-        method: `"erm"` (no mixing), `"mixup"`, `"cutmix"`, or `"regmixup"`:
-            clean and mixed examples in one batch.
+        method: `"erm"` (no mixing), `"mixup"`, `"cutmix"`, `"regmixup"`,
+            clean and mixed examples in one batch; or `"mit"`, mixup inference
+            in training: MIT-A with several `mix_layers`, else MIT-L.
         alpha: Concentration of the mixing coefficients; with `tuning` that of
             the first epochs. No mixing is stored as `method="erm"` with alpha
             0, whichever of the two is given.
@@ -100,6 +101,7 @@ class Config:
         points: Examples in a mixture: 2, or d + 1 for d-Mixup.
         mix_layers: Names of layers whose outputs are mixed, one of them drawn
             for each batch; empty for the inputs.
+        margin: Of `"mit"`, the least difference of a pair's two coefficients.
         per: One coefficient for each `"batch"` or each `"sample"`.
         kernel_width: Standard deviation of the similarity kernel, by which
             each pair has a coefficient of its own, whatever `per` says; 0 for
@@ -163,6 +165,7 @@ class Config:
     tuning: str = "none"
     points: int = 2
     mix_layers: tuple[str, ...] = ()
+    margin: float = 0.0
     per: str = "batch"
     kernel_width: float = 0.0
     partner: str = "random"
@@ -268,27 +271,42 @@ class Config:
                 "Leave one of them out",
             )
         # Without mixing they mean nothing, so "erm" is one flag for all sets.
-        if self.mix_layers and self.method not in ("erm", "mixup"):
+        if self.mix_layers and self.method not in ("erm", "mixup", "mit"):
             raise _checks.refusal(
                 "`mix_layers` are mixed by mixup",
                 f"mix_layers={self.mix_layers!r} with method={self.method!r}",
                 "Write --method=mixup",
             )
         if self.neighbors and (
-            self.mix_layers or self.partner == "different_class"
+            self.mix_layers
+            or self.partner == "different_class"
+            or self.method == "mit"
         ):
             raise _checks.refusal(
                 "`neighbors` are nearest inputs, of any class or the same",
                 f"neighbors={self.neighbors} with"
-                f" mix_layers={self.mix_layers!r}, partner={self.partner!r}",
+                f" mix_layers={self.mix_layers!r}, partner={self.partner!r},"
+                f" method={self.method!r}",
                 "Leave out one of them",
             )
+        self._check_mit()
 
         if self.embeddings is not None and self.network != "text_cnn":
             raise _checks.refusal(
                 "`embeddings` are for the network of sentences",
                 f"network={self.network!r}",
                 "Write --network=text_cnn, or leave --embeddings out",
+            )
+
+    def _check_mit(self) -> None:
+        plain = (2, "mixed", 0)
+        given = self.points, self.target, self.kernel_width
+        if self.method == "mit" and given != plain:
+            raise _checks.refusal(
+                "MIT mixes pairs twice, for unmixed targets",
+                f"points={self.points}, target={self.target!r},"
+                f" kernel_width={self.kernel_width} with method='mit'",
+                "Leave them out",
             )
 
     def _check_ood(self) -> None:

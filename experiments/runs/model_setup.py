@@ -141,13 +141,15 @@ def build_mixup(
             "given" if config.brings_partners else config.partner,
             groups=replicas if placement == "model" else 1,
         ),
-        "mix_targets": config.target == "mixed",
     }
     if config.points > 2:
         options["num_points"] = config.points
     if config.network == "text_cnn" and not config.alpha:
         options["inputs"] = None if placement == "model" else "keep"
     alpha = "auto" if config.tunes_alpha else config.alpha
+    if config.method == "mit":
+        return mixing.DecoupledMixUp(alpha, margin=config.margin, **options)
+    options["mix_targets"] = config.target == "mixed"
     if config.method == "cutmix":
         return mixing.CutMix(alpha, **options)
     return mixing.MixUp(
@@ -174,7 +176,7 @@ def training_model(
 
 def choose_placement(config: config_lib.Config) -> str:
     """Returns where batches are mixed: `"host"` or `"model"`."""
-    in_model = bool(config.mix_layers)
+    in_model = bool(config.mix_layers) or config.method == "mit"
     on_host = config.method == "cutmix" or config.brings_partners
     must_be = "model" if in_model else "host" if on_host else ""
     if must_be and config.placement not in ("auto", must_be):

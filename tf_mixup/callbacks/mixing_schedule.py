@@ -142,6 +142,9 @@ class MixingSchedule(keras.callbacks.Callback):
             )
 
     def _check_places(self) -> None:
+        if isinstance(self.mixup, mixing.DecoupledMixUp):
+            # All places mix, and the shape of `lam` says how many.
+            return
         found = max(_find_places(self.model), default=None)
         drawn = self.mixup.num_places
         if drawn and found not in (None, drawn):

@@ -2,9 +2,11 @@
 
 from tf_mixup.mixing._batches import require_finite
 from tf_mixup.mixing.cutmix import CutMix
+from tf_mixup.mixing.decoupled import DecoupledMixUp
 from tf_mixup.mixing.epoch_counter import EpochCounter
 from tf_mixup.mixing.layers import Mix
 from tf_mixup.mixing.layers import Unite
+from tf_mixup.mixing.layers import Unmix
 from tf_mixup.mixing.mixup import MixUp
 from tf_mixup.mixing.mixup import Plan
 from tf_mixup.mixing.neighbors import choose_neighbors
@@ -24,6 +26,7 @@ from tf_mixup.mixing.training_model import mixable_layers
 
 __all__ = (
     "CutMix",
+    "DecoupledMixUp",
     "EpochCounter",
     "Inputs",
     "Labels",
@@ -36,6 +39,7 @@ __all__ = (
     "SimilarityKernel",
     "Stage",
     "Unite",
+    "Unmix",
     "choose_neighbors",
     "choose_partner",
     "draw_lam",

@@ -171,6 +171,79 @@ class Mix(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("tf_mixup")
+class Unmix(keras.layers.Layer):
+    """Undoes `Mix` of pairs in training: two mixtures become two examples.
+
+    Of two examples that are each other's partner, with the own coefficients c
+    and c', the mixtures m and m' are solved for the example:
+
+        (c' m - (1 - c) m') / (c + c' - 1).
+
+    After a linear map of the mixtures it gives the map of the example, as
+    exactly as numbers are; after a network it is how MIT decouples outputs.
+    Outside of training all passes as it is.
+
+    Args:
+        name: Name of the layer.
+        dtype: Type, or policy, of what is returned.
+
+    Example:
+        >>> mixed = np.array([[2.0], [6.0]], "float32")
+        >>> lam, partner_offset = np.array([0.75, 0.75]), np.array([1, -1])
+        >>> examples = Unmix()(mixed, lam, partner_offset, training=True)
+        >>> np.array(examples).tolist()
+        [[0.0], [8.0]]
+
+    References:
+        Wang et al. On the Pitfall of Mixup for Uncertainty Calibration. CVPR
+        2023, section 4.
+    """
+
+    def __init__(self, *, name: str | None = None, dtype: Any = None) -> None:
+        super().__init__(name=name, dtype=dtype, autocast=False)
+
+    def call(
+        self,
+        inputs: Any,
+        lam: Any = None,
+        partner_offset: Any = None,
+        training: bool = False,
+    ) -> Any:
+        """Returns the examples in training, else the inputs.
+
+        Args:
+            inputs: Mixtures `(B, ...)`, floats.
+            lam: Own coefficients `(B,)`. Those of a pair that sum to 1 have
+                no solution, and give numbers that are not finite.
+            partner_offset: Distances `(B,)`, of partners of each other.
+            training: Whether to undo.
+
+        Returns:
+            examples: Tensor like `inputs`, of the layer's compute type.
+        """
+        if not training or lam is None:
+            return ops.cast(inputs, self.compute_dtype)
+        mixed = ops.cast(inputs, "float32")
+        lam, partner, _ = _read_plan(lam, partner_offset, ops.shape(mixed)[0])
+        partner = partner[:, 0]
+        own = lam[:, 0]
+        others = ops.take(own, partner, axis=0)
+        gap = own + others - 1
+        examples = _spread(others / gap, mixed) * mixed - _spread(
+            (1 - own) / gap, mixed
+        ) * ops.take(mixed, partner, axis=0)
+        examples = ops.where(_spread(own == 1, mixed), mixed, examples)
+        return ops.cast(examples, self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that rebuild this layer."""
+        config = super().get_config()
+        # There is nothing to train, and `__init__` does not take it.
+        del config["trainable"]
+        return config
+
+
+@keras.saving.register_keras_serializable("tf_mixup")
 class Unite(keras.layers.Layer):
     """Unites the mask of each example with its partners' in training.
 

@@ -407,7 +407,7 @@ class MixUp(Stage):
 
     def _replay_element(self, position: Position, element: tuple) -> Replay:
         batch = _encoding.encode(element, self.labels)
-        plan = self._draw_plan(position, batch)
+        plan = self._shown_plan(position, batch)
         inputs = self._rules.combine(
             batch.inputs,
             plan.lam,
@@ -418,9 +418,13 @@ class MixUp(Stage):
         return Replay(plan.lam, plan.partner, inputs, targets)
 
     def _draw_element(self, position: Position, element: tuple) -> tf.Tensor:
-        return self._draw_plan(
+        return self._shown_plan(
             position, _encoding.encode(element, self.labels)
         ).lam
+
+    def _shown_plan(self, position: Position, batch: _encoding.Batch) -> Plan:
+        """Returns the plan that `replay` and `coefficients` show."""
+        return self._draw_plan(position, batch)
 
     def _leave_element(self, *element: Any) -> tuple:
         batch = _encoding.encode(element, self.labels)
@@ -465,23 +469,28 @@ class MixUp(Stage):
             size = self._num_mixed(size)
         draws = self._num_draws(size)
         partner = _stack(self._choose_partners(position, size, batch))
-        lam = plans.draw_lam(
+        lam = self._draw_lam(
             self._alpha_of(position, batch.inputs, partner),
             draws,
-            seed=self._seed_at(position, stage_lib.LAM),
-            num_points=self.num_points,
+            self._seed_at(position, stage_lib.LAM),
         )
         own = plans.own_share(self.num_points)
         mixes = self._mixes_in(epoch_counter_lib.training_epoch(position[0]))
         if self.probability < 1:
             chance = tf.random.stateless_uniform(
-                [draws] if self.num_points == 2 else [draws, 1],
+                [draws] + [1] * (lam.shape.rank - 1),
                 self._seed_at(position, stage_lib.CHANCE),
             )
             mixes &= chance < self.probability
         lam = tf.where(mixes, lam, own)
         lam = tf.broadcast_to(lam, [size, *lam.shape[1:]])
         return self._locate(position, Plan(lam, partner), batch.inputs)
+
+    def _draw_lam(self, alpha: Any, draws: Any, seed: tf.Tensor) -> tf.Tensor:
+        """Returns coefficients, `(draws,)` or `(draws, P)`."""
+        return plans.draw_lam(
+            alpha, draws, seed=seed, num_points=self.num_points
+        )
 
     def _choose_partners(
         self, position: Position, size: Any, batch: _encoding.Batch

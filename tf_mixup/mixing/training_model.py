@@ -1,5 +1,6 @@
 """Training models: a classifier with `Mix` layers, sharing its weights."""
 
+import functools
 from collections import Counter
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from tf_mixup.mixing import options
 
 # Stands for the inputs of a model among the names of its layers.
 INPUT = "input"
+# What is done at a place: a function of a tensor and a plan.
+_Place = Callable[..., Any]
 # Segments of a text, as KerasHub and Hugging Face name them.
 _SEGMENTS = ("segment_ids", "token_type_ids")
 
@@ -26,6 +29,7 @@ def build(
     at: str | Sequence[str] | None,
     num_points: int,
     inputs: options.Inputs,
+    decouples: bool = False,
 ) -> keras.Model:
     """Builds the model that `MixUp.training_model` returns.
 
@@ -35,30 +39,34 @@ def build(
         num_points: Examples in a mixture.
         inputs: Rules and statistics of inputs. Inputs with a rule may go
             around the layer `at`.
+        decouples: Whether all places mix, each after those before it are
+            undone, and the outputs are decoupled: `lam` is `(B, L)` then.
     """
     model_calls.check_model(model)
-    structure, ends = _structures(model)
+    structure = _structures(model)[0]
     _check_rules(structure, inputs.rules)
     names = _check_names(model, at, inputs.rules)
     given = _inputs_like(structure)
-    plan = _plan_inputs(num_points, len(names))
-    places = {
-        name: {"place": number, "places": len(names)}
-        for number, name in enumerate(names)
-    }
+    if decouples:
+        names = _in_order(model, names)
+        plan = _decoupling_inputs(len(names))
+        places = _decoupling_places(names)
+    else:
+        plan = _plan_inputs(num_points, len(names))
+        places = _places(names)
     at_inputs = places.pop(INPUT, None)
     statistics = {"mean": inputs.mean, "std": inputs.std}
 
     def mix(tensor: Any) -> Any:
         if at_inputs is not None:
-            return _mix(tensor, plan, **statistics, **at_inputs)
+            return at_inputs(tensor, plan, **statistics)
         return _mix(tensor, {}, **statistics) if inputs.affine else tensor
 
     feed = {
         None: mix,
         "keep": lambda tensor: tensor,
-        "union": lambda tensor: layers.Unite()(
-            tensor, plan["lam"], plan["partner_offset"]
+        "union": lambda tensor: _unite(
+            tensor, _column(plan, 0) if decouples else plan
         ),
     }
     flat = keras.tree.flatten(given)
@@ -70,11 +78,9 @@ def build(
     if whole:
         outputs = model(keras.tree.pack_sequence_as(given, fed))
     else:
-        inner = _mix_inside(model, _fresh(fed), plan, places)
-        results = inner([*fed, *plan.values()])
-        outputs = keras.tree.pack_sequence_as(
-            ends, results[: len(model.outputs)]
-        )
+        outputs = _run_inside(model, fed, plan, places)
+    if decouples:
+        outputs = _decouple(outputs, _column(plan, -1))
     return keras.Model(
         {"inputs": given, **plan}, outputs, name=f"{model.name}_mixing"
     )
@@ -83,6 +89,40 @@ def build(
 def names_of(at: str | Sequence[str] | None) -> list[str]:
     """Returns the names of the places that examples are mixed in."""
     return [INPUT] if at is None else [at] if isinstance(at, str) else list(at)
+
+
+def _places(names: list[str]) -> dict[str, _Place]:
+    """Returns what is done at each place: one of them mixes a batch."""
+    return {
+        name: functools.partial(_mix, place=number, places=len(names))
+        for number, name in enumerate(names)
+    }
+
+
+def _decoupling_places(names: list[str]) -> dict[str, _Place]:
+    """Returns what is done at each place: all mix, the later ones anew."""
+
+    def mix_anew(
+        tensor: Any, plan: dict, *, number: int, **options: Any
+    ) -> Any:
+        if number:
+            tensor = _unmix(tensor, _column(plan, number - 1))
+        return _mix(tensor, _column(plan, number), **options)
+
+    return {
+        name: functools.partial(mix_anew, number=number)
+        for number, name in enumerate(names)
+    }
+
+
+def _in_order(model: keras.Model, names: list[str]) -> list[str]:
+    order = [INPUT, *_names_in_order(model)]
+    return sorted(names, key=order.index)
+
+
+def _column(plan: dict[str, Any], number: int) -> dict[str, Any]:
+    """Returns the plan of one of several places."""
+    return {**plan, "lam": plan["lam"][:, number]}
 
 
 def _check_overrides(model: keras.Model, *, inputs_alone: bool) -> None:
@@ -315,7 +355,7 @@ def _mix_inside(
     model: keras.Model,
     inputs: list[Any],
     plan: dict[str, Any],
-    places: dict[str, dict[str, int]],
+    places: dict[str, _Place],
 ) -> keras.Model:
     """Returns `model` with `Mix` after some of its layers.
 
@@ -326,8 +366,8 @@ def _mix_inside(
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         start = f"{layer.name}/"
         inside = {
-            name.removeprefix(start): options
-            for name, options in places.items()
+            name.removeprefix(start): place
+            for name, place in places.items()
             if name.startswith(start)
         }
         if inside or (_is_nested(layer) and _rounds(layer, args[0])):
@@ -336,11 +376,25 @@ def _mix_inside(
             outputs = layer(*args, **kwargs)
         if layer.name not in places:
             return outputs
-        return _mix(outputs, plan, **places[layer.name])
+        return places[layer.name](outputs, plan)
 
     passed = list(plan.values())
     through = keras.Model([*model.inputs, *passed], [*model.outputs, *passed])
     return _call_again(through, call, [*inputs, *passed])
+
+
+def _run_inside(
+    model: keras.Model,
+    inputs: list[Any],
+    plan: dict[str, Any],
+    places: dict[str, _Place],
+) -> Any:
+    """Returns the outputs of a model that is mixed after some layers."""
+    inner = _mix_inside(model, _fresh(inputs), plan, places)
+    results = inner([*inputs, *plan.values()])
+    return keras.tree.pack_sequence_as(
+        _structures(model)[1], results[: len(model.outputs)]
+    )
 
 
 def _rounds(model: keras.Model, inputs: Any) -> bool:
@@ -353,7 +407,7 @@ def _call_mixing(
     model: keras.Model,
     inputs: Any,
     plan: dict[str, Any],
-    places: dict[str, dict[str, int]],
+    places: dict[str, _Place],
 ) -> Any:
     """Calls a model inside the model, with `Mix` after some of its layers."""
     structure, ends = _structures(model)
@@ -377,6 +431,20 @@ def _mix(tensor: Any, plan: dict[str, Any], **options: Any) -> Any:
     """Calls a new `Mix` that keeps the type of floats."""
     dtype = tensor.dtype if _is_float(tensor) else "float32"
     return layers.Mix(dtype=dtype, **options)(tensor, **plan)
+
+
+def _unmix(tensor: Any, plan: dict[str, Any]) -> Any:
+    """Calls a new `Unmix` that keeps the type of floats."""
+    dtype = tensor.dtype if _is_float(tensor) else "float32"
+    return layers.Unmix(dtype=dtype)(tensor, **plan)
+
+
+def _decouple(outputs: Any, plan: dict[str, Any]) -> Any:
+    return keras.tree.map_structure(lambda each: _unmix(each, plan), outputs)
+
+
+def _unite(tensor: Any, plan: dict[str, Any]) -> Any:
+    return layers.Unite()(tensor, plan["lam"], plan["partner_offset"])
 
 
 def _inputs_like(structure: Any) -> Any:
@@ -412,6 +480,14 @@ def _plan_inputs(num_points: int, places: int) -> dict[str, Any]:
             shape, dtype="float32" if name == "lam" else "int32", name=name
         )
         for name, shape in shapes.items()
+    }
+
+
+def _decoupling_inputs(places: int) -> dict[str, Any]:
+    """Returns the inputs by which the plan of all places comes."""
+    return {
+        "lam": keras.Input((places,), dtype="float32", name="lam"),
+        "partner_offset": keras.Input((), dtype="int32", name="partner_offset"),
     }
 
 

@@ -50,6 +50,17 @@ class TestGroups:
                 "inputs only between classes, alpha 0.2",
             ),
             ({"per": "sample"}, "", "mixup per example, alpha 0.2"),
+            ({"method": "mit", "alpha": 1.0}, "", "MIT-L, alpha 1"),
+            (
+                {
+                    "method": "mit",
+                    "alpha": 1.0,
+                    "margin": 0.5,
+                    "mix_layers": ("input", "stage1"),
+                },
+                "",
+                "MIT-A of margin 0.5, alpha 1",
+            ),
             (
                 {"kernel_width": 0.25, "alpha": 1.0},
                 "",

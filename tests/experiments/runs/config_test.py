@@ -35,6 +35,7 @@ REFUSED = [
     ("ema", 1.0),
     ("ema", -0.5),
     ("kernel_width", -0.5),
+    ("margin", 1.5),
 ]
 
 
@@ -69,8 +70,18 @@ class TestConfig:
             config_lib.Config(mix_layers=("stage1",), neighbors=3)
         with pytest.raises(ValueError, match="partner='different_class'"):
             config_lib.Config(partner="different_class", neighbors=3)
+        with pytest.raises(ValueError, match="method='mit'"):
+            config_lib.Config(method="mit", neighbors=3)
         with pytest.raises(ValueError, match="are mixed by mixup"):
             config_lib.Config(mix_layers=("stage1",), method="regmixup")
+
+    @pytest.mark.parametrize(
+        "options", [{"points": 3}, {"target": "nearest"}, {"kernel_width": 0.5}]
+    )
+    def test_mit_mixes_pairs_for_their_own_targets(self, options):
+        config_lib.Config(method="mit", margin=0.5, mix_layers=("stem",))
+        with pytest.raises(ValueError, match="MIT mixes pairs twice"):
+            config_lib.Config(method="mit", **options)
 
     def test_names_sets_by_the_last_part_of_their_path(self):
         sources = ("mnist", "../ood/noise.npz", "folder:away/images")

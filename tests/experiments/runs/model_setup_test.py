@@ -135,6 +135,10 @@ class TestBuildMixup:
         assert isinstance(build_mixup(method="cutmix"), mixing.CutMix)
         assert build_mixup(method="regmixup").include_clean
         assert build_mixup(points=4).num_points == 4
+        assert not build_mixup(target="nearest").mix_targets
+        mit = build_mixup(method="mit", margin=0.5)
+        assert isinstance(mit, mixing.DecoupledMixUp)
+        assert mit.margin == 0.5
         kernel = build_mixup(kernel_width=0.5, per="sample").per
         assert kernel == mixing.SimilarityKernel(0.5)
         assert build_mixup(neighbors=5).partner.kind == "given"
@@ -147,6 +151,7 @@ class TestBuildMixup:
             ({"placement": "model"}, "model"),
             ({"mix_layers": ("stage1",)}, "model"),
             ({"method": "cutmix"}, "host"),
+            ({"method": "mit"}, "model"),
             ({"neighbors": 5}, "host"),
         ],
     )
