@@ -1,19 +1,12 @@
-"""Compares mixup with early stopping and a temperature, on drawn data.
-
-Command:
-    python docs/rivals.py
-
-Prints the table of `docs/alpha.md`: means and deviations over three seeds.
-Some minutes on two cores.
-"""
+"""Mixup beside early stopping and a temperature, on drawn data."""
 
 from typing import Any
 
 import keras
-import numpy as np
 from sklearn.datasets import make_classification
 
 import tf_mixup
+from experiments.advice import spread
 
 EPOCHS = 30
 X, Y = make_classification(6000, n_informative=6, n_classes=4, random_state=0)
@@ -86,20 +79,17 @@ def measure(model: Any) -> dict[str, float]:
     return metric.results()
 
 
-def main(num_seeds: int = 3) -> None:
-    """Prints the table."""
-    print(f"| arm | {' | '.join(COLUMNS)} |")
-    print("|---" * (len(COLUMNS) + 1) + "|")
-    scale = np.array(list(COLUMNS.values()))
+def rivals(num_seeds: int = 3) -> list[list[str]]:
+    """Early stopping is as good as mixup, and a temperature evens all out.
+
+    Four overlapping classes that are drawn, 2,000 training and 1,000
+    validation examples, 3,000 test examples, an MLP of 128-128 units, Adam,
+    30 epochs, three seeds. Early stopping watches the NLL of the validation
+    set, to which the temperature is fitted, too.
+    """
+    lines = [["arm", *COLUMNS]]
     for name, arm in ARMS.items():
         runs = [train(seed, *arm) for seed in range(num_seeds)]
-        mean, deviation = np.mean(runs, axis=0), np.std(runs, axis=0, ddof=1)
-        cells = [
-            f"{m:.2f} ± {s:.2f}"
-            for m, s in zip(scale * mean, scale * deviation, strict=True)
-        ]
-        print(f"| {name} | {' | '.join(cells)} |", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+        scale = list(COLUMNS.values())
+        lines.append([name, *spread.cells(runs, scale=scale)])
+    return lines

@@ -1,0 +1,1 @@
+"""Small experiments behind the advice of the guide; `ADVICE.md` shows them."""
