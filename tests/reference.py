@@ -505,8 +505,9 @@ def signed_gap(probabilities, labels):
     return np.mean(differences), np.std(differences) / np.sqrt(len(labels))
 
 
-def follow_gap(gap, standard_error):
+def follow_gap(gap, standard_error, num_epochs):
     """The rule of docs/tuning.md for the change of log alpha."""
     if abs(gap) <= standard_error:
         return 0.0
-    return float(np.clip(6 * gap, -0.35, 0.35))
+    speed = np.clip(30 / num_epochs, 1, 3)
+    return float(np.clip(speed * 6 * gap, -0.35 * speed, 0.35 * speed))

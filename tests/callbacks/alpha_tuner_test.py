@@ -186,6 +186,7 @@ class TestObservations:
         tuner = callbacks.AlphaTuner(mixup, rule=rule)
         fit(make_model(schedule), mixup, tuner, epochs=4)
         assert [seen.progress for seen in rule.seen] == [0.25, 0.5, 0.75, 1]
+        assert {seen.num_epochs for seen in rule.seen} == {4}
         now = (1 + np.cos(np.pi * np.arange(1, 5) / 4)) / 2
         # The largest rate that was seen is that after the first epoch.
         np.testing.assert_allclose(
@@ -306,9 +307,10 @@ class TestTrainings:
 
 class TestRule:
     @pytest.mark.parametrize("gap", [-0.2, -0.03, -0.004, 0.02, 0.3])
-    def test_default_is_that_of_the_document(self, gap):
-        seen = callbacks.Observation(gap, 0.01, 0.5, 0.5)
-        expected = reference.follow_gap(gap, 0.01)
+    @pytest.mark.parametrize("num_epochs", [1, 10, 20, 30, 200])
+    def test_default_is_that_of_the_document(self, gap, num_epochs):
+        seen = callbacks.Observation(gap, 0.01, 0.5, 0.5, num_epochs)
+        expected = reference.follow_gap(gap, 0.01, num_epochs)
         assert callbacks.follow_gap(seen) == pytest.approx(expected)
 
 

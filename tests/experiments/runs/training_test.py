@@ -690,6 +690,7 @@ class TestTuning:
             standard_error=history["val_signed_gap_error"][0],
             progress=0.5,
             learning_rate=1.0,
+            num_epochs=2,
         )
         change = tuning.RULES["follow"](seen)
         wanted = min(max(math.exp(change), 0.01), 1.0)
