@@ -22,6 +22,7 @@ from experiments import papers
 from experiments.analysis import records
 from experiments.analysis.records import Record
 from experiments.figures import between
+from experiments.figures import by_alpha
 from experiments.figures import calibration
 from experiments.figures import epochs
 from experiments.figures import errors
@@ -52,6 +53,7 @@ OF_LEDGER = {
     "gaussian_overlap": overlaps.draw,
     "image_overlap": overlaps.draw,
     "cifar": between.draw,
+    "alpha_tuning": by_alpha.draw,
 }
 TABLES = tuple(dict.fromkeys((*OF_LEDGER, *DRAWN)))
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 from experiments import papers
 from experiments.analysis import records
 from experiments.figures import __main__ as figures
+from experiments.figures import by_alpha as by_alpha_figures
 from experiments.figures import calibration as calibration_figures
 from experiments.figures import common
 from experiments.figures import epochs as epochs_figures
@@ -423,6 +424,44 @@ class TestTuning:
         names = [text.get_text() for text in figure.legends[0].get_texts()]
         assert names == list(tuning_figures.NAMES.values())
         assert "over 2 seeds" in figure.get_suptitle()
+
+
+class TestByAlpha:
+    def test_points_and_lines_by_hand(self):
+        runs = papers.TABLES["alpha_tuning"].configs("small", 2)
+        found = []
+        for config in runs:
+            error = 0.01 * (1 + config.seed + config.alpha)
+            results = dict.fromkeys(by_alpha_figures.MEASURES, error)
+            found.append(records.Record(config, "", results))
+            if dataclasses.replace(config, seed=0) == runs[0]:
+                scaled = dict.fromkeys(by_alpha_figures.MEASURES, 0.5)
+                found.append(records.Record(config, "temperature", scaled))
+        names, drawn = zip(*by_alpha_figures.draw(found), strict=True)
+        assert names == by_alpha_figures.MEASURES
+        figure = drawn[0]
+        titles = [axes.get_title() for axes in figure.axes]
+        assert "Fashion-MNIST, 40% wrong labels" in titles
+        axes = figure.axes[titles.index("CIFAR-10")]
+        points, tuned, stopped, scaled = axes.get_lines()
+        alphas = np.array([0, 0.05, 0.1, 0.2, 0.4, 1])
+        np.testing.assert_allclose(points.get_ydata(), 1.5 + alphas)
+        ticks = [text.get_text() for text in axes.get_xticklabels()]
+        assert ticks == ["none", "0.05", "0.1", "0.2", "0.4", "1"]
+        assert tuned.get_ydata() == pytest.approx([2.5, 2.5])
+        assert stopped.get_ydata() == pytest.approx([1.5, 1.5])
+        assert scaled.get_ydata() == pytest.approx([50, 50])
+        (legend,) = (x.get_legend() for x in figure.axes if x.get_legend())
+        assert [text.get_text() for text in legend.get_texts()] == [
+            "tuned alpha",
+            "early stopping",
+            "temperature scaling",
+            "fixed alpha",
+        ]
+        assert "over 2 seeds" in figure.get_suptitle()
+
+    def test_an_empty_ledger_has_no_figure(self):
+        assert not list(by_alpha_figures.draw([]))
 
 
 class TestErrors:
