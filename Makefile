@@ -50,7 +50,7 @@ test-jax: $(READY)
 # Others' numbers beside ours; torch alone is large.
 test-peers: $(READY)
 	@$(RUN) pip install -q -e ".[peers]"
-	@$(RUN) pytest tests/peers_test.py
+	@$(RUN) pytest -p torchvision tests/peers_test.py
 
 # Programs around KerasHub, KerasTuner and MLflow, and two of Keras' own.
 test-ecosystem: $(READY)

@@ -4,6 +4,8 @@ Wherever the definitions agree both are equal to 1e-6. Where they do not, a test
 shows by how much and that ours is the paper's, by the slow reference.
 """
 
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from tests import reference
 from tf_mixup import calibration
 from tf_mixup import ood
 from tf_mixup import posthoc
+from tf_mixup import selective
 
 torch = pytest.importorskip("torch", reason="needs the extra `peers`")
 netcal = pytest.importorskip("netcal", reason="needs the extra `peers`")
@@ -35,6 +38,20 @@ def saturate(probabilities):
     probabilities = probabilities.copy()
     probabilities[::2] = certain[probabilities[::2].argmax(1)]
     return probabilities
+
+
+def torch_uncertainty():
+    """Returns its metrics; `make test-peers` loads torchvision first."""
+    if "torchvision" not in sys.modules:
+        pytest.skip("torchvision crashes if it is loaded after TensorFlow")
+    return pytest.importorskip("torch_uncertainty.metrics.classification")
+
+
+def untied(size, num_classes):
+    """Returns examples that all have another confidence."""
+    labels, probabilities = metrics_test.draw(size, num_classes)
+    _, kept = np.unique(probabilities.max(1), return_index=True)
+    return labels[kept], probabilities[kept]
 
 
 def ours(labels, probabilities, error, **options):
@@ -116,6 +133,82 @@ class TestCalibrationErrors:
         )
         found = ece(labels, probabilities, **options)
         assert found == pytest.approx(float(expected), abs=ATOL)
+
+
+class TestSelectiveClassification:
+    """torch-uncertainty 0.13: curves agree, its area is by trapezoids."""
+
+    @pytest.mark.parametrize("num_classes", [2, 10])
+    def test_torch_uncertainty(self, num_classes):
+        theirs = torch_uncertainty()
+        labels, probabilities = untied(3000, num_classes)
+        data = torch.tensor(probabilities), torch.tensor(labels)
+
+        def measure(metric):
+            metric.update(*data)
+            return metric
+
+        area = measure(theirs.AURC())
+        curve = selective.risk_coverage_curve(labels, probabilities)
+        np.testing.assert_allclose(
+            curve.risk, area.partial_compute(), atol=ATOL
+        )
+        # Without half of the first and of the last of B risks.
+        size = len(labels)
+        ends = (curve.risk[0] + curve.risk[-1]) / 2
+        found = (size * selective.aurc(labels, probabilities) - ends) / (
+            size - 1
+        )
+        assert found == pytest.approx(float(area.compute()), abs=ATOL)
+        for share in (0.05, 0.2, 0.5, 0.8):
+            expected = measure(theirs.CovAtxRisk(share)).compute()
+            found = selective.coverage_at_risk(
+                labels, probabilities, risk=share
+            )
+            # They have no coverage where nothing may be accepted.
+            assert found == pytest.approx(
+                np.nan_to_num(float(expected)), abs=ATOL
+            )
+            expected = measure(theirs.RiskAtxCov(share)).compute()
+            found = selective.risk_at_coverage(
+                labels, probabilities, coverage=share
+            )
+            assert found == pytest.approx(float(expected), abs=ATOL)
+
+    def test_its_ties_are_in_the_order_of_the_data(self):
+        theirs = torch_uncertainty()
+        probabilities = torch.tensor([[0.75, 0.25]] * 4)
+        risks = []
+        for labels in ([0, 0, 1, 1], [1, 1, 0, 0]):
+            metric = theirs.RiskAtxCov(0.5)
+            metric.update(probabilities, torch.tensor(labels))
+            risks.append(float(metric.compute()))
+            found = selective.aurc(np.array(labels), probabilities.numpy())
+            assert found == pytest.approx(0.5, abs=ATOL)
+        assert risks == [0, 1]
+
+    def test_scikit_learn(self):
+        """Its curve of precision and predicted positives, by hand."""
+        from sklearn import metrics as sklearn_metrics
+
+        labels, probabilities = untied(3000, 10)
+        right = probabilities.argmax(1) == labels
+        precision, recall, _ = sklearn_metrics.precision_recall_curve(
+            right, probabilities.max(1)
+        )
+        # One point for each threshold, the highest last, then the end (1, 0).
+        risk = 1 - precision[-2::-1]
+        curve = selective.risk_coverage_curve(labels, probabilities)
+        np.testing.assert_allclose(curve.risk, risk, atol=ATOL)
+        accepted = (
+            recall[-2::-1] * right.mean() / np.maximum(precision[-2::-1], 1e-9)
+        )
+        seen = precision[-2::-1] > 0
+        np.testing.assert_allclose(
+            curve.coverage[seen], accepted[seen], atol=ATOL
+        )
+        found = selective.aurc(labels, probabilities)
+        assert found == pytest.approx(risk.mean(), abs=ATOL)
 
 
 class TestWhereOthersAreWrong:

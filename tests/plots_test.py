@@ -9,6 +9,7 @@ from tests import figure_text_test
 from tf_mixup import calibration
 from tf_mixup import ood
 from tf_mixup import plots
+from tf_mixup import selective
 
 
 class Table(tuple):
@@ -43,6 +44,9 @@ def figures_named(names, panels, title):
             dict.fromkeys(names, table()), title=title
         ),
         "roc": plots.roc_curves(pairs, title=title),
+        "risk": plots.risk_coverage_curves(
+            dict.fromkeys(names, table()), title=title
+        ),
     }
 
 
@@ -60,7 +64,7 @@ class TestNames:
     def test_names_show_as_written(self):
         name = "_a $b$"
         figures = figures_named([name, "other"], [name], name)
-        for key in ("histogram", "scatter", "roc"):
+        for key in ("histogram", "scatter", "roc", "risk"):
             axes = figures[key].axes[0]
             (legend,) = figures[key].legends or [axes.get_legend()]
             first, other = legend.get_texts()
@@ -150,6 +154,7 @@ class TestOddTables:
             plots.accuracy_confidence_scatter({"a": one}),
             plots.confidence_histogram({"a": one, "b": [1.0], "c": []}),
             plots.roc_curves({"a": [([1.0], [1.0])]}),
+            plots.risk_coverage_curves({"a": one}),
         ):
             assert plots.figure_to_image(figure).std() > 0
 
@@ -402,6 +407,27 @@ class TestRocCurves:
             match=r"one finite number for each example.*Received: erm",
         ):
             plots.roc_curves({"erm": [([0.5], wrong)]})
+
+
+class TestRiskCoverageCurves:
+    def test_by_hand(self):
+        # Right, then one of two right.
+        bins = selective.rank_scores([0.9, 0.8, 0.8], [1, 0, 1])
+        figure = plots.risk_coverage_curves({"a": bins, "b": bins})
+        for line in figure.axes[0].lines:
+            np.testing.assert_allclose(line.get_xdata(), [1 / 3, 1])
+            np.testing.assert_allclose(line.get_ydata(), [0, 1 / 3])
+        (legend,) = figure.legends
+        assert [text.get_text() for text in legend.get_texts()] == ["a", "b"]
+        assert figure.axes[0].get_ylim() == (0, 0.4)
+
+    def test_one_curve_needs_no_legend(self):
+        figure = plots.risk_coverage_curves({"a": table()})
+        assert not figure.legends
+
+    def test_refuses_tables_of_classes(self):
+        with pytest.raises(ValueError, match=r"one table.*\(2, 2\)"):
+            plots.risk_coverage_curves({"a": np.ones((3, 2, 2))})
 
 
 class TestMixedBatch:

@@ -511,3 +511,34 @@ def follow_gap(gap, standard_error, num_epochs):
         return 0.0
     speed = np.clip(30 / num_epochs, 1, 3)
     return float(np.clip(speed * 6 * gap, -0.35 * speed, 0.35 * speed))
+
+    return float(np.clip(6 * gap, -0.35, 0.35))
+
+
+def risk_coverage(confidence, wrong):
+    """Returns (coverage, risk) of each threshold, the highest first."""
+    points = []
+    for threshold in sorted(set(confidence), reverse=True):
+        accepted = [
+            w for c, w in zip(confidence, wrong, strict=True) if c >= threshold
+        ]
+        points.append(
+            (len(accepted) / len(wrong), sum(accepted) / len(accepted))
+        )
+    return points
+
+
+def aurc(confidence, wrong):
+    """Returns the mean over k of the expected error rate of the k first.
+
+    Of k examples those above the k-th largest confidence are all in; of those
+    that tie with it any are, with the errors of all in proportion.
+    """
+    ordered = sorted(confidence, reverse=True)
+    total = 0.0
+    for k, least in enumerate(ordered, start=1):
+        above = [w for c, w in zip(confidence, wrong, strict=True) if c > least]
+        tied = [w for c, w in zip(confidence, wrong, strict=True) if c == least]
+        share = (k - len(above)) / len(tied)
+        total += (sum(above) + share * sum(tied)) / k
+    return total / len(ordered)

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tests import plots_test
 from tf_mixup import plots
+from tf_mixup import selective
 from tf_mixup import summaries
 
 
@@ -75,6 +76,18 @@ class TestWrite:
         assert len(descriptions) == 7
         assert all(descriptions.values())
         assert "`svhn`" in descriptions["ood/svhn_confidences"]
+
+    def test_risk_coverage_is_a_figure(self, tmp_path):
+        bins = selective.rank_scores([0.9, 0.8, 0.7], [1, 1, 0])
+
+        def write():
+            summaries.write_risk_coverage(bins, step=4)
+
+        ((tag, entries),) = written(tmp_path, write).items()
+        assert tag == "calibration/risk_coverage"
+        assert entries[0][0] == 4
+        assert entries[0][1][:2].tolist() == [b"460", b"400"]
+        assert read_descriptions(tmp_path)[tag].startswith("The error rate")
 
     def test_bins_give_three_figures(self, tmp_path):
         table = plots_test.table()

@@ -10,6 +10,7 @@ from tf_mixup import ood
 from tf_mixup import plots
 from tf_mixup import posthoc
 from tf_mixup import report
+from tf_mixup import selective
 from tf_mixup import summaries
 from tf_mixup import testing
 from tf_mixup.mixing import CutMix
@@ -32,6 +33,7 @@ __all__ = (
     "plots",
     "posthoc",
     "report",
+    "selective",
     "summaries",
     "testing",
 )

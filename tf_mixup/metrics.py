@@ -13,10 +13,12 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from tf_mixup import _checks
 from tf_mixup import calibration
+from tf_mixup import selective
 from tf_mixup._checks import numbers as numbers_lib
 from tf_mixup._models import output_kind
 from tf_mixup.calibration import bins as bins_lib
@@ -32,8 +34,9 @@ class CalibrationMetrics(keras.metrics.Metric):
     """Sums predictions into bins of confidence; the result is ECE.
 
     One pass over the data gives all numbers of `results()`. The state is a
-    table of about 300 bins, a refinement of `num_bins`, in float64, so that
-    nothing is lost over millions of examples.
+    table of about 400 bins in float64, so that nothing is lost over millions of
+    examples: about 300 of equal width, a refinement of `num_bins`, and finer
+    ones next to confidence 1, which rank the predictions of a sure model.
 
     Examples whose prediction or label is no distribution (NaN, a label out of
     range, several labels, a weight below 0) are left out and counted. Without
@@ -92,10 +95,10 @@ class CalibrationMetrics(keras.metrics.Metric):
         self._factor = -(-_FINE // self.num_bins)
         self._sums = bins_lib.accumulator_dtype()
         # Parts of the table: count, confidence, correct.
-        self._table = self._add_sums("table", 3, self.num_bins * self._factor)
+        self._table = self._add_sums("table", 3, len(self._inner_edges()) + 1)
         # Negative log-likelihood, Brier score, number of examples left out,
-        # evidence that outputs are logits.
-        self._totals = self._add_sums("totals", 4)
+        # evidence that outputs are logits, number of examples counted.
+        self._totals = self._add_sums("totals", 5)
         # Probability less target of each class; made when K is known.
         self._excess: Any = None
         # Of labels and outputs, as of the last batch.
@@ -165,9 +168,23 @@ class CalibrationMetrics(keras.metrics.Metric):
         error = calibration.expected_calibration_error(self.bins())
         return ops.cast(error, self.dtype)
 
-    def fine_bins(self) -> calibration.Bins:
-        """Returns the table of about 300 bins, summed over replicas."""
+    def ranked_bins(self) -> calibration.Bins:
+        """Returns all of about 400 bins, summed over replicas.
+
+        They are for `tf_mixup.selective`: weights have a mean of 1, so that
+        counts sum to the number of examples.
+        """
         table = ops.convert_to_tensor(self._table)
+        weight, size = ops.sum(table[0]), ops.convert_to_tensor(self._totals)[4]
+        table = table * (size / ops.where(weight == 0, 1.0, weight))
+        return calibration.Bins(table[0], table[1], table[2])
+
+    def fine_bins(self) -> calibration.Bins:
+        """Returns about 300 bins of equal width, summed over replicas."""
+        last = self.num_bins * self._factor - 1
+        table = ops.convert_to_tensor(self._table)
+        end = ops.sum(table[:, last:], axis=1, keepdims=True)
+        table = ops.concatenate([table[:, :last], end], axis=1)
         return calibration.Bins(table[0], table[1], table[2])
 
     def bins(self) -> calibration.Bins:
@@ -184,10 +201,12 @@ class CalibrationMetrics(keras.metrics.Metric):
             results: `ece`, `oe`, `mce`; `over` and `under`, the parts of ECE;
                 `signed_gap` = `confidence` - `accuracy`; `nll` in nats;
                 `brier` in [0, 2]; `adaptive_ece`, estimated from the fine
-                table; `class_bias`, the largest difference over classes
-                between the mean probability of a class and its frequency,
-                which a temperature cannot correct; `nonfinite`, the number of
-                examples left out. All others are NaN without examples.
+                table; `aurc` and `excess_aurc`, estimated from all bins (see
+                `selective.aurc_bounds`); `class_bias`, the largest difference
+                over classes between the mean probability of a class and its
+                frequency, which a temperature cannot correct; `nonfinite`,
+                the number of examples left out. All others are NaN without
+                examples.
         """
         bins, fine = self.bins(), self.fine_bins()
         numbers = {
@@ -204,6 +223,9 @@ class CalibrationMetrics(keras.metrics.Metric):
             ),
         }
         results = {name: float(value) for name, value in numbers.items()}
+        ranked = self.ranked_bins()
+        results["aurc"] = selective.aurc(ranked)
+        results["excess_aurc"] = selective.excess_aurc(ranked)
         weight = float(ops.sum(bins.count))
         totals = ops.convert_to_tensor(self._totals)
         nll, brier, nonfinite = (float(totals[place]) for place in range(3))
@@ -224,6 +246,9 @@ class CalibrationMetrics(keras.metrics.Metric):
             "from_logits": self.from_logits,
             "ignore_label": self.ignore_label,
         }
+
+    def _inner_edges(self) -> np.ndarray:
+        return selective.ranked_edges(self.num_bins * self._factor, self.edges)
 
     def _add_sums(self, name: str, *shape: int) -> Any:
         return self.add_weight(
@@ -275,7 +300,7 @@ def _add_batch(
         confidence,
         ops.cast(correct, dtype),
         weight,
-        num_bins=num_bins,
+        inner=selective.ranked_edges(num_bins, edges),
         edges=edges,
     )
     totals = (
@@ -283,6 +308,7 @@ def _add_batch(
         ops.sum(weight * ops.cast(brier, dtype)),
         ops.sum(ops.cast(left_out, dtype)),
         ops.cast(scores.evidence, dtype),
+        ops.sum(ops.cast(weight > 0, dtype)),
     )
     excess = _sum_excess(scores, counted, weight)
     sums = ops.stack(bins), ops.stack(totals), excess
@@ -412,3 +438,34 @@ class OverconfidenceError(CalibrationMetrics):
         """Returns the overconfidence error, a scalar."""
         error = calibration.overconfidence_error(self.bins())
         return ops.cast(error, self.dtype)
+
+
+@keras.saving.register_keras_serializable("tf_mixup")
+class AURC(CalibrationMetrics):
+    """The area under the risk-coverage curve, over the same state.
+
+    How well confidence tells right predictions from wrong ones, and how many
+    are wrong; see `selective.aurc`. It is streamed over about 400 bins:
+    `selective.aurc_bounds(metric.ranked_bins())` holds the exact number.
+
+    Args:
+        num_bins: Number of bins of the other measures, at least 1. Defaults to
+            `15`.
+        edges: The closed side of bins, `"right"` (papers) or `"left"` (tfp).
+        from_logits: Whether predictions are logits; None detects it.
+        ignore_label: Class id of examples without a label; None ignores none.
+        name: Name in the logs. Defaults to `"aurc"`.
+        dtype: Type of the result.
+
+    Example:
+        >>> metric = AURC()
+        >>> metric.update_state([0, 0], [[0.75, 0.25], [0.125, 0.875]])
+        >>> float(metric.result())
+        0.75
+    """
+
+    _key = "aurc"
+
+    def result(self) -> Any:
+        """Returns the area, a scalar; NaN without examples."""
+        return ops.cast(selective.area(self.ranked_bins()), self.dtype)

@@ -19,6 +19,8 @@ import numpy as np
 
 from tf_mixup import _checks
 from tf_mixup import _figure_text
+from tf_mixup import calibration
+from tf_mixup import selective
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -167,7 +169,7 @@ def _read_one_table(bins: Any) -> tuple[np.ndarray, ...]:
     table = _read_bins(bins)
     if table[0].ndim != 1:
         raise _checks.refusal(
-            "A reliability diagram shows one table of bins",
+            "A curve or a reliability diagram shows one table of bins",
             f"bins of shape {table[0].shape}",
             "Pick a class, or sum over the leading axes",
         )
@@ -557,6 +559,74 @@ def roc_curves(
         title="AUROC",
         fontsize="small",
     )
+    _make_room(figure)
+    return figure
+
+
+def risk_coverage_curves(
+    tables: Mapping[str, Any], *, title: str = ""
+) -> "matplotlib.figure.Figure":
+    """Draws the error rate of the most confident examples by their share.
+
+    A classifier that abstains at low confidence has a curve that rises: what
+    it accepts first is right most often. The right end is the error rate of
+    all examples.
+
+    Args:
+        tables: Name of a curve to `calibration.Bins` `(M,)` in ascending order
+            of confidence, of `selective.rank_predictions` or
+            `metrics.CalibrationMetrics.ranked_bins`.
+        title: Text above the figure. Defaults to nothing.
+
+    Returns:
+        figure: One panel with all curves.
+
+    Raises:
+        ValueError: If a table is not one of bins with finite sums.
+
+    References:
+        Geifman and El-Yaniv. Selective Classification for Deep Neural
+        Networks. NeurIPS 2017. https://arxiv.org/abs/1705.08500
+    """
+    curves = {}
+    for name, table in tables.items():
+        _read_one_table(table)
+        bins = calibration.Bins(*table)
+        curves[str(name)] = selective.risk_coverage_curve(bins)
+    risks = [curve.risk.max(initial=0) for curve in curves.values()]
+    top = min(_round_up(max(risks, default=0)), 1.0)
+    figure = _build(_frame_risk_coverage, tuple(curves), title, top)
+    (axes,) = figure.grid.flat
+    for index, curve in enumerate(curves.values()):
+        axes.plot(curve.coverage, curve.risk, **_nth_style(index))
+    axes.set(xlim=(0, 1), ylim=(0, top))
+    return figure
+
+
+def _frame_risk_coverage(
+    names: tuple[str, ...], title: str, top: float
+) -> "_panel_figure.PanelFigure":
+    """Returns the figure without data; the panel ends at `top`."""
+    import matplotlib.lines
+
+    figure = _new_panel_figure(4.6, 4.0)
+    if title:
+        _draw_suptitle(figure, title)
+    figure.add_grid(1, 1)
+    figure.grid[0, 0].set(
+        xlabel="coverage: share of examples accepted",
+        ylabel="risk: error rate of these",
+        xlim=(0, 1),
+        ylim=(0, top),
+    )
+    if len(names) > 1:
+        handles = {
+            name: matplotlib.lines.Line2D([], [], **_nth_style(index))
+            for index, name in enumerate(names)
+        }
+        _figure_text.add_legend(
+            figure, handles, width=3.6, loc="outside lower center"
+        )
     _make_room(figure)
     return figure
 

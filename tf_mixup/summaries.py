@@ -101,6 +101,32 @@ def write_bins(bins: Any, *, step: int, name: str = "calibration") -> None:
             )
 
 
+def write_risk_coverage(
+    bins: Any, *, step: int, name: str = "calibration"
+) -> None:
+    """Writes the risk-coverage curve.
+
+    Args:
+        bins: `calibration.Bins` of shape `(M,)` in ascending order of
+            confidence, such as `metrics.CalibrationMetrics.ranked_bins()`.
+        step: Position on TensorBoard's axis, e.g. the epoch.
+        name: What the tag begins with. Defaults to `"calibration"`.
+    """
+    if not _has_writer():
+        return
+    from tf_mixup import _panel_figure
+
+    with _panel_figure.reusing():
+        write_figure(
+            f"{name}/risk_coverage",
+            plots.risk_coverage_curves({"examples": bins}),
+            step=step,
+            description="The error rate of the most confident examples, by"
+            " their share. The later it rises, the more predictions can be"
+            " trusted; the right end is the error rate of all.",
+        )
+
+
 def write_table(bins: Any, *, step: int, name: str = "calibration") -> None:
     """Writes the sums of a table of bins, for `read_tables`.
 

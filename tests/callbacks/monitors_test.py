@@ -856,6 +856,7 @@ class TestFiles:
             "reliability_diagram",
             "confidence_histogram",
             "accuracy_confidence_density",
+            "risk_coverage",
         ):
             assert [s for s, _ in tags[f"calibration/{figure}"]] == [0, 1]
         tags = summaries_test.read(tmp_path / "ood")

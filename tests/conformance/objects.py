@@ -74,13 +74,26 @@ def measure_bins(function):
     return measure
 
 
+def measure_selective(function):
+    """Returns a function of a batch that gives a selective measure."""
+
+    def measure(labels, outputs, weight=None, **options):
+        return function(labels, outputs, sample_weight=weight, **options)
+
+    measure.__name__ = function.__name__
+    return measure
+
+
 # All that takes labels, outputs, `sample_weight`, `from_logits` and
 # `ignore_label`, and gives one number.
 WEIGHTED = [
     *map(measure_metric, METRICS),
     *map(measure_bins, [tf_mixup.calibration.bin_predictions]),
     *map(measure_bins, [tf_mixup.calibration.class_bins]),
+    *map(measure_selective, [tf_mixup.selective.aurc]),
 ]
+# Whose weights have a mean of 1, so that 2 is not the same as two examples.
+SCALED = ("AURC", "aurc")
 ALL = [*WEIGHTED, *map(measure_loss, LOSSES)]
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from tf_mixup import calibration
 from tf_mixup.report import figures as report_figures
+from tf_mixup.report import predictions as report_predictions
 
 SPACE = "{http://www.w3.org/2000/svg}"
 
@@ -54,6 +55,20 @@ class TestReliability:
         )
         (_, low, *_), (_, high, *_) = map(bars, figures.values())
         assert float(high["height"]) == 2 * float(low["height"])
+
+
+class TestRiskCoverage:
+    def test_ends_at_the_error_rate(self):
+        outputs = np.float32([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]])
+        rows = report_predictions.standardize(
+            outputs, "probabilities", np.array([0, 1, 1, 0])
+        )
+        figure = report_figures.risk_coverage_curve(rows)
+        ends = [points(figure, f"line c{k}")[-1] for k in (0, 1)]
+        # A quarter, of an axis to 1/2 that is 216 high and ends at 224.
+        for x, y in ends:
+            assert (x, y) == pytest.approx((342, 224 - 216 / 2), abs=0.01)
+        assert "right answers first" in figure
 
 
 class TestHistogram:

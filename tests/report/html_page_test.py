@@ -89,6 +89,7 @@ def numbers():
             for name, each in outside.items()
         },
         class_bias=measures.measure_class_bias(rows),
+        selective=measures.measure_selective(rows, num_resamples=5, seed=0),
         temperature=report_temperature.measure(rows, seed=0),
         accuracies={"as given": 0.25},
         findings=[
@@ -109,7 +110,7 @@ class TestPage:
     def test_needs_nothing_else(self, page):
         assert not page.named("script")
         assert not page.named("link")
-        assert len(page.named("svg")) == 5
+        assert len(page.named("svg")) == 6
         assert not page.named("img")
 
     def test_links_are_references_or_sections(self, numbers, page):
@@ -168,6 +169,11 @@ class TestPage:
         largest = numbers.class_bias.largest
         assert f"labels: {100 * largest:.1f} points" in page.text
 
+    def test_shows_selective_classification(self, numbers, page):
+        area = numbers.selective["aurc"].estimate
+        assert f"AURC{area:.2%}" in page.text.replace("\n", "")
+        assert "coverage at 5% risk" in page.text
+
     def test_figures_take_their_colors_from_the_page(self, numbers):
         style, body = html_page.render(numbers).split("</style>")
         light, dark = style.split("@media (prefers-color-scheme: dark)")
@@ -223,7 +229,7 @@ class TestParts:
         page = Page(html_page.render(less))
         assert "Not tried" in page.text
         assert "Out-of-distribution" not in page.text
-        assert len(page.named("svg")) == 3
+        assert len(page.named("svg")) == 4
 
     @pytest.mark.parametrize("at_bound", [False, True])
     def test_says_what_the_findings_say_of_a_bound(self, numbers, at_bound):

@@ -7,6 +7,7 @@ import pytest
 from tests import reference
 from tf_mixup import calibration
 from tf_mixup import ood
+from tf_mixup import selective
 from tf_mixup.calibration import resampling
 from tf_mixup.report import measures
 from tf_mixup.report import predictions as report_predictions
@@ -55,6 +56,42 @@ class TestOverall:
             np.mean(reference.brier_score(rows.labels, rows.probabilities)),
             rel=1e-5,
         )
+
+
+class TestSelective:
+    def test_equals_the_library(self):
+        rows = made()
+        values = measures.measure_selective(rows, num_resamples=20, seed=0)
+        data = rows.labels, rows.probabilities
+        assert values["aurc"].estimate == pytest.approx(selective.aurc(*data))
+        assert values["coverage_at_5_risk"].estimate == (
+            selective.coverage_at_risk(*data, risk=0.05)
+        )
+        assert values["risk_at_80_coverage"].estimate == (
+            selective.risk_at_coverage(*data, coverage=0.8)
+        )
+        for low, high in (each[1:] for each in values.values()):
+            assert 0 <= low <= high <= 1
+
+    def test_intervals_are_those_of_resampled_examples(self):
+        rows = made()
+        redrawn = [
+            selective.aurc(
+                np.repeat(rows.labels, weight),
+                np.repeat(rows.probabilities, weight, axis=0),
+            )
+            for weight in resampling.redraw(120, num_resamples=20, seed=3)
+        ]
+        values = measures.measure_selective(rows, num_resamples=20, seed=3)
+        ends = np.quantile(redrawn, [0.025, 0.975])
+        np.testing.assert_allclose(values["aurc"][1:], ends, atol=1e-6)
+
+    def test_equals_slow_numpy(self):
+        rows = made()
+        wrong = (rows.predicted != rows.labels).astype(float).tolist()
+        values = measures.measure_selective(rows, num_resamples=2, seed=0)
+        expected = reference.aurc(rows.confidence.tolist(), wrong)
+        assert values["aurc"].estimate == pytest.approx(expected, abs=1e-7)
 
 
 class TestErrors:

@@ -105,7 +105,8 @@ class TestNumbers:
         assert set(result.ood) == {NOISE, "upside down"}
         assert result.ood["upside down"].num_examples == 50
         assert set(result.figures) == {
-            *("reliability", "fine", "confidence", "ood", "roc")
+            "selective",
+            *("reliability", "fine", "confidence", "ood", "roc"),
         }
         assert len(result.classes) == 10
         assert result.accuracies["as given"] == pytest.approx(
@@ -385,7 +386,12 @@ class TestPlaces:
             model, held_out, class_names=names, noise=False, num_resamples=5
         )
         assert [each.name for each in report.classes] == names
-        assert set(report.figures) == {"reliability", "fine", "confidence"}
+        assert set(report.figures) == {
+            "reliability",
+            "fine",
+            "confidence",
+            "selective",
+        }
 
 
 class TestRefusals:

@@ -238,22 +238,33 @@ def bin_confidences(
             for column in (confidence, correct)
         )
     return sum_into_bins(
-        confidence, correct, weight, num_bins=num_bins, edges=edges
+        confidence,
+        correct,
+        weight,
+        inner=bin_edges(num_bins)[1:-1],
+        edges=edges,
     )
 
 
 def sum_into_bins(
-    confidence: Any, correct: Any, weight: Any, *, num_bins: int, edges: str
+    confidence: Any, correct: Any, weight: Any, *, inner: np.ndarray, edges: str
 ) -> Bins:
-    """Sums columns as `bin_confidences` does, without checks."""
+    """Sums columns into bins between any edges, without checks.
+
+    Args:
+        confidence: As of `bin_confidences`.
+        correct: The same.
+        weight: Weights of the same shape, in the type of sums.
+        inner: Float32 edges between bins, ascending; one more bin.
+        edges: The closed side of bins, `"right"` or `"left"`.
+    """
     _checks.one_of("edges", edges, EDGES)
-    limits = bin_edges(num_bins)
-    dtype = accumulator_dtype()
+    dtype, num_bins = accumulator_dtype(), len(inner) + 1
     columns = (confidence, correct)
 
     def sum_part(place: slice) -> Bins:
         part, right = (column[place] for column in columns)
-        found = _find_bins(part, limits, edges)
+        found = _find_bins(part, inner, edges)
         weighted = weight[place]
         summed = (weighted, weighted * ops.cast(part, dtype), weighted * right)
         if dtype == "float64" and len(confidence.shape) == 1:
@@ -398,11 +409,11 @@ def merge_bins(bins: Bins, factor: int) -> Bins:
     return Bins(*(ops.sum(ops.reshape(part, shape), -1) for part in bins))
 
 
-def _find_bins(confidence: Any, limits: np.ndarray, edges: str) -> Any:
+def _find_bins(confidence: Any, inner: np.ndarray, edges: str) -> Any:
     """Returns the number of the bin in which each confidence lies."""
     # The outer bins are open-ended: a softmax may exceed 1 by rounding.
     place = ops.searchsorted(
-        limits[1:-1],
+        inner,
         ops.reshape(confidence, (-1,)),
         side="left" if edges == "right" else "right",
     )

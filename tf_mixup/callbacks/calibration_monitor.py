@@ -33,6 +33,9 @@ CALIBRATION_KEYS = {
     "over": "The part of `ece` in overconfident bins.",
     "under": "The part of `ece` in underconfident bins.",
     "adaptive_ece": "`ece` over bins of equally many examples, estimated.",
+    "aurc": "Area under the risk-coverage curve: the error rate of the k most"
+    " confident examples, averaged over k. Low if few predictions are wrong and"
+    " confidence shows which.",
     "class_bias": "The largest difference over classes between the mean"
     " probability of a class and its share of the labels. A temperature cannot"
     " correct it.",
@@ -50,10 +53,10 @@ class CalibrationMonitor(_monitor.Monitor):
 
     Adds `val_ece`, `val_oe`, `val_mce`, `val_signed_gap` (mean confidence
     minus accuracy), `val_over` and `val_under` (the parts of ECE),
-    `val_adaptive_ece`, `val_class_bias`, `val_nll` and `val_brier`. A model of
-    several outputs adds `val_<output>_ece`, ... for each output that has such
-    a metric, and with `data` also for each that ends in a softmax or one
-    sigmoid.
+    `val_adaptive_ece`, `val_class_bias`, `val_nll`, `val_brier` and `val_aurc`
+    (see `tf_mixup.selective`). A model of several outputs adds
+    `val_<output>_ece`, ... for each output that has such a metric, and with
+    `data` also for each that ends in a softmax or one sigmoid.
 
     `EarlyStopping("val_ece")` and `ModelCheckpoint(monitor="val_ece")` know
     the direction from the compiled metric of that name. Other names need
@@ -65,9 +68,9 @@ class CalibrationMonitor(_monitor.Monitor):
         name: Prefix of names in `logs`. Defaults to `"val"`; write another if
             the data are not those that `fit` validates on.
         log_dir: Folder for TensorBoard: values, reliability diagram,
-            confidence histogram and the density of accuracy and confidence go
-            to `<log_dir>/<validation, or name>`. None, the default, draws
-            nothing.
+            confidence histogram, the density of accuracy and confidence and
+            the risk-coverage curve go to `<log_dir>/<validation, or name>`.
+            None, the default, draws nothing.
         freq: Measures in epochs `freq`, `2 * freq`, ... counted from 1.
         num_bins: Bins, with `data`; else those of the compiled metric.
         edges: `"right"` or `"left"`, with `data`.
@@ -102,6 +105,7 @@ class CalibrationMonitor(_monitor.Monitor):
         **_monitor.Monitor._new,
         "_metrics": {},
         "_tables": {},
+        "_ranked": {},
         "_pass": None,
         "_broken": None,
     }
@@ -191,6 +195,9 @@ class CalibrationMonitor(_monitor.Monitor):
             name: (metric.fine_bins(), metric.bins())
             for name, metric in self._metrics.items()
         }
+        self._ranked = {
+            name: metric.ranked_bins() for name, metric in self._metrics.items()
+        }
         for name, metric in self._metrics.items():
             results = metric.results()
             self._check(name, metric, int(results["nonfinite"]))
@@ -214,6 +221,9 @@ class CalibrationMonitor(_monitor.Monitor):
             summaries.write_table(fine, step=step, name=tag)
             if (step + 1) % self._figures_every == 0:
                 summaries.write_bins(bins, step=step, name=tag)
+                summaries.write_risk_coverage(
+                    self._ranked[name], step=step, name=tag
+                )
 
     def _prefix(self, output: str) -> str:
         """Returns what the names of an output's values in `logs` begin with."""

@@ -64,8 +64,9 @@ def calibration_report(
     its output, or as one of its outputs. It predicts as `model.predict` does.
     Use held-out data: on training examples the report means nothing. It
     measures calibration under each of `calibration.CONVENTIONS`, by class, and
-    after temperature scaling, compares confidence on other sets, and explains
-    what is wrong and what to try.
+    after temperature scaling, shows what abstaining at low confidence gives,
+    compares confidence on other sets, and explains what is wrong and what to
+    try.
 
     Besides the data, memory holds the model's outputs, `(N, K)` in float32, and
     the inputs of at most 12 errors and 1,000 other examples.
@@ -333,6 +334,9 @@ def _measure(
     """Returns all measures of the data, by the names that a report has."""
     return {
         "overall": measures.measure_overall(
+            examples, num_resamples=num_resamples, seed=seed
+        ),
+        "selective": measures.measure_selective(
             examples, num_resamples=num_resamples, seed=seed
         ),
         "conventions": {

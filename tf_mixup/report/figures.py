@@ -15,6 +15,7 @@ import numpy as np
 from sklearn import metrics
 
 from tf_mixup import calibration
+from tf_mixup import selective
 from tf_mixup.report.measures import Errors
 from tf_mixup.report.predictions import Predictions
 
@@ -109,6 +110,7 @@ def draw(
         **reliability_diagrams({"reliability": conventions["guo"].bins}),
         **reliability_diagrams({"fine": conventions["paper"].bins}),
         "confidence": confidence_histogram(answers),
+        "selective": risk_coverage_curve(examples),
     }
     if outside:
         sets = {"data": examples.confidence, **outside}
@@ -176,6 +178,27 @@ def confidence_histogram(sets: Mapping[str, np.ndarray]) -> str:
     keys = {name: _color(index) for index, name in enumerate(shares)}
     height = panel.bottom + _BELOW
     return _figure("Histogram of confidence", height, parts, keys)
+
+
+def risk_coverage_curve(examples: Predictions) -> str:
+    """Draws the error rate of the most confident examples by their share."""
+    bins = selective.rank_scores(examples.confidence, examples.correct)
+    curve = selective.risk_coverage_curve(bins)
+    wrong = float(curve.risk[-1])
+    panel = _Panel(8, 216, _round_up(curve.risk.max()))
+    grid = np.linspace(curve.coverage[0], 1, _NUM_POINTS)
+    best = np.linspace(0, 1, _NUM_POINTS)[1:]
+    lines = {
+        "by confidence": (grid, np.interp(grid, curve.coverage, curve.risk)),
+        "right answers first": (best, np.maximum(1 - (1 - wrong) / best, 0)),
+    }
+    parts = [*panel.axes("risk", 6), panel.below("coverage")]
+    for index, points in enumerate(lines.values()):
+        path = panel.path(*map(np.ndarray.tolist, points))
+        parts.append(f'<path class="line {_color(index)}" d="{path}"/>')
+    keys = {name: _color(index) for index, name in enumerate(lines)}
+    height = panel.bottom + _BELOW
+    return _figure("Risk-coverage curve", height, parts, keys)
 
 
 def roc_curves(inside: np.ndarray, outside: Mapping[str, np.ndarray]) -> str:

@@ -132,6 +132,11 @@ _REFERENCES = (
         "https://arxiv.org/abs/1909.10155",
     ),
     (
+        "Geifman and El-Yaniv. Selective Classification for Deep Neural"
+        " Networks. NeurIPS 2017. Risk and coverage.",
+        "https://arxiv.org/abs/1705.08500",
+    ),
+    (
         "Hendrycks and Gimpel. A Baseline for Detecting Misclassified and"
         " Out-of-Distribution Examples. ICLR 2017. AUROC, AUPR.",
         "https://arxiv.org/abs/1610.02136",
@@ -215,6 +220,7 @@ def _sections(numbers: Numbers) -> dict[str, str]:
         "Reliability diagram": _reliability(numbers),
         "Calibration errors": _conventions(numbers),
         "Temperature scaling": _temperature(numbers),
+        "Selective classification": _selective(numbers),
         "Most confident errors": _mistakes(numbers),
         "Classes": _classes(numbers),
         "Out-of-distribution data": _other_data(numbers),
@@ -361,6 +367,26 @@ def _describe_change(change: Interval | None) -> str:
     return (
         f"The mean change of NLL is {change.estimate:+.4f} nats, with a 95%"
         f" interval from {change.low:+.4f} to {change.high:+.4f}. "
+    )
+
+
+def _selective(numbers: Numbers) -> Iterable[str]:
+    if not numbers.selective:
+        return
+    yield _table(
+        ["measure", "value"],
+        [
+            [title, _interval(numbers.selective[name], unit)]
+            for name, (title, unit) in _SELECTIVE.items()
+        ],
+    )
+    yield _figures(numbers, "selective")
+    yield _paragraph(
+        "What is gained by refusing predictions of low confidence. Coverage is"
+        " the share of the examples that are accepted, risk the error rate of"
+        " these. AURC is the mean risk over all coverages. Excess AURC is what"
+        " it exceeds that of the best order by, all right answers first; it is"
+        " 0 if confidence separates right from wrong."
     )
 
 
@@ -523,6 +549,7 @@ def _compare(
         name: {
             **each.overall,
             **each.conventions[measures.MAIN].values,
+            **each.selective,
             "null_ece": Interval(*each.conventions[measures.MAIN].null_ece),
         }
         for name, each in reports.items()
@@ -533,7 +560,10 @@ def _compare(
         lines.append(
             [
                 title,
-                *(_interval(each[key], unit) for each in measured.values()),
+                *(
+                    _interval(each[key], unit) if key in each else _NOTHING
+                    for each in measured.values()
+                ),
                 *(_difference(change, unit) for change in changes),
             ]
         )
@@ -688,6 +718,19 @@ def _signed(value: float) -> str:
     return f"{value:+.3f}"
 
 
+def _small_share(value: float) -> str:
+    return _NOTHING if math.isnan(value) else f"{value:.2%}"
+
+
+# What a report shows of selective classification: measure -> title and unit.
+_SELECTIVE: Mapping[str, tuple[str, Callable[[float], str]]] = {
+    "aurc": ("AURC", _small_share),
+    "excess_aurc": ("excess AURC", _small_share),
+    "coverage_at_1_risk": ("coverage at 1% risk", _share),
+    "coverage_at_5_risk": ("coverage at 5% risk", _share),
+    "risk_at_80_coverage": ("risk at 80% coverage", _small_share),
+}
+
 _CLASS_COLUMNS: Mapping[str, Callable[[measures.ClassErrors], str]] = {
     "class": lambda each: html.escape(each.name),
     "labels": lambda each: f"{each.labeled:,}",
@@ -726,4 +769,5 @@ _COMPARED: Mapping[str, tuple[str, Callable[[float], str]]] = {
     "classwise_ece": ("classwise ECE", _share),
     "nll": ("NLL, nats", _number),
     "brier": ("Brier score", _number),
+    "aurc": ("AURC", _small_share),
 }

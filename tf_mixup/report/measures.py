@@ -17,6 +17,7 @@ import numpy as np
 
 from tf_mixup import calibration
 from tf_mixup import ood
+from tf_mixup import selective
 from tf_mixup.calibration import resampling
 from tf_mixup.calibration.resampling import Interval
 from tf_mixup.report.predictions import Predictions
@@ -36,6 +37,20 @@ ERRORS: Mapping[str, Callable[[calibration.Bins], Any]] = {
     "overconfident_part": calibration.overconfident_part,
     "underconfident_part": calibration.underconfident_part,
     "debiased_ece": calibration.debiased_calibration_error,
+}
+# Functions of a bin for each distinct confidence.
+SELECTIVE: Mapping[str, Callable[[calibration.Bins], float]] = {
+    "aurc": selective.aurc,
+    "excess_aurc": selective.excess_aurc,
+    "coverage_at_1_risk": functools.partial(
+        selective.coverage_at_risk, risk=0.01
+    ),
+    "coverage_at_5_risk": functools.partial(
+        selective.coverage_at_risk, risk=0.05
+    ),
+    "risk_at_80_coverage": functools.partial(
+        selective.risk_at_coverage, coverage=0.8
+    ),
 }
 # Of N * K: above it, redrawing all probabilities takes minutes and more memory
 # than the rest of a report.
@@ -135,6 +150,26 @@ def measure_overall(
             column, num_resamples=num_resamples, seed=seed
         )
     return values
+
+
+def measure_selective(
+    examples: Predictions, *, num_resamples: int, seed: int
+) -> dict[str, Interval]:
+    """Measures `SELECTIVE`, with percentile intervals."""
+    distinct, place = np.unique(examples.confidence, return_inverse=True)
+
+    def measure(weight: np.ndarray) -> list[float]:
+        count = np.bincount(place, weight)
+        correct = np.bincount(place, weight * examples.correct)
+        bins = calibration.Bins(count, count * distinct, correct)
+        return [each(bins) for each in SELECTIVE.values()]
+
+    size = len(examples)
+    own = measure(np.ones(size))
+    resamples = resampling.redraw(size, num_resamples=num_resamples, seed=seed)
+    redrawn = [measure(weight) for weight in resamples]
+    ends = np.quantile(redrawn, [0.025, 0.975], axis=0).tolist()
+    return dict(zip(SELECTIVE, map(Interval, own, *ends), strict=True))
 
 
 def measure_errors(

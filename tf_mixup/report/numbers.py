@@ -85,6 +85,8 @@ class Numbers(Page):
         classes: The table of classes.
         class_bias: How much too often each class is expected; None if it was
             not measured.
+        selective: What abstaining at low confidence gives, by the names of
+            `measures.SELECTIVE`; empty if it was not measured.
         ood: How well confidence separates the data from other sets, by name.
         temperature: What temperature scaling would do; None if it was not
             tried.
@@ -119,6 +121,7 @@ class Numbers(Page):
     num_ignored: int = 0
     num_normalized: int = 0
     class_bias: ClassBias | None = None
+    selective: dict[str, Interval] = dataclasses.field(default_factory=dict)
     mistakes: list[Mistake] = dataclasses.field(default_factory=list)
     pictures: list[bytes] = dataclasses.field(default_factory=list)
     columns: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
