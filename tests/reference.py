@@ -512,8 +512,6 @@ def follow_gap(gap, standard_error, num_epochs):
     speed = np.clip(30 / num_epochs, 1, 3)
     return float(np.clip(speed * 6 * gap, -0.35 * speed, 0.35 * speed))
 
-    return float(np.clip(6 * gap, -0.35, 0.35))
-
 
 def risk_coverage(confidence, wrong):
     """Returns (coverage, risk) of each threshold, the highest first."""
@@ -542,3 +540,23 @@ def aurc(confidence, wrong):
         share = (k - len(above)) / len(tied)
         total += (sum(above) + share * sum(tied)) / k
     return total / len(ordered)
+
+
+def energy(logits, temperature=1.0):
+    """T log sum exp(z / T) of each row, minus the energy of Liu et al."""
+    return [
+        temperature * np.log(sum(np.exp(z / temperature) for z in row))
+        for row in logits
+    ]
+
+
+def negative_entropy(probabilities):
+    """Sum over classes of p log p."""
+    return [sum(p * np.log(p) for p in row if p > 0) for row in probabilities]
+
+
+def nearest_distance(train, row, k):
+    """The distance to the k-th nearest of normalized features."""
+    unit = row / np.linalg.norm(row)
+    distances = [np.linalg.norm(unit - t / np.linalg.norm(t)) for t in train]
+    return sorted(distances)[k - 1]

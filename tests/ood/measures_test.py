@@ -88,6 +88,20 @@ class TestMeasures:
             slow_fpr(inside, outside)
         )
 
+    @pytest.mark.parametrize("seed", range(2))
+    def test_examples_from_outside_as_positives(self, seed):
+        rng = np.random.default_rng(seed)
+        inside, outside = rng.beta(4, 2, 60), rng.beta(2, 3, 41)
+        assert ood.fpr_at_95_tpr(
+            inside, outside, positive="out"
+        ) == pytest.approx(slow_fpr(-outside, -inside))
+        found = ood.aupr(inside, outside, positive="out")
+        assert found == ood.aupr_out(inside, outside)
+        assert ood.aupr(inside, outside) == ood.aupr_in(inside, outside)
+        for measure in (ood.aupr, ood.fpr_at_95_tpr):
+            with pytest.raises(ValueError, match="`positive` must be one of"):
+                measure(inside, outside, positive="outside")
+
     def test_swapping_the_sets_mirrors_auroc(self):
         rng = np.random.default_rng(0)
         a, b = rng.random(50), rng.random(30)

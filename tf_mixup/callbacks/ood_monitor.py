@@ -17,18 +17,17 @@ from tf_mixup._models import model_calls
 from tf_mixup._models import named_outputs
 from tf_mixup._models import output_kind
 from tf_mixup.callbacks import _monitor
+from tf_mixup.callbacks import _ood_scores
 from tf_mixup.mixing import layers
 
-# What OODMonitor adds for each set, as `<set>_<key>`.
+# What OODMonitor adds for each set and score: endings and their meaning.
 _OOD_KEYS = {
-    "confidence": "Mean confidence on this set.",
-    "auroc": "How well confidence separates examples of `reference` from this"
-    " set's: 1 is always right, 0.5 is chance.",
-    "aupr": "Area under precision and recall of finding examples of"
-    " `reference` among this set's by confidence. Depends on the sizes of the"
-    " sets.",
-    "fpr95": "Share of this set's examples that pass for `reference` where"
-    " 95 % of `reference` do.",
+    "auroc": "How well {} separates examples of `reference` from this set's: 1"
+    " is always right, 0.5 is chance.",
+    "aupr": "Area under precision and recall of finding examples of {positive}"
+    " among both sets' by {}. Depends on the sizes of the sets.",
+    "fpr95": "Share of the other examples that pass where 95 % of those of"
+    " {positive} do, by {}.",
 }
 
 
@@ -38,9 +37,11 @@ class OODMonitor(_monitor.Monitor):
     Confidence should separate the examples of each set from those of
     `reference`. Adds for each set `<set>_confidence` (its mean), `<set>_auroc`,
     `<set>_aupr` (of finding reference examples) and `<set>_fpr95`; and
-    `reference_confidence`. Measures are exact; `tf_mixup.ood` describes how
+    `reference_confidence`. Other scores add their own name: `<set>_energy`,
+    `<set>_energy_auroc`, ... Measures are exact; `tf_mixup.ood` describes how
     packages differ in what they count as positive. AUPR depends on the sizes of
-    the sets. Predictions are those of `model.predict`.
+    the sets. Predictions are those of `model.predict`; each set is predicted
+    once for all scores.
 
     Args:
         sets: Name of a set to its examples: batches of `x`, or of `(x, y, ...)`
@@ -51,6 +52,18 @@ class OODMonitor(_monitor.Monitor):
             the usual choice.
         noise: Further sets, drawn once with the type, shape, mean and variance
             of the reference's examples: some of `"gaussian"`, `"uniform"`.
+        score: What separates the sets: `"confidence"`, `"entropy"`,
+            `"energy"`, `"max_logit"`, a function of the model's outputs that
+            returns a number for each example, higher for inside, or
+            `ood.NearestNeighbors`; a mapping of names to these; or a sequence.
+            Energy and the largest logit of a model with a last softmax, or
+            sigmoid, are those of its logits. Defaults to `"confidence"`.
+        groups: Name of a group -> names of its sets, such as `{"near": [...],
+            "far": [...]}`; adds `<group>_auroc`, ..., the means over its sets.
+        quantiles: Of each score, in [0, 1], to add beside its mean, as
+            `<set>_confidence_q5` for 0.05.
+        positive: Whose examples AUPR and FPR95 count as positive, `"in"` or
+            `"out"`; packages differ. Defaults to `"in"`.
         log_dir: Folder for TensorBoard: values and histograms of confidence
             go to `<log_dir>/ood`. None, the default, draws nothing.
         freq: Measures in epochs `freq`, `2 * freq`, ... counted from 1.
@@ -83,7 +96,7 @@ class OODMonitor(_monitor.Monitor):
     _new: ClassVar[dict[str, Any]] = {
         **_monitor.Monitor._new,
         "_confidences": {},
-        "_are_logits": None,
+        "_scorer": None,
     }
 
     def __init__(
@@ -92,6 +105,10 @@ class OODMonitor(_monitor.Monitor):
         *,
         reference: Any,
         noise: Sequence[str] = ood.NOISES,
+        score: Any = "confidence",
+        groups: Mapping[str, Sequence[str]] | None = None,
+        quantiles: Sequence[float] = (),
+        positive: str = "in",
         log_dir: str | os.PathLike[str] | None = None,
         freq: int = 1,
         max_examples: int | None = 1024,
@@ -110,7 +127,15 @@ class OODMonitor(_monitor.Monitor):
         self._output = output
         self._has_noise = bool(noise)
         self._confidences: dict[str, np.ndarray] = {}
-        self._are_logits: bool | None = None
+        self._scorer: Any = None
+        self._scores = _ood_scores.read(score)
+        self._quantiles = [
+            _checks.real_between("quantiles", each, 0, 1, remedy="Write 0.05")
+            for each in quantiles
+        ]
+        self._positive = _checks.one_of("positive", positive, ood.POSITIVES)
+
+        self._groups = _check_groups(groups or {}, [*names, *noise])
 
         def prepare(name: str, data: Any) -> _monitor.Source:
             return _monitor.Source(name, data, batch_size, max_examples)
@@ -152,30 +177,68 @@ class OODMonitor(_monitor.Monitor):
                 " `OODMonitor(..., model=model)`",
             )
         outputs = self._choose(model, model_calls.predict(model, inputs))
-        self._are_logits = output_kind.are_logits(
-            outputs,
-            self._from_logits,
-            model=_monitor.head_of(model, self._output),
+        head = _monitor.head_of(model, self._output)
+        self._scorer = _ood_scores.Scorer(
+            self._scores,
+            model,
+            head=head,
+            choose=lambda outputs: self._choose(model, outputs),
+            from_logits=output_kind.are_logits(
+                outputs, self._from_logits, model=head
+            ),
         )
 
     def measure(self, validated: bool) -> dict[str, float]:
-        """Returns the confidence on each set, and its measures."""
+        """Returns the scores of each set, and their measures."""
         del validated
         model = self.model if self._predictor is None else self._predictor
+        self._scorer.prepare()
         scores = {
-            name: self._score(model, name, examples)
+            name: self._score(name, examples)
             for name, examples in self._read(model).items()
         }
-        self._confidences = scores
-        inside = scores["reference"]
-        values = {"reference_confidence": float(inside.mean())}
-        for name in self.names[1:]:
-            outside = scores[name]
-            values[f"{name}_confidence"] = float(outside.mean())
-            values[f"{name}_auroc"] = ood.auroc(inside, outside)
-            values[f"{name}_aupr"] = ood.aupr_in(inside, outside)
-            values[f"{name}_fpr95"] = ood.fpr_at_95_tpr(inside, outside)
+        self._confidences = {
+            name: each["confidence"]
+            for name, each in scores.items()
+            if "confidence" in each
+        }
+        values: dict[str, float] = {}
+        for score in self._scores:
+            columns = {name: each[score] for name, each in scores.items()}
+            values |= self._measure_score(score, columns)
         return values
+
+    def _measure_score(
+        self, score: str, columns: Mapping[str, np.ndarray]
+    ) -> dict[str, float]:
+        """Returns means, quantiles and measures of one score."""
+        values = {}
+        # Measures of confidence, the usual score, do not name it.
+        infix = "" if score == "confidence" else f"{score}_"
+        inside = columns["reference"]
+        for name, outside in columns.items():
+            values[f"{name}_{score}"] = float(outside.mean())
+            for share in self._quantiles:
+                key = f"{name}_{score}_q{100 * share:g}"
+                values[key] = float(np.quantile(outside, share))
+            if name != "reference":
+                found = self._detect(inside, outside)
+                values |= {f"{name}_{infix}{k}": v for k, v in found.items()}
+        for group, names in self._groups.items():
+            for key in _OOD_KEYS:
+                parts = [values[f"{name}_{infix}{key}"] for name in names]
+                values[f"{group}_{infix}{key}"] = float(np.mean(parts))
+        return values
+
+    def _detect(
+        self, inside: np.ndarray, outside: np.ndarray
+    ) -> dict[str, float]:
+        options = {"positive": self._positive}
+        return {
+            "auroc": ood.auroc(inside, outside),
+            "aupr": ood.aupr(inside, outside, **options),
+            "fpr95": ood.fpr_at_95_tpr(inside, outside, **options),
+        }
 
     def write(self, step: int) -> None:
         """Writes values and histograms."""
@@ -183,11 +246,24 @@ class OODMonitor(_monitor.Monitor):
             self.values,
             step=step,
             name="ood",
-            descriptions={
-                name: _OOD_KEYS[name.rpartition("_")[2]] for name in self.values
-            },
+            descriptions={name: self._describe(name) for name in self.values},
         )
-        summaries.write_confidences(self._confidences, step=step)
+        if self._confidences:
+            summaries.write_confidences(self._confidences, step=step)
+
+    def _describe(self, key: str) -> str:
+        """Returns what TensorBoard says of a value."""
+        rest, _, ending = key.rpartition("_")
+        named = [name for name in self._scores if rest.endswith(f"_{name}")]
+        score = (named or ["confidence"])[0]
+        if ending in _OOD_KEYS:
+            positive = "`reference`" if self._positive == "in" else "this set"
+            return _OOD_KEYS[ending].format(score, positive=positive)
+        if named:
+            return (
+                f"A quantile of {score} on this set: {ending[1:]} % lie below."
+            )
+        return f"Mean {ending} on this set."
 
     def _read(
         self, model: keras.Model | None
@@ -217,24 +293,21 @@ class OODMonitor(_monitor.Monitor):
         return next(iter(_monitor.choose(named, chosen).values()))
 
     def _score(
-        self, model: keras.Model, name: str, examples: examples_lib.Examples
-    ) -> np.ndarray:
-        predicted = model_calls.predict_examples(model, examples)
-        outputs = self._choose(model, predicted.outputs)
-        if predicted.weights is not None:
-            outputs = outputs[np.ravel(predicted.weights) != 0]
-        scores = keras.ops.convert_to_numpy(
-            ood.confidence(outputs, from_logits=self._are_logits)
-        )
-        wrong = int(np.sum(~np.isfinite(scores)))
-        if wrong:
-            raise _checks.refusal(
-                "Predictions must be distributions over classes",
-                f"{wrong} of {scores.size} examples of the set {name!r} that"
-                " are not",
-                "Look for NaN in these examples; if there are none training has"
-                " diverged: lower the learning rate",
-            )
+        self, name: str, examples: examples_lib.Examples
+    ) -> dict[str, np.ndarray]:
+        scores = self._scorer.score(examples)
+        for score, values in scores.items():
+            wrong = int(np.sum(~np.isfinite(values)))
+            if wrong:
+                raise _checks.refusal(
+                    "Predictions must be distributions over classes"
+                    if score == "confidence"
+                    else f"The score {score!r} must be finite",
+                    f"{wrong} of {values.size} examples of the set {name!r}"
+                    " that are not",
+                    "Look for NaN in these examples; if there are none training"
+                    " has diverged: lower the learning rate",
+                )
         return scores
 
 
@@ -284,3 +357,22 @@ def _check_names(
             "Rename the set, or leave this noise out of `noise`",
         )
     return keys
+
+
+def _check_groups(
+    groups: Mapping[str, Sequence[str]], names: Sequence[str]
+) -> dict[str, list[str]]:
+    """Returns groups of sets that exist, under names of their own."""
+    found = {}
+    for group, sets in groups.items():
+        _monitor.check_name("the name of a group", group)
+        members = [sets] if isinstance(sets, str) else [str(x) for x in sets]
+        unknown = [name for name in members if name not in names]
+        if unknown or not members or group in (*names, "reference"):
+            raise _checks.refusal(
+                "`groups` name sets, and have names that no set has",
+                f"{group!r}: {members} with sets {list(names)}",
+                "Write e.g. `groups={'near': ['cifar100']}`",
+            )
+        found[group] = members
+    return found

@@ -5,9 +5,10 @@ should score higher than others ("out"). A random score has AUROC 1/2, AUPR the
 share of its positives, FPR95 0.95.
 
 Packages differ in what they count as **positive**. Here it is the examples
-from inside, as in Hendrycks and Gimpel, unless the name ends in `_out`. Others,
-such as OpenOOD, count those from outside for FPR95, and take AUPR by the
-trapezoidal rule, which interpolates between thresholds; AUROC is the same. For
+from inside, as in Hendrycks and Gimpel, unless `positive="out"` or the name
+ends in `_out`. Others, such as OpenOOD, count those from outside for FPR95, and
+take AUPR by the trapezoidal rule, which interpolates between thresholds; AUROC
+is the same. For
 scores `[.9, .8, .7, .3]` inside and `[.6, .5, .4, .2]` outside FPR95 is 0.75
 here and 0.25 there, and AUPR of "in" 0.893 here and 0.884 there.
 
@@ -24,6 +25,8 @@ import numpy as np
 from tf_mixup import _checks
 from tf_mixup._checks import numbers
 
+# Which examples FPR95 and AUPR can count as positive.
+POSITIVES = ("in", "out")
 # Scores whose ranks are found at a time.
 _PART = 2**18
 
@@ -60,6 +63,25 @@ def auroc(in_scores: Any, out_scores: Any) -> float:
         for side in ("left", "right")
     )
     return float(count / 2 / (inside.size * outside.size))
+
+
+def aupr(in_scores: Any, out_scores: Any, *, positive: str = "in") -> float:
+    """Returns `aupr_in`, or `aupr_out` for `positive="out"`.
+
+    Args:
+        in_scores: Scores inside the distribution, `(N,)`, higher for inside.
+        out_scores: Scores outside of it, `(M,)`.
+        positive: Whose examples are to be found, `"in"` or `"out"`.
+
+    Returns:
+        aupr: In `[0, 1]`.
+
+    Raises:
+        ValueError: As `auroc`; if `positive` is another word.
+    """
+    _checks.one_of("positive", positive, POSITIVES)
+    measure = aupr_in if positive == "in" else aupr_out
+    return measure(in_scores, out_scores)
 
 
 def aupr_in(in_scores: Any, out_scores: Any) -> float:
@@ -108,33 +130,40 @@ def aupr_out(in_scores: Any, out_scores: Any) -> float:
     return float(sklearn_metrics.average_precision_score(1 - is_in, -scores))
 
 
-def fpr_at_95_tpr(in_scores: Any, out_scores: Any) -> float:
+def fpr_at_95_tpr(
+    in_scores: Any, out_scores: Any, *, positive: str = "in"
+) -> float:
     """Returns the share of examples from outside that pass for inside.
 
     The threshold is the highest one that still accepts 95% of the examples
-    from inside; scores equal to it are accepted. Packages that count the
-    examples from outside as positive report
-    `fpr_at_95_tpr(-out_scores, -in_scores)`.
+    from inside; scores equal to it are accepted. With `positive="out"`, as in
+    OpenOOD, it is the share of examples from inside that are flagged where 95%
+    of those from outside are.
 
     Args:
         in_scores: Scores inside the distribution, `(N,)`, higher for inside.
         out_scores: Scores outside of it, `(M,)`.
+        positive: Whose examples 95% are of, `"in"` or `"out"`.
 
     Returns:
         fpr: In `[0, 1]`; 0 is best.
 
     Raises:
-        ValueError: As `auroc`.
+        ValueError: As `auroc`; if `positive` is another word.
 
     Example:
-        >>> inside = np.array([0.9, 0.8, 0.7, 0.3])
-        >>> outside = np.array([0.6, 0.5, 0.4, 0.2])
-        >>> fpr_at_95_tpr(inside, outside), fpr_at_95_tpr(-outside, -inside)
-        (0.75, 0.25)
+        >>> inside, outside = [0.9, 0.8, 0.7, 0.3], [0.6, 0.5, 0.4, 0.2]
+        >>> fpr_at_95_tpr(inside, outside)
+        0.75
+        >>> fpr_at_95_tpr(inside, outside, positive="out")
+        0.25
     """
     from sklearn import metrics as sklearn_metrics
 
+    _checks.one_of("positive", positive, POSITIVES)
     is_in, scores = _pool(in_scores, out_scores)
+    if positive == "out":
+        is_in, scores = 1 - is_in, -scores
     # Without `drop_intermediate=False` points of the curve are left out.
     fpr, tpr, _ = sklearn_metrics.roc_curve(
         is_in, scores, drop_intermediate=False

@@ -1,0 +1,160 @@
+"""Scores of OODMonitor, of every form of outputs."""
+
+import keras
+import numpy as np
+import pytest
+
+from tests.callbacks import monitors_test
+from tf_mixup import callbacks as monitors
+from tf_mixup import ood
+
+REFERENCE = monitors_test.examples(50)[0]
+FAR = 3 * monitors_test.examples(30, seed=2)[0]
+
+
+def measure(model, **options):
+    """Returns the values of an epoch, and the monitor."""
+    monitor = monitors.OODMonitor(
+        {"far": FAR}, reference=REFERENCE, noise=(), **options
+    )
+    monitor.set_model(model)
+    monitor.on_train_begin()
+    monitor.on_epoch_begin(0)
+    monitor.on_epoch_end(0)
+    monitor.on_train_end()
+    return monitor.values
+
+
+def build(units, activation):
+    keras.utils.set_random_seed(0)
+    width = REFERENCE.shape[1:]
+    return keras.Sequential(
+        [
+            keras.Input(width),
+            keras.layers.Flatten(),
+            keras.layers.Dense(5, "relu", name="features"),
+            keras.layers.Dense(units, activation, name="head"),
+        ]
+    )
+
+
+def logits_of(model, x):
+    head = model.get_layer("head")
+    features = keras.Model(model.inputs, model.get_layer("features").output)
+    kernel, bias = head.get_weights()
+    return features.predict(x, verbose=0) @ kernel + bias
+
+
+class TestValues:
+    @pytest.mark.parametrize(
+        ("units", "activation"),
+        [(3, "softmax"), (3, None), (1, "sigmoid"), (1, None)],
+    )
+    def test_every_form_of_outputs(self, units, activation):
+        model = build(units, activation)
+        told = {} if activation else {"from_logits": True}
+        values = measure(model, score=list(ood.SCORES), **told)
+        inside, outside = (logits_of(model, x) for x in (REFERENCE, FAR))
+        for name, score in ood.SCORES.items():
+            a, b = (
+                np.array(score(z, from_logits=True)) for z in (inside, outside)
+            )
+            infix = "" if name == "confidence" else f"{name}_"
+            assert values[f"reference_{name}"] == pytest.approx(
+                a.mean(), abs=1e-5
+            )
+            assert values[f"far_{infix}auroc"] == pytest.approx(
+                ood.auroc(a, b), abs=5e-3
+            )
+
+    def test_a_function_of_ones_own(self):
+        model = build(3, "softmax")
+
+        def margin(outputs):
+            top = np.sort(outputs, axis=-1)
+            return top[:, -1] - top[:, -2]
+
+        values = measure(model, score=["energy", margin])
+        inside, outside = (
+            margin(model.predict(x, verbose=0)) for x in (REFERENCE, FAR)
+        )
+        assert values["far_margin"] == pytest.approx(outside.mean(), abs=1e-5)
+        expected = ood.auroc(inside, outside)
+        assert values["far_margin_auroc"] == pytest.approx(expected, abs=5e-3)
+        assert "far_auroc" not in values
+
+    def test_neighbors(self):
+        model = build(3, "softmax")
+        score = ood.NearestNeighbors(REFERENCE[:20], layer="features", k=2)
+        values = measure(model, score=score)
+        features = keras.Model(model.inputs, model.get_layer("features").output)
+        train, outside = (
+            features.predict(x, verbose=0) for x in (REFERENCE[:20], FAR)
+        )
+        expected = score.of_features(train, outside).mean()
+        assert values["far_neighbors"] == pytest.approx(expected, abs=1e-5)
+
+    def test_quantiles_groups_and_positives(self):
+        model = build(3, "softmax")
+        values = measure(
+            model,
+            quantiles=(0.05, 0.5),
+            groups={"group": ["far"]},
+            positive="out",
+        )
+        inside, outside = (
+            model.predict(x, verbose=0).max(1) for x in (REFERENCE, FAR)
+        )
+        for share, key in ((0.05, "q5"), (0.5, "q50")):
+            assert values[f"far_confidence_{key}"] == pytest.approx(
+                np.quantile(outside, share), abs=1e-5
+            )
+        assert values["group_auroc"] == values["far_auroc"]
+        assert values["far_fpr95"] == pytest.approx(
+            ood.fpr_at_95_tpr(inside, outside, positive="out"), abs=0.05
+        )
+
+
+class Subclass(keras.Model):
+    """Cannot be taken apart."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = build(3, "softmax")
+
+    def call(self, inputs):
+        return self.inner(inputs)
+
+
+class TestRefusals:
+    def test_logits_that_cannot_be_had(self):
+        with pytest.raises(
+            ValueError,
+            match=r"\['energy'\] are scores of logits\. Received: a model that"
+            r" predicts probabilities.*Train it with logits",
+        ):
+            measure(Subclass(), score="energy")
+
+    @pytest.mark.parametrize(
+        ("score", "message"),
+        [
+            ("odin", "`score` must be one of 'confidence'"),
+            (["energy", "energy"], "two named 'energy'"),
+            ([], "needs a score"),
+            (3, "a name, a function"),
+        ],
+    )
+    def test_scores(self, score, message):
+        with pytest.raises(ValueError, match=message):
+            measure(build(3, "softmax"), score=score)
+
+    def test_scores_of_another_shape(self):
+        with pytest.raises(ValueError, match=r"one number for each.*\(50, 3\)"):
+            measure(build(3, "softmax"), score={"all": lambda outputs: outputs})
+
+    @pytest.mark.parametrize(
+        "groups", [{"near": ["missing"]}, {"far": ["far"]}, {"near": []}]
+    )
+    def test_groups(self, groups):
+        with pytest.raises(ValueError, match="`groups` name sets"):
+            measure(build(3, "softmax"), groups=groups)
