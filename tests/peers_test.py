@@ -404,3 +404,61 @@ class TestOtherMeasures:
         assert found.temperature * theirs.temperature[0] == pytest.approx(
             1, abs=1e-4
         )
+
+
+class Given:
+    """A classifier of scikit-learn's kind, whose inputs are probabilities."""
+
+    def __init__(self, num_classes):
+        self.classes_ = np.arange(num_classes)
+        self.is_fitted_ = True
+
+    def fit(self, x, y):
+        return self
+
+    def predict_proba(self, x):
+        return np.asarray(x)
+
+    def predict(self, x):
+        return np.asarray(x).argmax(axis=1)
+
+
+class TestConformalSets:
+    @pytest.fixture
+    def parts(self):
+        rng = np.random.default_rng(0)
+        logits = rng.normal(scale=3, size=(900, 4))
+        labels = (logits / 2 + rng.gumbel(size=logits.shape)).argmax(axis=1)
+        return (logits[:500], labels[:500]), logits[500:]
+
+    @staticmethod
+    def softmax(logits):
+        return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+
+    def ours(self, parts, **options):
+        sets = posthoc.ConformalSets(
+            "lac", coverage=0.85, allow_empty=True, **options
+        )
+        return sets.fit(*parts[0]).apply(parts[1])
+
+    def test_lac_is_that_of_mapie(self, parts):
+        classification = pytest.importorskip("mapie.classification")
+        (logits, labels), new = parts
+        peer = classification.SplitConformalClassifier(
+            Given(4), confidence_level=0.85, conformity_score="lac", prefit=True
+        )
+        peer.conformalize(self.softmax(logits), labels)
+        _, sets = peer.predict_set(self.softmax(new))
+        np.testing.assert_array_equal(sets[:, :, 0], self.ours(parts))
+
+    @pytest.mark.parametrize("per_class", [False, True])
+    def test_lac_is_the_hinge_of_crepes(self, parts, per_class):
+        crepes = pytest.importorskip("crepes")
+        (logits, labels), new = parts
+        peer = crepes.WrapClassifier(Given(4))
+        peer.calibrate(self.softmax(logits), labels, class_cond=per_class)
+        sets = peer.predict_set(
+            self.softmax(new), labels=False, confidence=0.85, smoothing=False
+        )
+        expected = self.ours(parts, per_class=per_class)
+        np.testing.assert_array_equal(sets, expected)

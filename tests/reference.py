@@ -560,3 +560,21 @@ def nearest_distance(train, row, k):
     unit = row / np.linalg.norm(row)
     distances = [np.linalg.norm(unit - t / np.linalg.norm(t)) for t in train]
     return sorted(distances)[k - 1]
+
+
+def conformal_scores(probabilities, score, penalty=0.0, free_rank=0):
+    """LAC, APS and RAPS of every class, an example and a class at a time."""
+    found = np.zeros(np.shape(probabilities))
+    for row, example in enumerate(np.asarray(probabilities, np.float64)):
+        for k, own in enumerate(example):
+            above = [each for each in example if each >= own]
+            found[row, k] = 1 - own if score == "lac" else sum(above)
+            if score == "raps":
+                found[row, k] += penalty * max(len(above) - free_rank, 0)
+    return found
+
+
+def conformal_quantile(scores, coverage):
+    """The ceil((n + 1) coverage)-th smallest; infinite if there are fewer."""
+    place = -(-(len(scores) + 1) * round(1000 * coverage) // 1000)
+    return sorted(scores)[place - 1] if place <= len(scores) else np.inf

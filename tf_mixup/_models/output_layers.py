@@ -107,7 +107,7 @@ class ScaledSoftmax(keras.layers.Layer):
 
     def call(self, logits: Any) -> Any:
         """Returns probabilities `(B, K)` of logits `(B, K)`."""
-        _check_classes(logits, self.num_classes)
+        check_classes(logits, self.num_classes)
         return ops.softmax(self.weight * logits + self.bias, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
@@ -143,7 +143,7 @@ class IsotonicSoftmax(keras.layers.Layer):
 
     def call(self, logits: Any) -> Any:
         """Returns probabilities `(B, K)` of logits `(B, K)`."""
-        _check_classes(logits, self.num_classes)
+        check_classes(logits, self.num_classes)
         columns = ops.transpose(ops.softmax(logits, axis=-1))
         mapped = ops.transpose(
             _interpolate(
@@ -167,7 +167,7 @@ class IsotonicSoftmax(keras.layers.Layer):
         }
 
 
-def _check_classes(logits: Any, num_classes: int) -> None:
+def check_classes(logits: Any, num_classes: int) -> None:
     """Refuses logits of other classes, which would be broadcast."""
     if logits.shape[-1] != num_classes:
         raise _checks.refusal(

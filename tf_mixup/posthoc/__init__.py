@@ -2,6 +2,7 @@
 
 from tf_mixup.posthoc.calibrated_model import calibrate
 from tf_mixup.posthoc.calibrated_model import check_disjoint
+from tf_mixup.posthoc.conformal import ConformalSets
 from tf_mixup.posthoc.ensembles import DeepEnsemble
 from tf_mixup.posthoc.ensembles import MixupRescaling
 from tf_mixup.posthoc.ensembles import MonteCarloDropout
@@ -11,6 +12,7 @@ from tf_mixup.posthoc.scalers import TemperatureScaling
 from tf_mixup.posthoc.scalers import VectorScaling
 
 __all__ = (
+    "ConformalSets",
     "DeepEnsemble",
     "IsotonicScaling",
     "MixupRescaling",

@@ -393,7 +393,7 @@ class IsotonicScaling(Scaler):
     ) -> None:
         from sklearn import isotonic
 
-        probabilities = _float32_softmax(logits).astype(np.float64)
+        probabilities = float32_softmax(logits).astype(np.float64)
         curves = []
         for column, target in zip(probabilities.T, targets.T, strict=True):
             regression = isotonic.IsotonicRegression(y_min=0, y_max=1)
@@ -410,7 +410,7 @@ class IsotonicScaling(Scaler):
 
     def _apply(self, logits: np.ndarray) -> np.ndarray:
         # Outside of a compiled model NumPy is four times as fast.
-        columns = np.ascontiguousarray(_float32_softmax(logits).T)
+        columns = np.ascontiguousarray(float32_softmax(logits).T)
         for column, thresholds, values in zip(
             columns, self.thresholds, self.values, strict=True
         ):
@@ -432,7 +432,7 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     return scipy.special.softmax(logits, axis=-1).astype(np.float32)
 
 
-def _float32_softmax(logits: np.ndarray) -> np.ndarray:
+def float32_softmax(logits: np.ndarray) -> np.ndarray:
     """Returns the same bits as the layer of a model."""
     # A constant changes nothing, and large ones would cost digits.
     shifted = logits - logits.max(axis=-1, keepdims=True)
