@@ -103,7 +103,10 @@ def _column_groups(
     outside = [
         f"{name}_{measure}"
         for name in table.ood_sets
-        for measure in ("confidence", "auroc")
+        for measure in (
+            *("confidence", "auroc", "auroc_entropy"),
+            *("auroc_energy", "auroc_max_logit"),
+        )
     ]
     inside = ["validation_ece", *(each.name for each in measures.COLUMNS)]
     groups = [columns] if columns else [inside, outside]

@@ -119,6 +119,12 @@ _ENDINGS = (
     Measure("auroc", "AUROC against {}", better=1),
     Measure("aupr", "AUPR against {}", better=1),
     Measure("fpr95", "FPR95 against {}", better=-1),
+    Measure("auroc_entropy", "AUROC of the entropy against {}", better=1),
+    Measure("auroc_energy", "AUROC of the energy against {}", better=1),
+    Measure("auroc_max_logit", "AUROC of the max logit against {}", better=1),
+    Measure("fpr95_entropy", "FPR95 of the entropy against {}", better=-1),
+    Measure("fpr95_energy", "FPR95 of the energy against {}", better=-1),
+    Measure("fpr95_max_logit", "FPR95 of the max logit against {}", better=-1),
     Measure("miss", "class of neither at lam {}", better=-1),
     Measure("slope", "gradient norm at lam {}", "", better=-1),
 )
@@ -156,8 +162,16 @@ def is_known(name: str) -> bool:
     return _find(name) is not None
 
 
+def _split(name: str) -> tuple[str, str]:
+    """Returns the set or lam of a name, and which of `_ENDINGS` it has."""
+    for ending in sorted(_BY_ENDING, key=len, reverse=True):
+        if name.endswith(f"_{ending}"):
+            return name.removesuffix(f"_{ending}"), ending
+    return "", name
+
+
 def _find(name: str) -> Measure | None:
-    place, _, ending = name.rpartition("_")
+    place, ending = _split(name)
     base = name.removesuffix("_top5").replace("validation_", "test_", 1)
     if name in _BY_NAME:
         return _BY_NAME[name]

@@ -123,6 +123,26 @@ CLAIMS = (
         least=0.01,
         printed="STL-10, VGG-16: AUROC 95.93 % with mixup",
     ),
+    # Whether a poor AUROC comes from mixup or from the score.
+    *(
+        _outside(
+            f"Mixup separates noise from test images better by {words}",
+            f"gaussian_auroc_{score}",
+            least=0.01,
+            source=f"{PAPER}, section 5, here by another score",
+        )
+        for score, words in (
+            ("energy", "energy"),
+            ("max_logit", "the largest logit"),
+            ("entropy", "entropy"),
+        )
+    ),
+    _outside(
+        "Mixup separates images of another kind better by energy",
+        "other_auroc_energy",
+        least=0.01,
+        source=f"{PAPER}, section 5, here by another score",
+    ),
     _outside(
         "Mixup separates images of another kind better",
         "other_auroc",

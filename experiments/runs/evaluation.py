@@ -12,6 +12,8 @@ from tf_mixup import calibration
 from tf_mixup import ood
 from tf_mixup.calibration import resampling
 
+# Scores that detect other sets beside the confidence; of saved logits.
+OTHER_SCORES = ("entropy", "energy", "max_logit")
 # Another name for the two tables of bins that every result is given in.
 CONVENTIONS = {"": "guo", "_100": "paper"}
 # Of more classes top-5 accuracy is measured, too.
@@ -25,8 +27,8 @@ def measure_outputs(outputs: Outputs) -> dict[str, float]:
 
     Returns:
         results: `measure` of `validation_` (if it is there) and `test_`,
-            `measure_ood` of each set, and `measure_posterior` where the truth
-            is known.
+            `measure_ood` and `measure_scores` of each set, and
+            `measure_posterior` where the truth is known.
     """
     results: dict[str, float] = {}
     for name in ("validation", "test"):
@@ -41,6 +43,11 @@ def measure_outputs(outputs: Outputs) -> dict[str, float]:
     for name in outputs.ood_names:
         outside = outputs.confidence(OOD + name)
         results |= measure_ood(inside, outside, prefix=f"{name}_")
+        results |= measure_scores(
+            outputs.logits["test"],
+            outputs.logits[OOD + name],
+            prefix=f"{name}_",
+        )
     if outputs.posterior is not None:
         results |= measure_posterior(
             outputs.posterior, outputs.probabilities("test")
@@ -198,6 +205,31 @@ def measure_ood(
         f"{prefix}aupr": ood.aupr_in(inside, outside),
         f"{prefix}fpr95": ood.fpr_at_95_tpr(inside, outside),
     }
+
+
+def measure_scores(
+    inside: np.ndarray, outside: np.ndarray, *, prefix: str
+) -> dict[str, float]:
+    """Measures how scores other than the confidence separate a set.
+
+    Args:
+        inside: Logits `(N, K)` on the test set.
+        outside: Logits `(R, K)` on a set that is not of its kind.
+        prefix: Put before each name, e.g. `"mnist_"`.
+
+    Returns:
+        results: AUROC and FPR95 of each of `OTHER_SCORES`, as
+            `mnist_auroc_energy`.
+    """
+    results = {}
+    for name in OTHER_SCORES:
+        scores = [
+            np.asarray(ood.SCORES[name](logits, from_logits=True))
+            for logits in (inside, outside)
+        ]
+        results[f"{prefix}auroc_{name}"] = ood.auroc(*scores)
+        results[f"{prefix}fpr95_{name}"] = ood.fpr_at_95_tpr(*scores)
+    return results
 
 
 def measure_posterior(

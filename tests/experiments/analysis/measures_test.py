@@ -17,6 +17,10 @@ from experiments.analysis.seed_statistics import Difference
         ("test_nll", "NLL (nats)", 1, -1),
         ("temperature", "T", 1, 0),
         ("mnist_test_auroc", "AUROC against MNIST (%)", 100, 1),
+        (
+            *("mnist_test_auroc_max_logit",),
+            *("AUROC of the max logit against MNIST (%)", 100, 1),
+        ),
         ("far_away_confidence", "confidence on far away (%)", 100, -1),
         ("between_0.50_slope", "gradient norm at lam 0.50", 1, -1),
         ("clean_error_top5", "top-5 error (%)", 100, -1),
