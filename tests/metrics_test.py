@@ -15,6 +15,7 @@ METRICS = [
     metrics.ExpectedCalibrationError,
     metrics.OverconfidenceError,
     metrics.AURC,
+    metrics.ClassCalibrationMetrics,
 ]
 
 
@@ -179,6 +180,65 @@ class TestResults:
             assert metric.results()["class_bias"] == pytest.approx(
                 calibration.class_bias(sums).largest, rel=1e-5
             )
+
+
+class TestClassGaps:
+    def test_by_hand(self):
+        metric = metrics.ClassCalibrationMetrics(from_logits=False)
+        metric.update_state(
+            [0, 0, 1],
+            [[0.75, 0.25, 0], [0.25, 0.75, 0], [0.25, 0.75, 0]],
+        )
+        gap, error = metric.class_gaps()
+        # Class 0: .75 - 1 and .75 - 0; class 1: .75 - 1; none of class 2.
+        np.testing.assert_allclose(gap, [0.25, -0.25, np.nan])
+        np.testing.assert_allclose(error, [0.5 / np.sqrt(2), 0, np.nan])
+
+    @pytest.mark.parametrize("one_hot", [False, True])
+    def test_against_reference(self, one_hot):
+        labels, probabilities = draw(500, 5)
+        metric = metrics.ClassCalibrationMetrics()
+        given = np.eye(5, dtype="float32")[labels] if one_hot else labels
+        stream(metric, given, probabilities)
+        expected = [
+            reference.class_gap(labels, probabilities, k) for k in range(5)
+        ]
+        np.testing.assert_allclose(
+            np.transpose(metric.class_gaps()), expected, atol=1e-6
+        )
+
+    def test_has_the_results_of_the_plain_metric(self):
+        data = draw(300)
+        plain = stream(metrics.CalibrationMetrics(), *data)
+        by_class = stream(metrics.ClassCalibrationMetrics(), *data)
+        assert by_class.results() == plain.results()
+        # Of all classes the gaps are the gap.
+        gap = by_class.class_gaps().gap
+        share = np.bincount(data[0], minlength=10) / 300
+        np.testing.assert_allclose(
+            (share * gap).sum(), plain.results()["signed_gap"], atol=1e-6
+        )
+
+    def test_weights_and_spoiled_rows(self):
+        labels, probabilities = draw(60, 3)
+        expected = metrics.ClassCalibrationMetrics(from_logits=False)
+        expected.update_state(labels, probabilities)
+        rows = np.concatenate([probabilities, np.full((4, 3), np.nan)])
+        metric = metrics.ClassCalibrationMetrics(
+            from_logits=False, ignore_label=-1
+        )
+        labels = np.concatenate([labels, [0, 1, 2, 0], labels, labels])
+        labels[-60:] = -1
+        rows = np.concatenate([rows, probabilities[::-1], probabilities])
+        weight = np.repeat([2.0, 1.0, 0.0, 1.0], [60, 4, 60, 60])
+        metric.update_state(labels, rows.astype("float32"), weight)
+        np.testing.assert_allclose(
+            metric.class_gaps().gap, expected.class_gaps().gap, atol=1e-6
+        )
+
+    def test_without_examples(self):
+        with pytest.raises(ValueError, match="Call `update_state` first"):
+            metrics.ClassCalibrationMetrics().class_gaps()
 
 
 class TestInputs:

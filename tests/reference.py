@@ -505,6 +505,30 @@ def signed_gap(probabilities, labels):
     return np.mean(differences), np.std(differences) / np.sqrt(len(labels))
 
 
+def class_gap(labels, probabilities, which):
+    """Mean confidence minus accuracy of a class's rows, and its error."""
+    gaps = []
+    for label, row in zip(labels, probabilities, strict=True):
+        if label == which:
+            gaps.append(max(row) - float(int(np.argmax(row)) == label))
+    mean = sum(gaps) / len(gaps)
+    variance = sum((gap - mean) ** 2 for gap in gaps) / len(gaps)
+    return mean, math.sqrt(variance / len(gaps))
+
+
+def camixup(labels, probabilities, num_classes, alpha):
+    """Alpha of each class: 0 where accuracy is above confidence."""
+    alphas = []
+    for which in range(num_classes):
+        rows = [
+            r for r, y in zip(probabilities, labels, strict=True) if y == which
+        ]
+        accuracy = sum(int(np.argmax(row)) == which for row in rows) / len(rows)
+        confidence = sum(max(row) for row in rows) / len(rows)
+        alphas.append(0.0 if accuracy - confidence > 0 else alpha)
+    return np.array(alphas)
+
+
 def follow_gap(gap, standard_error, num_epochs):
     """The rule of docs/tuning.md for the change of log alpha."""
     if abs(gap) <= standard_error:

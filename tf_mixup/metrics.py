@@ -11,6 +11,7 @@ import functools
 import math
 from collections.abc import Callable
 from typing import Any
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -136,19 +137,7 @@ class CalibrationMetrics(keras.metrics.Metric):
             sample_weight: Optional weights `(B,)`, `(B, 1)` or `(B, T)`, or a
                 scalar, at least 0; an example of weight 0 is left out.
         """
-        mask = getattr(y_pred, "_keras_mask", None)
-        if mask is not None and len(y_pred.shape) > 2:
-            sample_weight = _weigh_by_mask(sample_weight, mask)
-        y_true, y_pred, sample_weight = per_example.flatten_steps(
-            y_true, y_pred, sample_weight
-        )
-        labels, columns = per_example.read_examples(
-            y_true,
-            y_pred,
-            from_logits=self.from_logits,
-            prior=self._find_evidence(),
-        )
-        weight = self._weigh(y_true, sample_weight, columns.values.shape[0])
+        labels, columns, weight = self._read(y_true, y_pred, sample_weight)
         self.build(columns.values.shape[-1])
         shapes = tuple(labels.values.shape), tuple(columns.values.shape)
         # Compiling takes as long as some twenty batches.
@@ -162,6 +151,23 @@ class CalibrationMetrics(keras.metrics.Metric):
             num_bins=self.num_bins * self._factor,
             edges=self.edges,
         )
+
+    def _read(self, y_true: Any, y_pred: Any, sample_weight: Any) -> tuple:
+        """Returns labels, columns of outputs, and weights or None."""
+        mask = getattr(y_pred, "_keras_mask", None)
+        if mask is not None and len(y_pred.shape) > 2:
+            sample_weight = _weigh_by_mask(sample_weight, mask)
+        y_true, y_pred, sample_weight = per_example.flatten_steps(
+            y_true, y_pred, sample_weight
+        )
+        labels, columns = per_example.read_examples(
+            y_true,
+            y_pred,
+            from_logits=self.from_logits,
+            prior=self._find_evidence(),
+        )
+        weight = self._weigh(y_true, sample_weight, columns.values.shape[0])
+        return labels, columns, weight
 
     def result(self) -> Any:
         """Returns the expected calibration error, a scalar."""
@@ -469,3 +475,83 @@ class AURC(CalibrationMetrics):
     def result(self) -> Any:
         """Returns the area, a scalar; NaN without examples."""
         return ops.cast(selective.area(self.ranked_bins()), self.dtype)
+
+
+class ClassGaps(NamedTuple):
+    """The signed gap of each class, by the label.
+
+    Attributes:
+        gap: Mean confidence minus accuracy of the examples of each class,
+            float `(K,)` in [-1, 1]; NaN for a class without examples.
+        standard_error: Of each gap, `(K,)`.
+    """
+
+    gap: np.ndarray
+    standard_error: np.ndarray
+
+
+@keras.saving.register_keras_serializable("tf_mixup")
+class ClassCalibrationMetrics(CalibrationMetrics):
+    """`CalibrationMetrics` that also knows the signed gap of each class.
+
+    `callbacks.AlphaTuner` tunes the alpha of each class by it. It is logged as
+    `ece`, too. The examples of a class are those with its label; a soft
+    target counts for each class by its mass.
+
+    Args:
+        num_bins: As for `CalibrationMetrics`.
+        options: The other arguments of `CalibrationMetrics`.
+
+    Example:
+        >>> metric = ClassCalibrationMetrics(from_logits=False)
+        >>> outputs = [[0.75, 0.25], [0.25, 0.75], [0.25, 0.75]]
+        >>> metric.update_state([0, 0, 1], outputs)
+        >>> metric.class_gaps().gap.tolist()
+        [0.25, -0.25]
+    """
+
+    def __init__(self, num_bins: int = 15, **options: Any) -> None:
+        super().__init__(num_bins, **options)
+        # Count, gap and squared gap of each class; made when K is known.
+        self._class_sums: Any = None
+
+    def build(self, num_classes: int) -> None:
+        """Creates the sums by class; see `CalibrationMetrics.build`."""
+        super().build(num_classes)
+        if self._class_sums is None:
+            with _outside_of_functions():
+                self._class_sums = self._add_sums("classes", 3, num_classes)
+
+    def update_state(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None
+    ) -> None:
+        """Adds a batch; see `CalibrationMetrics.update_state`."""
+        labels, columns, weight = self._read(y_true, y_pred, sample_weight)
+        super().update_state(y_true, y_pred, sample_weight)
+        scores = per_example.ExampleScores(labels, columns)
+        gap = scores.confidence - scores.correct
+        weight = ops.ones_like(gap) if weight is None else weight
+        weight = ops.cast(weight, gap.dtype) * ops.ones_like(gap)
+        counted = ops.logical_and(ops.isfinite(gap), weight >= 0)
+        gap, weight = (ops.where(counted, x, 0.0) for x in (gap, weight))
+        parts = [weight, weight * gap, weight * ops.square(gap)]
+        sums = ops.stack([scores.sum_targets(part) for part in parts])
+        self._class_sums.assign_add(ops.cast(sums, self._sums))
+
+    def class_gaps(self) -> ClassGaps:
+        """Returns the gap of each class; call it between steps.
+
+        Raises:
+            ValueError: If there has been no batch.
+        """
+        if self._class_sums is None:
+            raise _checks.refusal(
+                "Gaps of classes are those of examples",
+                "a metric without any",
+                "Call `update_state` first",
+            )
+        count, total, squares = ops.convert_to_numpy(self._class_sums)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            gap = total / count
+            variance = np.maximum(squares / count - gap**2, 0)
+            return ClassGaps(gap, np.sqrt(variance / count))

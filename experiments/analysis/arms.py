@@ -242,6 +242,8 @@ def describe_method(config: config_lib.Config) -> str:
     if not config.alpha:
         return "no mixup"
     name = _METHODS[config.method]
+    if config.tuning == "camixup":
+        name = name.replace("mixup", "CAMixup")
     if config.points > 2:
         name = f"{config.points - 1}-Mixup"
     if config.target == "nearest":
@@ -262,10 +264,12 @@ def _describe_per(config: config_lib.Config) -> str:
         return f" of margin {config.margin:g}"
     if config.kernel_width:
         return f" by similarity (width {config.kernel_width:g})"
+    if config.per == "class" and config.tuning != "camixup":
+        return " by class"
     return " per example" if config.per == "sample" else ""
 
 
 def _describe_alpha(config: config_lib.Config) -> str:
-    if not config.tunes_alpha:
+    if config.tuning not in _RULES:
         return f"alpha {config.alpha:g}"
     return f"alpha tuned{_RULES[config.tuning]}"

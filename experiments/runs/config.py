@@ -24,8 +24,8 @@ NO_MIXING = {"method": "erm", "alpha": 0.0, "tuning": "none"}
 # Fields that take one of a few names.
 CHOICES = {
     "method": ("erm", "mixup", "cutmix", "regmixup", "mit"),
-    "tuning": ("none", *tuning.RULES),
-    "per": ("batch", "sample"),
+    "tuning": ("none", *tuning.RULES, *tuning.CLASS_RULES),
+    "per": ("batch", "sample", "class"),
     "partner": plans.PARTNERS,
     "target": ("mixed", "nearest"),
     "optimizer": ("sgd", "adam", "adadelta"),
@@ -96,13 +96,15 @@ class Config:
             the first epochs. No mixing is stored as `method="erm"` with alpha
             0, whichever of the two is given.
         tuning: The rule by which alpha changes after each epoch, one of
-            `tuning.RULES`; `"none"` keeps it. Half of the validation
-            examples then tune it, and are not reported.
+            `tuning.RULES`; `"none"` keeps it. With `per="class"` each class
+            has an alpha; `"camixup"` then turns mixing on and off. Half of the
+            validation examples tune alpha, and are not reported.
         points: Examples in a mixture: 2, or d + 1 for d-Mixup.
         mix_layers: Names of layers whose outputs are mixed, one of them drawn
             for each batch; empty for the inputs.
         margin: Of `"mit"`, the least difference of a pair's two coefficients.
-        per: One coefficient for each `"batch"` or each `"sample"`.
+        per: One coefficient for each `"batch"` or each `"sample"`; or for each
+            sample by the alpha of its `"class"`, which `tuning` sets.
         kernel_width: Standard deviation of the similarity kernel, by which
             each pair has a coefficient of its own, whatever `per` says; 0 for
             no kernel.
@@ -290,6 +292,7 @@ class Config:
                 "Leave out one of them",
             )
         self._check_mit()
+        self._check_classes()
 
         if self.embeddings is not None and self.network != "text_cnn":
             raise _checks.refusal(
@@ -307,6 +310,17 @@ class Config:
                 f"points={self.points}, target={self.target!r},"
                 f" kernel_width={self.kernel_width} with method='mit'",
                 "Leave them out",
+            )
+
+    def _check_classes(self) -> None:
+        by_class = self.per == "class"
+        fixed = by_class and not self.tunes_alpha
+        alone = self.tuning in tuning.CLASS_RULES and not by_class
+        if self.alpha and (fixed or alone):
+            raise _checks.refusal(
+                "Alphas by class are tuned, and CAMixup is by class",
+                f"per={self.per!r} with tuning={self.tuning!r}",
+                "Write --per=class --tuning=camixup, or another rule",
             )
 
     def _check_ood(self) -> None:

@@ -108,11 +108,18 @@ def build_loss(config: config_lib.Config) -> keras.losses.Loss:
     return keras.losses.CategoricalCrossentropy(from_logits=True)
 
 
-def build_metrics(num_classes: int) -> list[keras.metrics.Metric]:
+def build_metrics(
+    num_classes: int, *, by_class: bool = False
+) -> list[keras.metrics.Metric]:
     """Returns what is measured in each epoch: top-1, top-5, calibration."""
+    calibration = (
+        metrics.ClassCalibrationMetrics
+        if by_class
+        else metrics.CalibrationMetrics
+    )
     found = [
         keras.metrics.CategoricalAccuracy(name="accuracy"),
-        metrics.CalibrationMetrics(from_logits=True),
+        calibration(from_logits=True),
     ]
     if num_classes > evaluation.MANY_CLASSES:
         found.append(
@@ -162,6 +169,8 @@ def build_mixup(
 def _choose_per(config: config_lib.Config) -> str | mixing.SimilarityKernel:
     if config.kernel_width:
         return mixing.SimilarityKernel(config.kernel_width)
+    if config.per == "class" and not config.alpha:
+        return "batch"
     return "example" if config.per == "sample" else config.per
 
 

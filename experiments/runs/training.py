@@ -179,7 +179,9 @@ def train(
         model.compile(
             optimizers.build_optimizer(config, steps),
             model_setup.build_loss(config),
-            metrics=model_setup.build_metrics(splits.num_classes),
+            metrics=model_setup.build_metrics(
+                splits.num_classes, by_class=config.per == "class"
+            ),
         )
         logs = workdir / "logs" if workers.is_chief else None
         monitor = _calibration_monitor(config, mixup, logs)
@@ -287,12 +289,19 @@ def _calibration_monitor(
     }
     if not config.tunes_alpha:
         return callbacks.CalibrationMonitor(**options)
-    limits = callbacks.AlphaTuner.LIMITS
+    low, high = callbacks.AlphaTuner.LIMITS
+    if config.tuning in tuning.CLASS_RULES:
+        # On or off, and off at first.
+        low, high = min(low, config.alpha / 2), config.alpha
+        start = low
+    else:
+        low, high = min(low, config.alpha), max(high, config.alpha)
+        start = config.alpha
     return callbacks.AlphaTuner(
         mixup,
-        start=config.alpha,
-        limits=(min(limits[0], config.alpha), max(limits[1], config.alpha)),
-        rule=tuning.RULES[config.tuning],
+        start=start,
+        limits=(low, high),
+        rule=(tuning.RULES | tuning.CLASS_RULES)[config.tuning],
         **options,
     )
 

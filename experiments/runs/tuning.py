@@ -6,7 +6,6 @@ returns what is added to the logarithm of alpha.
 
 import math
 from collections.abc import Callable
-from collections.abc import Mapping
 
 from tf_mixup import callbacks
 
@@ -33,12 +32,16 @@ def _clip(change: float, largest: float) -> float:
     return min(max(change, -largest), largest)
 
 
-RULES: Mapping[str, Callable[[callbacks.Observation], float]] = {
+RULES: dict[str, Callable[[callbacks.Observation], float]] = {
     "calibrate_late": calibrate_late,
     "follow": callbacks.follow_gap,
     # Validated with averages of the weights, which are also the result.
     "follow_average": callbacks.follow_gap,
     "aim_ahead": aim_ahead,
+}
+# Those that are for the alphas of classes alone.
+CLASS_RULES: dict[str, Callable[[callbacks.Observation], float]] = {
+    "camixup": callbacks.switch_by_gap,
 }
 # What `--alpha=auto` stands for.
 AUTO = {"alpha": 1.0, "tuning": "follow"}

@@ -39,11 +39,11 @@ def make_model(learning_rate=0.1):
     return model
 
 
-def compile_model(model, learning_rate=0.1):
+def compile_model(model, learning_rate=0.1, metric=metrics.CalibrationMetrics):
     model.compile(
         keras.optimizers.SGD(learning_rate),
         "categorical_crossentropy",
-        metrics=[metrics.CalibrationMetrics(from_logits=False)],
+        metrics=[metric(from_logits=False)],
     )
 
 
@@ -74,6 +74,84 @@ class Recorder:
     def __call__(self, seen):
         self.seen.append(seen)
         return self.changes.pop(0) if self.changes else -0.25
+
+
+class TestClasses:
+    def start(self, **options):
+        mixup, model = make_mixup(per="class"), make_model()
+        compile_model(model, metric=metrics.ClassCalibrationMetrics)
+        return mixup, model, callbacks.AlphaTuner(mixup, **options)
+
+    def test_camixup_against_reference(self):
+        mixup, model, tuner = self.start(
+            start=0.01, limits=(0.01, 0.4), rule=callbacks.switch_by_gap
+        )
+        x, y = examples(90, seed=1)
+        expected, found = [np.zeros(K)], []
+
+        def look(epoch, logs):
+            probabilities = model.predict(x, verbose=0)
+            expected.append(reference.camixup(y, probabilities, K, 0.4))
+            found.append(mixup.tuned_alpha)
+
+        later = keras.callbacks.LambdaCallback(on_epoch_end=look)
+        fit(model, mixup, later, tuner, epochs=4, validation=(x, y))
+        found.append(mixup.tuned_alpha)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+        # Some classes are mixed, and some are not.
+        assert {0.0, 0.4} == set(np.ravel(expected))
+
+    def test_each_class_follows_its_own_gap(self):
+        rule = Recorder(-0.5, 0.0, -9.0)
+        mixup, model, tuner = self.start(start=0.5, rule=rule)
+        x, y = examples(90, seed=1)
+        history = fit(model, mixup, tuner, epochs=1, validation=(x, y))
+        probabilities = model.predict(x, verbose=0)
+        for k, seen in enumerate(rule.seen):
+            np.testing.assert_allclose(
+                (seen.gap, seen.standard_error),
+                reference.class_gap(y, probabilities, k),
+                atol=1e-5,
+            )
+        np.testing.assert_allclose(tuner.alpha, [0.5 * math.exp(-0.5), 0.5, 0])
+        np.testing.assert_allclose(mixup.tuned_alpha, tuner.alpha, rtol=1e-6)
+        assert history["alpha"] == [pytest.approx(0.5)]
+        assert "[" in repr(tuner)
+
+    def test_a_class_without_examples_keeps_its_alpha(self):
+        mixup, model, tuner = self.start(rule=Recorder(-1.0, -1.0))
+        x, y = examples(90, seed=1)
+        held_out = x[y != 1], y[y != 1]
+        fit(model, mixup, tuner, epochs=1, validation=held_out)
+        np.testing.assert_allclose(tuner.alpha, np.exp([-1, 0, -1]))
+
+    def test_reads_data_of_its_own(self):
+        mixup, model, _ = self.start()
+        compile_model(model)
+        rule = Recorder()
+        data = examples(60, seed=2)
+        fit(
+            model, mixup, callbacks.AlphaTuner(mixup, data, rule=rule), epochs=1
+        )
+        probabilities = model.predict(data[0], verbose=0)
+        gap, _ = reference.class_gap(data[1], probabilities, 0)
+        assert rule.seen[0].gap == pytest.approx(gap, abs=1e-5)
+
+    def test_state_goes_through_json(self):
+        mixup, model, tuner = self.start(rule=Recorder(-0.5, 0.0, -9.0))
+        fit(model, mixup, tuner, epochs=1)
+        kept = json.loads(json.dumps(tuner.get_state()))
+        other = callbacks.AlphaTuner(make_mixup(per="class"))
+        other.set_state(kept)
+        np.testing.assert_array_equal(other.alpha, tuner.alpha)
+        with pytest.raises(ValueError, match="what `get_state` returned"):
+            callbacks.AlphaTuner(make_mixup()).set_state(kept)
+
+    def test_plain_metric_is_refused(self):
+        mixup, model, tuner = self.start()
+        compile_model(model)
+        with pytest.raises(ValueError, match="in place of `CalibrationMetr"):
+            fit(model, mixup, tuner, epochs=1)
 
 
 class TestDecisions:

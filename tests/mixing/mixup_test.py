@@ -634,6 +634,90 @@ class TestIgnoreLabel:
             self.apply(ignore_label=None)
 
 
+class TestAlphaByClass:
+    ALPHAS = (0.0, 0.4, 1.0, 1e6, 0.0)
+
+    def make(self, **options):
+        stage = make_mixup("auto", per="class", **options)
+        stage.set_alpha(self.ALPHAS)
+        return stage
+
+    def test_the_class_of_an_example_decides(self):
+        images, labels = np.zeros((1000, 2), "float32"), np.arange(1000) % 5
+        lam = self.make().coefficients((images, labels), epoch=0, steps=3)
+        lam = np.array(lam)
+        assert lam.min() >= 0.5
+        np.testing.assert_array_equal(lam[:, labels == 0], 1)
+        np.testing.assert_array_equal(lam[:, labels == 4], 1)
+        np.testing.assert_allclose(lam[:, labels == 3], 0.5, atol=0.01)
+        for k in (1, 2):
+            drawn = lam[:, labels == k].ravel()
+            beta = scipy.stats.beta(self.ALPHAS[k], self.ALPHAS[k])
+            half = beta.cdf(0.99) - 0.5
+            drawn = drawn[drawn < 0.99]
+            test = scipy.stats.kstest(
+                drawn, lambda x, b=beta, h=half: (b.cdf(x) - 0.5) / h
+            )
+            assert test.pvalue > 0.001
+
+    def test_host_and_model_mix_alike(self):
+        plans = read(make_batches().apply(self.make(places=1)))
+        unmixed = read(make_batches().apply(make_mixup(0)))
+        for (plan, _), (x, y), (x0, y0) in zip(
+            plans, read(make_batches().apply(self.make())), unmixed, strict=True
+        ):
+            partner = np.arange(len(y)) + plan["partner_offset"]
+            expected = reference.mix(x0, y0, plan["lam"], partner)
+            np.testing.assert_allclose(x, expected[0], atol=1e-3)
+            np.testing.assert_allclose(y, expected[1], atol=1e-6)
+
+    def test_unknown_classes_are_not_mixed(self):
+        stage = make_mixup("auto", per="class", ignore_label=-1)
+        stage.set_alpha([1e6] * CLASSES)
+        labels = np.array([0, -1, 2, -1])
+        lam = stage.coefficients(
+            (np.zeros((4, 2), "float32"), labels), epoch=0, steps=1
+        )
+        np.testing.assert_allclose(lam[0], [0.5, 1, 0.5, 1], atol=0.01)
+
+    def test_may_be_given_partners(self):
+        stage = self.make(partner="given")
+        labels = np.array([0, 3, 3, 0])
+        lam = stage.replay(
+            (np.zeros((4, 2), "float32"), labels), epoch=0, step=0
+        ).lam
+        np.testing.assert_allclose(lam, [1, 0.5], atol=0.01)
+
+    @pytest.mark.parametrize(
+        ("alpha", "options"),
+        [
+            (0.2, {}),
+            ("auto", {"num_classes": None}),
+            ("auto", {"num_classes": 1}),
+            ("auto", {"num_points": 3}),
+        ],
+    )
+    def test_refusals(self, alpha, options):
+        with pytest.raises(ValueError, match="per='class'"):
+            make_mixup(alpha, per="class", **options)
+
+    @pytest.mark.parametrize("alpha", [0.2, [0.2] * 4, [[0.2] * 5]])
+    def test_as_many_numbers_as_classes(self, alpha):
+        with pytest.raises(ValueError, match=r"one of each class.*for \(5,\)"):
+            self.make().set_alpha(alpha)
+        with pytest.raises(ValueError, match="alpha=-1"):
+            self.make().set_alpha([0, 0, 0, 0, -1])
+
+    def test_a_number_for_all_takes_no_list(self):
+        with pytest.raises(ValueError, match=r"alpha of shape \(5,\)"):
+            make_mixup("auto").set_alpha([0.1] * 5)
+
+    def test_both_stages_of_a_switch_have_them(self):
+        cutmix = mixing.CutMix("auto", num_classes=CLASSES)
+        with pytest.raises(ValueError, match="alphas of the same form"):
+            mixing.MixUpOrCutMix(self.make(), cutmix)
+
+
 class TestRunTime:
     @pytest.mark.parametrize(
         ("sizes", "options"),

@@ -205,7 +205,7 @@ class TestRefusals:
             mixing.SimilarityKernel(width)
 
     def test_more_points(self):
-        with pytest.raises(ValueError, match="two examples of a pair"):
+        with pytest.raises(ValueError, match="by similarity pairs are mixed"):
             make_stage(num_points=3)
 
     @pytest.mark.parametrize("places", [0, 1])

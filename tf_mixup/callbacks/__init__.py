@@ -7,6 +7,7 @@ anywhere in it.
 from tf_mixup.callbacks.alpha_tuner import AlphaTuner
 from tf_mixup.callbacks.alpha_tuner import Observation
 from tf_mixup.callbacks.alpha_tuner import follow_gap
+from tf_mixup.callbacks.alpha_tuner import switch_by_gap
 from tf_mixup.callbacks.calibration_monitor import CalibrationMonitor
 from tf_mixup.callbacks.mixed_batch_summary import MixedBatchSummary
 from tf_mixup.callbacks.mixing_schedule import MixingSchedule
@@ -20,4 +21,5 @@ __all__ = (
     "OODMonitor",
     "Observation",
     "follow_gap",
+    "switch_by_gap",
 )

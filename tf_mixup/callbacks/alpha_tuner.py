@@ -17,6 +17,7 @@ import numpy as np
 
 from tf_mixup import _checks
 from tf_mixup import calibration
+from tf_mixup import metrics
 from tf_mixup import mixing
 from tf_mixup import summaries
 from tf_mixup.callbacks import calibration_monitor
@@ -30,6 +31,8 @@ _LARGEST = 0.35
 # Shorter trainings are tuned faster, up to 3 times.
 _EPOCHS = 30
 _FASTEST = 3.0
+# Farther than the logarithms of two alphas are apart.
+_BEYOND = 1e3
 
 
 class Observation(NamedTuple):
@@ -73,6 +76,28 @@ def follow_gap(seen: Observation) -> float:
     return speed * change
 
 
+def switch_by_gap(seen: Observation) -> float:
+    """Returns a change to the largest alpha, or to no mixing: CAMixup's rule.
+
+    Mixing is off for a class on which the model is underconfident. For
+
+        AlphaTuner(mixup, start=0.01, limits=(0.01, alpha), rule=switch_by_gap)
+
+    of a stage with `per="class"`, which starts without mixing.
+
+    Args:
+        seen: What is known after an epoch.
+
+    Returns:
+        change: Beyond any limits, up or down.
+
+    References:
+        Wen et al. Combining Ensembles and Data Augmentation can Harm your
+        Calibration. ICLR 2021, section 4. https://arxiv.org/abs/2010.09875
+    """
+    return -_BEYOND if seen.gap < 0 else _BEYOND
+
+
 class AlphaTuner(calibration_monitor.CalibrationMonitor):
     """Sets alpha after each epoch so that the model ends up calibrated.
 
@@ -105,6 +130,10 @@ class AlphaTuner(calibration_monitor.CalibrationMonitor):
       first batches of an epoch may be mixed with the alpha of the last one.
     - All replicas and workers measure the same, and so agree.
     - `mixup.replay` mixes with the present alpha, whatever the epoch.
+    - With `MixUp(per="class")` each class has an alpha of its own, which the
+      rule changes by the gap of the examples with its label. Compile
+      `metrics.ClassCalibrationMetrics`, which knows these gaps. `logs` then
+      have the mean alpha. A class without examples keeps its alpha.
 
     Args:
         mixup: The stage of the training dataset, made with `alpha="auto"`.
@@ -118,7 +147,8 @@ class AlphaTuner(calibration_monitor.CalibrationMonitor):
             the mean of their gaps decides.
 
     Attributes:
-        alpha: What the next epoch will be mixed with; 0 is no mixing.
+        alpha: What the next epoch will be mixed with; 0 is no mixing. By
+            class an array `(K,)`.
 
     Raises:
         ValueError: If an argument is out of range, or the stage has a fixed
@@ -145,7 +175,8 @@ class AlphaTuner(calibration_monitor.CalibrationMonitor):
         **options: Any,
     ) -> None:
         super().__init__(data, **options)
-        if getattr(mixup, "tuned_alpha", None) is None:
+        tuned = getattr(mixup, "tuned_alpha", None)
+        if tuned is None:
             raise _checks.refusal(
                 "AlphaTuner sets the alpha of a stage that was made for it",
                 f"{mixup!r}",
@@ -163,34 +194,43 @@ class AlphaTuner(calibration_monitor.CalibrationMonitor):
                 "Leave it out, or write a function",
             )
         self.rule = rule
-        self._log_alpha = math.log(self.start)
+        self._by_class = np.ndim(tuned) == 1
+        if self._by_class:
+            self._metric_type = metrics.ClassCalibrationMetrics
+        # One, or one for each class.
+        self._log_alphas = [math.log(self.start)] * np.size(tuned)
+        self._gaps: list[tuple[float, float]] = []
         self._peak = 0.0
         self._epochs = 0
-        self._gap = self._standard_error = math.nan
+        self._standard_error = math.nan
         self._restored = self._has_warned = False
         self.mixup.set_alpha(self.alpha)
 
     def __repr__(self) -> str:
-        return f"<AlphaTuner of {self.mixup!r}, alpha={self.alpha:.3g}>"
+        alpha = np.array2string(np.asarray(self.alpha), precision=3)
+        return f"<AlphaTuner of {self.mixup!r}, alpha={alpha}>"
 
     @property
-    def alpha(self) -> float:
+    def alpha(self) -> Any:
         """What the next epoch will be mixed with; see the class."""
-        alpha = math.exp(self._log_alpha)
-        return 0.0 if alpha <= self.limits[0] * (1 + 1e-6) else alpha
+        off = self.limits[0] * (1 + 1e-6)
+        alphas = [math.exp(each) for each in self._log_alphas]
+        alphas = [0.0 if alpha <= off else alpha for alpha in alphas]
+        return np.array(alphas) if self._by_class else alphas[0]
 
-    def get_state(self) -> dict[str, float]:
+    def get_state(self) -> dict[str, Any]:
         """Returns what `set_state` needs to go on: numbers, as JSON has them.
 
         Call it after the tuner's own `on_epoch_end`.
         """
+        logs = self._log_alphas
         return {
-            "log_alpha": self._log_alpha,
+            "log_alpha": list(logs) if self._by_class else logs[0],
             "peak": self._peak,
             "epochs": self._epochs,
         }
 
-    def set_state(self, state: dict[str, float]) -> None:
+    def set_state(self, state: dict[str, Any]) -> None:
         """Goes on from a state, before `fit(initial_epoch=...)`.
 
         Args:
@@ -199,16 +239,18 @@ class AlphaTuner(calibration_monitor.CalibrationMonitor):
         Raises:
             ValueError: If it is none.
         """
-        if (
-            set(state) != set(self.get_state())
-            or not np.isfinite([*state.values()]).all()
+        mine = self.get_state()
+        if set(state) != set(mine) or not all(
+            np.shape(state[name]) == np.shape(mine[name])
+            and np.isfinite(state[name]).all()
+            for name in mine
         ):
             raise _checks.refusal(
                 "The state of a tuner is what `get_state` returned",
                 f"{state!r}",
                 "Save that, and give it back",
             )
-        self._log_alpha = float(state["log_alpha"])
+        self._log_alphas = [float(x) for x in np.ravel(state["log_alpha"])]
         self._peak = float(state["peak"])
         self._epochs = int(state["epochs"])
         self._restored = True
@@ -226,8 +268,8 @@ class AlphaTuner(calibration_monitor.CalibrationMonitor):
                 stacklevel=2,
             )
         if not trained and not self._restored:
-            self._log_alpha, self._peak = math.log(self.start), 0.0
-            self._epochs = 0
+            self._log_alphas = [math.log(self.start)] * len(self._log_alphas)
+            self._peak, self._epochs = 0.0, 0
         self._restored = False
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
@@ -248,13 +290,33 @@ class AlphaTuner(calibration_monitor.CalibrationMonitor):
             gap = values[f"{self._prefix(name)}signed_gap"]
             gaps.append(gap)
             errors.append(_standard_error(fine, gap))
-        self._gap = float(np.mean(gaps))
         self._standard_error = float(np.mean(errors))
+        self._gaps = [(float(np.mean(gaps)), self._standard_error)]
+        if self._by_class:
+            self._gaps = self._read_classes()
         return {
             **values,
-            "alpha": self.alpha,
+            "alpha": float(np.mean(self.alpha)),
             f"{self.name}_signed_gap_error": self._standard_error,
         }
+
+    def _read_classes(self) -> list[tuple[float, float]]:
+        """Returns the gap and its standard error of each class."""
+        found = [*self._metrics.values()]
+        count = len(self._log_alphas)
+        if len(found) == 1 and isinstance(
+            found[0], metrics.ClassCalibrationMetrics
+        ):
+            gaps = found[0].class_gaps()
+            if len(gaps.gap) == count:
+                return [*zip(*map(np.ndarray.tolist, gaps), strict=True)]
+        raise _checks.refusal(
+            "Alphas by class are tuned by the gaps of as many classes of one"
+            " output",
+            f"{count} classes with metrics {found}",
+            "Compile `tf_mixup.metrics.ClassCalibrationMetrics()` in place of"
+            " `CalibrationMetrics()`",
+        )
 
     def write(self, step: int) -> None:
         """Writes the calibration, and alpha."""
@@ -274,30 +336,36 @@ class AlphaTuner(calibration_monitor.CalibrationMonitor):
             self._decide(epoch)
 
     def _decide(self, epoch: int) -> None:
-        """Changes alpha by the rule."""
+        """Changes alpha, or that of each class, by the rule."""
         self._epochs = epoch + 1
-        error = self._standard_error
-        if error > _COARSE and not self._has_warned:
+        points = 100 * self._standard_error
+        if points > 100 * _COARSE and not self._has_warned:
             self._has_warned = True
             warnings.warn(
                 "AlphaTuner knows the gap of so few examples to"
-                f" {100 * error:.1f} points only, and will hardly change alpha."
+                f" {points:.1f} points only, and will hardly change alpha."
                 " Validate on 500 examples or more.",
                 stacklevel=3,
             )
-        learning_rate = self._learning_rate()
-        if not math.isfinite(self._gap):
-            return
         num_epochs = max(self.params["epochs"], epoch + 1)
-        change = self.rule(
+        learning_rate = self._learning_rate()
+        seen = [
             Observation(
-                gap=self._gap,
+                gap=gap,
                 standard_error=error,
                 progress=(epoch + 1) / num_epochs,
                 learning_rate=learning_rate,
                 num_epochs=num_epochs,
             )
-        )
+            for gap, error in self._gaps
+        ]
+        self._log_alphas = [*map(self._change, self._log_alphas, seen)]
+
+    def _change(self, log_alpha: float, seen: Observation) -> float:
+        """Returns the logarithm of the next alpha."""
+        if not math.isfinite(seen.gap):
+            return log_alpha
+        change = self.rule(seen)
         if not math.isfinite(change):
             raise _checks.refusal(
                 "`rule` must return a finite number",
@@ -305,8 +373,7 @@ class AlphaTuner(calibration_monitor.CalibrationMonitor):
                 "Return 0 to leave alpha as it is",
             )
         low, high = map(math.log, self.limits)
-        wanted = self._log_alpha + self.freq * float(change)
-        self._log_alpha = min(max(wanted, low), high)
+        return min(max(log_alpha + self.freq * float(change), low), high)
 
     def _learning_rate(self) -> float:
         """Returns the learning rate as a share of the largest so far."""

@@ -101,6 +101,8 @@ class CalibrationMonitor(_monitor.Monitor):
         True
     """
 
+    # What is measured with where there is `data`.
+    _metric_type: type[metrics.CalibrationMetrics] = metrics.CalibrationMetrics
     _new: ClassVar[dict[str, Any]] = {
         **_monitor.Monitor._new,
         "_metrics": {},
@@ -253,7 +255,7 @@ class CalibrationMonitor(_monitor.Monitor):
         options = dict(self._options)
         if options["from_logits"] is None:
             options["from_logits"] = _gives_logits(self.model, head)
-        metric = metrics.CalibrationMetrics(**options, name=name or "ece")
+        metric = self._metric_type(**options, name=name or "ece")
         if len(head.shape) < 3 and head.shape[-1:] != (None,):
             # A strategy makes no variables inside of its replicas.
             columns = head.shape[1] if len(head.shape) == 2 else 1

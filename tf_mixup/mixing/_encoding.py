@@ -83,17 +83,16 @@ def combine(
 
 
 def find_classes(
-    batch: Batch, labels: options.Labels, kind: str
-) -> tf.Tensor | None:
-    """Returns the classes `(B,)` that partners are chosen by, if any.
+    batch: Batch, labels: options.Labels, needed_by: str, remedy: str
+) -> tf.Tensor:
+    """Returns the class of each example, `(B,)`; K for unknown ones.
 
     Args:
         batch: Encoded batch of B examples.
         labels: What its labels are.
-        kind: Which partners are chosen, one of `options.KINDS`.
+        needed_by: Option that needs classes, as it is written.
+        remedy: What to write for targets without.
     """
-    if kind == "random":
-        return None
     targets = batch.labels[0]
     classes = None
     if tf.is_tensor(targets) and targets.shape.rank == 2:
@@ -103,9 +102,9 @@ def find_classes(
             classes = tf.argmax(targets, axis=-1, output_type=tf.int32)
     if classes is None:
         raise _checks.refusal(
-            f'`partner="{kind}"` needs one class for each example',
+            f"`{needed_by}` needs one class for each example",
             f"targets {tf.nest.map_structure(lambda t: t.shape, targets)}",
-            'Use `partner="random"`',
+            f"Use `{remedy}`",
         )
     if labels.ignore_label is None:
         return classes

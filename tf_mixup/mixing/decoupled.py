@@ -91,7 +91,7 @@ class DecoupledMixUp(mixup.MixUp):
                     f"Leave `{name}` out, or use MixUp",
                 )
         super().__init__(alpha, **options)
-        if not isinstance(self.per, str):
+        if self.per not in ("batch", "example"):
             raise _checks.refusal(
                 "DecoupledMixUp draws one coefficient for a batch or for each"
                 " example",

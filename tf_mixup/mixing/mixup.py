@@ -110,9 +110,10 @@ class MixUp(Stage):
         seed: Integer that fixes all draws. None takes a fresh one, to be
             found in the attribute `seed`. Defaults to `None`.
         per: `"batch"` draws one coefficient for each batch, as the papers do;
-            `"example"` one for each example;
-            `mixing.SimilarityKernel(width)` one for each pair, by the distance
-            of its examples. Defaults to `"batch"`.
+            `"example"` one for each example; `"class"` with `alpha="auto"`
+            one for each example, by the alpha of its class, and at least 1/2
+            (CAMixup); `mixing.SimilarityKernel(width)` one for each pair, by
+            the distance of its examples. Defaults to `"batch"`.
         num_points: Examples in a mixture, P. Above 2 each example has P - 1
             partners, chosen independently, and coefficients come from
             Dirichlet(alpha, ..., alpha): d-Mixup with d = P - 1. Defaults
@@ -136,7 +137,8 @@ class MixUp(Stage):
     Attributes:
         alpha: As given; a number as a float.
         tuned_alpha: With `alpha="auto"` the alpha that batches are mixed with
-            now; else None.
+            now, with `per="class"` an array `(K,)` of that of each class; else
+            None.
         labels: The `mixing.Labels`.
         partner: The `mixing.Partners`.
         inputs: The `mixing.Inputs`.
@@ -168,6 +170,8 @@ class MixUp(Stage):
         Pinto et al. RegMixup. NeurIPS 2022. https://arxiv.org/abs/2206.14502
         Bouniot et al. Tailoring Mixup to Data for Calibration. ICLR 2025.
         https://arxiv.org/abs/2311.01434 (similarity kernel)
+        Wen et al. Combining Ensembles and Data Augmentation can Harm your
+        Calibration. ICLR 2021. https://arxiv.org/abs/2010.09875 (CAMixup)
     """
 
     def __init__(
@@ -186,15 +190,17 @@ class MixUp(Stage):
     ) -> None:
         super().__init__(options.check_seed(seed))
         self.alpha = options.check_alpha(alpha)
-        self._tuned: tf.Variable | None = None
-        if self.alpha == options.AUTO:
-            with tf.init_scope(), tf.device("/cpu:0"):
-                # Not a number until it is set.
-                self._tuned = tf.Variable(math.nan, dtype=tf.float32)
         self.labels = options.read_group(
             "num_classes", num_classes, options.Labels
         )
         self.per = options.check_per(per)
+        count = options.count_alphas(per, self.alpha, self.labels.num_classes)
+        self._tuned: tf.Variable | None = None
+        if self.alpha == options.AUTO:
+            with tf.init_scope(), tf.device("/cpu:0"):
+                # Not a number until it is set.
+                unset = math.nan if count is None else [math.nan] * count
+                self._tuned = tf.Variable(unset, dtype=tf.float32)
         self.num_points = _checks.integer_at_least(
             "num_points",
             num_points,
@@ -202,9 +208,9 @@ class MixUp(Stage):
             remedy="Write 2 to mix pairs",
             dtype="int32",
         )
-        if not isinstance(self.per, str) and self.num_points != 2:
+        if self.per not in ("batch", "example") and self.num_points != 2:
             raise _checks.refusal(
-                "A similarity is that of the two examples of a pair",
+                "By class or by similarity pairs are mixed",
                 f"per={per!r} with num_points={self.num_points}",
                 'Leave `num_points` out, or write `per="example"`',
             )
@@ -252,11 +258,14 @@ class MixUp(Stage):
         return f"{type(self).__name__}({given})"
 
     @property
-    def tuned_alpha(self) -> float | None:
+    def tuned_alpha(self) -> Any:
         """What `"auto"` mixes with now; see the class."""
-        return None if self._tuned is None else float(self._tuned.numpy())
+        if self._tuned is None:
+            return None
+        tuned = self._tuned.numpy()
+        return tuned if tuned.ndim else float(tuned)
 
-    def _set_alpha(self, alpha: float) -> None:
+    def _set_alpha(self, alpha: Any) -> None:
         if self._tuned is not None:
             self._tuned.assign(alpha)
 
@@ -470,7 +479,7 @@ class MixUp(Stage):
         draws = self._num_draws(size)
         partner = _stack(self._choose_partners(position, size, batch))
         lam = self._draw_lam(
-            self._alpha_of(position, batch.inputs, partner),
+            self._alpha_of(position, batch, partner),
             draws,
             self._seed_at(position, stage_lib.LAM),
         )
@@ -488,9 +497,11 @@ class MixUp(Stage):
 
     def _draw_lam(self, alpha: Any, draws: Any, seed: tf.Tensor) -> tf.Tensor:
         """Returns coefficients, `(draws,)` or `(draws, P)`."""
-        return plans.draw_lam(
+        lam = plans.draw_lam(
             alpha, draws, seed=seed, num_points=self.num_points
         )
+        # The class of an example decides: it is the larger part.
+        return tf.maximum(lam, 1 - lam) if self.per == "class" else lam
 
     def _choose_partners(
         self, position: Position, size: Any, batch: _encoding.Batch
@@ -500,12 +511,16 @@ class MixUp(Stage):
             own = tf.range(size)
             return [own + size * k for k in range(1, self.num_points)]
         seed = self._seed_at(position, stage_lib.PARTNER)
-        classes = _encoding.find_classes(batch, self.labels, self.partner.kind)
+        kind, classes = self.partner.kind, None
+        if kind != "random":
+            classes = _encoding.find_classes(
+                batch, self.labels, f'partner="{kind}"', 'partner="random"'
+            )
         return [
             plans.choose_partner(
                 size,
                 seed=tf.random.fold_in(seed, k) if k else seed,
-                kind=self.partner.kind,
+                kind=kind,
                 labels=classes,
                 groups=self.partner.groups,
                 self_pairs=self.partner.self_pairs,
@@ -570,13 +585,22 @@ class MixUp(Stage):
         )
 
     def _alpha_of(
-        self, position: Position, inputs: Any, partner: tf.Tensor
+        self, position: Position, batch: _encoding.Batch, partner: tf.Tensor
     ) -> Any:
-        """Returns the alpha of all examples, or with a kernel of each."""
+        """Returns the alpha of all examples, or of each `(B,)`."""
         alpha = self._alpha_at(*position)
+        if self.per == "class":
+            classes = _encoding.find_classes(
+                batch, self.labels, 'per="class"', 'per="example"'
+            )
+            # Examples of unknown class are not mixed.
+            return tf.gather(
+                tf.concat([alpha, [0.0]], axis=0),
+                classes[: _encoding.size_of(partner)],
+            )
         if isinstance(self.per, str) or self.alpha == 0:
             return alpha
-        measured = self._rules.select_mixed(inputs, mixes=False)
+        measured = self._rules.select_mixed(batch.inputs, mixes=False)
         distance = self._measure_pairs(measured, partner)
         return alpha * similarity.gaussian(distance, self.per.width)
 
@@ -625,7 +649,7 @@ def _check_tuned_alpha(alpha: tf.Tensor) -> tf.Tensor:
     """Returns what a callback has set."""
     return run_time.require(
         alpha,
-        tf.math.is_finite(alpha),
+        tf.reduce_all(tf.math.is_finite(alpha)),
         'A stage with alpha="auto" mixes when its alpha is set',
         "a batch before that",
         [],

@@ -210,7 +210,22 @@ def check_per(per: Any) -> str | SimilarityKernel:
     """Returns what coefficients are drawn for."""
     if isinstance(per, SimilarityKernel):
         return per
-    return _checks.one_of("per", per, ("batch", "example"))
+    return _checks.one_of("per", per, ("batch", "example", "class"))
+
+
+def count_alphas(per: Any, alpha: Any, num_classes: Any) -> int | None:
+    """Returns how many alphas of classes there are; None for one of all."""
+    if per != "class":
+        return None
+    known = isinstance(num_classes, int) and num_classes > 1
+    if alpha != AUTO or not known:
+        raise _checks.refusal(
+            "Alphas by class are tuned, for one output of at least 2 classes",
+            f"per='class' with alpha={alpha!r}, num_classes={num_classes!r}",
+            'Write `alpha="auto", num_classes=10`, and use'
+            " `callbacks.AlphaTuner`",
+        )
+    return num_classes
 
 
 def read_group(name: str, value: Any, group: type) -> Any:

@@ -310,22 +310,23 @@ class Stage(epoch_counter_lib.Bound, abc.ABC):
         return next(iter(stage.map(self._lam_graph).batch(steps)))
 
     @property
-    def tuned_alpha(self) -> float | None:
+    def tuned_alpha(self) -> Any:
         """What `alpha="auto"` mixes with now; None for a fixed alpha."""
         return None
 
-    def set_alpha(self, alpha: float) -> None:
+    def set_alpha(self, alpha: Any) -> None:
         """Mixes the batches that are drawn from now on with another alpha.
 
         `callbacks.AlphaTuner` calls it between epochs. Of `MixUpOrCutMix` it
         sets the alpha of each stage that was made for it.
 
         Args:
-            alpha: As `MixUp` takes it, a number.
+            alpha: As `MixUp` takes it, a number; with `per="class"` a number
+                for each class.
 
         Raises:
-            ValueError: If the stage was not made with `alpha="auto"`, or the
-                number is out of range.
+            ValueError: If the stage was not made with `alpha="auto"`, a
+                number is out of range, or there are more or fewer numbers.
         """
         if self.tuned_alpha is None:
             raise _checks.refusal(
@@ -333,14 +334,21 @@ class Stage(epoch_counter_lib.Bound, abc.ABC):
                 f"set_alpha({alpha!r}) of {self!r}",
                 'Write `MixUp(alpha="auto")`',
             )
-        self._set_alpha(
-            _checks.real_at_least(
-                "alpha", alpha, 0, remedy="Write 0 for no mixing"
+        if np.shape(alpha) != np.shape(self.tuned_alpha):
+            raise _checks.refusal(
+                'A stage has one alpha, or with `per="class"` one of each'
+                " class",
+                f"alpha of shape {np.shape(alpha)} for"
+                f" {np.shape(self.tuned_alpha)}",
+                "Write as many numbers",
             )
-        )
+        remedy = "Write 0 for no mixing"
+        for each in np.ravel(np.asarray(alpha, object)):
+            _checks.real_at_least("alpha", each, 0, remedy=remedy)
+        self._set_alpha(alpha)
 
-    def _set_alpha(self, alpha: float) -> None:
-        """Sets the alpha, a number in range."""
+    def _set_alpha(self, alpha: Any) -> None:
+        """Sets the alpha, or alphas, in range."""
 
     def restrict(self, first_epoch: int, end_epoch: int | None) -> None:
         """Mixes in epochs from `first_epoch` to before `end_epoch` only.

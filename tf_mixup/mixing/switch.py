@@ -94,12 +94,12 @@ class MixUpOrCutMix(Stage):
             each.restrict(first_epoch, end_epoch)
 
     @property
-    def tuned_alpha(self) -> float | None:
+    def tuned_alpha(self) -> Any:
         """What the stages with `alpha="auto"` mix with now; else None."""
         found = self.mixup.tuned_alpha
         return self.cutmix.tuned_alpha if found is None else found
 
-    def _set_alpha(self, alpha: float) -> None:
+    def _set_alpha(self, alpha: Any) -> None:
         for each in (self.mixup, self.cutmix):
             each._set_alpha(alpha)
 
@@ -153,6 +153,12 @@ def _check_stages(mixup: Any, cutmix: Any) -> None:
             "Both stages mix pairs on the host",
             f"num_places={mixup.num_places}, num_points={mixup.num_points}",
             "Give a `MixUp` without them",
+        )
+    if (mixup.per == "class") != (cutmix.per == "class"):
+        raise _checks.refusal(
+            "Both stages must have alphas of the same form",
+            f"per={mixup.per!r} and {cutmix.per!r}",
+            'Write `per="class"` for both',
         )
     for name in ("labels", "include_clean", "inputs"):
         one, two = getattr(mixup, name), getattr(cutmix, name)

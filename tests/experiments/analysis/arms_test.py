@@ -50,6 +50,16 @@ class TestGroups:
                 "inputs only between classes, alpha 0.2",
             ),
             ({"per": "sample"}, "", "mixup per example, alpha 0.2"),
+            (
+                {"per": "class", "tuning": "camixup"},
+                "",
+                "CAMixup, alpha 0.2",
+            ),
+            (
+                {"per": "class", "tuning": "follow"},
+                "",
+                "mixup by class, alpha tuned",
+            ),
             ({"method": "mit", "alpha": 1.0}, "", "MIT-L, alpha 1"),
             (
                 {

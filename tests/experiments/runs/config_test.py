@@ -83,6 +83,14 @@ class TestConfig:
         with pytest.raises(ValueError, match="MIT mixes pairs twice"):
             config_lib.Config(method="mit", **options)
 
+    def test_alphas_by_class_are_tuned(self):
+        for rule in ("follow", "camixup"):
+            config_lib.Config(per="class", tuning=rule)
+        config_lib.Config(per="class", method="erm")
+        for options in ({"per": "class"}, {"tuning": "camixup"}):
+            with pytest.raises(ValueError, match="CAMixup is by class"):
+                config_lib.Config(**options)
+
     def test_names_sets_by_the_last_part_of_their_path(self):
         sources = ("mnist", "../ood/noise.npz", "folder:away/images")
         config = config_lib.Config(ood=sources)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from experiments import datasets
 from experiments.runs import config as config_lib
 from experiments.runs import model_setup
+from tf_mixup import metrics
 from tf_mixup import mixing
 
 CONFIG = config_lib.Config(alpha=0.7, width=4)
@@ -31,6 +32,10 @@ class TestBuildMetrics:
         top5.update_state(np.eye(11, dtype="float32")[[6, 5]], logits)
         assert top5.name == "top5_accuracy"
         assert float(top5.result()) == 0.5
+
+    def test_by_class(self):
+        _, by_class = model_setup.build_metrics(10, by_class=True)
+        assert isinstance(by_class, metrics.ClassCalibrationMetrics)
 
 
 class TestBuildNetwork:
@@ -136,6 +141,8 @@ class TestBuildMixup:
         assert build_mixup(method="regmixup").include_clean
         assert build_mixup(points=4).num_points == 4
         assert not build_mixup(target="nearest").mix_targets
+        assert build_mixup(per="class", tuning="camixup").per == "class"
+        assert build_mixup(per="class", method="erm").per == "batch"
         mit = build_mixup(method="mit", margin=0.5)
         assert isinstance(mit, mixing.DecoupledMixUp)
         assert mit.margin == 0.5

@@ -696,6 +696,20 @@ class TestTuning:
         wanted = min(max(math.exp(change), 0.01), 1.0)
         assert history["alpha"] == [1.0, pytest.approx(wanted)]
 
+    def test_camixup_starts_without_mixing(self, tmp_path):
+        _, history, _ = train(
+            tmp_path,
+            alpha=0.4,
+            per="class",
+            tuning="camixup",
+            epochs=2,
+            num_validation=200,
+        )
+        assert history["alpha"][0] == 0
+        # The mean over ten classes, each with alpha 0 or 0.4.
+        num_mixed = history["alpha"][1] / 0.04
+        assert num_mixed == pytest.approx(round(num_mixed), abs=1e-4)
+
     def test_reported_examples_are_others(self):
         config = dataclasses.replace(SHORT, tuning="follow")
         splits = run_data.load_splits(config, run_data.Sources())
