@@ -84,8 +84,18 @@ class TestSets:
         without = empty.fit(logits, labels).apply(logits)
         sets = full.fit(logits, labels).apply(logits)
         assert (without.sum(axis=1) == 0).any()
-        top = np.eye(5, dtype=bool)[logits.argmax(axis=1)]
-        np.testing.assert_array_equal(sets, without | top)
+        top = logits.argmax(axis=1)
+        assert sets[np.arange(300), top].all()
+
+    @pytest.mark.parametrize("score", KINDS)
+    def test_the_top_class_does_not_raise_coverage(self, score):
+        logits, labels = draw(20_000)
+        assert (logits.argmax(axis=1) == labels).mean() < 0.7
+        sets = posthoc.ConformalSets(score, coverage=0.8)
+        sets.fit(logits[:10_000], labels[:10_000])
+        found = sets.apply(logits[10_000:])
+        held = found[np.arange(10_000), labels[10_000:]]
+        assert held.mean() == pytest.approx(0.8, abs=0.02)
 
     def test_larger_coverage_makes_larger_sets(self):
         logits, labels = draw(500)
@@ -110,7 +120,9 @@ class TestSets:
     def test_equal_probabilities_go_together(self, per_class):
         logits = np.log([[0.5, 0.2, 0.2, 0.1]] * 9)
         labels = [0, 1, 2, 3, 0, 1, 2, 3, 0]
-        sets = posthoc.ConformalSets("aps", coverage=0.6, per_class=per_class)
+        sets = posthoc.ConformalSets(
+            "aps", coverage=0.6, per_class=per_class, allow_empty=True
+        )
         sets.fit(logits, labels)
         scores = [0.5, 0.9, 0.9, 1.0] if per_class else [0.9] * 4
         assert sets.thresholds == pytest.approx(scores)

@@ -13,6 +13,7 @@ from tf_mixup import calibration
 from tf_mixup.report import figures as report_figures
 from tf_mixup.report import html_page
 from tf_mixup.report import measures
+from tf_mixup.report import prediction_sets
 from tf_mixup.report import predictions as report_predictions
 from tf_mixup.report import temperature as report_temperature
 from tf_mixup.report.findings import Finding
@@ -90,6 +91,7 @@ def numbers():
         },
         class_bias=measures.measure_class_bias(rows),
         selective=measures.measure_selective(rows, num_resamples=5, seed=0),
+        prediction_sets=prediction_sets.measure(rows, seed=0),
         temperature=report_temperature.measure(rows, seed=0),
         accuracies={"as given": 0.25},
         findings=[
@@ -138,6 +140,9 @@ class TestPage:
         for each in numbers.classes:
             assert f"{100 * each.gap:+.1f}" in page.cells
         assert f"{numbers.ood['a <b> set'].auroc:.1%}" in page.cells
+        for each in numbers.prediction_sets:
+            assert f"{each.coverage:.1%}" in page.text
+            assert f"{each.mean_size:.3g}" in page.text
         for half in numbers.temperature.halves:
             assert f"{half.nll_after:.3f}" in page.cells
         assert f"T = {numbers.temperature.temperature:.4g}" in page.text

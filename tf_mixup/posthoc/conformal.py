@@ -55,8 +55,8 @@ class ConformalSets(scalers.Scaler):
         per_class: Whether each class gets a quantile of its own, and so the
             coverage (Mondrian). A class needs `coverage / (1 - coverage)`
             examples, 9 at 0.9; one with fewer is in every set.
-        allow_empty: Whether a set may be empty; if not, the class with the
-            largest probability is always in it.
+        allow_empty: Whether a set may be empty; if not, the score of the class
+            with the largest probability is 0, so that it is in every set.
         penalty: Of `"raps"`, at least 0.
         free_rank: Of `"raps"`: classes without a penalty, at least 0.
 
@@ -161,6 +161,8 @@ class ConformalSets(scalers.Scaler):
                 for part in _parts(logits)
             ]
         )
+        if not self.allow_empty:
+            scores[logits.argmax(axis=-1) == labels] = 0
         num_classes = targets.shape[1]
         if self.per_class:
             parts = [scores[labels == each] for each in range(num_classes)]

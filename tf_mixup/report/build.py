@@ -21,6 +21,7 @@ from tf_mixup.report import html_page
 from tf_mixup.report import measures
 from tf_mixup.report import mistakes as report_mistakes
 from tf_mixup.report import model as report_model
+from tf_mixup.report import prediction_sets
 from tf_mixup.report import predictions as report_predictions
 from tf_mixup.report import run as report_run
 from tf_mixup.report import temperature as report_temperature
@@ -64,9 +65,9 @@ def calibration_report(
     its output, or as one of its outputs. It predicts as `model.predict` does.
     Use held-out data: on training examples the report means nothing. It
     measures calibration under each of `calibration.CONVENTIONS`, by class, and
-    after temperature scaling, shows what abstaining at low confidence gives,
-    compares confidence on other sets, and explains what is wrong and what to
-    try.
+    after temperature scaling, shows what abstaining at low confidence gives
+    and how large conformal sets are, compares confidence on other sets, and
+    explains what is wrong and what to try.
 
     Besides the data, memory holds the model's outputs, `(N, K)` in float32, and
     the inputs of at most 12 errors and 1,000 other examples.
@@ -350,6 +351,7 @@ def _measure(
         "temperature": report_temperature.measure(
             examples, seed=seed, num_resamples=num_resamples
         ),
+        "prediction_sets": prediction_sets.measure(examples, seed=seed),
     }
 
 

@@ -14,6 +14,7 @@ from tf_mixup.calibration.resampling import Interval
 from tf_mixup.report import figures as report_figures
 from tf_mixup.report import measures
 from tf_mixup.report.numbers import Numbers
+from tf_mixup.report.prediction_sets import SetQuality
 from tf_mixup.report.temperature import Half
 
 # Shown for a number that does not exist.
@@ -137,6 +138,11 @@ _REFERENCES = (
         "https://arxiv.org/abs/1705.08500",
     ),
     (
+        "Romano, Sesia and Candès. Classification with Valid and Adaptive"
+        " Coverage. NeurIPS 2020. Prediction sets.",
+        "https://arxiv.org/abs/2006.02544",
+    ),
+    (
         "Hendrycks and Gimpel. A Baseline for Detecting Misclassified and"
         " Out-of-Distribution Examples. ICLR 2017. AUROC, AUPR.",
         "https://arxiv.org/abs/1610.02136",
@@ -221,6 +227,7 @@ def _sections(numbers: Numbers) -> dict[str, str]:
         "Calibration errors": _conventions(numbers),
         "Temperature scaling": _temperature(numbers),
         "Selective classification": _selective(numbers),
+        "Prediction sets": _prediction_sets(numbers),
         "Most confident errors": _mistakes(numbers),
         "Classes": _classes(numbers),
         "Out-of-distribution data": _other_data(numbers),
@@ -387,6 +394,22 @@ def _selective(numbers: Numbers) -> Iterable[str]:
         " these. AURC is the mean risk over all coverages. Excess AURC is what"
         " it exceeds that of the best order by, all right answers first; it is"
         " 0 if confidence separates right from wrong."
+    )
+
+
+def _prediction_sets(numbers: Numbers) -> Iterable[str]:
+    if not numbers.prediction_sets:
+        return
+    yield _table(
+        list(_SET_COLUMNS),
+        _cells(_SET_COLUMNS, numbers.prediction_sets),
+    )
+    yield _paragraph(
+        "Conformal sets hold the true class with the wanted coverage, whatever"
+        " the model; a better model has smaller sets. Each half of the data is"
+        " tested with the threshold of the other half, so coverage varies by"
+        " chance. LAC makes the smallest sets, APS larger ones where the model"
+        " is uncertain. Fit posthoc.ConformalSets on other held-out data."
     )
 
 
@@ -748,6 +771,14 @@ _OOD_COLUMNS: Mapping[str, Callable[[measures.Detection], str]] = {
     "AUPR in": lambda each: _share(each.aupr_in),
     "AUPR out": lambda each: _share(each.aupr_out),
     "FPR95": lambda each: _share(each.fpr95),
+}
+_SET_COLUMNS: Mapping[str, Callable[[SetQuality], str]] = {
+    "score": lambda each: each.score.upper(),
+    "wanted": lambda each: _share(each.wanted),
+    "coverage": lambda each: _share(each.coverage),
+    "mean size": lambda each: _rate(each.mean_size),
+    "sets of one class": lambda each: _share(each.single),
+    "largest": lambda each: f"{each.largest:,}",
 }
 _HALF_COLUMNS: Mapping[str, Callable[[Half], str]] = {
     "T": lambda half: _rate(half.temperature),

@@ -21,6 +21,7 @@ from tf_mixup.report.measures import ClassErrors
 from tf_mixup.report.measures import Detection
 from tf_mixup.report.measures import Errors
 from tf_mixup.report.mistakes import Mistake
+from tf_mixup.report.prediction_sets import SetQuality
 from tf_mixup.report.temperature import Temperature
 
 _NOT_IN_JSON = ("figures", "pictures", "columns")
@@ -88,6 +89,7 @@ class Numbers(Page):
         selective: What abstaining at low confidence gives, by the names of
             `measures.SELECTIVE`; empty if it was not measured.
         ood: How well confidence separates the data from other sets, by name.
+        prediction_sets: What conformal sets would be; empty if none were tried.
         temperature: What temperature scaling would do; None if it was not
             tried.
         accuracies: Accuracy on other scales of inputs; empty if none was
@@ -122,6 +124,7 @@ class Numbers(Page):
     num_normalized: int = 0
     class_bias: ClassBias | None = None
     selective: dict[str, Interval] = dataclasses.field(default_factory=dict)
+    prediction_sets: list[SetQuality] = dataclasses.field(default_factory=list)
     mistakes: list[Mistake] = dataclasses.field(default_factory=list)
     pictures: list[bytes] = dataclasses.field(default_factory=list)
     columns: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
