@@ -19,8 +19,9 @@ from experiments.analysis.claims import Claim
 from experiments.analysis.claims import Direction
 from experiments.papers import tuning
 
-FIXED = {"method": "mixup", "tuning": "none"}
-TUNED = Arm("tuned alpha", {"method": "mixup", "tuning": "follow"})
+_MIXUP = {"method": "mixup", "per": "batch", "kernel_width": 0.0}
+FIXED = {**_MIXUP, "tuning": "none"}
+TUNED = Arm("tuned alpha", {**_MIXUP, "tuning": "follow"})
 TUNED_SCALED = TUNED.then("temperature", "tuned alpha, temperature scaling")
 SCALED = NO_MIXUP.then("temperature", "temperature scaling")
 EARLY_STOPPING = Arm("early stopping", {**PLAIN, "restore_best": True})
@@ -29,6 +30,15 @@ EARLY_STOPPING = Arm("early stopping", {**PLAIN, "restore_best": True})
 def _best_fixed(measure: str) -> Arm:
     return Arm("best fixed alpha", FIXED, chosen_by=f"validation_{measure}")
 
+
+# Of the alternatives, all with alpha 1.
+STRONG = Arm("mixup", {**FIXED, "alpha": 1.0})
+ALTERNATIVES = (
+    Arm("MIT-L", {"method": "mit"}),
+    Arm("similarity kernel", {**FIXED, "kernel_width": 0.25}),
+    Arm("CAMixup", {"tuning": "camixup"}),
+    Arm("alphas by class", {"per": "class", "tuning": "follow"}),
+)
 
 _claim = functools.partial(
     Claim, source=tuning.PAPER, table="alpha_tuning", arm=TUNED, least=0.005
@@ -87,5 +97,43 @@ CLAIMS = (
         "test_nll",
         arm=TUNED_SCALED,
         baseline=SCALED,
+    ),
+    # What their papers claim: of ECE before and after a temperature.
+    *(
+        _claim(
+            f"{arm.name} has a lower ECE than mixup",
+            "test_ece",
+            table="tuning_alternatives",
+            arm=arm,
+            baseline=STRONG,
+        )
+        for arm in ALTERNATIVES
+    ),
+    *(
+        _claim(
+            f"After temperature scaling {arm.name} has a lower NLL than mixup",
+            "test_nll",
+            table="tuning_alternatives",
+            arm=arm.then("temperature"),
+            baseline=STRONG.then("temperature"),
+        )
+        for arm in ALTERNATIVES
+    ),
+    _claim(
+        "After temperature scaling mixup has a higher NLL than no mixup",
+        "test_nll",
+        table="tuning_alternatives",
+        arm=STRONG.then("temperature"),
+        baseline=SCALED,
+        direction=Direction.HIGHER,
+    ),
+    *(
+        _not_higher(
+            f"A tuned alpha has no higher ECE than {arm.name}",
+            "test_ece",
+            table="tuning_alternatives",
+            baseline=arm,
+        )
+        for arm in ALTERNATIVES
     ),
 )
