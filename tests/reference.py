@@ -125,6 +125,22 @@ def brier_score(labels, probabilities):
     return total / len(labels)
 
 
+def brier_decomposition(confidence, correct):
+    """Score, MCB, DSC and UNC of CORP, by pools of adjacent violators."""
+
+    def score(forecasts):
+        total = 0.0
+        for forecast, y in zip(forecasts, correct, strict=True):
+            total += (float(forecast) - float(y)) ** 2
+        return total / len(correct)
+
+    points, means = isotonic(confidence, correct)
+    recalibrated = [means[points.index(float(each))] for each in confidence]
+    own, best = score(confidence), score(recalibrated)
+    base = score([sum(correct) / len(correct)] * len(correct))
+    return own, own - best, base - best, base
+
+
 def negative_log_likelihood(labels, probabilities):
     """The mean over rows of -(sum over k of y_k log p_k), in nats."""
     total = 0.0

@@ -15,6 +15,8 @@ from tf_mixup.calibration.bins import class_bins
 from tf_mixup.calibration.bins import merge_bins
 from tf_mixup.calibration.conventions import CONVENTIONS
 from tf_mixup.calibration.conventions import Convention
+from tf_mixup.calibration.decomposition import BrierParts
+from tf_mixup.calibration.decomposition import brier_decomposition
 from tf_mixup.calibration.equal_mass import adaptive_calibration_error
 from tf_mixup.calibration.equal_mass import equal_mass_bins
 from tf_mixup.calibration.errors import accuracy
@@ -43,6 +45,7 @@ __all__ = (
     "CONVENTIONS",
     "EDGES",
     "Bins",
+    "BrierParts",
     "ClassBias",
     "ClassSums",
     "Convention",
@@ -54,6 +57,7 @@ __all__ = (
     "bin_edges",
     "bin_predictions",
     "bootstrap_interval",
+    "brier_decomposition",
     "brier_score",
     "class_bias",
     "class_bins",

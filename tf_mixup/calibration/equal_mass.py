@@ -4,12 +4,14 @@ Shapes: B examples, M bins.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from keras import ops
 
 from tf_mixup import _checks
+from tf_mixup._checks import numbers
 from tf_mixup.calibration import bins as bins_lib
 from tf_mixup.calibration import errors
 from tf_mixup.calibration.bins import Bins
@@ -78,7 +80,9 @@ def adaptive_calibration_error(
         "ignore_label": ignore_label,
     }
     given = {key: each for key, each in options.items() if each is not None}
-    table = bins_lib.table_of(Bins, _sort, labels, probabilities, given)
+    table = bins_lib.table_of(
+        Bins, sum_by_confidence, labels, probabilities, given
+    )
     if table is labels:
         merged = equal_mass_bins(table, num_bins)
         return errors.expected_calibration_error(merged)
@@ -154,8 +158,20 @@ def equal_mass_error(groups: Bins, num_bins: int) -> float:
     return float(np.abs(np.diff(gaps)).sum() / total)
 
 
-def _sort(labels: Any, probabilities: Any, **options: Any) -> Bins:
-    """Returns sums over the examples of each confidence."""
+def sum_by_confidence(labels: Any, probabilities: Any, **options: Any) -> Bins:
+    """Returns sums `(G,)` over the examples of each confidence, in NumPy.
+
+    Args:
+        labels: Class ids `(B,)` or `(B, 1)`, or targets `(B, K)`.
+        probabilities: Float tensor `(B, K)`, or `(B,)` or `(B, 1)`.
+        options: Those of `bins.columns_of`.
+
+    Returns:
+        table: Sums in ascending order of confidence.
+
+    Raises:
+        ValueError: If the shapes do not fit.
+    """
     *columns, weight = bins_lib.columns_of(labels, probabilities, **options)
     if weight is None:
         weight = np.ones(())
@@ -168,3 +184,38 @@ def _sort(labels: Any, probabilities: Any, **options: Any) -> Bins:
     # Only ratios of weights count.
     weight = weight / weight.min(initial=np.inf)
     return sum_groups(rank(confidence), confidence, correct, weight)
+
+
+def read_exact(
+    labels: Any, probabilities: Any, options: Mapping[str, Any]
+) -> Bins | None:
+    """Returns the table of a measure that needs no bins, in NumPy.
+
+    Args:
+        labels: Labels, or `Bins` alone, in ascending order of confidence.
+        probabilities: Predictions, or None beside `Bins`.
+        options: Those of `bins.columns_of`; None stands for none given.
+
+    Returns:
+        table: Sums `(G,)` without empty bins; None if there is no example, or
+            if one has no distribution over classes.
+
+    Raises:
+        ValueError: If the shapes do not fit.
+    """
+    given = {key: each for key, each in options.items() if each is not None}
+    table = bins_lib.table_of(
+        Bins, sum_by_confidence, labels, probabilities, given
+    )
+    table = Bins(*(numbers.to_numpy(x, "Bins", dtype="float64") for x in table))
+    if table.count.ndim != 1:
+        raise _checks.refusal(
+            "A measure without bins takes the examples of one table",
+            f"bins of shape {table.count.shape}",
+            "Pick a class, or sum over the leading axes",
+        )
+    seen = table.count != 0
+    table = Bins(*(part[seen] for part in table))
+    if not table.count.size or not np.isfinite(np.stack(table)).all():
+        return None
+    return table
