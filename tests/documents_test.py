@@ -175,12 +175,13 @@ class TestAdding:
 
 
 class TestAlpha:
-    def test_figures_are_those_of_the_results(self):
+    @pytest.mark.parametrize("name", ["alpha.md", "tuning.md"])
+    def test_figures_are_those_of_the_results(self, name):
         sources = ("RESULTS.md", "ALPHA_STUDY.md", "ADVICE.md")
-        texts = [(ROOT / "experiments" / name).read_text() for name in sources]
+        texts = [(ROOT / "experiments" / each).read_text() for each in sources]
         measured = "".join([*texts, (ROOT / "BUILD_NOTES.md").read_text()])
-        alpha = (ROOT / "docs" / "alpha.md").read_text()
-        figures = re.findall(r"-?\d+\.\d+ ± \d+\.\d+", alpha)
+        text = (ROOT / "docs" / name).read_text()
+        figures = re.findall(r"-?\d+\.\d+ ± \d+\.\d+", text)
         assert figures
         for figure in figures:
             assert f" {figure} |" in measured, figure
