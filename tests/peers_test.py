@@ -211,7 +211,98 @@ class TestSelectiveClassification:
         assert found == pytest.approx(risk.mean(), abs=ATOL)
 
 
+def crowd_away_from_the_ends(size):
+    """Returns confidences in [0.5, 0.95], and which are correct."""
+    generator = np.random.default_rng(0)
+    confidence = generator.uniform(0.5, 0.95, size)
+    return confidence, generator.random(size) < confidence**2 + 0.15
+
+
+class TestSmoothCalibrationError:
+    """relplot, probcal and torch-uncertainty: one number, three kernels."""
+
+    @pytest.mark.parametrize("bandwidth", [0.02, 0.05, 0.1])
+    def test_kernel_of_relplot(self, bandwidth):
+        kernels = pytest.importorskip("relplot.kernels")
+        confidence, correct = crowd_away_from_the_ends(1000)
+        grid = np.linspace(0, 1, 5001)
+        residuals = kernels.ReflectedGaussianKernel(bandwidth).apply(
+            confidence, correct - confidence, grid, eval_points=10_000
+        )
+        expected = np.trapezoid(np.abs(residuals), grid) / correct.size
+        found = calibration.smooth_calibration_error(
+            selective.rank_scores(confidence, correct), bandwidth=bandwidth
+        )
+        assert found == pytest.approx(expected, abs=ATOL)
+
+    def test_relplot_finds_the_width_to_one_part_in_1024(self):
+        relplot = pytest.importorskip("relplot")
+        confidence, correct = crowd_away_from_the_ends(1000)
+        error, width = relplot.smECE(
+            confidence, correct.astype(float), return_width=True
+        )
+        found = calibration.smooth_calibration_error(
+            selective.rank_scores(confidence, correct)
+        )
+        assert error < found < width + 1e-4
+        assert width - error < 2 / 1024
+
+    def test_probcal(self):
+        metrics = pytest.importorskip("probcal.metrics")
+        confidence, correct = crowd_away_from_the_ends(1000)
+        found = calibration.smooth_calibration_error(
+            selective.rank_scores(confidence, correct), kernel="logit"
+        )
+        # It ends where its interval is shorter than 1e-4.
+        expected = metrics.smooth_ece(correct, confidence)
+        assert found == pytest.approx(expected, abs=2e-4)
+
+    @pytest.mark.parametrize("bandwidth", [0.02, 0.1])
+    def test_torch_uncertainty(self, bandwidth):
+        theirs = torch_uncertainty()
+        confidence, correct = crowd_away_from_the_ends(1000)
+        # Its grid, of 1,001 points and 500 that it reads, is coarser.
+        metric = theirs.SmoothCalibrationError(
+            kernel_type="reflected", bandwidth=bandwidth
+        )
+        probabilities = np.stack([confidence, 1 - confidence], axis=1)
+        metric.update(
+            torch.tensor(probabilities, dtype=torch.float32),
+            torch.tensor(~correct).long(),
+        )
+        found = calibration.smooth_calibration_error(
+            selective.rank_scores(confidence, correct), bandwidth=bandwidth
+        )
+        assert found == pytest.approx(float(metric.compute()), abs=2e-4)
+
+
 class TestWhereOthersAreWrong:
+    def test_relplot_counts_examples_of_confidence_1_half(self):
+        relplot = pytest.importorskip("relplot")
+        # Half of the examples are sure and 0.8 of them right, the others are
+        # calibrated: at any width 0.1, because no residual is below 0.
+        confidence = np.repeat([1.0, 0.9], 100)
+        correct = np.repeat([1, 0, 1, 0], [80, 20, 90, 10])
+        found = calibration.smooth_calibration_error(
+            selective.rank_scores(confidence, correct)
+        )
+        assert found == pytest.approx(0.1, abs=ATOL)
+        theirs = relplot.smECE_sigma(confidence, correct.astype(float), 0.1)
+        assert theirs == pytest.approx(0.1 * 2 / 3, abs=2e-3)
+
+    def test_torch_uncertainty_sees_no_confidence_above_0_995(self):
+        theirs = torch_uncertainty()
+        # As above, but for a confidence of 0.999.
+        sure = torch.tensor([0.999, 0.9]).repeat_interleave(100)
+        wrong = np.repeat([0, 1, 0, 1], [80, 20, 90, 10])
+        metric = theirs.SmoothCalibrationError()
+        metric.update(torch.stack([sure, 1 - sure], 1), torch.tensor(wrong))
+        assert float(metric.compute()) < 1e-5
+        table = selective.rank_scores(sure.numpy(), 1 - wrong)
+        for kernel in ("logit", "reflected"):
+            found = calibration.smooth_calibration_error(table, kernel=kernel)
+            assert found == pytest.approx(0.0995, abs=ATOL)
+
     def test_confidence_1_has_a_bin_of_its_own_in_torchmetrics(self):
         data = CROWDED_LABELS, CROWDED
         assert torchmetrics_error(*data) == pytest.approx(0.075, abs=ATOL)

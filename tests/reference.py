@@ -141,6 +141,33 @@ def brier_decomposition(confidence, correct):
     return own, own - best, base - best, base
 
 
+def smooth_calibration_error(
+    confidence, correct, bandwidth, kernel="reflected", points=20_001
+):
+    """Integral over t of |mean_i K(t, c_i) (y_i - c_i)|, by trapezoids.
+
+    The reflected kernel is a sum over the images of c in mirrors at 0 and 1.
+    """
+    if kernel == "logit":
+        images = [[math.log(c / (1 - c))] for c in map(float, confidence)]
+        low, high = min(images)[0], max(images)[0]
+        grid = np.linspace(low - 8 * bandwidth, high + 8 * bandwidth, points)
+    else:
+        images = [
+            [2 * k + sign * float(c) for k in range(-2, 3) for sign in (-1, 1)]
+            for c in confidence
+        ]
+        grid = np.linspace(0, 1, points)
+    smoothed = np.zeros(points)
+    for c, y, centers in zip(confidence, correct, images, strict=True):
+        for center in centers:
+            distance = (grid - center) / bandwidth
+            density = np.exp(-(distance**2) / 2) / bandwidth
+            smoothed += (float(y) - float(c)) * density
+    smoothed = np.abs(smoothed) / math.sqrt(2 * math.pi) / len(correct)
+    return np.trapezoid(smoothed, grid)
+
+
 def negative_log_likelihood(labels, probabilities):
     """The mean over rows of -(sum over k of y_k log p_k), in nats."""
     total = 0.0

@@ -11,6 +11,7 @@ from tests.laws.strategies import scored
 from tf_mixup import calibration
 from tf_mixup import selective
 from tf_mixup.calibration import equal_mass
+from tf_mixup.calibration import smooth
 
 ROUNDING = 1e-12
 LEVELS = st.sampled_from([1, 4, 10**6])
@@ -80,3 +81,33 @@ def test_recalibrated_confidences_cost_nothing(seed, levels):
     np.testing.assert_allclose(
         after.discrimination, before.discrimination, atol=ROUNDING
     )
+
+
+@law(data=scored(), kernel=st.sampled_from(smooth.KERNELS))
+def test_smooth_error_is_within_its_bounds(data, kernel):
+    table = table_of(data)
+    total = table.count.sum()
+    residual = table.correct - table.confidence
+    found = calibration.smooth_calibration_error(table, kernel=kernel)
+    assert found >= abs(residual.sum() / total) - 1e-8
+    assert found <= np.abs(residual).sum() / total + 1e-8
+
+
+@law(seed=SEEDS, levels=LEVELS, kernel=st.sampled_from(smooth.KERNELS))
+def test_smooth_error_falls_with_the_bandwidth(seed, levels, kernel):
+    table = selective.rank_scores(*draw(seed, levels))
+    errors = [
+        calibration.smooth_calibration_error(
+            table, kernel=kernel, bandwidth=bandwidth
+        )
+        for bandwidth in (0.01, 0.1, 1)
+    ]
+    assert (np.diff(errors) <= 1e-8).all()
+
+
+@law(seed=SEEDS, kernel=st.sampled_from(smooth.KERNELS))
+def test_smooth_error_of_one_side_is_the_gap(seed, kernel):
+    confidence, _ = draw(seed, 10**6)
+    table = selective.rank_scores(confidence, confidence / 2)
+    found = calibration.smooth_calibration_error(table, kernel=kernel)
+    np.testing.assert_allclose(found, confidence.mean() / 2, atol=1e-8)

@@ -40,6 +40,7 @@ from tf_mixup.calibration.resampling import Interval
 from tf_mixup.calibration.resampling import NullRange
 from tf_mixup.calibration.resampling import bootstrap_interval
 from tf_mixup.calibration.resampling import null_calibration_error
+from tf_mixup.calibration.smooth import smooth_calibration_error
 
 __all__ = (
     "CONVENTIONS",
@@ -74,6 +75,7 @@ __all__ = (
     "overconfidence_error",
     "overconfident_part",
     "signed_gap",
+    "smooth_calibration_error",
     "top_label",
     "underconfident_part",
 )
