@@ -90,6 +90,7 @@ def numbers():
             for name, each in outside.items()
         },
         class_bias=measures.measure_class_bias(rows),
+        bin_free=measures.measure_without_bins(rows),
         selective=measures.measure_selective(rows, num_resamples=5, seed=0),
         prediction_sets=prediction_sets.measure(rows, seed=0),
         temperature=report_temperature.measure(rows, seed=0),
@@ -178,6 +179,19 @@ class TestPage:
         area = numbers.selective["aurc"].estimate
         assert f"AURC{area:.2%}" in page.text.replace("\n", "")
         assert "coverage at 5% risk" in page.text
+
+    def test_shows_measures_without_bins(self, numbers, page):
+        values = numbers.bin_free
+        assert f"smooth ECE {values['smooth_ece']:.1%}." in page.text
+        parts = (
+            f"{values['score']:.3f}, is miscalibration"
+            f" {values['miscalibration']:.3f} minus discrimination"
+            f" {values['discrimination']:.3f} plus uncertainty"
+            f" {values['uncertainty']:.3f}"
+        )
+        assert parts in page.text
+        empty = dataclasses.replace(numbers, bin_free={})
+        assert "Without bins" not in html_page.render(empty)
 
     def test_figures_take_their_colors_from_the_page(self, numbers):
         style, body = html_page.render(numbers).split("</style>")

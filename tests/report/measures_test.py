@@ -58,6 +58,19 @@ class TestOverall:
         )
 
 
+class TestWithoutBins:
+    def test_equals_the_library(self):
+        rows = made()
+        found = measures.measure_without_bins(rows)
+        data = rows.labels, rows.probabilities
+        assert found["smooth_ece"] == pytest.approx(
+            calibration.smooth_calibration_error(*data), abs=1e-6
+        )
+        parts = calibration.brier_decomposition(*data)
+        for name, value in parts._asdict().items():
+            assert found[name] == pytest.approx(value, abs=1e-6)
+
+
 class TestSelective:
     def test_equals_the_library(self):
         rows = made()

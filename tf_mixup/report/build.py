@@ -337,6 +337,7 @@ def _measure(
         "overall": measures.measure_overall(
             examples, num_resamples=num_resamples, seed=seed
         ),
+        "bin_free": measures.measure_without_bins(examples),
         "selective": measures.measure_selective(
             examples, num_resamples=num_resamples, seed=seed
         ),

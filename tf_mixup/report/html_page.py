@@ -314,11 +314,25 @@ def _conventions(numbers: Numbers) -> Iterable[str]:
     yield _table(["convention", *conventions], lines)
     yield _paragraph(_MEASURES)
     yield _paragraph(_why_they_differ(numbers))
+    if numbers.bin_free:
+        yield _paragraph(_describe_bin_free(numbers.bin_free))
     notes = "".join(
         f"<li><b>{html.escape(name)}</b>: {_code(each.note)}</li>"
         for name, each in conventions.items()
     )
     yield f"<ul>{notes}</ul>"
+
+
+def _describe_bin_free(values: Mapping[str, float]) -> str:
+    return (
+        f"Without bins: smooth ECE {_share(values['smooth_ece'])}. The Brier"
+        f" score of the predicted class, {_number(values['score'])}, is"
+        f" miscalibration {_number(values['miscalibration'])} minus"
+        f" discrimination {_number(values['discrimination'])} plus"
+        f" uncertainty {_number(values['uncertainty'])}: what recalibrating"
+        " would save, what the order of confidences is worth, and what the"
+        " accuracy alone costs."
+    )
 
 
 def _why_they_differ(numbers: Numbers) -> str:

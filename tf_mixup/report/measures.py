@@ -152,6 +152,17 @@ def measure_overall(
     return values
 
 
+def measure_without_bins(examples: Predictions) -> dict[str, float]:
+    """Measures `smooth_ece`, and `calibration.BrierParts` by their names."""
+    distinct, place = np.unique(examples.confidence, return_inverse=True)
+    count = np.bincount(place).astype(np.float64)
+    correct = np.bincount(place, examples.correct)
+    table = calibration.Bins(count, count * distinct, correct)
+    error = calibration.smooth_calibration_error(table)
+    parts = calibration.brier_decomposition(table)
+    return {"smooth_ece": error, **parts._asdict()}
+
+
 def measure_selective(
     examples: Predictions, *, num_resamples: int, seed: int
 ) -> dict[str, Interval]:

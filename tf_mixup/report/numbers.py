@@ -86,6 +86,9 @@ class Numbers(Page):
         classes: The table of classes.
         class_bias: How much too often each class is expected; None if it was
             not measured.
+        bin_free: What needs no bins: smooth_ece, and the score (Brier, of the
+            top label), miscalibration, discrimination and uncertainty of
+            `calibration.brier_decomposition`; empty if it was not measured.
         selective: What abstaining at low confidence gives, by the names of
             `measures.SELECTIVE`; empty if it was not measured.
         ood: How well confidence separates the data from other sets, by name.
@@ -123,6 +126,7 @@ class Numbers(Page):
     num_ignored: int = 0
     num_normalized: int = 0
     class_bias: ClassBias | None = None
+    bin_free: dict[str, float] = dataclasses.field(default_factory=dict)
     selective: dict[str, Interval] = dataclasses.field(default_factory=dict)
     prediction_sets: list[SetQuality] = dataclasses.field(default_factory=list)
     mistakes: list[Mistake] = dataclasses.field(default_factory=list)
