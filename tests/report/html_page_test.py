@@ -180,6 +180,15 @@ class TestPage:
         assert f"AURC{area:.2%}" in page.text.replace("\n", "")
         assert "coverage at 5% risk" in page.text
 
+    def test_shows_impossible_examples_if_there_are_any(self, numbers, page):
+        title = "true class at probability 0"
+        assert title not in page.text
+        share = dict(
+            numbers.overall, impossible=calibration.Interval(0.0125, 0.0, 0.03)
+        )
+        some = dataclasses.replace(numbers, overall=share)
+        assert f"<b>1.25%</b><small>{title}" in html_page.render(some)
+
     def test_shows_measures_without_bins(self, numbers, page):
         values = numbers.bin_free
         assert f"smooth ECE {values['smooth_ece']:.1%}." in page.text

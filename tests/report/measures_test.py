@@ -37,7 +37,12 @@ class TestOverall:
             seed=4,
         )
         assert values["signed_gap"] == expected
-        assert set(values) == {*measures.OVERALL, "nll", "brier"}
+        assert set(values) == {
+            *measures.OVERALL,
+            "nll",
+            "brier",
+            "impossible",
+        }
 
     def test_equals_slow_numpy(self):
         rows = made()

@@ -121,6 +121,23 @@ class TestStandardise:
         np.testing.assert_allclose(rows.nll, -np.log([least] * 2), rtol=1e-5)
         assert np.isfinite(rows.logits(slice(None))).all()
 
+    def test_true_classes_of_probability_0_are_impossible(self):
+        outputs = np.array([[0.0, 1.0], [0.25, 0.75], [1.0, 0.0]])
+        for labels, expected in (
+            ([0, 1, 0], [1, 0, 0]),
+            ([[0.5, 0.5], [0, 1], [1, 0]], [1, 0, 0]),
+        ):
+            rows = report_predictions.standardize(
+                outputs, "probabilities", labels
+            )
+            np.testing.assert_array_equal(rows.impossible, expected)
+        # exp(-200) is 0 in float32, and the NLL is 200.
+        rows = report_predictions.standardize(
+            np.array([[-200.0, 0.0], [1.0, 0.0]]), "logits", [0, 1]
+        )
+        assert not rows.impossible.any()
+        assert rows.nll[0] == pytest.approx(200)
+
     def test_refuses_one_class(self):
         with pytest.raises(ValueError, match="2 examples, all of class 1"):
             report_predictions.standardize(LOGITS, "logits", [1, 1])

@@ -258,6 +258,10 @@ def _cards(numbers: Numbers) -> str:
         "Brier score": _number(overall["brier"].estimate),
         "best temperature": _best_temperature(numbers),
     }
+    if overall["impossible"].estimate > 0:
+        # NLL would be infinite; it takes the least positive number for 0.
+        share = overall["impossible"].estimate
+        cards["true class at probability 0"] = _small_share(share)
     tiles = "".join(
         f"<div><b>{value}</b><small>{name}</small></div>"
         for name, value in cards.items()

@@ -135,7 +135,7 @@ class Detection:
 def measure_overall(
     examples: Predictions, *, num_resamples: int, seed: int
 ) -> dict[str, Interval]:
-    """Measures `OVERALL`, `nll` and `brier`, which need no bins."""
+    """Measures `OVERALL`, `nll`, `brier` and the share `impossible`."""
     intervals = resampling.bootstrap_intervals(
         examples.confidence,
         examples.correct,
@@ -144,7 +144,7 @@ def measure_overall(
         seed=seed,
     )
     values = dict(zip(OVERALL, intervals, strict=True))
-    for name in ("nll", "brier"):
+    for name in ("nll", "brier", "impossible"):
         column = getattr(examples, name)
         values[name] = bootstrap_mean(
             column, num_resamples=num_resamples, seed=seed

@@ -81,7 +81,8 @@ class Numbers(Page):
         seed: Seed of all that was drawn.
         versions: Of the packages that the numbers depend on.
         overall: What no choice of bins changes: accuracy, confidence,
-            signed_gap, nll (nats) and brier.
+            signed_gap, nll (nats), brier, and impossible: the share of
+            examples whose true class has probability exactly 0.
         conventions: Calibration errors by name of the convention.
         classes: The table of classes.
         class_bias: How much too often each class is expected; None if it was

@@ -100,6 +100,14 @@ class Predictions:
         return self._columns["nll"]
 
     @property
+    def impossible(self) -> np.ndarray:
+        """Whether the true class has probability exactly 0, bool `(N,)`.
+
+        The NLL of such an example is that of the least positive number.
+        """
+        return self._columns["impossible"]
+
+    @property
     def brier(self) -> np.ndarray:
         """Brier score of each example, `(N,)`."""
         return self._columns["brier"]
@@ -349,7 +357,19 @@ def _measure(
         name: keras.ops.convert_to_numpy(getattr(scores, name))
         for name in ("confidence", "correct", "nll", "brier")
     }
-    return {**columns, "predicted": probabilities.argmax(axis=-1)}
+    return {
+        **columns,
+        "predicted": probabilities.argmax(axis=-1),
+        # Of logits no probability is 0, but for rounding.
+        "impossible": _have_no_mass(targets, probabilities) & (not from_logits),
+    }
+
+
+def _have_no_mass(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Returns which examples `(B,)` have a true class of probability 0."""
+    if targets.ndim == 1:
+        return probabilities[np.arange(len(targets)), targets] == 0
+    return np.any((probabilities == 0) & (targets > 0), axis=-1)
 
 
 def _join(parts: Iterator[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
