@@ -69,11 +69,11 @@ class ConformalSets(scalers.Scaler):
 
     Example:
         >>> logits = np.log([[0.7, 0.3], [0.6, 0.4], [0.2, 0.8], [0.4, 0.6]])
-        >>> sets = ConformalSets("lac", coverage=0.5).fit(logits, [0, 0, 1, 0])
+        >>> sets = ConformalSets("lac", coverage=0.7).fit(logits, [0, 0, 1, 0])
         >>> sets.thresholds.round(3).tolist()
-        [0.4, 0.4]
+        [0.6, 0.6]
         >>> sets.apply(np.log([[0.65, 0.35], [0.5, 0.5]])).tolist()
-        [[True, False], [True, False]]
+        [[True, False], [True, True]]
 
     References:
         Sadinle, Lei and Wasserman. Least Ambiguous Set-Valued Classifiers with

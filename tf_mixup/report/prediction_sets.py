@@ -41,6 +41,10 @@ class SetQuality:
 def measure(predictions: Predictions, *, seed: int) -> list[SetQuality]:
     """Fits sets on each half and tests them on the other.
 
+    Args:
+        predictions: Of the held-out data.
+        seed: Fixes the split, an integer of at least 0.
+
     Returns:
         qualities: One for each score and coverage; none of too few examples,
             or of soft targets, which have no class that a set could hold.
