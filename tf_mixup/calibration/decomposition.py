@@ -88,12 +88,13 @@ def brier_decomposition(
         Dimitriadis, Gneiting and Jordan. Stable reliability diagrams for
         probabilistic classifiers. PNAS 118(8), 2021, equation 3.
     """
-    options = {
-        "from_logits": from_logits,
-        "sample_weight": sample_weight,
-        "ignore_label": ignore_label,
-    }
-    table = equal_mass.read_exact(labels, probabilities, options)
+    table = equal_mass.read_exact(
+        labels,
+        probabilities,
+        from_logits=from_logits,
+        sample_weight=sample_weight,
+        ignore_label=ignore_label,
+    )
     if table is None:
         return BrierParts(math.nan, math.nan, math.nan, math.nan)
     return decompose(table)

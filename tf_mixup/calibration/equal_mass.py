@@ -4,7 +4,6 @@ Shapes: B examples, M bins.
 """
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -186,9 +185,7 @@ def sum_by_confidence(labels: Any, probabilities: Any, **options: Any) -> Bins:
     return sum_groups(rank(confidence), confidence, correct, weight)
 
 
-def read_exact(
-    labels: Any, probabilities: Any, options: Mapping[str, Any]
-) -> Bins | None:
+def read_exact(labels: Any, probabilities: Any, **options: Any) -> Bins | None:
     """Returns the table of a measure that needs no bins, in NumPy.
 
     Args:

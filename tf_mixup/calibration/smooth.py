@@ -95,12 +95,13 @@ def smooth_calibration_error(
             1,
             remedy="Write None, which finds the width that fits the error",
         )
-    options = {
-        "from_logits": from_logits,
-        "sample_weight": sample_weight,
-        "ignore_label": ignore_label,
-    }
-    table = equal_mass.read_exact(labels, probabilities, options)
+    table = equal_mass.read_exact(
+        labels,
+        probabilities,
+        from_logits=from_logits,
+        sample_weight=sample_weight,
+        ignore_label=ignore_label,
+    )
     if table is None:
         return math.nan
     residuals = _Residuals.of(table, kernel)

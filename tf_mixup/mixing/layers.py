@@ -18,8 +18,22 @@ from tf_mixup import _checks
 _WIDE_INTEGERS = ("int64", "uint32", "uint64")
 
 
+class _Planned(keras.layers.Layer):
+    """A layer that takes the plan of a batch, and has nothing to train."""
+
+    def __init__(self, *, name: str | None = None, dtype: Any = None) -> None:
+        super().__init__(name=name, dtype=dtype, autocast=False)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that rebuild this layer."""
+        config = super().get_config()
+        # There is nothing to train, and `__init__` does not take it.
+        del config["trainable"]
+        return config
+
+
 @keras.saving.register_keras_serializable("tf_mixup")
-class Mix(keras.layers.Layer):
+class Mix(_Planned):
     """Mixes each example with its partners in training, and else passes it on.
 
     Computes `lam * example + (1 - lam) * partner` in float32 (with more than
@@ -65,7 +79,7 @@ class Mix(keras.layers.Layer):
         dtype: Any = None,
     ) -> None:
         # Without autocast: half precision would round the coefficients.
-        super().__init__(name=name, dtype=dtype, autocast=False)
+        super().__init__(name=name, dtype=dtype)
         self.supports_masking = True
         self.mean, self.std = _checks.statistics(mean, std)
         self.places = _checks.integer_at_least(
@@ -164,14 +178,12 @@ class Mix(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that rebuild this layer."""
         config = super().get_config()
-        # There is nothing to train, and `__init__` does not take it.
-        del config["trainable"]
         names = ("mean", "std", "place", "places")
         return config | {name: getattr(self, name) for name in names}
 
 
 @keras.saving.register_keras_serializable("tf_mixup")
-class Unmix(keras.layers.Layer):
+class Unmix(_Planned):
     """Undoes `Mix` of pairs in training: two mixtures become two examples.
 
     Of two examples that are each other's partner, with the own coefficients c
@@ -198,9 +210,6 @@ class Unmix(keras.layers.Layer):
         Wang et al. On the Pitfall of Mixup for Uncertainty Calibration. CVPR
         2023, section 4.
     """
-
-    def __init__(self, *, name: str | None = None, dtype: Any = None) -> None:
-        super().__init__(name=name, dtype=dtype, autocast=False)
 
     def call(
         self,
@@ -235,16 +244,9 @@ class Unmix(keras.layers.Layer):
         examples = ops.where(_spread(own == 1, mixed), mixed, examples)
         return ops.cast(examples, self.compute_dtype)
 
-    def get_config(self) -> dict[str, Any]:
-        """Returns the arguments that rebuild this layer."""
-        config = super().get_config()
-        # There is nothing to train, and `__init__` does not take it.
-        del config["trainable"]
-        return config
-
 
 @keras.saving.register_keras_serializable("tf_mixup")
-class Unite(keras.layers.Layer):
+class Unite(_Planned):
     """Unites the mask of each example with its partners' in training.
 
     The elementwise maximum over the examples of a mixture whose share is
@@ -261,9 +263,6 @@ class Unite(keras.layers.Layer):
         >>> np.array(Unite()(mask, lam, partner_offset, training=True)).tolist()
         [[1, 1], [1, 1]]
     """
-
-    def __init__(self, *, name: str | None = None, dtype: Any = None) -> None:
-        super().__init__(name=name, dtype=dtype, autocast=False)
 
     def call(
         self,
@@ -302,13 +301,6 @@ class Unite(keras.layers.Layer):
         """Returns the specification of the result, that of `inputs`."""
         _refuse_shift(kwargs.get("shift"))
         return keras.KerasTensor(inputs.shape, inputs.dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the arguments that rebuild this layer."""
-        config = super().get_config()
-        # There is nothing to train, and `__init__` does not take it.
-        del config["trainable"]
-        return config
 
 
 def _refuse_shift(shift: Any) -> None:

@@ -323,22 +323,18 @@ class TestKill:
         assert_same_run(tmp_path, reference)
 
     @pytest.mark.slow
-    def test_killed_run_tunes_alpha_on(self, tmp_path):
-        config = dataclasses.replace(CONFIG, alpha=1.0, tuning="follow")
-        finish_well(tmp_path / "whole", config=config)
-        killed = tmp_path / "killed"
-        second = WHILE_A_CHECKPOINT_IS_WRITTEN.replace("NUMBER", "3")
-        status, _ = finish(killed, second, config)
-        assert status == -signal.SIGKILL
-        finish_well(killed, config=config)
-        assert_same_run(killed, tmp_path / "whole")
-
-    @pytest.mark.slow
-    def test_killed_run_keeps_its_best_weights(self, tmp_path):
-        # Its last epochs are worse than one before the kill.
-        config = dataclasses.replace(
-            CONFIG, method="erm", learning_rate=0.3, restore_best=True
-        )
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            pytest.param({"alpha": 1.0, "tuning": "follow"}, id="tunes_alpha"),
+            pytest.param(
+                {"method": "erm", "learning_rate": 0.3, "restore_best": True},
+                id="keeps_its_best_weights",
+            ),
+        ],
+    )
+    def test_killed_run_keeps_what_callbacks_know(self, tmp_path, changes):
+        config = dataclasses.replace(CONFIG, **changes)
         finish_well(tmp_path / "whole", config=config)
         killed = tmp_path / "killed"
         second = WHILE_A_CHECKPOINT_IS_WRITTEN.replace("NUMBER", "3")
