@@ -77,9 +77,14 @@ def read_report_peak(shape: tuple[int, int]) -> float:
     return (peak - before) / MIB
 
 
-def resident_memory() -> int:
-    """Returns the bytes of this process that are in memory, on Linux."""
-    statistics = pathlib.Path("/proc/self/statm").read_text(encoding="ascii")
+def resident_memory(process: int | str = "self") -> int:
+    """Returns the bytes of a process that are in memory, on Linux.
+
+    Args:
+        process: Its number.
+    """
+    path = pathlib.Path(f"/proc/{process}/statm")
+    statistics = path.read_text(encoding="ascii")
     return int(statistics.split()[1]) * resource.getpagesize()
 
 

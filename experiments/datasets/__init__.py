@@ -56,6 +56,7 @@ def load(
     seed: int = 0,
     num_validation: int | None = None,
     num_train: int | None = None,
+    image_size: int | None = None,
     corruption: float = 0.0,
     corruption_kind: str = "uniform",
 ) -> Splits:
@@ -76,6 +77,7 @@ def load(
         num_validation: Validation examples; a tenth of the training set if
             `None`.
         num_train: Training examples; all the others if `None`.
+        image_size: Side in pixels of photographs; 224 if `None`.
         corruption: Probability that a training label is redrawn.
         corruption_kind: How; see `corrupt`.
 
@@ -89,6 +91,14 @@ def load(
         "num_train": num_train,
         "num_validation": num_validation,
     }
+    if image_size is not None:
+        if kind != "photographs":
+            raise _checks.refusal(
+                "`image_size` is for photographs, which are cropped",
+                f"image_size={image_size} for name={name!r}",
+                "Leave it out",
+            )
+        options["image_size"] = image_size
     if kind in _DRAWN:
         clean = _DRAWN[kind](name, **options)
     else:

@@ -37,7 +37,7 @@ def load(
     seed: int,
     num_train: int | None,
     num_validation: int | None,
-    side: int = streams.SIDE,
+    image_size: int = streams.SIDE,
 ) -> splits.Splits:
     """Opens ImageNet's records, or a folder of images, as streams.
 
@@ -45,9 +45,8 @@ def load(
     the training set: of files by `seed`, as `splits.carve` does, of records
     the first, which are the same for every seed. Images of both are decoded
     once, and those that cannot be are left out. Labels of training records are
-    unknown until they are read, and left empty. `side` is that of the images
-    that the network takes; `download` is ignored, since ImageNet cannot be
-    fetched. Other arguments are those of `datasets.load`.
+    unknown until they are read, and left empty. `download` is ignored, since
+    ImageNet cannot be fetched. Other arguments are those of `datasets.load`.
 
     Raises:
         ValueError: If a class has no image, a label does not fit, or a number
@@ -69,14 +68,14 @@ def load(
             sources.Files(*part) for part in carved
         )
     train = splits.Arrays(
-        streams.Stream(parts["train"], side=side),
+        streams.Stream(parts["train"], side=image_size),
         getattr(parts["train"], "labels", np.empty(0, np.int32)),
     )
     return splits.clean(
         name=name,
         train=train,
-        validation=_evaluated("validation", parts["validation"], side),
-        test=_evaluated("test", parts["test"], side),
+        validation=_evaluated("validation", parts["validation"], image_size),
+        test=_evaluated("test", parts["test"], image_size),
         num_classes=num_classes,
         mean=MEAN,
         std=STD,

@@ -38,6 +38,8 @@ CHOICES = {
 }
 
 
+# Numbers that may be None.
+_OPTIONAL = ("width", "dropout", "image_size")
 # Numbers: fields, what checks them, its bounds, and what to write instead.
 _BOUNDS: tuple[tuple[str, Callable[..., Any], tuple, str], ...] = (
     (
@@ -61,7 +63,12 @@ _BOUNDS: tuple[tuple[str, Callable[..., Any], tuple, str], ...] = (
         "Count from 0",
     ),
     ("points", _checks.integer_at_least, (2,), "Write 2 to mix pairs"),
-    ("width", _checks.integer_at_least, (1,), "Write None for the default"),
+    (
+        "width image_size",
+        _checks.integer_at_least,
+        (1,),
+        "Write None for the default",
+    ),
     # More does not fit into the states of NumPy's generators.
     ("seed", _checks.real_between, (0, 2**32 - 1), "Take a smaller one"),
     (
@@ -82,6 +89,8 @@ class Config:
     Attributes:
         dataset: Name of a data set, e.g. `uci:iris`, `folder:PATH`,
             `imagefolder:PATH`, `speech:PATH`, or `gaussians:MU`.
+        image_size: Side in pixels of photographs (ImageNet and
+            `imagefolder:PATH`) after cropping; None for 224.
         network: Name of a network.
         width: Channels of the network's first layers; None for its default.
         dropout: Rate of dropout; None for the network's default.
@@ -157,6 +166,7 @@ class Config:
     """
 
     dataset: str = "digits"
+    image_size: int | None = None
     network: str = "resnet_narrow"
     width: int | None = None
     dropout: float | None = None
@@ -218,7 +228,7 @@ class Config:
         for names, check, bounds, remedy in _BOUNDS:
             for name in names.split():
                 value = getattr(self, name)
-                if value is not None or name not in ("width", "dropout"):
+                if value is not None or name not in _OPTIONAL:
                     check(name, value, *bounds, remedy=remedy)
 
     def _store_plain_values(self) -> None:

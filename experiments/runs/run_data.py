@@ -53,6 +53,7 @@ def load_splits(config: config_lib.Config, sources: Sources) -> datasets.Splits:
         seed=config.seed,
         num_train=config.num_train or None,
         num_validation=config.num_validation,
+        image_size=config.image_size,
         corruption=config.corruption,
         corruption_kind=config.corruption_kind,
     )

@@ -11,6 +11,7 @@ from experiments.benchmark import __main__ as benchmark
 from experiments.benchmark import counts
 from experiments.benchmark import fitting
 from experiments.benchmark import imagenet
+from experiments.benchmark import killed_run
 from experiments.benchmark import long_runs
 from experiments.benchmark import memory
 from experiments.benchmark import mixing
@@ -421,6 +422,15 @@ class TestLongRuns:
         assert values["seconds an epoch"] > 0
 
 
+class TestKilledRun:
+    @pytest.mark.slow
+    def test_ends_as_a_run_that_is_left_alone(self):
+        given = [*killed_run.FLAGS, "--num_validation=100"]
+        values = killed_run.measure(600, given).values
+        assert values["equal predictions"] == "yes"
+        assert values["time with kills / left alone"] > 1
+
+
 class TestMemory:
     @pytest.mark.slow
     @pytest.mark.parametrize("name", memory.MEASURES)
@@ -767,7 +777,7 @@ class TestThroughput:
             repeats=1,
             num_examples=1,
             num_parallel_calls=1,
-            image_side=96,
+            image_size=96,
             batch_size=16,
             peak_tflops=100.0,
         )

@@ -362,6 +362,10 @@ class TestFolder:
         ):
             datasets.load(f"folder:{image_folder}")
 
+    def test_crops_photographs_alone(self):
+        with pytest.raises(ValueError, match="`image_size` is for photograph"):
+            datasets.load("digits", image_size=32)
+
     def test_refuses_sizes_that_differ(self, unlike_images):
         with pytest.raises(ValueError, match=r"2 sizes .*imagefolder:PATH"):
             datasets.load(f"folder:{unlike_images}")

@@ -140,15 +140,18 @@ class TestOpenFolder:
                 for number in range(4):
                     (folder / f"é\udcfe{number}.jpg").write_bytes(encode(9))
         (folder / "é\udcfe0.jpg").write_bytes(b"no image")
-        loaded = datasets.load(f"imagefolder:{tmp_path}", num_validation=1)
+        loaded = datasets.load(
+            f"imagefolder:{tmp_path}", num_validation=1, image_size=40
+        )
         assert loaded.num_classes == 2
+        assert loaded.test.inputs.shape[1:] == (40, 40, 3)
         # One test image is no whole image.
         assert loaded.test.labels.tolist() == [0, 0, 0, 1, 1, 1, 1]
         assert loaded.test.inputs[:1].max() == 9
         ((images, _),) = loaded.train.inputs.training_batches(
             batch_size=7, seed=0, epoch_counter=mixing.EpochCounter()
         )
-        assert images.shape[0] == 7
+        assert images.shape == (7, 40, 40, 3)
         source = photographs.open_sources(f"imagefolder:{tmp_path}", None)
         assert source["test"].name(0).isprintable()
 

@@ -25,7 +25,7 @@ REFUSED = [
     ("warmup_epochs", -1),
     ("mixing_warmup_epochs", -1),
     ("corruption", 1.1),
-    ("width", 0),
+    *(("width", 0), ("image_size", 0), ("image_size", 1.5)),
     ("dropout", 1.0),
     *(("mc_passes", -1), ("neighbors", -1), ("points", 1), ("noise", -0.1)),
     *(("batch_size", -1), ("batch_size", True), ("seed", 2**32)),
