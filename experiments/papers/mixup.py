@@ -163,7 +163,7 @@ def gans(scale: str, seeds: int) -> list[config.Config]:
     """
     del scale
     base: dict[str, Any] = {
-        "network": "gan",
+        "network": gan.NETWORK,
         "epochs": 20,
         "optimizer": "adam",
         "learning_rate": 1e-3,

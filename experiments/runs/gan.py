@@ -42,6 +42,8 @@ NEAR = 3
 FAR = 2.0
 SAMPLES = "samples.npz"
 PREFIX = "points:"
+# What these runs call their network.
+NETWORK = "gan"
 MODES = {
     f"{PREFIX}ring": np.stack(
         [np.cos(np.pi * np.arange(8) / 4), np.sin(np.pi * np.arange(8) / 4)], 1
@@ -66,7 +68,7 @@ def run(
             thousands of iterations, of `batch_size` points and at
             `learning_rate`.
         workdir: Gets `record.json` and `samples.npz`.
-        sources: Not needed; the points are drawn.
+        sources: How to take `workdir`; the points are drawn.
 
     Returns:
         record: `config`, `results` of the last samples, `history` of those
@@ -76,9 +78,10 @@ def run(
     Raises:
         ValueError: If the target is not known or `workdir` is another's.
     """
-    del sources
+    sources = sources or run_data.Sources()
     _checks.one_of("dataset", config.dataset, MODES)
-    with workdirs.take(workdir, config) as complete:
+    taken = workdirs.take(workdir, config, owner_timeout=sources.owner_timeout)
+    with taken as complete:
         if complete:
             return run_files.read_record(workdir)
         return _run_owned(config, workdir)

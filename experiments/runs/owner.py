@@ -2,7 +2,8 @@
 
 The lock is `flock` on a file that stays: the system frees it however the
 process ends, `kill -9` included. Between hosts it works where the shared file
-system passes locks on, as NFS does; where there are none a warning says so.
+system passes locks on, as NFS does, which frees those of a host that is gone
+when its lease ends; where there are none a warning says so.
 Readers of a workdir need no lock, since files are replaced whole.
 """
 
@@ -14,20 +15,27 @@ import logging
 import os
 import pathlib
 import socket
+import time
 from collections.abc import Iterator
 
 from experiments.runs import atomic_files
 from tf_mixup import _checks
 
+# Between two looks at a lock that another process has.
+RETRY_SECONDS = 0.2
 _held: set[int] = set()
 
 
 @contextlib.contextmanager
-def hold(workdir: pathlib.Path) -> Iterator[None]:
+def hold(workdir: pathlib.Path, *, timeout: float = 0.0) -> Iterator[None]:
     """Holds a workdir within a `with` statement; makes it if it is missing.
 
+    Args:
+        workdir: What to hold.
+        timeout: Seconds to wait for another process that holds it.
+
     Raises:
-        ValueError: If another process holds it.
+        ValueError: If another process still holds it.
         OSError: If nothing can be written there.
     """
     path = workdir / atomic_files.LOCK
@@ -36,7 +44,7 @@ def hold(workdir: pathlib.Path) -> Iterator[None]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     _held.add(descriptor)
     try:
-        _lock(descriptor, path)
+        _lock(descriptor, path, timeout)
         yield
         os.ftruncate(descriptor, 0)
     finally:
@@ -48,16 +56,19 @@ def hold(workdir: pathlib.Path) -> Iterator[None]:
             os.close(descriptor)
 
 
-def _lock(descriptor: int, path: pathlib.Path) -> None:
+def _lock(descriptor: int, path: pathlib.Path, timeout: float) -> None:
     """Locks an open file and notes in it who did."""
+    deadline = time.monotonic() + timeout
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise _checks.refusal(
-            "A workdir has one owner at a time",
-            f"workdir={path.parent}, which {_describe(descriptor)} holds",
-            "Wait until it ends, or take another --workdir",
-        ) from error
+        while not _try_lock(descriptor):
+            if time.monotonic() >= deadline:
+                raise _checks.refusal(
+                    "A workdir has one owner at a time",
+                    f"workdir={path.parent}, which {_describe(descriptor)}"
+                    " holds",
+                    "Wait until it ends, or take another --workdir",
+                )
+            time.sleep(RETRY_SECONDS)
     except OSError as error:
         logging.warning(
             "The file system of %s has no locks (%s). Make sure that no other"
@@ -73,6 +84,15 @@ def _lock(descriptor: int, path: pathlib.Path) -> None:
     }
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, json.dumps(note).encode(), 0)
+
+
+def _try_lock(descriptor: int) -> bool:
+    """Locks an open file, unless another process has; whether it did."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _describe(descriptor: int) -> str:

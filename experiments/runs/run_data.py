@@ -26,6 +26,8 @@ class Sources:
         verbose: Keras' `verbose` of `fit`.
         checkpoint_every_steps: Steps of an epoch between two checkpoints; 0
             for one after each epoch only.
+        owner_timeout: Seconds to wait for a workdir that another process
+            holds.
         preemption: Says when to save and to end the process; None for never.
     """
 
@@ -33,6 +35,7 @@ class Sources:
     download: bool = False
     verbose: int = 0
     checkpoint_every_steps: int = 0
+    owner_timeout: float = 0.0
     preemption: preemption_lib.Preemption | None = None
 
 

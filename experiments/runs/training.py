@@ -19,6 +19,7 @@ from experiments.runs import checkpoint
 from experiments.runs import config as config_lib
 from experiments.runs import evaluation
 from experiments.runs import event_files
+from experiments.runs import gan
 from experiments.runs import model_setup
 from experiments.runs import optimizers
 from experiments.runs import run_data
@@ -66,6 +67,8 @@ def run(
         SystemExit: With `workers.LOST` if another worker is gone.
     """
     sources = sources or run_data.Sources()
+    if config.dataset in gan.MODES:
+        return gan.run(config, workdir, sources)
     # Workers meet before TensorFlow does anything else.
     strategy = strategy_lib.build_strategy(config.strategy)
     workers = workers_lib.Workers.of(strategy)
@@ -74,7 +77,8 @@ def run(
     if not workers.is_chief:
         # Another host may not see the chief's.
         workdir = workdir.with_name(f"{workdir.name}.worker-{workers.index}")
-    with workers.ending_if_lost(), workdirs.take(workdir, config) as complete:
+    taken = workdirs.take(workdir, config, owner_timeout=sources.owner_timeout)
+    with workers.ending_if_lost(), taken as complete:
         if workers.gather([complete])[0]:  # The chief's.
             return run_files.read_record(workdir) if workers.is_chief else {}
         return _run_owned(config, workdir, sources, strategy, workers)

@@ -14,22 +14,32 @@ CHECKPOINTS = "checkpoints"
 
 
 @contextlib.contextmanager
-def take(workdir: pathlib.Path, config: config_lib.Config) -> Iterator[bool]:
+def take(
+    workdir: pathlib.Path,
+    config: config_lib.Config,
+    *,
+    owner_timeout: float = 0.0,
+) -> Iterator[bool]:
     """Takes a workdir for a run, within a `with` statement.
+
+    Args:
+        workdir: Of the run.
+        config: What the run is of.
+        owner_timeout: Seconds to wait for another process that holds it.
 
     Yields:
         complete: Whether the run is; then nothing is written, nor locked.
 
     Raises:
-        ValueError: If another process holds it, it is of another config, or a
-            file that says so is damaged.
+        ValueError: If another process still holds it, it is of another
+            config, or a file that says so is damaged.
         OSError: If nothing can be written there.
     """
     with contextlib.ExitStack() as stack:
         record = workdir / run_files.RECORD
         owned = not record.exists()
         if owned:
-            stack.enter_context(owner.hold(workdir))
+            stack.enter_context(owner.hold(workdir, timeout=owner_timeout))
         claim(workdir, config)
         if owned:
             atomic_files.remove_partial(workdir)

@@ -1,5 +1,6 @@
 """Tests of the lock on a workdir: who holds it, and how it is freed."""
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -10,6 +11,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
@@ -50,6 +53,24 @@ class TestHold:
         with owner.hold(tmp_path):
             note = json.loads((tmp_path / atomic_files.LOCK).read_text())
         assert note["pid"] == os.getpid()
+
+    def test_waits_for_another_owner(self, tmp_path):
+        with contextlib.ExitStack() as former:
+            former.enter_context(owner.hold(tmp_path))
+            threading.Timer(0.3, former.close).start()
+            started = time.monotonic()
+            with owner.hold(tmp_path, timeout=30):
+                assert 0.3 <= time.monotonic() - started < 10
+
+    def test_waits_no_longer_than_asked(self, tmp_path):
+        with owner.hold(tmp_path):
+            started = time.monotonic()
+            with (
+                pytest.raises(ValueError, match="one owner at a time"),
+                owner.hold(tmp_path, timeout=0.3),
+            ):
+                raise AssertionError
+            assert 0.3 <= time.monotonic() - started < 10
 
     @pytest.mark.slow
     def test_kill_frees_it_whatever_it_has_forked(self, tmp_path):

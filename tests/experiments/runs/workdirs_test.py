@@ -11,7 +11,9 @@ from experiments.runs import atomic_files
 from experiments.runs import checkpoint
 from experiments.runs import config
 from experiments.runs import owner
+from experiments.runs import run_data
 from experiments.runs import run_files
+from experiments.runs import training
 from experiments.runs import workdirs
 from tf_mixup import mixing
 
@@ -115,6 +117,25 @@ class TestTake:
             ):
                 raise AssertionError
             assert partial.exists()
+
+    @pytest.mark.parametrize("dataset", ["digits", "points:ring"])
+    def test_a_run_waits_for_another_owner(
+        self, dataset, tmp_path, monkeypatch
+    ):
+        waited = []
+
+        def hold(workdir, *, timeout):
+            waited.append(timeout)
+            raise ValueError("It is still held.")
+
+        monkeypatch.setattr(owner, "hold", hold)
+        with pytest.raises(ValueError, match="still held"):
+            training.run(
+                config.Config(dataset=dataset),
+                tmp_path,
+                run_data.Sources(owner_timeout=7),
+            )
+        assert waited == [7]
 
     def test_complete_run_needs_no_lock(self, tmp_path):
         atomic_files.write_json(tmp_path / "record.json", RECORD)
