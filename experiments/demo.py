@@ -26,8 +26,8 @@ from absl import flags
 from absl import logging
 
 from experiments import _entry
-from experiments import sweep
 from experiments.analysis import measures
+from experiments.engines import local
 from experiments.runs import config as config_lib
 from experiments.runs import outputs as outputs_lib
 from experiments.runs import run_data
@@ -169,7 +169,7 @@ def train(
         else:
             missing[folder] = config
     with contextlib.closing(
-        sweep.run_each(missing, run_data.Sources(), jobs=_count_jobs())
+        local.run_each(missing, run_data.Sources(), jobs=_count_jobs())
     ) as pairs:
         for folder, error in pairs:
             if error is not None:

@@ -5,21 +5,19 @@ Command:
         --workdir=runs/image_calibration
     python -m experiments.sweep --table=image_calibration --dry_run
 
-Each run has its own folder and process; complete runs are skipped, and a
-failure does not stop the others. Several sweeps may share a folder: a run that
-another process owns is refused, which counts as a failure. On SIGTERM all runs
-save their state and the sweep exits with 143 (128 + 15). If the sweep is
-killed, its runs save their state, too.
+Each run has its own folder; complete runs are skipped, and a failure does not
+stop the others. Several sweeps may share a folder: a run that another process
+owns is refused, which counts as a failure. On SIGTERM all runs save their state
+and the sweep exits with 143 (128 + 15).
+
+--engine says where the runs are executed: in processes of this machine
+(`local`), or by another scheduler, for which a command for each run is printed
+(`print`).
 """
 
-import concurrent.futures
-import dataclasses
-import os
+import functools
 import pathlib
-import queue
 import statistics
-from collections.abc import Generator
-from collections.abc import Mapping
 from collections.abc import Sequence
 
 from absl import flags
@@ -27,9 +25,11 @@ from absl import logging
 
 from experiments import _entry
 from experiments import datasets
+from experiments import engines
 from experiments.analysis import records
 from experiments.distributed import preemption
-from experiments.distributed.processes import Process
+from experiments.engines import commands
+from experiments.engines import local
 from experiments.papers import TABLES
 from experiments.papers.tables import SCALES
 from experiments.runs import config as config_lib
@@ -37,7 +37,6 @@ from experiments.runs import gan
 from experiments.runs import model_setup
 from experiments.runs import run_data
 from experiments.runs import run_files
-from experiments.runs import training
 from tf_mixup import _checks
 
 
@@ -63,8 +62,7 @@ def sweep(
     configs: Sequence[config_lib.Config],
     workdir: pathlib.Path,
     sources: run_data.Sources,
-    *,
-    jobs: int = 1,
+    engine: engines.Engine,
 ) -> int:
     """Runs incomplete configs in order; returns the number of failures."""
     missing = [
@@ -75,84 +73,10 @@ def sweep(
     logging.info("%d runs, %d to do.", len(configs), len(missing))
     failures = 0
     folders = {workdir / config.run_name: config for config in missing}
-    for folder, error in run_each(folders, sources, jobs=jobs):
+    for folder, error in engine(folders, sources):
         failures += error is not None
         logging.info("%s: %s", folder.name, "done" if error is None else error)
     return failures
-
-
-def run_each(
-    configs: Mapping[pathlib.Path, config_lib.Config],
-    sources: run_data.Sources,
-    *,
-    jobs: int,
-) -> Generator[tuple[pathlib.Path, BaseException | None], None, None]:
-    """Runs configs in processes of their own.
-
-    Args:
-        configs: Workdir of each run -> what to run, in this order.
-        sources: Where the data is.
-        jobs: Runs at a time; they share the cores.
-
-    Yields:
-        workdir: Of a run that has ended.
-        error: What it raised; None if it is complete.
-    """
-    processes = [Process() for _ in range(jobs)]
-    free: queue.SimpleQueue[Process] = queue.SimpleQueue()
-    for process in processes:
-        free.put(process)
-
-    def run(config: config_lib.Config, folder: pathlib.Path) -> None:
-        process = free.get()
-        try:
-            process.call(_run_one, config, folder, sources, jobs)
-        finally:
-            free.put(process)
-
-    pool = concurrent.futures.ThreadPoolExecutor(jobs)
-    futures = {
-        pool.submit(run, config, folder): folder
-        for folder, config in configs.items()
-    }
-    try:
-        for future in concurrent.futures.as_completed(futures):
-            yield futures[future], future.exception()
-    except BaseException:
-        # Ctrl-C, or SIGTERM: active runs save their state and end.
-        for process in processes:
-            process.terminate()
-        raise
-    finally:
-        # Waiting runs must not start then.
-        pool.shutdown(cancel_futures=True)
-        for process in processes:
-            process.close()
-
-
-def _run_one(
-    config: config_lib.Config,
-    workdir: pathlib.Path,
-    sources: run_data.Sources,
-    jobs: int,
-) -> None:
-    import keras
-    import tensorflow as tf
-
-    threads = max((os.cpu_count() or 1) // jobs, 1)
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    # Two, so that batches are made while the network computes.
-    tf.config.threading.set_inter_op_parallelism_threads(max(threads, 2))
-    try:
-        if config.dataset in gan.MODES:
-            gan.run(config, workdir, sources)  # SIGTERM kills it: it is short.
-            return
-        with preemption.Preemption(supervised=True) as asked:
-            saving = dataclasses.replace(sources, preemption=asked)
-            training.run(config, workdir, saving)
-    finally:
-        # The next run of this process must not depend on this one.
-        keras.backend.clear_session()
 
 
 def describe(
@@ -225,8 +149,30 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "seeds", None, "Number of seeds; the table's default.", lower_bound=1
     )
+    flags.DEFINE_enum(
+        "engine",
+        "local",
+        ("local", "print"),
+        "Where runs are executed; `print` only prints their commands.",
+    )
     flags.DEFINE_integer(
-        "jobs", 1, "Runs at a time; they share the cores.", lower_bound=1
+        "jobs",
+        1,
+        "Runs at a time of --engine=local; they share the cores.",
+        lower_bound=1,
+    )
+    flags.DEFINE_integer(
+        "checkpoint_every_steps",
+        0,
+        "Saves after as many steps of an epoch, too; 0 for after epochs only.",
+        lower_bound=0,
+    )
+    flags.DEFINE_integer(
+        "verbose",
+        0,
+        "Keras' progress bar of each run: 0, 1, 2.",
+        lower_bound=0,
+        upper_bound=2,
     )
     flags.DEFINE_bool("skip_known", False, "Skip the runs of the ledger.")
     flags.DEFINE_bool(
@@ -234,6 +180,15 @@ def define_flags() -> None:
         False,
         "Print each run with its parameters and estimated hours, and stop.",
     )
+
+
+def choose_engine(values: flags.FlagValues) -> engines.Engine:
+    """Returns the engine that the flags name, with its options."""
+    options: dict[str, engines.Engine] = {
+        "local": functools.partial(local.run_each, jobs=values.jobs),
+        "print": commands.run_each,
+    }
+    return options[values.engine]
 
 
 def main() -> None:
@@ -246,7 +201,10 @@ def main() -> None:
         configs = [config for config in configs if config not in known]
     workdir = pathlib.Path(values.workdir)
     sources = run_data.Sources(
-        data_dir=values.data_dir, download=values.download
+        data_dir=values.data_dir,
+        download=values.download,
+        verbose=values.verbose,
+        checkpoint_every_steps=values.checkpoint_every_steps,
     )
     if values.dry_run:
         logging.info("%s", TABLES[values.table].describe(values.table))
@@ -254,7 +212,7 @@ def main() -> None:
             logging.info("%s", line)
         return
     with preemption.Preemption():
-        failures = sweep(configs, workdir, sources, jobs=values.jobs)
+        failures = sweep(configs, workdir, sources, choose_engine(values))
     if failures:
         raise ValueError(
             f"All runs must succeed. Received: {failures} failed runs, see"

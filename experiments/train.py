@@ -18,6 +18,7 @@ and TensorBoard's `logs/`.
 
 import dataclasses
 import pathlib
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -30,7 +31,8 @@ from experiments.datasets import cards
 from experiments.distributed import preemption
 from experiments.distributed import strategy
 from experiments.papers import defaults
-from experiments.runs import config
+from experiments.runs import config as config_lib
+from experiments.runs import gan
 from experiments.runs import run_data
 from experiments.runs import training
 from experiments.runs import tuning
@@ -39,11 +41,11 @@ from tf_mixup import _checks
 # Fields of `Config` that have a flag, and their types.
 _FIELDS = {
     field.name: str(field.type)
-    for field in dataclasses.fields(config.Config)
+    for field in dataclasses.fields(config_lib.Config)
     if field.name != "dataset"
 }
 # Those that take one of a few names.
-_CHOICES = {"network": tuple(networks.BUILDERS), **config.CHOICES}
+_CHOICES = {"network": (*networks.BUILDERS, gan.NETWORK), **config_lib.CHOICES}
 # By the type of a field, the first that fits.
 _DEFINE: dict[str, Callable[..., Any]] = {
     "tuple": flags.DEFINE_list,
@@ -57,7 +59,7 @@ _DEFINE: dict[str, Callable[..., Any]] = {
 def define_flags() -> None:
     """Defines the flags of this binary: one for each field of `Config`, too."""
     flags.DEFINE_string(
-        "dataset", config.Config.dataset, f"{cards.describe()}."
+        "dataset", config_lib.Config.dataset, f"{cards.describe()}."
     )
     flags.DEFINE_string(
         "workdir", None, "Directory of this run.", required=True
@@ -68,6 +70,13 @@ def define_flags() -> None:
         "checkpoint_every_steps",
         0,
         "Saves after as many steps of an epoch, too; 0 for after epochs only.",
+        lower_bound=0,
+    )
+    flags.DEFINE_float(
+        "owner_timeout",
+        0,
+        "Seconds to wait for a workdir that another process holds. A file"
+        " system may keep the lock of a host that is gone for two minutes.",
         lower_bound=0,
     )
     flags.DEFINE_integer(
@@ -99,7 +108,7 @@ def define_flags() -> None:
 def _attribute_summaries() -> dict[str, str]:
     """Takes each flag's help from the docstring of `Config`."""
     summaries: dict[str, str] = {}
-    text = (config.Config.__doc__ or "").split("Attributes:")[1]
+    text = (config_lib.Config.__doc__ or "").split("Attributes:")[1]
     for line in text.strip().splitlines():
         line = line.strip()
         name, colon, summary = line.partition(": ")
@@ -111,7 +120,7 @@ def _attribute_summaries() -> dict[str, str]:
     return summaries
 
 
-def config_from_flags() -> config.Config:
+def config_from_flags() -> config_lib.Config:
     """Returns the data set's defaults, overridden by the flags given."""
     values = flags.FLAGS
     fields = defaults.paper_defaults(
@@ -126,7 +135,39 @@ def config_from_flags() -> config.Config:
     for name in ("mix_layers", "ood"):
         if name in fields:
             fields[name] = tuple(fields[name])
-    return config.Config(dataset=values.dataset, **fields)
+    return config_lib.Config(dataset=values.dataset, **fields)
+
+
+def command(
+    config: config_lib.Config,
+    workdir: pathlib.Path,
+    sources: run_data.Sources,
+) -> str:
+    """Returns the command line of a run, with a flag for each field.
+
+    Default values are written out, too: those of the data set are others.
+    """
+    values = {
+        "workdir": workdir.absolute(),
+        **dataclasses.asdict(sources),
+        **dataclasses.asdict(config),
+    }
+    # A program's object, which no flag stands for.
+    del values["preemption"]
+    given = (
+        f"--{name}={_write(value)}"
+        for name, value in values.items()
+        if value is not None
+    )
+    return shlex.join(["python", "-m", "experiments.train", *given])
+
+
+def _write(value: Any) -> str:
+    """Returns a value as a flag has it."""
+    if isinstance(value, tuple):
+        # Quotes what has a comma.
+        return flags.CsvListSerializer(",").serialize([*value])
+    return str(value)
 
 
 def _alpha(text: str) -> dict[str, Any]:
@@ -167,6 +208,7 @@ def main() -> None:
             download=values.download,
             verbose=values.verbose,
             checkpoint_every_steps=values.checkpoint_every_steps,
+            owner_timeout=values.owner_timeout,
             preemption=asked,
         )
         record = training.run(config_from_flags(), workdir, sources)

@@ -12,7 +12,8 @@ import pytest
 
 from experiments import _quiet
 from experiments import demo
-from experiments import sweep
+from experiments import engines
+from experiments.engines import local
 from experiments.runs.outputs import Outputs
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -66,7 +67,7 @@ class TestRun:
             assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
         assert f"tensorboard --logdir={tmp_path}" in first.out
         assert list(tmp_path.glob("redrawn-mixup-seed0/logs/**/*tfevents*"))
-        monkeypatch.setattr(sweep, "_run_one", None)
+        monkeypatch.setattr(engines, "run_one", None)
         demo.run(TINY, tmp_path, seeds=1)
         second = capsys.readouterr().out
         assert second.count("(done before)") == 4
@@ -85,7 +86,7 @@ class TestTrain:
             finally:
                 closed.append(jobs)
 
-        monkeypatch.setattr(sweep, "run_each", run_each)
+        monkeypatch.setattr(local, "run_each", run_each)
         with pytest.raises(ValueError, match="clean-erm-seed0 failed"):
             demo.train(TINY, tmp_path, seeds=1)
         assert closed == [demo._count_jobs()]

@@ -1,4 +1,4 @@
-"""Tests of the sweep: names, skipping, failures, the dry run."""
+"""Tests of the sweep: names, skipping, failures, the dry run, engines."""
 
 import dataclasses
 import json
@@ -6,18 +6,22 @@ import pathlib
 import signal
 import subprocess
 import sys
-import threading
 import time
+import types
 
 import pytest
+from absl import flags
 from absl import logging
 
 from experiments import sweep
+from experiments.engines import commands
+from experiments.engines import local
 from experiments.papers import calibration
 from experiments.runs import checkpoint
 from experiments.runs import config as config_lib
 from experiments.runs import model_setup
 from experiments.runs import run_data
+from tests import binaries
 from tests.experiments.distributed import processes_test
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -42,22 +46,22 @@ def write_record(workdir, config, seconds=60.0):
     (folder / "record.json").write_text(json.dumps(record))
 
 
+class Runner(list):
+    """An engine that only notes its configs; seed 1 of MNIST fails."""
+
+    def __call__(self, configs, sources):
+        for folder, config in configs.items():
+            self.append(config)
+            if config.seed == 1 and config.dataset == "mnist":
+                yield folder, ValueError("mnist is not there.")
+                continue
+            write_record(folder.parent, config)
+            yield folder, None
+
+
 @pytest.fixture
-def runner(monkeypatch):
-    """Replaces processes by calls, and training by a note of the config."""
-    ran = []
-
-    def run(config, workdir, sources, jobs):
-        ran.append(config)
-        if config.seed == 1 and config.dataset == "mnist":
-            raise ValueError("mnist is not there.")
-        write_record(workdir.parent, config)
-
-    monkeypatch.setattr(sweep, "_run_one", run)
-    monkeypatch.setattr(
-        sweep.Process, "call", lambda _, function, *args: function(*args)
-    )
-    return ran
+def runner():
+    return Runner()
 
 
 @pytest.fixture
@@ -125,12 +129,12 @@ class TestFindConfigs:
 
 class TestSweep:
     def test_runs_all_in_their_order(self, runner, tmp_path):
-        assert sweep.sweep(configs(), tmp_path, SOURCES) == 0
+        assert sweep.sweep(configs(), tmp_path, SOURCES, runner) == 0
         assert runner == configs()
 
     def test_skips_what_is_complete(self, runner, tmp_path, messages):
         write_record(tmp_path, configs()[1])
-        assert sweep.sweep(configs(), tmp_path, SOURCES) == 0
+        assert sweep.sweep(configs(), tmp_path, SOURCES, runner) == 0
         assert [config.seed for config in runner] == [0, 2]
         assert messages[0] == "3 runs, 2 to do."
 
@@ -138,7 +142,7 @@ class TestSweep:
         folder = tmp_path / configs()[1].run_name
         folder.mkdir()
         (folder / "config.json").write_text("{}")
-        sweep.sweep(configs(), tmp_path, SOURCES)
+        sweep.sweep(configs(), tmp_path, SOURCES, runner)
         assert len(runner) == 3
 
     @pytest.mark.parametrize("text", ["{}", "", "another's"])
@@ -152,7 +156,7 @@ class TestSweep:
             text = path.read_text().replace('"seed": 0', '"seed": 1')
         path.write_text(text)
         write_record(tmp_path, second)
-        sweep.sweep(configs(), tmp_path, SOURCES)
+        sweep.sweep(configs(), tmp_path, SOURCES, runner)
         assert [config.seed for config in runner] == [0, 2]
         *_, total = sweep.describe(configs(), tmp_path, SOURCES)
         assert total.startswith("3 runs, 0 to do")
@@ -161,86 +165,17 @@ class TestSweep:
         self, runner, tmp_path, messages
     ):
         wanted = configs(dataset="mnist")
-        assert sweep.sweep(wanted, tmp_path, SOURCES) == 1
+        assert sweep.sweep(wanted, tmp_path, SOURCES, runner) == 1
         assert [config.seed for config in runner] == [0, 1, 2]
         assert f"{wanted[1].run_name}: mnist is not there." in messages
         assert f"{wanted[2].run_name}: done" in messages
 
     def test_the_second_time_only_the_failure_is_left(self, runner, tmp_path):
         wanted = configs(dataset="mnist")
-        sweep.sweep(wanted, tmp_path, SOURCES)
+        sweep.sweep(wanted, tmp_path, SOURCES, runner)
         runner.clear()
-        assert sweep.sweep(wanted, tmp_path, SOURCES) == 1
+        assert sweep.sweep(wanted, tmp_path, SOURCES, runner) == 1
         assert [config.seed for config in runner] == [1]
-
-    def test_runs_some_at_a_time(self, runner, tmp_path, monkeypatch):
-        # Each waits for the other: one at a time would never end.
-        meeting = threading.Barrier(2, timeout=10)
-        monkeypatch.setattr(sweep, "_run_one", lambda *_: meeting.wait())
-        assert sweep.sweep(configs(2), tmp_path, SOURCES, jobs=2) == 0
-
-    def test_starts_nothing_after_an_interrupt(
-        self, runner, tmp_path, monkeypatch
-    ):
-        def interrupt(futures):
-            raise KeyboardInterrupt
-
-        started = threading.Event()
-        ended = threading.Event()
-
-        def run(*_):
-            started.set()
-            ended.wait(10)
-            runner.append(_)
-
-        monkeypatch.setattr(sweep, "_run_one", run)
-        monkeypatch.setattr(sweep.concurrent.futures, "as_completed", interrupt)
-        threading.Timer(0.5, ended.set).start()
-        with pytest.raises(KeyboardInterrupt):
-            sweep.sweep(configs(), tmp_path, SOURCES)
-        assert len(runner) == 1
-
-
-class TestRunEach:
-    def test_yields_what_each_run_raised(self, runner, tmp_path):
-        wanted = configs(dataset="mnist")
-        folders = {tmp_path / str(each.seed): each for each in wanted}
-        found = dict(sweep.run_each(folders, SOURCES, jobs=2))
-        assert found.keys() == folders.keys()
-        errors = {folder.name: str(found[folder]) for folder in folders}
-        assert errors.pop("1") == "mnist is not there."
-        assert {*errors.values()} == {"None"}
-
-    def test_starts_nothing_after_it_is_closed(
-        self, runner, tmp_path, monkeypatch
-    ):
-        ended = []
-        monkeypatch.setattr(
-            sweep.Process, "terminate", lambda process: ended.append(process)
-        )
-        folders = {tmp_path / str(each.seed): each for each in configs(3)}
-        pairs = sweep.run_each(folders, SOURCES, jobs=1)
-        monkeypatch.setattr(
-            sweep.concurrent.futures, "as_completed", lambda futures: futures
-        )
-        next(pairs)
-        pairs.close()
-        assert len(ended) == 1
-
-
-@pytest.mark.slow
-def test_a_run_does_not_depend_on_those_before_it(tmp_path):
-    first, second = configs(2, num_train=128, width=4, dropout=0.1)
-    assert sweep.sweep([first, second], tmp_path / "one", SOURCES) == 0
-    assert sweep.sweep([second], tmp_path / "alone", SOURCES) == 0
-    after, alone = (
-        json.loads(
-            (tmp_path / kind / second.run_name / "record.json").read_text()
-        )
-        for kind in ("one", "alone")
-    )
-    assert after["results"] == alone["results"]
-    assert after["history"] == alone["history"]
 
 
 class TestDescribe:
@@ -296,41 +231,54 @@ def test_counts_the_papers_networks_for_imagenet(tmp_path):
     assert total.startswith("14 runs, 14 to do")
 
 
-@pytest.mark.slow
-class TestRealRun:
-    def test_leaves_a_record_and_is_not_run_again(self, tmp_path):
-        wanted = [
-            config_lib.Config(width=4, epochs=1, batch_size=64, num_train=256)
-        ]
-        assert sweep.sweep(wanted, tmp_path, SOURCES) == 0
-        path = tmp_path / wanted[0].run_name / "record.json"
-        before = path.stat().st_mtime_ns
-        record = json.loads(path.read_text())
-        assert 0 < record["results"]["test_accuracy"] <= 1
-        assert sweep.sweep(wanted, tmp_path, SOURCES) == 0
-        assert path.stat().st_mtime_ns == before
+class TestChooseEngine:
+    def choose(self, *arguments):
+        found = []
+        binaries.run(
+            types.SimpleNamespace(
+                define_flags=sweep.define_flags,
+                main=lambda: found.append(sweep.choose_engine(flags.FLAGS)),
+            ),
+            *("--table=uci", *arguments),
+        )
+        return found[0]
+
+    def test_is_this_machine_by_default(self):
+        engine = self.choose("--jobs=2")
+        assert engine.func is local.run_each
+        assert engine.keywords == {"jobs": 2}
+
+    def test_prints(self):
+        assert self.choose("--engine=print") is commands.run_each
 
 
 SWEEP = """
-import pathlib, sys
+import importlib, pathlib, sys
 from experiments import sweep
 from experiments.distributed import preemption
 from experiments.runs import config, run_data
 longer = config.Config(width=4, epochs=1000, num_train=256, batch_size=64)
 def main():
-    workdir = pathlib.Path(sys.argv.pop())
+    engine, workdir = sys.argv[1:]
+    engine = importlib.import_module(f"experiments.engines.{engine}").run_each
     with preemption.Preemption():
-        sweep.sweep([longer], workdir, run_data.Sources())
+        sweep.sweep([longer], pathlib.Path(workdir), run_data.Sources(), engine)
 if __name__ == "__main__":
     main()
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_runs_save_themselves_and_end_with_the_sweep(number, tmp_path):
+@pytest.mark.parametrize(
+    ("engine", "number"),
+    [
+        ("local", signal.SIGTERM),
+        ("local", signal.SIGKILL),
+    ],
+)
+def test_runs_save_themselves_and_end_with_the_sweep(engine, number, tmp_path):
     process = subprocess.Popen(
-        [sys.executable, "-c", SWEEP, str(tmp_path)], cwd=ROOT
+        [sys.executable, "-c", SWEEP, engine, str(tmp_path)], cwd=ROOT
     )
     while not (found := [*tmp_path.glob("*/checkpoints/epoch-00001.npz")]):
         assert process.poll() is None
