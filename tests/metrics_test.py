@@ -61,6 +61,8 @@ class TestResults:
             # Of the first two one is wrong; then one of three.
             "aurc": (1 / 2 + 1 / 2 + 1 / 3) / 3,
             "excess_aurc": (1 / 2 + 1 / 2) / 3,
+            # Of either class one bin holds two examples, the other one.
+            "classwise_ece": (abs(2 * 0.75 - 1) + 0.4375) / 3,
             "nonfinite": 0.0,
         }
         for name, value in expected.items():
@@ -180,6 +182,55 @@ class TestResults:
             assert metric.results()["class_bias"] == pytest.approx(
                 calibration.class_bias(sums).largest, rel=1e-5
             )
+
+
+class TestClasswiseError:
+    @pytest.mark.parametrize("num_bins", [1, 15])
+    @pytest.mark.parametrize("soft", [False, True])
+    def test_agrees_with_the_reference(self, num_bins, soft):
+        labels, probabilities = draw(500, 12)
+        if soft:
+            labels = np.random.default_rng(1).dirichlet(np.ones(12), 500)
+        metric = stream(
+            metrics.CalibrationMetrics(num_bins), labels, probabilities
+        )
+        assert metric.results()["classwise_ece"] == pytest.approx(
+            reference.classwise_calibration_error(
+                labels, probabilities, num_bins
+            ),
+            abs=1e-6,
+        )
+
+    @pytest.mark.parametrize("edges", calibration.EDGES)
+    def test_is_that_of_the_function_on_edges_and_with_weights(self, edges):
+        labels, probabilities = draw(300, 5)
+        # Multiples of 1/10, all of them on edges.
+        rounded = np.diff(
+            np.round(10 * probabilities.cumsum(1)), prepend=0, axis=1
+        )
+        rounded = (rounded / 10).astype("float32")
+        weight = np.random.default_rng(1).integers(0, 3, 300)
+        options = {"num_bins": 10, "edges": edges}
+        metric = stream(
+            metrics.CalibrationMetrics(**options), labels, rounded, weight
+        )
+        expected = calibration.classwise_calibration_error(
+            labels, rounded, sample_weight=weight, **options
+        )
+        assert metric.results()["classwise_ece"] == pytest.approx(
+            float(expected), abs=1e-6
+        )
+
+    def test_more_classes_need_the_metric_of_classes(self):
+        data = draw(300, 101)
+        assert (
+            "classwise_ece"
+            not in stream(metrics.CalibrationMetrics(), *data).results()
+        )
+        metric = stream(metrics.ClassCalibrationMetrics(), *data)
+        assert metric.results()["classwise_ece"] == pytest.approx(
+            float(calibration.classwise_calibration_error(*data)), abs=1e-6
+        )
 
 
 class TestClassGaps:

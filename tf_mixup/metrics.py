@@ -27,6 +27,8 @@ from tf_mixup.calibration import per_example
 
 # Bins of the fine table, at least: equal-mass bins are estimated from it.
 _FINE = 300
+# Beyond it, binning all probabilities would cost more than all else.
+_MOST_CLASSES = 100
 
 
 # Version 0.1 saved models with this name.
@@ -100,8 +102,9 @@ class CalibrationMetrics(keras.metrics.Metric):
         # Negative log-likelihood, Brier score, number of examples left out,
         # evidence that outputs are logits, number of examples counted.
         self._totals = self._add_sums("totals", 5)
-        # Probability less target of each class; made when K is known.
-        self._excess: Any = None
+        # Probability less target of each class by its bin, or of all bins;
+        # made when K is known.
+        self._residuals: Any = None
         # Of labels and outputs, as of the last batch.
         self._last_shapes: Any = None
 
@@ -114,15 +117,17 @@ class CalibrationMetrics(keras.metrics.Metric):
         Raises:
             ValueError: If earlier batches had other classes.
         """
-        if self._excess is not None and self._excess.shape != (num_classes,):
+        residuals = self._residuals
+        if residuals is not None and residuals.shape[0] != num_classes:
             raise _checks.refusal(
                 "All batches of a metric must have the same classes",
-                f"{num_classes} classes after {self._excess.shape[0]}",
+                f"{num_classes} classes after {residuals.shape[0]}",
                 "Make a metric for each model",
             )
-        if self._excess is None:
+        if residuals is None:
+            bins = self.num_bins if self._bins_classes(num_classes) else 1
             with _outside_of_functions():
-                self._excess = self._add_sums("excess", num_classes)
+                self._residuals = self._add_sums("residuals", num_classes, bins)
 
     def update_state(
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
@@ -144,7 +149,7 @@ class CalibrationMetrics(keras.metrics.Metric):
         again, self._last_shapes = shapes == self._last_shapes, shapes
         add = _add_compiled if again and _runs_eagerly() else _add_batch
         add(
-            (self._table, self._totals, self._excess),
+            (self._table, self._totals, self._residuals),
             labels,
             columns,
             weight,
@@ -210,9 +215,10 @@ class CalibrationMetrics(keras.metrics.Metric):
                 table; `aurc` and `excess_aurc`, estimated from all bins (see
                 `selective.aurc_bounds`); `class_bias`, the largest difference
                 over classes between the mean probability of a class and its
-                frequency, which a temperature cannot correct; `nonfinite`,
-                the number of examples left out. All others are NaN without
-                examples.
+                frequency, which a temperature cannot correct; of at most 100
+                classes `classwise_ece`, the mean over classes of the ECE of
+                each class's own probability; `nonfinite`, the number of
+                examples left out. All others are NaN without examples.
         """
         bins, fine = self.bins(), self.fine_bins()
         numbers = {
@@ -237,11 +243,24 @@ class CalibrationMetrics(keras.metrics.Metric):
         nll, brier, nonfinite = (float(totals[place]) for place in range(3))
         results["nll"] = nll / weight if weight else math.nan
         results["brier"] = brier / weight if weight else math.nan
-        results["class_bias"] = math.nan
-        if weight and self._excess is not None:
-            excess = ops.max(ops.abs(ops.convert_to_tensor(self._excess)))
-            results["class_bias"] = float(excess) / weight
-        return {**results, "nonfinite": nonfinite}
+        results["nonfinite"] = nonfinite
+        return {**results, **self._class_results(weight)}
+
+    def _class_results(self, weight: float) -> dict[str, float]:
+        """Returns the numbers of all classes, of examples of a weight."""
+        if self._residuals is None:
+            return {"class_bias": math.nan, "classwise_ece": math.nan}
+        residuals = ops.convert_to_numpy(self._residuals)
+        residuals = residuals / (weight or math.nan)
+        results = {"class_bias": float(np.abs(residuals.sum(1)).max())}
+        if self._bins_classes(residuals.shape[0]):
+            errors = np.abs(residuals).sum(1)
+            results["classwise_ece"] = float(errors.mean())
+        return results
+
+    def _bins_classes(self, num_classes: int) -> bool:
+        """Returns whether the probability of each class is binned."""
+        return num_classes <= _MOST_CLASSES
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that rebuild this metric."""
@@ -316,31 +335,52 @@ def _add_batch(
         ops.cast(scores.evidence, dtype),
         ops.sum(ops.cast(weight > 0, dtype)),
     )
-    excess = _sum_excess(scores, counted, weight)
-    sums = ops.stack(bins), ops.stack(totals), excess
+    residuals = _sum_residuals(
+        scores, counted, weight, variables[2].shape[1], edges
+    )
+    sums = ops.stack(bins), ops.stack(totals), residuals
     for variable, value in zip(variables, sums, strict=True):
         variable.assign_add(value)
 
 
-def _sum_excess(scores: Any, counted: Any, weight: Any) -> Any:
-    """Returns probability less target of each class, `(K,)`."""
+def _sum_residuals(
+    scores: Any, counted: Any, weight: Any, num_bins: int, edges: str
+) -> Any:
+    """Returns probability less target of each class by its bin, `(K, M)`."""
     # In units of the largest: float32 does not hold all of float64.
     unit = ops.max(weight, initial=0.0)
     unit = ops.where(unit > 0, unit, 1.0)
     weight = ops.cast(weight / unit, "float32")
-
-    def add(columns: Any) -> Any:
-        return ops.matmul(weight[None, :], columns)[0]
-
-    # A copy of all columns without NaN would cost more than their sum.
     columns = scores.probabilities
-    predicted = ops.cond(
-        ops.all(counted),
-        lambda: add(columns),
-        lambda: add(ops.where(counted[:, None], columns, 0.0)),
+    if num_bins > 1:
+        residuals = ops.where(counted[:, None], columns - scores.targets, 0.0)
+        residuals = weight[:, None] * residuals
+        sums = _sum_by_column(residuals, columns, num_bins, edges)
+    else:
+        # A copy of all columns without NaN would cost more than their sum.
+        predicted = ops.cond(
+            ops.all(counted),
+            lambda: ops.matmul(weight[None, :], columns)[0],
+            lambda: ops.matmul(
+                weight[None, :], ops.where(counted[:, None], columns, 0.0)
+            )[0],
+        )
+        sums = (predicted - scores.sum_targets(weight))[:, None]
+    return unit * ops.cast(sums, unit.dtype)
+
+
+def _sum_by_column(values: Any, columns: Any, num_bins: int, edges: str) -> Any:
+    """Returns the sums of values by column and its bin, `(K, M)`."""
+    num_classes = columns.shape[1]
+    inner = bins_lib.bin_edges(num_bins)[1:-1]
+    place = bins_lib.find_bins(columns, inner, edges)
+    place = place + num_bins * ops.arange(num_classes, dtype=place.dtype)
+    sums = ops.segment_sum(
+        ops.reshape(values, (-1,)),
+        ops.reshape(place, (-1,)),
+        num_segments=num_classes * num_bins,
     )
-    excess = predicted - scores.sum_targets(weight)
-    return unit * ops.cast(excess, unit.dtype)
+    return ops.reshape(sums, (num_classes, num_bins))
 
 
 def _runs_eagerly() -> bool:
@@ -495,8 +535,9 @@ class ClassCalibrationMetrics(CalibrationMetrics):
     """`CalibrationMetrics` that also knows the signed gap of each class.
 
     `callbacks.AlphaTuner` tunes the alpha of each class by it. It is logged as
-    `ece`, too. The examples of a class are those with its label; a soft
-    target counts for each class by its mass.
+    `ece`, too, and has the class-wise ECE of any number of classes. In gaps
+    the examples of a class are those with its label; a soft target counts for
+    each class by its mass.
 
     Args:
         num_bins: As for `CalibrationMetrics`.
@@ -537,6 +578,9 @@ class ClassCalibrationMetrics(CalibrationMetrics):
         parts = [weight, weight * gap, weight * ops.square(gap)]
         sums = ops.stack([scores.sum_targets(part) for part in parts])
         self._class_sums.assign_add(ops.cast(sums, self._sums))
+
+    def _bins_classes(self, num_classes: int) -> bool:
+        return True
 
     def class_gaps(self) -> ClassGaps:
         """Returns the gap of each class; call it between steps.

@@ -135,6 +135,22 @@ class TestCalibrationMonitor:
                 direct[key], abs=1e-5
             )
 
+    def test_many_classes_have_no_classwise_error(self, tmp_path):
+        model = keras.Sequential(
+            [keras.Input((4,)), keras.layers.Dense(101, "softmax")]
+        )
+        model.compile(
+            "sgd", "sparse_categorical_crossentropy", run_eagerly=True
+        )
+        monitor = monitors.CalibrationMonitor(
+            examples(41, seed=1), log_dir=tmp_path
+        )
+        history = fit(model, monitor, epochs=1)
+        assert VAL_KEYS - set(history) == {"val_classwise_ece"}
+        tags = summaries_test.read(tmp_path / "validation")
+        assert "calibration/class_bias" in tags
+        assert "calibration/classwise_ece" not in tags
+
     @pytest.mark.parametrize("logits", [False, True])
     def test_own_data_gives_the_values_of_the_compiled_metric(self, logits):
         data = tf.data.Dataset.from_tensor_slices(examples(41, seed=1)).batch(

@@ -264,7 +264,7 @@ def sum_into_bins(
 
     def sum_part(place: slice) -> Bins:
         part, right = (column[place] for column in columns)
-        found = _find_bins(part, inner, edges)
+        found = find_bins(part, inner, edges)
         weighted = weight[place]
         summed = (weighted, weighted * ops.cast(part, dtype), weighted * right)
         if dtype == "float64" and len(confidence.shape) == 1:
@@ -409,7 +409,7 @@ def merge_bins(bins: Bins, factor: int) -> Bins:
     return Bins(*(ops.sum(ops.reshape(part, shape), -1) for part in bins))
 
 
-def _find_bins(confidence: Any, inner: np.ndarray, edges: str) -> Any:
+def find_bins(confidence: Any, inner: np.ndarray, edges: str) -> Any:
     """Returns the number of the bin in which each confidence lies."""
     # The outer bins are open-ended: a softmax may exceed 1 by rounding.
     place = ops.searchsorted(

@@ -39,6 +39,9 @@ CALIBRATION_KEYS = {
     "class_bias": "The largest difference over classes between the mean"
     " probability of a class and its share of the labels. A temperature cannot"
     " correct it.",
+    "classwise_ece": "The mean over classes of the ECE of each class's own"
+    " probability; of at most 100 classes. Compare it at equal numbers of"
+    " classes only.",
 }
 
 
@@ -53,10 +56,11 @@ class CalibrationMonitor(_monitor.Monitor):
 
     Adds `val_ece`, `val_oe`, `val_mce`, `val_signed_gap` (mean confidence
     minus accuracy), `val_over` and `val_under` (the parts of ECE),
-    `val_adaptive_ece`, `val_class_bias`, `val_nll`, `val_brier` and `val_aurc`
-    (see `tf_mixup.selective`). A model of several outputs adds
-    `val_<output>_ece`, ... for each output that has such a metric, and with
-    `data` also for each that ends in a softmax or one sigmoid.
+    `val_adaptive_ece`, `val_class_bias`, `val_nll`, `val_brier`, `val_aurc`
+    (see `tf_mixup.selective`) and, of at most 100 classes or a compiled
+    `metrics.ClassCalibrationMetrics`, `val_classwise_ece`. A model of several
+    outputs adds `val_<output>_ece`, ... for each output that has such a metric,
+    and with `data` also for each that ends in a softmax or one sigmoid.
 
     `EarlyStopping("val_ece")` and `ModelCheckpoint(monitor="val_ece")` know
     the direction from the compiled metric of that name. Other names need
@@ -205,7 +209,11 @@ class CalibrationMonitor(_monitor.Monitor):
             self._check(name, metric, int(results["nonfinite"]))
             prefix = self._prefix(name)
             values.update(
-                {prefix + key: results[key] for key in CALIBRATION_KEYS}
+                {
+                    prefix + key: results[key]
+                    for key in CALIBRATION_KEYS
+                    if key in results
+                }
             )
         return values
 
@@ -215,7 +223,11 @@ class CalibrationMonitor(_monitor.Monitor):
             prefix = self._prefix(name)
             tag = f"calibration/{name}" if name else "calibration"
             summaries.write_scalars(
-                {key: self.values[prefix + key] for key in CALIBRATION_KEYS},
+                {
+                    key: self.values[prefix + key]
+                    for key in CALIBRATION_KEYS
+                    if prefix + key in self.values
+                },
                 step=step,
                 name=tag,
                 descriptions=CALIBRATION_KEYS,
