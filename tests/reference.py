@@ -234,6 +234,20 @@ def similarity(inputs, partner, width):
     )
 
 
+def partner_probabilities(targets, bandwidth):
+    """Row i: exp(-|y_i - y_j|^2 / (2 bandwidth^2)) over its sum over j."""
+    targets = np.asarray(targets, "float64").reshape(len(targets), -1)
+    table = np.zeros((len(targets), len(targets)))
+    for i, own in enumerate(targets):
+        for j, other in enumerate(targets):
+            distance = sum(
+                (a - b) ** 2 for a, b in zip(own, other, strict=True)
+            )
+            table[i, j] = math.exp(-distance / (2 * bandwidth**2))
+        table[i] /= table[i].sum()
+    return table
+
+
 def decouple(mixed_1, mixed_2, lam_1, lam_2):
     """Solves m_1 = l_1 a + (1 - l_1) b, m_2 = l_2 a + (1 - l_2) b for a, b."""
     share_1 = (1 - lam_1) / (1 - lam_2)

@@ -113,6 +113,19 @@ def find_classes(
     return tf.where(batch.known > 0, classes, unknown)
 
 
+def find_numbers(batch: Batch) -> tf.Tensor:
+    """Returns the regression targets `(B, ...)` of one output."""
+    targets = tf.nest.flatten(batch.labels[0])
+    if len(targets) != 1:
+        raise _checks.refusal(
+            "Partners of similar targets need one output",
+            f"targets of {len(targets)} outputs",
+            "Join targets in one unit as columns (B, K), or write"
+            ' `partner="random"`',
+        )
+    return targets[0]
+
+
 def size_of(structure: Any) -> Any:
     """Returns the number of examples, as an int where it is known."""
     first = tf.nest.flatten(structure)[0]

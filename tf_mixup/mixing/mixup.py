@@ -119,8 +119,9 @@ class MixUp(Stage):
             Dirichlet(alpha, ..., alpha): d-Mixup with d = P - 1. Defaults
             to 2.
         partner: `"random"`, `"same_class"`, `"different_class"` or `"given"`;
-            or `mixing.Partners("random", self_pairs=..., groups=...)`.
-            Defaults to `"random"`.
+            or `mixing.Partners("random", self_pairs=..., groups=...)`, for
+            regression `mixing.Partners("similar_target", bandwidth=...)`
+            (C-Mixup). Defaults to `"random"`.
         mix_targets: Whether targets are mixed. Without it inputs alone are,
             and the target is that of the nearest example (the ablation).
             Defaults to `True`.
@@ -170,6 +171,7 @@ class MixUp(Stage):
         Pinto et al. RegMixup. NeurIPS 2022. https://arxiv.org/abs/2206.14502
         Bouniot et al. Tailoring Mixup to Data for Calibration. ICLR 2025.
         https://arxiv.org/abs/2311.01434 (similarity kernel)
+        Yao et al. C-Mixup. NeurIPS 2022. https://arxiv.org/abs/2210.05775
         Wen et al. Combining Ensembles and Data Augmentation can Harm your
         Calibration. ICLR 2021. https://arxiv.org/abs/2010.09875 (CAMixup)
     """
@@ -215,6 +217,7 @@ class MixUp(Stage):
                 'Leave `num_points` out, or write `per="example"`',
             )
         self.partner = options.read_group("partner", partner, options.Partners)
+        options.check_targets(self.partner, self.labels)
         self.mix_targets = _checks.boolean("mix_targets", mix_targets)
         self.include_clean = _checks.boolean("include_clean", include_clean)
         self.probability = _checks.real_between(
@@ -511,22 +514,34 @@ class MixUp(Stage):
             own = tf.range(size)
             return [own + size * k for k in range(1, self.num_points)]
         seed = self._seed_at(position, stage_lib.PARTNER)
-        kind, classes = self.partner.kind, None
-        if kind != "random":
-            classes = _encoding.find_classes(
-                batch, self.labels, f'partner="{kind}"', 'partner="random"'
-            )
+        choose = self._partner_chooser(size, batch)
         return [
-            plans.choose_partner(
-                size,
+            choose(
                 seed=tf.random.fold_in(seed, k) if k else seed,
-                kind=kind,
-                labels=classes,
                 groups=self.partner.groups,
                 self_pairs=self.partner.self_pairs,
             )
             for k in range(self.num_points - 1)
         ]
+
+    def _partner_chooser(
+        self, size: Any, batch: _encoding.Batch
+    ) -> Callable[..., tf.Tensor]:
+        """Returns what chooses a partner for each example, by a seed."""
+        kind, classes = self.partner.kind, None
+        if kind == "similar_target":
+            return functools.partial(
+                plans.choose_similar,
+                _encoding.find_numbers(batch),
+                self.partner.bandwidth,
+            )
+        if kind != "random":
+            classes = _encoding.find_classes(
+                batch, self.labels, f'partner="{kind}"', 'partner="random"'
+            )
+        return functools.partial(
+            plans.choose_partner, size, kind=kind, labels=classes
+        )
 
     def _num_mixed(self, size: Any) -> Any:
         """Returns how many examples are mixed with those that follow."""

@@ -16,7 +16,7 @@ from tf_mixup import _checks
 from tf_mixup.mixing import _input_rules
 from tf_mixup.mixing import plans
 
-KINDS = (*plans.PARTNERS, "given")
+KINDS = (*plans.PARTNERS, "similar_target", "given")
 # For `alpha`: a callback sets it while the model is trained.
 AUTO = "auto"
 
@@ -43,7 +43,9 @@ class Partners(_Group):
 
     Args:
         kind: `"random"`, `"same_class"` or `"different_class"`; see
-            `mixing.choose_partner`. Or `"given"`: a batch of B examples is
+            `mixing.choose_partner`. Or `"similar_target"`, for regression:
+            any example of the batch, the likelier the nearer its target is
+            (C-Mixup); see `bandwidth`. Or `"given"`: a batch of B examples is
             followed by their partners, B more examples (with P points B for
             each partner), e.g. of `mixing.choose_neighbors` or of another
             dataset; the mixed batch has B examples.
@@ -53,14 +55,23 @@ class Partners(_Group):
             Under a strategy that mixes inside the model it must be the number
             of replicas (of a worker, where workers make batches of their
             own). Defaults to 1.
+        bandwidth: Of `"similar_target"`, in the unit of the targets, above 0:
+            the partner of example i is j with a probability in proportion to
+            `exp(-|y_i - y_j|^2 / (2 bandwidth^2))`. Small ones choose equals,
+            large ones any. The paper tunes it for each data set.
 
     Raises:
         ValueError: If an option is unknown or out of range.
+
+    References:
+        Yao et al. C-Mixup: Improving Generalization in Regression. NeurIPS
+        2022. https://arxiv.org/abs/2210.05775
     """
 
     kind: str = "random"
     self_pairs: bool = True
     groups: int = 1
+    bandwidth: float | None = None
 
     def __post_init__(self) -> None:
         _checks.one_of("partner", self.kind, KINDS)
@@ -83,6 +94,16 @@ class Partners(_Group):
                 f"partner='given' with groups={self.groups}",
                 "Leave `groups` out",
             )
+        if (self.kind == "similar_target") != (self.bandwidth is not None):
+            raise _checks.refusal(
+                "Partners of similar targets, and no others, have a bandwidth",
+                f"partner={self.kind!r} with bandwidth={self.bandwidth!r}",
+                'Write `mixing.Partners("similar_target", bandwidth=...)`, e.g.'
+                " a tenth of the targets' standard deviation",
+            )
+        if self.bandwidth is not None:
+            width = _check_width("bandwidth", self.bandwidth, "0.1")
+            _set(self, "bandwidth", width)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -194,16 +215,7 @@ class SimilarityKernel(_Group):
     width: float = 0.25
 
     def __post_init__(self) -> None:
-        width = _checks.real_at_least(
-            "width", self.width, 0, remedy="Write 0.25"
-        )
-        if not width:
-            raise _checks.refusal(
-                "`width` must be a number above 0",
-                f"width={self.width!r}",
-                "Write 0.25",
-            )
-        _set(self, "width", width)
+        _set(self, "width", _check_width("width", self.width, "0.25"))
 
 
 def check_per(per: Any) -> str | SimilarityKernel:
@@ -251,8 +263,21 @@ def shorten(value: Any) -> Any:
     """Returns the short form of a group that says no more than it."""
     if not isinstance(value, (Partners, Labels, Inputs)):
         return value
-    first = getattr(value, dataclasses.fields(value)[0].name)
-    return first if value == type(value)(first) else value
+    first, *rest = dataclasses.fields(value)
+    plain = all(getattr(value, each.name) == each.default for each in rest)
+    return getattr(value, first.name) if plain else value
+
+
+def check_targets(partner: Partners, labels: Labels) -> None:
+    """Refuses partners of similar targets where these are classes."""
+    counts = tf.nest.flatten(labels.num_classes)
+    if partner.kind == "similar_target" and any(counts):
+        raise _checks.refusal(
+            "Partners of similar targets are for regression",
+            f"partner='similar_target' with num_classes={labels.num_classes!r}",
+            'Write `partner="same_class"` for classes, or leave `num_classes`'
+            " out",
+        )
 
 
 def check_alpha(alpha: Any) -> Any:
@@ -286,6 +311,17 @@ def refuse_class_weight(received: str) -> ValueError:
 
 def _set(group: Any, name: str, value: Any) -> None:
     object.__setattr__(group, name, value)
+
+
+def _check_width(name: str, width: Any, example: str) -> float:
+    """Returns the width of a kernel, a number above 0."""
+    remedy = f"Write {example}"
+    checked = _checks.real_at_least(name, width, 0, remedy=remedy)
+    if not checked:
+        raise _checks.refusal(
+            f"`{name}` must be a number above 0", f"{name}={width!r}", remedy
+        )
+    return checked
 
 
 def _check_count(count: Any) -> int | None:

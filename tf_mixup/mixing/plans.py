@@ -17,6 +17,7 @@ References:
     Distributions with Overlaps. ICLR 2024. https://arxiv.org/abs/2306.00740
 """
 
+import math
 from typing import Any
 
 import tensorflow as tf
@@ -127,6 +128,73 @@ def choose_partner(
     if kind == "same_class":
         return _permute_within(cell, seed, self_pairs)
     return _choose_outside(cell, block, seed)
+
+
+def choose_similar(
+    targets: tf.Tensor,
+    bandwidth: float,
+    *,
+    seed: tf.Tensor,
+    groups: int = 1,
+    self_pairs: bool = True,
+) -> tf.Tensor:
+    """Chooses for each example one whose regression target is similar.
+
+    The partner of example i is j with a probability in proportion to
+
+        exp(-|y_i - y_j|^2 / (2 bandwidth^2)),
+
+    drawn for each example alone: one may be chosen more than once, or be its
+    own partner. An example whose target is not finite is its own partner.
+
+    Args:
+        targets: Float tensor `(B, ...)`; distances are Euclidean, over all
+            axes but the first.
+        bandwidth: Standard deviation of the kernel in the unit of the targets,
+            above 0.
+        seed: Stateless seed, an integer tensor of shape `(2,)`.
+        groups: Partners stay in blocks, as for `choose_partner`.
+        self_pairs: False gives each example another partner than itself, where
+            its block has another one.
+
+    Returns:
+        partner: Int32 tensor of shape `(B,)` with values in `[0, B - 1]`.
+
+    References:
+        Yao, Wang, Zhang, Zou and Finn. C-Mixup: Improving Generalization in
+        Regression. NeurIPS 2022, section 3. https://arxiv.org/abs/2210.05775
+    """
+    size = tf.shape(targets)[0]
+    own = tf.range(size)
+    block = own // tf.maximum((size - 1) // groups + 1, 1)
+    allowed = block[:, None] == block
+    if not self_pairs:
+        allowed &= own[:, None] != own
+    infinity = tf.constant(math.inf, tf.float64)
+    distance = _square_distances(targets)
+    allowed &= tf.math.is_finite(distance)
+    distance = tf.where(allowed, distance, infinity)
+    # However small the bandwidth, the nearest has a probability above 0.
+    nearest = tf.reduce_min(distance, axis=1)
+    found = tf.math.is_finite(nearest)
+    # Divided twice: the square of a small bandwidth is 0.
+    logits = (nearest[:, None] - distance) / bandwidth / bandwidth / 2
+    logits = tf.where(allowed, logits, -infinity)
+    chosen = tf.random.stateless_categorical(logits, 1, seed, tf.int32)[:, 0]
+    return tf.where(found, chosen, own)
+
+
+def _square_distances(targets: tf.Tensor) -> tf.Tensor:
+    """Returns the squared distances of all pairs, float64 `(B, B)`."""
+    size = tf.shape(targets)[0]
+    width = tf.reduce_prod(tf.shape(targets)[1:])
+    columns = tf.reshape(tf.cast(targets, tf.float64), [size, width])
+    # A column at a time: no table of B x B x K, and equal ones are at 0.
+    return tf.foldl(
+        lambda total, column: total + (column[:, None] - column) ** 2,
+        tf.transpose(columns),
+        initializer=tf.zeros([size, size], tf.float64),
+    )
 
 
 def _permute(size: Any, seed: tf.Tensor, self_pairs: bool) -> tf.Tensor:

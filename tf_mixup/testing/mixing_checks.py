@@ -263,8 +263,8 @@ def _check_stage(stage: Any) -> None:
     ]
     if stage.per not in ("batch", "example"):
         other.append(f"per={stage.per!r}")
-    if stage.partner.kind == "given":
-        other.append("partner='given'")
+    if stage.partner.kind in ("given", "similar_target"):
+        other.append(f"partner={stage.partner.kind!r}")
     if isinstance(stage, mixing.CutMix):
         other.append("CutMix")
     if other:
