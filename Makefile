@@ -14,7 +14,7 @@ JAX_TESTS := $(addprefix tests/,calibration/bins_test.py \
 	experiments/runs/checkpoint_test.py experiments/runs/optimizers_test.py)
 
 .PHONY: demo test coverage test-slow test-lowest test-jax test-peers \
-	test-ecosystem check docs clean
+	test-ecosystem test-cluster check docs clean
 
 demo: $(READY)
 	@$(RUN) experiments.demo
@@ -56,6 +56,12 @@ test-peers: $(READY)
 test-ecosystem: $(READY)
 	@$(RUN) pip install -q -e ".[ecosystem]"
 	@$(RUN) pytest -m "slow or not slow" tests/ecosystem
+
+# Runs as tasks of Ray; one of two workers is killed, and one of two machines.
+test-cluster: $(READY)
+	@$(RUN) pip install -q -e ".[cluster]"
+	@$(RUN) pytest -m "slow or not slow" tests/experiments/engines
+	@$(RUN) pytest -m slow -k end_with_the_sweep tests/experiments/sweep_test.py
 
 check: $(READY)
 	@$(RUN) ruff check .

@@ -11,8 +11,8 @@ owns is refused, which counts as a failure. On SIGTERM all runs save their state
 and the sweep exits with 143 (128 + 15).
 
 --engine says where the runs are executed: in processes of this machine
-(`local`), or by another scheduler, for which a command for each run is printed
-(`print`).
+(`local`), as tasks of a Ray cluster (`ray`), or by another scheduler, for which
+a command for each run is printed (`print`).
 """
 
 import functools
@@ -30,6 +30,7 @@ from experiments.analysis import records
 from experiments.distributed import preemption
 from experiments.engines import commands
 from experiments.engines import local
+from experiments.engines import ray_tasks
 from experiments.papers import TABLES
 from experiments.papers.tables import SCALES
 from experiments.runs import config as config_lib
@@ -152,7 +153,7 @@ def define_flags() -> None:
     flags.DEFINE_enum(
         "engine",
         "local",
-        ("local", "print"),
+        ("local", "print", "ray"),
         "Where runs are executed; `print` only prints their commands.",
     )
     flags.DEFINE_integer(
@@ -160,6 +161,21 @@ def define_flags() -> None:
         1,
         "Runs at a time of --engine=local; they share the cores.",
         lower_bound=1,
+    )
+    flags.DEFINE_string(
+        "ray_address",
+        "local",
+        "Of a Ray cluster, HOST:PORT or `auto`; `local` starts one here.",
+    )
+    flags.DEFINE_integer(
+        "cpus_per_run", 1, "And threads, with --engine=ray.", lower_bound=1
+    )
+    flags.DEFINE_integer("gpus_per_run", 0, "With --engine=ray.", lower_bound=0)
+    flags.DEFINE_integer(
+        "retries",
+        3,
+        "Times that a run of --engine=ray goes on after its worker was lost.",
+        lower_bound=0,
     )
     flags.DEFINE_integer(
         "checkpoint_every_steps",
@@ -187,6 +203,13 @@ def choose_engine(values: flags.FlagValues) -> engines.Engine:
     options: dict[str, engines.Engine] = {
         "local": functools.partial(local.run_each, jobs=values.jobs),
         "print": commands.run_each,
+        "ray": functools.partial(
+            ray_tasks.run_each,
+            address=values.ray_address,
+            cpus=values.cpus_per_run,
+            gpus=values.gpus_per_run,
+            retries=values.retries,
+        ),
     }
     return options[values.engine]
 

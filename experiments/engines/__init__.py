@@ -1,7 +1,7 @@
 """Engines: where the runs of a sweep are executed.
 
-`local` has processes of this machine, and `commands` prints what the jobs of
-another scheduler execute.
+`local` has processes of this machine, `ray_tasks` the machines of a Ray
+cluster, and `commands` prints what the jobs of another scheduler execute.
 """
 
 import dataclasses

@@ -1,6 +1,7 @@
 """Tests of the sweep: names, skipping, failures, the dry run, engines."""
 
 import dataclasses
+import inspect
 import json
 import pathlib
 import signal
@@ -16,6 +17,7 @@ from absl import logging
 from experiments import sweep
 from experiments.engines import commands
 from experiments.engines import local
+from experiments.engines import ray_tasks
 from experiments.papers import calibration
 from experiments.runs import checkpoint
 from experiments.runs import config as config_lib
@@ -251,6 +253,19 @@ class TestChooseEngine:
     def test_prints(self):
         assert self.choose("--engine=print") is commands.run_each
 
+    def test_gives_ray_its_options(self):
+        engine = self.choose(
+            *("--engine=ray", "--ray_address=auto", "--cpus_per_run=4"),
+            *("--gpus_per_run=1", "--retries=0"),
+        )
+        assert engine.func is ray_tasks.run_each
+        options = {"address": "auto", "cpus": 4, "gpus": 1, "retries": 0}
+        assert engine.keywords == options
+        # Its defaults are the flags'.
+        given = inspect.signature(ray_tasks.run_each).parameters
+        defaults = self.choose("--engine=ray").keywords
+        assert defaults == {name: given[name].default for name in options}
+
 
 SWEEP = """
 import importlib, pathlib, sys
@@ -274,9 +289,12 @@ if __name__ == "__main__":
     [
         ("local", signal.SIGTERM),
         ("local", signal.SIGKILL),
+        ("ray_tasks", signal.SIGTERM),
     ],
 )
 def test_runs_save_themselves_and_end_with_the_sweep(engine, number, tmp_path):
+    if engine == "ray_tasks":
+        pytest.importorskip("ray", reason="needs the extra `cluster`")
     process = subprocess.Popen(
         [sys.executable, "-c", SWEEP, engine, str(tmp_path)], cwd=ROOT
     )
