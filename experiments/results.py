@@ -34,7 +34,10 @@ BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 SUMMARY_CLAIM = "Mixup lowers ECE"
 # What scaling changes: a column for each scaler.
 SCALED_COLUMNS = ("test_ece", "test_nll", "test_accuracy", "temperature")
-SCALERS = ("", "temperature", "temperature_noisy", "vector", "isotonic")
+SCALERS = (
+    *("", "temperature", "temperature_noisy", "temperature_published"),
+    *("vector", "isotonic"),
+)
 OOD_COLUMNS = tuple(
     f"{name}_{measure}"
     for name in ("gaussian", "other")

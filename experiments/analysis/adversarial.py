@@ -23,6 +23,10 @@ from tf_mixup import attacks
 EPSILON = 4.0
 STEPS = 10
 NUM_EXAMPLES = 2000
+# Error without mixup of which the paper shows what mixup's is beside it. Small
+# images and networks reach it at other epsilons than ImageNet's.
+MATCHED_ERROR = 0.9
+_BISECTIONS = 10
 
 
 def measure(
@@ -42,18 +46,23 @@ def measure(
         config: Of a run.
         results: `clean_error`, and `fgsm_white_error`, `ifgsm_white_error`,
             `fgsm_black_error`, `ifgsm_black_error`, shares of the images; and
-            each with `_top5`.
+            each with `_top5`. If the run without mixup of the same seed is
+            there, `fgsm_matched_error`: of a white-box FGSM that makes that
+            run err on `MATCHED_ERROR`, and its `fgsm_matched_epsilon`.
     """
     if not runs:
         return
     test = run_data.load_splits(next(iter(runs)), sources).test
     order = np.random.default_rng(0).permutation(len(test.labels))
     examples = test.take(order[:num_examples])
-    unmixed = {
-        config.seed: attack(posthoc.load_model(folder), examples, epsilon)
-        for config, folder in runs.items()
-        if not config.alpha
-    }
+    unmixed, matched = {}, {}
+    for config, folder in runs.items():
+        if not config.alpha:
+            model = posthoc.load_model(folder)
+            made = unmixed[config.seed] = attack(model, examples, epsilon)
+            matched[config.seed] = find_epsilon(
+                model, examples, made["fgsm"], epsilon
+            )
     for config, folder in runs.items():
         model = posthoc.load_model(folder)
         boxes = {}
@@ -64,12 +73,28 @@ def measure(
         others = sorted(unmixed, key=lambda seed: (seed <= config.seed, seed))
         if others and others[0] != config.seed:
             boxes["black"] = unmixed[others[0]]
-        results = errors(model, examples, "clean")
-        for box, made in boxes.items():
-            for name, images in made.items():
-                attacked = examples._replace(inputs=images)
-                results |= errors(model, attacked, f"{name}_{box}")
+        results = _attacked_errors(model, examples, boxes)
+        if config.seed in matched:
+            strength = matched[config.seed]
+            made = boxes["white"]["fgsm"]
+            error = error_at(model, examples, made, strength)
+            results["fgsm_matched_epsilon"] = strength
+            results["fgsm_matched_error"] = error
         yield config, results
+
+
+def _attacked_errors(
+    model: keras.Model,
+    examples: Arrays,
+    boxes: Mapping[str, Mapping[str, np.ndarray]],
+) -> dict[str, float]:
+    """Returns the errors on clean images, and on those of each box."""
+    results = errors(model, examples, "clean")
+    for box, made in boxes.items():
+        for name, images in made.items():
+            attacked = examples._replace(inputs=images)
+            results |= errors(model, attacked, f"{name}_{box}")
+    return results
 
 
 def attack(
@@ -81,6 +106,35 @@ def attack(
         "fgsm": attacks.fgsm(*arguments, from_logits=True),
         "ifgsm": attacks.bim(*arguments, steps=STEPS, from_logits=True),
     }
+
+
+def find_epsilon(
+    model: keras.Model, examples: Arrays, made: np.ndarray, most: float
+) -> float:
+    """Returns how strong FGSM must be for `MATCHED_ERROR`, at most `most`.
+
+    `made` are its images at `most`.
+    """
+    low, high = 0.0, most
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        if error_at(model, examples, made, middle) < MATCHED_ERROR:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def error_at(
+    model: keras.Model, examples: Arrays, made: np.ndarray, epsilon: float
+) -> float:
+    """Returns the top-1 error under FGSM, of its images at more epsilon.
+
+    The direction of each value does not depend on epsilon.
+    """
+    moved = np.clip(made - examples.inputs, -epsilon, epsilon)
+    attacked = examples._replace(inputs=examples.inputs + moved)
+    return errors(model, attacked, "fgsm")["fgsm_error"]
 
 
 def errors(model: keras.Model, examples: Arrays, name: str) -> dict[str, float]:

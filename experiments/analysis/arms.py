@@ -189,10 +189,10 @@ def select(records: Sequence[Record], arm: Arm) -> dict[int, Record]:
 def describe_setting(setting: tuple[Any, ...]) -> str:
     """Returns a setting in words."""
     fields = dict(zip(SETTING, setting, strict=True))
-    network = _NETWORKS.get(fields["network"], fields["network"])
-    parts = [describe_dataset(fields["dataset"]), network]
-    if fields["width"]:
-        parts[1] += f" of width {fields['width']}"
+    parts = [
+        describe_dataset(fields["dataset"]),
+        describe_network(fields["network"], fields["width"]),
+    ]
     if fields["corruption"]:
         parts.append(f"{fields['corruption']:.0%} of labels corrupted")
     if fields["augmentation"] != "none":
@@ -200,6 +200,12 @@ def describe_setting(setting: tuple[Any, ...]) -> str:
     if fields["num_train"]:
         parts.append(f"{fields['num_train']:,} examples")
     return ", ".join([*parts, f"{fields['epochs']} epochs"])
+
+
+def describe_network(name: str, width: int | None = None) -> str:
+    """Returns the name of a network for readers, with its width if given."""
+    title = _NETWORKS.get(name, name)
+    return f"{title} of width {width}" if width else title
 
 
 def describe_dataset(name: str) -> str:

@@ -101,6 +101,7 @@ COLUMNS = (
 )
 # Not in the tables of all runs.
 _OTHERS = (
+    Measure("test_error", "error", better=-1),
     Measure("test_confidence", "confidence"),
     Measure("test_oe_100", "OE, 100 bins", better=-1),
     Measure("test_brier", "Brier score", "", better=-1),
@@ -111,6 +112,12 @@ _OTHERS = (
     Measure("fgsm_white_error", "white-box FGSM, top-1 error", better=-1),
     Measure("ifgsm_white_error", "white-box I-FGSM, top-1 error", better=-1),
     Measure("fgsm_black_error", "black-box FGSM, top-1 error", better=-1),
+    Measure(
+        "fgsm_matched_error",
+        "white-box FGSM as strong as no mixup's 90 %, top-1 error",
+        better=-1,
+    ),
+    Measure("fgsm_matched_epsilon", "its epsilon, of 255", ""),
     Measure("ifgsm_black_error", "black-box I-FGSM, top-1 error", better=-1),
 )
 # Endings of names that begin with an out-of-distribution set or a lam.
@@ -140,6 +147,7 @@ AFTER = {
     "": "before",
     "temperature": "temperature scaling",
     "temperature_noisy": "temperature scaling on noisy labels",
+    "temperature_published": "temperature scaling as published",
     "vector": "vector scaling",
     "isotonic": "isotonic scaling",
     "dropout": "MC dropout",

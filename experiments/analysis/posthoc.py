@@ -2,7 +2,7 @@
 
 Scalers are fitted on the validation set. If labels were corrupted, a
 temperature is fitted twice: on clean labels, and on labels as noisy as the
-training set's.
+training set's. Where classes overlap it is also fitted as published.
 """
 
 import pathlib
@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from experiments import datasets
+from experiments.analysis import published_scaling
 from experiments.runs import config as config_lib
 from experiments.runs import evaluation
 from experiments.runs import outputs as outputs_lib
@@ -27,7 +28,7 @@ SCALERS: dict[str, Callable[[], Any]] = {
     "vector": posthoc.VectorScaling,
     "isotonic": posthoc.IsotonicScaling,
 }
-NOISY = "temperature_noisy"
+NOISY, PUBLISHED = "temperature_noisy", "temperature_published"
 
 
 def scale(outputs: Outputs, scaler: Any, labels: str) -> Outputs:
@@ -57,8 +58,14 @@ def measure_scaled(folder: pathlib.Path) -> dict[str, dict[str, float]]:
     """Returns the results of a run after each key of `measures.AFTER`."""
     outputs = outputs_lib.read(folder / run_files.PREDICTIONS)
     fits = [(name, make(), "validation") for name, make in SCALERS.items()]
-    if "validation_noisy" in outputs.labels:
+    noisy = "validation_noisy" in outputs.labels
+    if noisy:
         fits.append((NOISY, posthoc.TemperatureScaling(), "validation_noisy"))
+    if noisy or outputs.posterior is not None:
+        # Data of the paper that published it.
+        labels = "validation_noisy" if noisy else "validation"
+        published = published_scaling.PublishedTemperatureScaling()
+        fits.append((PUBLISHED, published, labels))
     results = {}
     for name, scaler, labels in fits:
         scaled = scale(outputs, scaler, labels)

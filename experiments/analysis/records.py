@@ -36,7 +36,13 @@ class Record:
     folder: pathlib.Path | None = None
 
     def value(self, result: str) -> float:
-        """Returns a result, or NaN; `other_*` is of the first set of `ood`."""
+        """Returns a result, or NaN.
+
+        `other_*` is of the first set of `ood`, `test_error` what the accuracy
+        leaves.
+        """
+        if result == "test_error":
+            return 1 - self.value("test_accuracy")
         if result.startswith("other_") and self.config.ood:
             result = self.config.ood_names[0] + result.removeprefix("other")
         return self.results.get(result, float("nan"))

@@ -9,7 +9,9 @@ images in `logs`. Tables without runs are skipped and named. Measures that are
 taken when runs are collected are drawn from the ledger.
 """
 
+import functools
 import pathlib
+from collections.abc import Callable
 from collections.abc import Sequence
 
 import matplotlib.figure
@@ -21,9 +23,11 @@ from experiments import _entry
 from experiments import papers
 from experiments.analysis import records
 from experiments.analysis.records import Record
+from experiments.figures import bars
 from experiments.figures import between
 from experiments.figures import by_alpha
 from experiments.figures import calibration
+from experiments.figures import common
 from experiments.figures import epochs
 from experiments.figures import errors
 from experiments.figures import gan
@@ -49,11 +53,34 @@ DRAWN = {
     "gans": gan.draw,
     "alpha_rules": tuning.draw,
 }
-OF_LEDGER = {
+# Table -> what its bars show, and of which outputs.
+BARS: dict[str, tuple[tuple[str, ...], str]] = {
+    "image_calibration": (("test_ece", "test_oe"), ""),
+    "text": (("test_ece", "test_oe"), ""),
+    "out_of_distribution": (("gaussian_confidence", "other_confidence"), ""),
+    "further_methods": (("test_ece", "test_nll", "test_error"), ""),
+    "corrupt_labels": (("test_error", "train_corrupted_accuracy"), ""),
+    "ablation": (("test_error",), ""),
+    "variants": (("test_error",), ""),
+    "speech": (("test_error",), ""),
+    "uci": (("test_error",), ""),
+    "adversarial": (
+        (
+            *("clean_error", "fgsm_matched_error"),
+            *("fgsm_black_error", "ifgsm_black_error"),
+        ),
+        "attacked",
+    ),
+}
+OF_LEDGER: dict[str, Callable[[Sequence[Record]], common.Figures]] = {
     "gaussian_overlap": overlaps.draw,
     "image_overlap": overlaps.draw,
     "cifar": between.draw,
     "alpha_tuning": by_alpha.draw,
+    **{
+        table: functools.partial(bars.draw, results=results, after=after)
+        for table, (results, after) in BARS.items()
+    },
 }
 TABLES = tuple(dict.fromkeys((*OF_LEDGER, *DRAWN)))
 
@@ -69,16 +96,15 @@ def find_settings(
     groups: dict[str, list[Record]] = {}
     for config in papers.TABLES[table].configs(scale):
         if config in complete:
-            title = f"{config.dataset}, {config.network}"
-            groups.setdefault(title, []).append(complete[config])
-    return [Setting(title, group, sources) for title, group in groups.items()]
+            name = f"{config.dataset}-{config.network}".replace(":", "_")
+            groups.setdefault(name, []).append(complete[config])
+    return [Setting(name, group, sources) for name, group in groups.items()]
 
 
 def draw(table: str, setting: Setting, output: pathlib.Path) -> None:
     """Draws a setting of a table into `output/TABLE/SETTING/*.png`."""
-    folder = setting.title.replace(", ", "-").replace(":", "_")
     for figure_name, figure in DRAWN[table](setting):
-        _write(f"{table}/{folder}/{figure_name}", figure, output)
+        _write(f"{table}/{setting.name}/{figure_name}", figure, output)
 
 
 def draw_ledger(table: str, output: pathlib.Path) -> None:

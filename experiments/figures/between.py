@@ -41,8 +41,12 @@ def draw(records: Sequence[Record]) -> common.Figures:
     for group in arms.by_setting(records).values():
         if any(record.after == "between" for record in group):
             config = group[0].config
-            name = f"{config.dataset}-{config.network}"
-            yield f"{name}-between", draw_between(group, name)
+            name = f"{config.dataset}-{config.network}-between"
+            title = (
+                f"{arms.describe_dataset(config.dataset)},"
+                f" {arms.describe_network(config.network)}"
+            )
+            yield name, draw_between(group, title)
 
 
 def draw_between(records: Sequence[Record], title: str) -> common.Figure:

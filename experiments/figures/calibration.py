@@ -1,15 +1,12 @@
-"""Figures 1 and 2: accuracy against confidence, ECE and OE by method."""
+"""Figures 1 and 2: accuracy against confidence, and results by alpha."""
 
 import logging
 from collections.abc import Sequence
 
-import matplotlib.axes
 import numpy as np
 
 from experiments.analysis import alpha_figure
-from experiments.analysis import measures
 from experiments.analysis import run_tables
-from experiments.analysis import seed_statistics
 from experiments.analysis.records import Record
 from experiments.figures import common
 from experiments.papers import calibration_claims as paper
@@ -25,13 +22,6 @@ METHODS = (
 )
 # Epochs of the joint density, evenly spaced.
 NUM_EPOCHS = 5
-# Result -> that of calibrated predictions.
-BARS = {
-    "test_ece": "test_null_ece",
-    "test_ece_100": "test_null_ece_100",
-    "test_oe": None,
-    "test_oe_100": None,
-}
 
 
 def draw(setting: common.Setting) -> common.Figures:
@@ -40,7 +30,6 @@ def draw(setting: common.Setting) -> common.Figures:
     methods = setting.find(*METHODS)
     pair = setting.find(paper.NO_MIXUP, paper.MIXUP)
     if methods:
-        yield "bars", draw_bars(methods, title)
         yield "reliability", draw_reliability(methods, title)
     if len(pair) == 2:
         yield "scatter", draw_scatter(pair, title)
@@ -58,58 +47,6 @@ def draw(setting: common.Setting) -> common.Figures:
         logging.info(
             "Skipped alpha of %s: it takes runs of three alphas.", title
         )
-
-
-def draw_bars(methods: Sequence[common.Method], title: str) -> common.Figure:
-    """Draws ECE and OE with 15 and with 100 bins, a bar per method."""
-    figure = common.new_figure(6.5, 2.0 + 0.55 * len(methods))
-    grid = figure.subplots(2, 2, sharey=True)
-    for axes, (result, null) in zip(grid.flat, BARS.items(), strict=True):
-        _draw_panel(axes, methods, result, null)
-        axes.set(xlabel=measures.find(result).heading)
-    # Shared: the first method is at the top.
-    grid[0, 0].invert_yaxis()
-    common.add_legend(grid[0, 0], columns=2)
-    count = common.count_seeds(method.records for method in methods)
-    figure.suptitle(
-        f"{title}, test set: mean ± deviation over {count}", fontsize="medium"
-    )
-    return figure
-
-
-def _draw_panel(
-    axes: matplotlib.axes.Axes,
-    methods: Sequence[common.Method],
-    result: str,
-    null: str | None,
-) -> None:
-    places = np.arange(len(methods))
-    values = [100 * method.values(result) for method in methods]
-    found = [seed_statistics.spread(each) for each in values]
-    axes.barh(
-        places,
-        [each.mean for each in found],
-        xerr=np.nan_to_num([each.deviation for each in found]),
-        color=[common.color_of(method.name) for method in methods],
-        capsize=3,
-    )
-    for place, each in zip(places, values, strict=True):
-        seeds = axes.plot(each, [place] * len(each), "k.", markersize=3)
-    seeds[0].set_label("one seed")
-    if null is not None:
-        axes.plot(
-            [100 * np.mean(method.values(null)) for method in methods],
-            places,
-            linestyle="",
-            marker="|",
-            markersize=14,
-            markeredgewidth=2,
-            color="black",
-            label="calibrated predictions (null ECE)",
-        )
-    axes.set_yticks(places, [method.name for method in methods])
-    axes.grid(axis="x", color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
 
 
 def draw_reliability(

@@ -134,14 +134,21 @@ class Setting:
     """Complete runs of one data set and network.
 
     Attributes:
-        title: Names the setting.
+        name: Of its folder of figures.
         records: The runs.
         sources: Location of the data, for new predictions; None skips them.
     """
 
-    title: str
+    name: str
     records: Sequence[Record]
     sources: run_data.Sources | None = None
+
+    @property
+    def title(self) -> str:
+        """Names the setting for readers."""
+        config = self.records[0].config
+        dataset = arms.describe_dataset(config.dataset)
+        return f"{dataset}, {arms.describe_network(config.network)}"
 
     def find(self, *chosen: Arm) -> list[Method]:
         """Returns the runs of arms, without arms that have none."""

@@ -37,11 +37,24 @@ def draw(records: Sequence[Record]) -> common.Figures:
     """Draws a table of overlapping classes, a figure for each network."""
     groups: dict[str, list[Record]] = {}
     for record in records:
-        family = record.config.dataset.partition(":")[0]
-        name = f"{family}-{record.config.network}"
+        config = record.config
+        family = config.dataset.partition(":")[0]
+        name = f"{family}-{config.network}"
+        if config.epochs != records[0].config.epochs:
+            name += f"-{config.epochs}"
         groups.setdefault(name, []).append(record)
     for name, group in groups.items():
-        yield name, draw_overlaps(group, name)
+        if len(order_by_overlap(group)) > 1:
+            yield name, draw_overlaps(group, _title(group))
+
+
+def _title(records: Sequence[Record]) -> str:
+    """Names the data set and the network for readers."""
+    config = records[0].config
+    dataset = "Two Gaussians"
+    if not config.dataset.startswith(gaussians.PREFIX):
+        dataset = arms.describe_dataset(config.dataset)
+    return f"{dataset}, {arms.describe_network(config.network)}"
 
 
 def draw_overlaps(records: Sequence[Record], title: str) -> common.Figure:

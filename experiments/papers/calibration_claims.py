@@ -106,13 +106,6 @@ CLAIMS = (
         baseline=INPUTS_ONLY,
         source=f"{PAPER}, section 4.2",
     ),
-    _image(
-        "Mixing the inputs only does not lower ECE",
-        "test_ece",
-        arm=INPUTS_ONLY,
-        direction=Direction.NOT_LOWER,
-        source=f"{PAPER}, section 4.2",
-    ),
     _outside("Mixup is less confident on random noise", "gaussian_confidence"),
     _outside(
         "Mixup is less confident on images of another kind", "other_confidence"

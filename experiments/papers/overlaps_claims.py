@@ -18,6 +18,9 @@ SCALED = NO_MIXUP.then("temperature", "no mixup, temperature scaling")
 SCALED_NOISY = NO_MIXUP.then(
     "temperature_noisy", "no mixup, temperature scaling on noisy labels"
 )
+SCALED_PUBLISHED = NO_MIXUP.then(
+    "temperature_published", "no mixup, temperature scaling as published"
+)
 MIXUP_SCALED = MIXUP.then("temperature", "mixup, temperature scaling")
 
 _gaussian = functools.partial(
@@ -51,6 +54,20 @@ CLAIMS = (
         arm=FOUR,
         printed="no mixup, scaled: .26 at mu .25, 4.30 at mu .01; 4-Mixup: .27"
         " and .74 nats",
+    ),
+    # The comparison that the paper makes, with its scaling.
+    *(
+        _gaussian(
+            f"{arm.name.capitalize()} has a lower NLL than temperature scaling"
+            " as published",
+            "test_nll",
+            arm=arm,
+            baseline=SCALED_PUBLISHED,
+            settings={"dataset": ("gaussians:0.05", "gaussians:0.01")},
+            printed="no mixup, scaled: 4.30 at mu .01; 4-Mixup .74 nats",
+            explanation="",
+        )
+        for arm in (MIXUP, FOUR)
     ),
     _gaussian(
         "Where classes overlap most, 4-Mixup has a lower NLL than mixup",

@@ -84,10 +84,30 @@ class TestMeasure:
         alone = {ERM: runs[ERM]}
         ((_, found),) = adversarial.measure(alone, SOURCES, num_examples=10)
         assert {name.split("_error")[0] for name in found} == {
-            "clean",
-            "fgsm_white",
-            "ifgsm_white",
+            *("clean", "fgsm_white", "ifgsm_white"),
+            *("fgsm_matched", "fgsm_matched_epsilon"),
         }
+
+    def test_matched_strength_is_that_of_the_same_seed(self, runs):
+        found = dict(adversarial.measure(runs, SOURCES, num_examples=200))
+        for config in (ERM, OTHER):
+            # As near to .9 as one of 200 examples, if 4 suffice for it.
+            strength = found[config]["fgsm_matched_epsilon"]
+            error = found[config]["fgsm_matched_error"]
+            assert error >= 0.9 or strength == adversarial.EPSILON
+            assert error <= max(0.92, found[config]["clean_error"])
+        strength = found[MIXED]["fgsm_matched_epsilon"]
+        assert strength == found[ERM]["fgsm_matched_epsilon"]
+        # As if it had been made as strong at once.
+        model = keras.saving.load_model(runs[MIXED] / "model.keras")
+        test = run_data.load_splits(MIXED, SOURCES).test
+        order = np.random.default_rng(0).permutation(len(test.labels))
+        rows = test.take(order[:200])
+        made = attacks.fgsm(model, *rows, strength)
+        classes = model.predict(made, verbose=0).argmax(-1)
+        assert found[MIXED]["fgsm_matched_error"] == pytest.approx(
+            np.mean(classes != rows.labels), abs=0.006
+        )
 
 
 def test_errors_by_hand():
@@ -102,7 +122,7 @@ def test_errors_by_hand():
 
 @pytest.mark.slow
 def test_collect_adds_lines(runs, monkeypatch):
-    table = tables.Table(lambda scale, seeds: list(runs), "", (2, 2), 0.0, "")
+    table = tables.Table(lambda scale, seeds: list(runs), "Us", (2, 2), 0.0, "")
     monkeypatch.setitem(papers.TABLES, "adversarial", table)
 
     def measure(found, sources):

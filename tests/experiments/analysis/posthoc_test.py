@@ -156,7 +156,7 @@ class TestCollect:
                 for arm in arms
             ]
 
-        table = tables.Table(build, "", (2, 2), 0.0, "")
+        table = tables.Table(build, "Us", (2, 2), 0.0, "")
         monkeypatch.setitem(papers.TABLES, "out_of_distribution", table)
         lines = collect.collect(
             "out_of_distribution", "small", runs, SOURCES, {}
@@ -164,7 +164,7 @@ class TestCollect:
         found = {(line.config.method, line.after) for line in lines}
         assert {after for method, after in found if method == "erm"} == {
             *("", "temperature", "temperature_noisy", "vector", "isotonic"),
-            *("dropout", "ensemble"),
+            *("temperature_published", "dropout", "ensemble"),
         }
         assert ("mixup", "rescaling") in found
         assert sum(line.hours > 0 for line in lines) == 3

@@ -144,7 +144,7 @@ def without(setting, *chosen):
 
 class TestFindSettings:
     def test_finds_runs_by_config_in_any_folder(self, workdir, setting):
-        assert setting.title == "cifar10, resnet_narrow"
+        assert setting.title == "CIFAR-10, narrow ResNet"
         assert [line.config for line in setting.records] == [
             config
             for config in papers.TABLES["image_calibration"].configs("small")
@@ -222,49 +222,16 @@ class TestMethods:
 class TestCalibration:
     def test_draws_what_there_is(self, setting):
         names = [name for name, _ in calibration_figures.draw(setting)]
-        expected = ["bars", "reliability", "scatter", "density", "alpha"]
+        expected = ["reliability", "scatter", "density", "alpha"]
         assert names == expected
 
     def test_says_what_it_skips(self, setting, caplog):
         caplog.set_level("INFO")
         rest = without(setting, arms.NO_MIXUP, arms.MIXUP)
         names = [name for name, _ in calibration_figures.draw(rest)]
-        assert names == ["bars", "reliability"]
-        assert "Skipped scatter and density of cifar10" in caplog.text
-        assert "Skipped alpha of cifar10" in caplog.text
-
-    def test_bars_are_means_in_percent(self, setting):
-        methods = setting.find(arms.NO_MIXUP, arms.MIXUP)
-        figure = calibration_figures.draw_bars(methods, "a set")
-        axes = figure.axes[0]
-        assert axes.get_xlabel() == "ECE, 15 bins (%)"
-        means = [100 * np.mean(x.values("test_ece")) for x in methods]
-        widths = [bar.get_width() for bar in axes.patches]
-        np.testing.assert_allclose(widths, means)
-        (errors,) = axes.containers[0].lines[2]
-        for segment, method, mean in zip(
-            errors.get_segments(), methods, means, strict=True
-        ):
-            deviation = 100 * np.std(method.values("test_ece"), ddof=1)
-            np.testing.assert_allclose(
-                segment[:, 0], [mean - deviation, mean + deviation]
-            )
-        (null,) = (x for x in axes.lines if "null ECE" in x.get_label())
-        np.testing.assert_allclose(
-            null.get_xdata(),
-            [100 * np.mean(x.values("test_null_ece")) for x in methods],
-        )
-        assert "over 2 seeds" in figure.get_suptitle()
-
-    def test_bars_of_one_seed_have_no_error(self, setting):
-        one = dataclasses.replace(
-            setting,
-            records=[x for x in setting.records if x.config.seed == 0],
-        )
-        figure = calibration_figures.draw_bars(one.find(arms.NO_MIXUP), "")
-        (errors,) = figure.axes[0].containers[0].lines[2]
-        assert np.ptp(errors.get_segments()[0][:, 0]) == 0
-        plots.figure_to_image(figure)
+        assert names == ["reliability"]
+        assert "Skipped scatter and density of CIFAR-10" in caplog.text
+        assert "Skipped alpha of CIFAR-10" in caplog.text
 
     def test_density_has_five_epochs_evenly(self, setting):
         methods = setting.find(arms.NO_MIXUP, arms.MIXUP)
@@ -330,7 +297,7 @@ class TestOod:
 
         monkeypatch.setattr(ood_figures.posthoc, "average", average)
         ood_figures.read_outputs(ood_setting)
-        assert "Skipped the ensemble of cifar10" in caplog.text
+        assert "Skipped the ensemble of CIFAR-10" in caplog.text
         assert not asked
         sources = run_data.Sources(data_dir="somewhere")
         found = ood_figures.read_outputs(
