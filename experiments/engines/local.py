@@ -1,4 +1,7 @@
-"""Runs in processes of this machine, each of which has several in turn."""
+"""Runs in processes of this machine, each of which has several in turn.
+
+If this process is killed, its runs save their state and end.
+"""
 
 import concurrent.futures
 import os
