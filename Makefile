@@ -5,7 +5,7 @@ export PYTHON
 VENV := .venv
 READY := $(VENV)/.installed
 RUN := $(VENV)/bin/python -m
-JAX_TESTS := $(addprefix tests/,calibration/bins_test.py \
+BACKEND_TESTS := $(addprefix tests/,calibration/bins_test.py \
 	calibration/equal_mass_test.py calibration/errors_test.py \
 	calibration/per_class_test.py calibration/per_example_test.py \
 	callbacks/alpha_tuner_test.py \
@@ -13,8 +13,8 @@ JAX_TESTS := $(addprefix tests/,calibration/bins_test.py \
 	experiments/networks/networks_test.py \
 	experiments/runs/checkpoint_test.py experiments/runs/optimizers_test.py)
 
-.PHONY: demo test coverage test-slow test-lowest test-jax test-peers \
-	test-ecosystem test-cluster check docs clean
+.PHONY: demo test coverage test-slow test-lowest test-jax test-torch \
+	test-peers test-ecosystem test-cluster check docs clean
 
 demo: $(READY)
 	@$(RUN) experiments.demo
@@ -39,20 +39,29 @@ test-lowest: $(READY)
 		keras==3.12.0
 	@PYTHONPATH=$(VENV)/lowest $(RUN) pytest -n 2 --ignore=tests/experiments
 
-# What also runs on Keras' JAX backend, and a whole run there.
+# What also runs on Keras' JAX backend, and whole runs there.
 test-jax: $(READY)
 	@$(RUN) pip install -q --upgrade --target $(VENV)/jax "jax~=0.8.0"
 	@PYTHONPATH=$(VENV)/jax KERAS_BACKEND=jax $(RUN) pytest -n 2 \
-		--dist loadfile $(JAX_TESTS)
+		--dist loadfile $(BACKEND_TESTS)
 	@PYTHONPATH=$(VENV)/jax KERAS_BACKEND=jax $(RUN) pytest -m slow \
-		tests/experiments/jax_run_test.py
+		-k "jax or other_backends" tests/experiments/jax_run_test.py \
+		tests/ecosystem/page_test.py
+
+# The same on PyTorch, which is large, without the experiments.
+test-torch: $(READY)
+	@$(RUN) pip install -q --upgrade --target $(VENV)/torch "torch>=2.6"
+	@PYTHONPATH=$(VENV)/torch KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(RUN) pytest -n 2 \
+		--dist loadfile $(filter-out tests/experiments/%,$(BACKEND_TESTS))
+	@PYTHONPATH=$(VENV)/torch KERAS_BACKEND=torch $(RUN) pytest -m slow \
+		-k other_backends tests/ecosystem/page_test.py
 
 # Others' numbers beside ours; torch alone is large.
 test-peers: $(READY)
 	@$(RUN) pip install -q -e ".[peers]"
 	@$(RUN) pytest -p torchvision tests/peers_test.py
 
-# Programs around KerasHub, KerasTuner and MLflow, and two of Keras' own.
+# The programs of docs/ecosystem.md, and whole ones around Keras' packages.
 test-ecosystem: $(READY)
 	@$(RUN) pip install -q -e ".[ecosystem]"
 	@$(RUN) pytest -m "slow or not slow" tests/ecosystem

@@ -21,6 +21,7 @@ from tf_mixup import _checks
 from tf_mixup import _figure_text
 from tf_mixup import calibration
 from tf_mixup import selective
+from tf_mixup._checks import numbers
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -311,7 +312,7 @@ def read_shares(name: object, values: Any) -> np.ndarray:
     Raises:
         ValueError: If one is NaN or outside of [0, 1].
     """
-    values = np.ravel(np.asarray(values, np.float64))
+    values = np.ravel(numbers.to_numpy(values, name, dtype=np.float64))
     inside = (values >= -_ROUNDING) & (values <= 1 + _ROUNDING)
     if not inside.all():
         raise _checks.refusal(
@@ -878,7 +879,7 @@ def _shape_grid(count: int) -> tuple[int, int]:
 
 def _read_bins(bins: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns counts, and mean confidence and accuracy (0 where empty)."""
-    sums = [np.asarray(each, np.float64) for each in bins]
+    sums = [numbers.to_numpy(each, "Bins", dtype=np.float64) for each in bins]
     shapes = [each.shape for each in sums]
     if len(sums) != 3 or len(set(shapes)) > 1 or not shapes[0]:
         raise _checks.refusal(

@@ -21,6 +21,7 @@ import tensorflow as tf
 from tf_mixup import _checks
 from tf_mixup import calibration
 from tf_mixup import plots
+from tf_mixup._checks import numbers
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -86,7 +87,7 @@ def write_bins(bins: Any, *, step: int, name: str = "calibration") -> None:
         figures = {
             "reliability_diagram": plots.reliability_diagram(bins),
             "confidence_histogram": plots.confidence_histogram(
-                {"examples": bins}, num_bins=np.size(bins[0])
+                {"examples": bins}, num_bins=len(bins[0])
             ),
             "accuracy_confidence_density": plots.accuracy_confidence_density(
                 bins
@@ -138,7 +139,9 @@ def write_table(bins: Any, *, step: int, name: str = "calibration") -> None:
         step: Position on TensorBoard's axis, e.g. the epoch.
         name: What the tag begins with. Defaults to `"calibration"`.
     """
-    sums = np.stack([np.asarray(part, np.float64) for part in bins])
+    sums = np.stack(
+        [numbers.to_numpy(part, "Bins", dtype=np.float64) for part in bins]
+    )
     tf.summary.write(f"{name}/{_TABLE}", sums, step=step)
 
 

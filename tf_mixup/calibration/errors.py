@@ -36,9 +36,9 @@ def _in_one_call(
         def measure(
             labels: Any, probabilities: Any = None, **options: Any
         ) -> Any:
-            return error(
-                table_of(Bins, tabulate, labels, probabilities, options)
-            )
+            table = table_of(Bins, tabulate, labels, probabilities, options)
+            # PyTorch multiplies no array of NumPy by a tensor.
+            return error(Bins(*map(ops.convert_to_tensor, table)))
 
         signature = inspect.signature(tabulate)
         parameters = dict(signature.parameters)

@@ -20,6 +20,7 @@ from tf_mixup import calibration
 from tf_mixup import metrics
 from tf_mixup import mixing
 from tf_mixup import summaries
+from tf_mixup._checks import numbers
 from tf_mixup.callbacks import calibration_monitor
 from tf_mixup.callbacks import mixing_schedule
 
@@ -405,7 +406,9 @@ def _standard_error(fine: calibration.Bins, gap: float) -> float:
 
     In a bin confidences are taken to be equal: there are about 300.
     """
-    count, confidence, correct = (np.asarray(part, float) for part in fine)
+    count, confidence, correct = (
+        numbers.to_numpy(part, "Bins", dtype=float) for part in fine
+    )
     total = count.sum()
     if not total:
         return math.nan
