@@ -14,6 +14,11 @@ needs_tensorflow = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow",
     reason="Keras has this on TensorFlow only",
 )
+# Keras has PyTorch compile with C++, which takes minutes.
+compiles_quickly = pytest.mark.skipif(
+    keras.backend.backend() == "torch",
+    reason="compilation on this backend takes minutes",
+)
 needs_float64 = pytest.mark.skipif(
     bins.accumulator_dtype() != "float64",
     reason="sums are float32 on this backend",

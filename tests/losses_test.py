@@ -189,6 +189,7 @@ class TestEntropyRegularized:
     ],
 )
 class TestInKeras:
+    @backends.compiles_quickly
     def test_trains_jitted_and_reloads(self, loss, tmp_path):
         model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
         model.compile("adam", loss, jit_compile=True)

@@ -528,7 +528,7 @@ class TestKeras:
     @pytest.mark.parametrize(
         ("jit_compile", "policy"),
         [
-            (True, "float32"),
+            pytest.param(True, "float32", marks=backends.compiles_quickly),
             (False, "mixed_bfloat16"),
             (False, "mixed_float16"),
             pytest.param(True, "mixed_bfloat16", marks=pytest.mark.slow),

@@ -350,7 +350,11 @@ class TestIntegerInputs:
 
 class TestTrainingModel:
     @pytest.mark.parametrize(
-        "jit", [True, pytest.param(False, marks=pytest.mark.slow)]
+        "jit",
+        [
+            pytest.param(True, marks=backends.compiles_quickly),
+            pytest.param(False, marks=pytest.mark.slow),
+        ],
     )
     def test_trains_as_mixing_on_the_host_does(self, jit):
         weights = []

@@ -57,7 +57,9 @@ def to_targets(
     """
     labels = _read_labels(labels, num_classes, num_examples)
     if len(labels.shape) == 1:
-        labels = ops.one_hot(labels, num_classes, dtype="float32")
+        # PyTorch refuses an id beyond the last class; -1 no backend does.
+        inside = ops.where(labels < num_classes, labels, -1)
+        labels = ops.one_hot(inside, num_classes, dtype="float32")
     targets, valid = _normalize(labels)
     return targets + _nan_unless(valid)[:, None]
 
