@@ -453,7 +453,7 @@ class TestEagerBatches:
         for weight in (None, None, np.ones(8), 2.0, None):
             metric.update_state(labels, probabilities, weight)
         counted = np.sum(labels != labels[0])
-        assert float(np.sum(metric.bins().count)) == 6 * counted
+        assert float(keras.ops.sum(metric.bins().count)) == 6 * counted
 
     @backends.needs_tensorflow
     def test_still_refuse_and_warn(self):

@@ -312,7 +312,7 @@ def read_shares(name: object, values: Any) -> np.ndarray:
     Raises:
         ValueError: If one is NaN or outside of [0, 1].
     """
-    values = np.ravel(numbers.to_numpy(values, name, dtype=np.float64))
+    values = np.ravel(numbers.to_numpy(values, str(name), dtype=np.float64))
     inside = (values >= -_ROUNDING) & (values <= 1 + _ROUNDING)
     if not inside.all():
         raise _checks.refusal(

@@ -65,9 +65,12 @@ class Bins(NamedTuple):
 def accumulator_dtype() -> str:
     """Returns the type of sums: float64 where the backend has it.
 
-    JAX without `jax_enable_x64` has none; sums are then float32, exact up to
-    2**24 examples in a bin.
+    JAX without `jax_enable_x64` has none, and on PyTorch Keras multiplies
+    matrices and adds up in float32; sums are then float32, exact up to 2**24
+    examples in a bin.
     """
+    if keras.backend.backend() == "torch":
+        return "float32"
     # Asking for a float64 would make JAX warn; giving one does not.
     given = ops.convert_to_tensor(np.zeros((), "float64"))
     return keras.backend.standardize_dtype(given.dtype)
