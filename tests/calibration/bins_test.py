@@ -276,6 +276,12 @@ class TestConventions:
             "tfp": (10, "left"),
             "torchmetrics": (15, "left"),
             "netcal": (10, "left"),
+            "mapie": (49, "right"),
+            "probcal": (15, "left"),
+            "relplot": (10, "left"),
+            "scikit-learn": (5, "right"),
+            "torch-uncertainty": (10, "left"),
+            "uncertainty-calibration": (15, "right"),
         }
 
     @pytest.mark.filterwarnings("ignore::DeprecationWarning")

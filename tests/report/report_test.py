@@ -15,6 +15,7 @@ import tf_mixup
 from tf_mixup import calibration
 from tf_mixup.calibration import resampling
 from tf_mixup.posthoc import TemperatureScaling
+from tf_mixup.report import measures
 from tf_mixup.report.build import NOISE
 
 
@@ -78,7 +79,9 @@ class TestNumbers:
         confidence, correct = map(
             keras.ops.convert_to_numpy, calibration.top_label(y, probabilities)
         )
-        for name, convention in calibration.CONVENTIONS.items():
+        assert tuple(numbers["conventions"]) == measures.SHOWN
+        for name in measures.SHOWN:
+            convention = calibration.CONVENTIONS[name]
             setting = {
                 "num_bins": convention.num_bins,
                 "edges": convention.edges,

@@ -47,5 +47,43 @@ CONVENTIONS: Mapping[str, Convention] = types.MappingProxyType(
             "`netcal.metrics.ECE`, 10 by default. Of two classes it bins"
             " P(y=1), not the confidence; its ACE averages over bins.",
         ),
+        "mapie": Convention(
+            49,
+            "right",
+            "`expected_calibration_error` of the largest probabilities, whose"
+            " `num_bins`, 50 by default, counts edges. A probability of exactly"
+            " 0 has a bin of its own; `top_label_ece` averages over classes.",
+        ),
+        "probcal": Convention(
+            15,
+            "left",
+            '`probcal.metrics.ece(strategy="width")` of confidence and'
+            " correctness. Its default bins lie between quantiles.",
+        ),
+        "relplot": Convention(
+            10,
+            "left",
+            "`relplot.metrics.binnedECE` of confidence and correctness. A"
+            " confidence of exactly 1 has a bin of its own, and one of exactly"
+            " 0.3, 0.6 or 0.7 is in the bin below.",
+        ),
+        "scikit-learn": Convention(
+            5,
+            "right",
+            "`sklearn.calibration.calibration_curve`, which gives the curve and"
+            " not its error.",
+        ),
+        "torch-uncertainty": Convention(
+            10,
+            "left",
+            "`CalibrationError`, by torchmetrics, but with 10 bins. It gives a"
+            " confidence of exactly 1 a bin of its own.",
+        ),
+        "uncertainty-calibration": Convention(
+            15,
+            "right",
+            "`calibration.get_ece`. Its `get_calibration_error` is another"
+            " number, of squares without their bias, over equal-mass bins.",
+        ),
     }
 )

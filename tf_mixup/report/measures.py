@@ -24,6 +24,8 @@ from tf_mixup.report.predictions import Predictions
 
 # The convention of all that is not shown under each of them.
 MAIN = "guo"
+# The conventions that are shown, those of most papers and packages.
+SHOWN = ("paper", MAIN, "tfp", "torchmetrics", "netcal")
 # Functions of the bins alone, and of no other setting than theirs.
 OVERALL: Mapping[str, Callable[[calibration.Bins], Any]] = {
     "accuracy": calibration.accuracy,
