@@ -59,7 +59,7 @@ test-torch: $(READY)
 # Others' numbers beside ours; torch alone is large.
 test-peers: $(READY)
 	@$(RUN) pip install -q -e ".[peers]"
-	@$(RUN) pytest -p torchvision tests/peers_test.py
+	@$(RUN) pytest -p torchvision tests/peers*_test.py
 
 # The programs of docs/ecosystem.md, and whole ones around Keras' packages.
 test-ecosystem: $(READY)

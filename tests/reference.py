@@ -116,6 +116,18 @@ def classwise_calibration_error(labels, probabilities, num_bins):
     return total
 
 
+def quantile_calibration_error(targets, quantiles, levels, power):
+    """The mean over levels of |share of y <= quantile, less level|^power."""
+    total = 0.0
+    for column, level in enumerate(levels):
+        below = [
+            target <= row[column]
+            for target, row in zip(targets, quantiles, strict=True)
+        ]
+        total += abs(sum(below) / len(below) - level) ** power
+    return total / len(levels)
+
+
 def brier_score(labels, probabilities):
     """The mean over rows of the sum over k of (p_k - y_k)**2."""
     total = 0.0

@@ -287,3 +287,37 @@ class TestRefusals:
         sets = posthoc.ConformalSets().fit(*draw(50))
         with pytest.raises(ValueError, match="was fitted on 5 classes"):
             sets.apply(np.zeros((2, 3)))
+
+
+class TestRadius:
+    def test_by_hand(self):
+        # The 5th smallest of 5: ceil(6 * 0.8).
+        residuals = np.array([3.0, -1.0, 4.0, -1.5, 9.0])
+        found = posthoc.conformal_radius(
+            10 + residuals[:, None], np.full(5, 10.0), coverage=0.8
+        )
+        assert found == 9
+        assert posthoc.conformal_radius(residuals, np.zeros(5)) == np.inf
+
+    @pytest.mark.parametrize(("size", "coverage"), [(19, 0.9), (50, 0.5)])
+    def test_coverage_has_its_beta_distribution(self, size, coverage):
+        generator = np.random.default_rng(0)
+        found = []
+        for _ in range(1000):
+            radius = posthoc.conformal_radius(
+                generator.exponential(size=size),
+                np.zeros(size),
+                coverage=coverage,
+            )
+            found.append(1 - np.exp(-radius))
+        place = np.ceil((size + 1) * coverage)
+        law = scipy.stats.beta(place, size + 1 - place)
+        assert scipy.stats.kstest(found, law.cdf).pvalue > 1e-3
+
+    def test_refuses(self):
+        with pytest.raises(ValueError, match="`coverage` must lie between"):
+            posthoc.conformal_radius([0.0], [0.0], coverage=1)
+        with pytest.raises(ValueError, match=r"finite\. Received: 1 that are"):
+            posthoc.conformal_radius([0.0, np.nan], [0.0, 0.0])
+        with pytest.raises(ValueError, match=r"shapes \(2,\), \(1,\)"):
+            posthoc.conformal_radius([0.0, 1.0], [0.0])

@@ -1,7 +1,8 @@
 """Calibration measures.
 
 Every measure takes `(labels, probabilities)`, or a table of sums: `Bins` of
-`bin_predictions`, which add with `+` over batches, replicas and data sets.
+`bin_predictions`, which add with `+` over batches, replicas and data sets;
+those of regression are in `intervals`.
 Intervals and the null range are made by resampling one confidence and one
 correctness for each example, from `top_label`.
 """
@@ -29,6 +30,8 @@ from tf_mixup.calibration.errors import overconfidence_error
 from tf_mixup.calibration.errors import overconfident_part
 from tf_mixup.calibration.errors import signed_gap
 from tf_mixup.calibration.errors import underconfident_part
+from tf_mixup.calibration.intervals import interval_coverage
+from tf_mixup.calibration.intervals import quantile_calibration_error
 from tf_mixup.calibration.per_class import ClassBias
 from tf_mixup.calibration.per_class import ClassSums
 from tf_mixup.calibration.per_class import class_bias
@@ -67,6 +70,7 @@ __all__ = (
     "debiased_calibration_error",
     "equal_mass_bins",
     "expected_calibration_error",
+    "interval_coverage",
     "maximum_calibration_error",
     "mean_confidence",
     "merge_bins",
@@ -74,6 +78,7 @@ __all__ = (
     "null_calibration_error",
     "overconfidence_error",
     "overconfident_part",
+    "quantile_calibration_error",
     "signed_gap",
     "smooth_calibration_error",
     "top_label",

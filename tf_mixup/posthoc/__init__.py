@@ -3,6 +3,7 @@
 from tf_mixup.posthoc.calibrated_model import calibrate
 from tf_mixup.posthoc.calibrated_model import check_disjoint
 from tf_mixup.posthoc.conformal import ConformalSets
+from tf_mixup.posthoc.conformal import conformal_radius
 from tf_mixup.posthoc.ensembles import DeepEnsemble
 from tf_mixup.posthoc.ensembles import MixupRescaling
 from tf_mixup.posthoc.ensembles import MonteCarloDropout
@@ -22,4 +23,5 @@ __all__ = (
     "VectorScaling",
     "calibrate",
     "check_disjoint",
+    "conformal_radius",
 )

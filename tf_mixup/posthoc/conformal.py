@@ -19,6 +19,7 @@ from keras import ops
 
 from tf_mixup import _checks
 from tf_mixup._models import output_layers
+from tf_mixup.calibration import intervals
 from tf_mixup.posthoc import scalers
 
 SCORES = ("lac", "aps", "raps")
@@ -102,15 +103,7 @@ class ConformalSets(scalers.Scaler):
     ) -> None:
         super().__init__()
         self.score = _checks.one_of("score", score, SCORES)
-        self.coverage = _checks.real_between(
-            "coverage", coverage, 0, 1, remedy="Write e.g. 0.9"
-        )
-        if not 0 < self.coverage < 1:
-            raise _checks.refusal(
-                "`coverage` must lie between 0 and 1",
-                f"coverage={coverage!r}",
-                "Write e.g. 0.9",
-            )
+        self.coverage = _check_coverage(coverage)
         self.per_class = bool(per_class)
         self.allow_empty = bool(allow_empty)
         self.penalty = _checks.real_at_least(
@@ -318,6 +311,65 @@ def _parts(logits: np.ndarray) -> Iterator[slice]:
     size = max(_CHUNK // logits.shape[1], 1)
     for start in range(0, len(logits), size):
         yield slice(start, start + size)
+
+
+def conformal_radius(
+    targets: Any, predictions: Any, *, coverage: float = 0.9
+) -> float:
+    """Returns r so that `prediction +- r` holds new targets often enough.
+
+    Split conformal regression: the ceil((n + 1) coverage)-th smallest absolute
+    residual of n held-out examples. Whatever the model, the interval holds a
+    new target with at least this probability, if it is drawn as these are. All
+    intervals have the same width.
+
+    Args:
+        targets: Numbers `(B,)` or `(B, 1)` of examples that nothing else was
+            fitted on, and that do not test the model.
+        predictions: The model's, in the same shapes.
+        coverage: Share of new targets to be held, in (0, 1).
+
+    Returns:
+        radius: In the unit of the targets; infinite where there are fewer than
+            `coverage / (1 - coverage)` examples.
+
+    Raises:
+        ValueError: If they are not one finite number for each example, or the
+            coverage is out of range.
+
+    Example:
+        >>> conformal_radius(np.arange(9), np.zeros(9), coverage=0.8)
+        7.0
+
+    References:
+        Lei et al. Distribution-Free Predictive Inference for Regression. JASA
+        2018, algorithm 2. https://arxiv.org/abs/1604.04173
+    """
+    coverage = _check_coverage(coverage)
+    y, predicted = intervals.read_columns(
+        {"targets": targets, "predictions": predictions}
+    )
+    residuals = np.abs(y - predicted)
+    if not np.isfinite(residuals).all():
+        raise _checks.refusal(
+            "Residuals must be finite",
+            f"{np.sum(~np.isfinite(residuals))} that are not",
+            "Look for NaN in the targets and the predictions",
+        )
+    return _quantile(residuals, coverage)
+
+
+def _check_coverage(coverage: float) -> float:
+    """Returns a number between 0 and 1."""
+    remedy = "Write e.g. 0.9"
+    checked = _checks.real_between("coverage", coverage, 0, 1, remedy=remedy)
+    if not 0 < checked < 1:
+        raise _checks.refusal(
+            "`coverage` must lie between 0 and 1",
+            f"coverage={coverage!r}",
+            remedy,
+        )
+    return checked
 
 
 def _quantile(scores: np.ndarray, coverage: float) -> float:
