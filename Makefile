@@ -5,7 +5,7 @@ export PYTHON
 VENV := .venv
 READY := $(VENV)/.installed
 RUN := $(VENV)/bin/python -m
-BACKEND_TESTS := $(addprefix tests/,calibration/bins_test.py \
+JAX_TESTS := $(addprefix tests/,calibration/bins_test.py \
 	calibration/equal_mass_test.py calibration/errors_test.py \
 	calibration/per_class_test.py calibration/per_example_test.py \
 	callbacks/alpha_tuner_test.py \
@@ -43,16 +43,17 @@ test-lowest: $(READY)
 test-jax: $(READY)
 	@$(RUN) pip install -q --upgrade --target $(VENV)/jax "jax~=0.8.0"
 	@PYTHONPATH=$(VENV)/jax KERAS_BACKEND=jax $(RUN) pytest -n 2 \
-		--dist loadfile $(BACKEND_TESTS)
+		--dist loadfile $(JAX_TESTS)
 	@PYTHONPATH=$(VENV)/jax KERAS_BACKEND=jax $(RUN) pytest -m slow \
 		-k "jax or other_backends" tests/experiments/jax_run_test.py \
 		tests/ecosystem/page_test.py
 
-# The same on PyTorch, which is large, without the experiments.
+# Some of it on PyTorch, which is large.
 test-torch: $(READY)
 	@$(RUN) pip install -q --upgrade --target $(VENV)/torch "torch>=2.6"
-	@PYTHONPATH=$(VENV)/torch KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(RUN) pytest -n 2 \
-		--dist loadfile $(filter-out tests/experiments/%,$(BACKEND_TESTS))
+	@PYTHONPATH=$(VENV)/torch KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(RUN) \
+		pytest -n 2 --dist loadfile tests/calibration/errors_test.py \
+		tests/losses_test.py tests/metrics_test.py
 	@PYTHONPATH=$(VENV)/torch KERAS_BACKEND=torch $(RUN) pytest -m slow \
 		-k other_backends tests/ecosystem/page_test.py
 
