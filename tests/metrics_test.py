@@ -9,6 +9,7 @@ from tests import backends
 from tests import reference
 from tf_mixup import calibration
 from tf_mixup import metrics
+from tf_mixup import mixing
 
 METRICS = [
     metrics.CalibrationMetrics,
@@ -292,6 +293,115 @@ class TestClassGaps:
     def test_without_examples(self):
         with pytest.raises(ValueError, match="Call `update_state` first"):
             metrics.ClassCalibrationMetrics().class_gaps()
+
+
+def draw_labels(size=300, num_labels=4):
+    generator = np.random.default_rng(0)
+    logits = 2 * generator.normal(size=(size, num_labels)) - 1
+    labels = generator.random(logits.shape) < 1 / (1 + np.exp(-logits / 2))
+    return labels.astype("int32"), logits.astype("float32")
+
+
+class TestLabelCalibrationMetrics:
+    @pytest.mark.parametrize("edges", ["right", "left"])
+    def test_results_of_any_batches(self, edges):
+        labels, logits = draw_labels()
+        metric = metrics.LabelCalibrationMetrics(10, edges=edges)
+        stream(metric, labels, logits)
+        p = 1 / (1 + np.exp(-logits.astype("float64")))
+        errors = reference.label_calibration_errors(
+            labels, np.float32(p), 10, edges
+        )
+        expected = {
+            "label_ece": np.mean(errors),
+            "worst_label_ece": np.max(errors),
+            "label_bias": np.abs((p - labels).mean(0)).max(),
+            "label_nll": -np.log(np.where(labels == 1, p, 1 - p)).mean(),
+            "label_brier": ((p - labels) ** 2).mean(),
+            "nonfinite": 0,
+        }
+        assert metric.results() == pytest.approx(expected, abs=1e-6)
+        assert float(metric.result()) == pytest.approx(np.mean(errors))
+
+    def test_weights_and_unknown_labels(self):
+        labels, logits = draw_labels()
+        generator = np.random.default_rng(1)
+        weight = generator.integers(0, 3, len(labels))
+        labels[generator.random(labels.shape) < 0.2] = -1
+        metric = metrics.LabelCalibrationMetrics(ignore_label=-1)
+        stream(metric, labels, logits, weight)
+        expected = calibration.label_calibration_error(
+            *(labels, logits), sample_weight=weight, ignore_label=-1
+        )
+        assert float(metric.result()) == pytest.approx(float(expected))
+        assert metric.results()["nonfinite"] == 0
+
+    def test_broken_entries_are_left_out_and_counted(self):
+        labels, logits = draw_labels()
+        broken = logits.copy()
+        broken[:5, 1] = np.nan
+        metric = metrics.LabelCalibrationMetrics(from_logits=True)
+        metric.update_state(labels, broken)
+        found = metric.results()
+        assert found.pop("nonfinite") == 5
+        other = metrics.LabelCalibrationMetrics(from_logits=True)
+        keep = np.isfinite(broken)
+        other.update_state(labels, logits, sample_weight=keep)
+        expected = other.results()
+        assert expected.pop("nonfinite") == 0
+        assert found == pytest.approx(expected)
+
+    def test_without_examples(self):
+        metric = metrics.LabelCalibrationMetrics()
+        assert np.isnan(float(metric.result()))
+        with pytest.raises(ValueError, match=r"without any.*`update_state`"):
+            metric.bins()
+        metric.build(2)
+        assert np.isnan(list(metric.results().values())[:-1]).all()
+
+    def test_refuses_other_labels(self):
+        metric = metrics.LabelCalibrationMetrics()
+        metric.update_state(*draw_labels())
+        with pytest.raises(ValueError, match="3 labels after 4"):
+            metric.update_state(*draw_labels(num_labels=3))
+
+    @pytest.mark.parametrize("activation", ["sigmoid", None])
+    def test_in_fit_after_mixup(self, activation):
+        """Multi-hot labels are mixed, trained on and measured."""
+        labels, logits = draw_labels(64)
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential(
+            [keras.Input((4,)), keras.layers.Dense(4, activation)]
+        )
+        metric = metrics.LabelCalibrationMetrics()
+        model.compile(
+            keras.optimizers.Adam(0.1),
+            keras.losses.BinaryCrossentropy(from_logits=activation is None),
+            metrics=[metric],
+        )
+        data = tf.data.Dataset.from_tensor_slices((logits, labels)).batch(32)
+        mixup = mixing.MixUp(0.4, num_classes=4, seed=0)
+        history = model.fit(
+            data.apply(mixup),
+            validation_data=(logits, labels),
+            epochs=8,
+            verbose=0,
+        ).history
+        assert history["val_loss"][-1] < 0.8 * history["val_loss"][0]
+        found = calibration.label_calibration_error(
+            labels, model.predict(logits, verbose=0)
+        )
+        assert history["val_label_ece"][-1] == pytest.approx(
+            float(found), abs=1e-5
+        )
+
+    def test_config_rebuilds(self):
+        options = {"num_bins": 7, "edges": "left", "ignore_label": -1}
+        metric = metrics.LabelCalibrationMetrics(**options)
+        config = keras.saving.serialize_keras_object(metric)
+        twin = keras.saving.deserialize_keras_object(config)
+        assert twin.get_config() == metric.get_config()
+        assert options.items() <= twin.get_config().items()
 
 
 class TestInputs:

@@ -128,6 +128,20 @@ def quantile_calibration_error(targets, quantiles, levels, power):
     return total / len(levels)
 
 
+def label_calibration_errors(labels, probabilities, num_bins, edges="right"):
+    """Of each label the binary ECE, over the rows by their probability."""
+    size, num_labels = np.shape(probabilities)
+    errors = []
+    for k in range(num_labels):
+        gaps = [0.0] * num_bins
+        for row in range(size):
+            probability = probabilities[row][k]
+            place = find_bin(probability, num_bins, edges)
+            gaps[place] += float(probability) - float(labels[row][k])
+        errors.append(sum(abs(gap) for gap in gaps) / size)
+    return errors
+
+
 def brier_score(labels, probabilities):
     """The mean over rows of the sum over k of (p_k - y_k)**2."""
     total = 0.0

@@ -24,6 +24,7 @@ from tf_mixup._checks import numbers as numbers_lib
 from tf_mixup._models import output_kind
 from tf_mixup.calibration import bins as bins_lib
 from tf_mixup.calibration import per_example
+from tf_mixup.calibration import per_label
 
 # Bins of the fine table, at least: equal-mass bins are estimated from it.
 _FINE = 300
@@ -31,9 +32,66 @@ _FINE = 300
 _MOST_CLASSES = 100
 
 
+class _BinnedMetric(keras.metrics.Metric):
+    """Base of metrics that sum predictions into bins: arguments and state."""
+
+    # Keras' callbacks read which way is better.
+    _direction = "down"
+    _key: str
+
+    def __init__(
+        self,
+        num_bins: int = 15,
+        *,
+        edges: str = "right",
+        from_logits: bool | None = None,
+        ignore_label: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name or self._key, dtype=dtype)
+        self.num_bins = _checks.integer_at_least(
+            "num_bins", num_bins, 1, remedy="Write 15, as most papers do"
+        )
+        self.edges = _checks.one_of("edges", edges, calibration.EDGES)
+        self.from_logits = output_kind.check_from_logits(from_logits)
+        self.ignore_label = per_example.check_ignore_label(ignore_label)
+        self._sums = bins_lib.accumulator_dtype()
+        # Parts of the table: count, confidence, correct.
+        self._table: Any = self._make_table()
+        # Negative log-likelihood, Brier score, number of examples left out,
+        # evidence that outputs are logits, number of examples counted.
+        self._totals = self._add_sums("totals", 5)
+
+    def _make_table(self) -> Any:
+        """Returns the variable `(3, ...)`; None if it needs the first batch."""
+        return None
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that rebuild this metric."""
+        return {
+            **super().get_config(),
+            "num_bins": self.num_bins,
+            "edges": self.edges,
+            "from_logits": self.from_logits,
+            "ignore_label": self.ignore_label,
+        }
+
+    def _add_sums(self, name: str, *shape: int) -> Any:
+        return self.add_weight(
+            shape=shape, initializer="zeros", dtype=self._sums, name=name
+        )
+
+    def _find_evidence(self) -> Any:
+        """Returns the evidence of earlier batches, if it is needed."""
+        if self.from_logits is not None:
+            return 0.0
+        return ops.cast(ops.convert_to_tensor(self._totals)[3], "float32")
+
+
 # Version 0.1 saved models with this name.
 @keras.saving.register_keras_serializable("tf_mixup", "CalibrationBins")
-class CalibrationMetrics(keras.metrics.Metric):
+class CalibrationMetrics(_BinnedMetric):
     """Sums predictions into bins of confidence; the result is ECE.
 
     One pass over the data gives all numbers of `results()`. The state is a
@@ -74,39 +132,21 @@ class CalibrationMetrics(keras.metrics.Metric):
         In training: `model.compile(..., metrics=[CalibrationMetrics()])`.
     """
 
-    # Keras' callbacks read which way is better.
-    _direction = "down"
     _key = "ece"
 
-    def __init__(
-        self,
-        num_bins: int = 15,
-        *,
-        edges: str = "right",
-        from_logits: bool | None = None,
-        ignore_label: int | None = None,
-        name: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name=name or self._key, dtype=dtype)
-        self.num_bins = _checks.integer_at_least(
-            "num_bins", num_bins, 1, remedy="Write 15, as most papers do"
-        )
-        self.edges = _checks.one_of("edges", edges, calibration.EDGES)
-        self.from_logits = output_kind.check_from_logits(from_logits)
-        self.ignore_label = per_example.check_ignore_label(ignore_label)
-        self._factor = -(-_FINE // self.num_bins)
-        self._sums = bins_lib.accumulator_dtype()
-        # Parts of the table: count, confidence, correct.
-        self._table = self._add_sums("table", 3, len(self._inner_edges()) + 1)
-        # Negative log-likelihood, Brier score, number of examples left out,
-        # evidence that outputs are logits, number of examples counted.
-        self._totals = self._add_sums("totals", 5)
-        # Probability less target of each class by its bin, or of all bins;
-        # made when K is known.
-        self._residuals: Any = None
-        # Of labels and outputs, as of the last batch.
-        self._last_shapes: Any = None
+    # Probability less target of each class by its bin, or of all bins; made
+    # when K is known.
+    _residuals: Any = None
+    # Of labels and outputs, as of the last batch.
+    _last_shapes: Any = None
+
+    def _make_table(self) -> Any:
+        return self._add_sums("table", 3, len(self._inner_edges()) + 1)
+
+    @property
+    def _factor(self) -> int:
+        """Fine bins in each of the result's."""
+        return -(-_FINE // self.num_bins)
 
     def build(self, num_classes: int) -> None:
         """Creates the sums by class, as the first batch does.
@@ -262,29 +302,8 @@ class CalibrationMetrics(keras.metrics.Metric):
         """Returns whether the probability of each class is binned."""
         return num_classes <= _MOST_CLASSES
 
-    def get_config(self) -> dict[str, Any]:
-        """Returns the arguments that rebuild this metric."""
-        return {
-            **super().get_config(),
-            "num_bins": self.num_bins,
-            "edges": self.edges,
-            "from_logits": self.from_logits,
-            "ignore_label": self.ignore_label,
-        }
-
     def _inner_edges(self) -> np.ndarray:
         return selective.ranked_edges(self.num_bins * self._factor, self.edges)
-
-    def _add_sums(self, name: str, *shape: int) -> Any:
-        return self.add_weight(
-            shape=shape, initializer="zeros", dtype=self._sums, name=name
-        )
-
-    def _find_evidence(self) -> Any:
-        """Returns the evidence of earlier batches, if it is needed."""
-        if self.from_logits is not None:
-            return 0.0
-        return ops.cast(ops.convert_to_tensor(self._totals)[3], "float32")
 
     def _weigh(self, labels: Any, sample_weight: Any, size: int | None) -> Any:
         """Returns weights `(B,)` or `(1,)`, 0 where ignored; None if all 1."""
@@ -296,6 +315,182 @@ class CalibrationMetrics(keras.metrics.Metric):
             return weight
         kept = ops.ones((1,), self._sums) if weight is None else weight
         return ops.where(ignored, ops.zeros_like(kept), kept)
+
+
+@keras.saving.register_keras_serializable("tf_mixup")
+class LabelCalibrationMetrics(_BinnedMetric):
+    """Sums the probability of each of K labels into bins; label-wise ECE.
+
+    For models of several labels, K sigmoids and multi-hot targets, where each
+    label is a binary problem of its own. The result is the mean over labels of
+    their ECE, see `calibration.label_calibration_error`; it is logged as
+    `label_ece`. `calibration.expected_calibration_error(metric.bins())` gives
+    that of each label.
+
+    An entry whose prediction is no number, or whose target lies outside of
+    [0, 1], is left out and counted. Without examples the result is NaN.
+
+    Args:
+        num_bins: Bins of each label, at least 1. Defaults to `15`.
+        edges: The closed side of bins, `"right"` (papers) or `"left"` (tfp).
+        from_logits: Whether predictions are logits; None detects it.
+        ignore_label: Value of labels that are not known, often -1, which are
+            left out, each by itself; None ignores none.
+        name: Name in the logs. Defaults to `"label_ece"`.
+        dtype: Type of the result; sums are float64 where the backend has it.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+        >>> metric = LabelCalibrationMetrics()
+        >>> labels = np.array([[1, 1], [1, 0], [0, 0], [1, 0]])
+        >>> metric.update_state(labels, np.tile([0.75, 0.5], (4, 1)))
+        >>> float(metric.result())
+        0.125
+    """
+
+    _key = "label_ece"
+
+    def build(self, num_labels: int) -> None:
+        """Creates the table, as the first batch does.
+
+        Args:
+            num_labels: K, at least 1.
+
+        Raises:
+            ValueError: If earlier batches had other labels.
+        """
+        if self._table is not None and self._table.shape[1] != num_labels:
+            raise _checks.refusal(
+                "All batches of a metric must have the same labels",
+                f"{num_labels} labels after {self._table.shape[1]}",
+                "Make a metric for each model",
+            )
+        if self._table is None:
+            with _outside_of_functions():
+                self._table = self._add_sums(
+                    "table", 3, num_labels, self.num_bins
+                )
+
+    def update_state(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None
+    ) -> None:
+        """Adds a batch.
+
+        Args:
+            y_true: Multi-hot `(B, K)` of 0 and 1, or targets in [0, 1].
+            y_pred: Predictions `(B, K)` of K sigmoids.
+            sample_weight: Optional weights `(B,)` or `(B, 1)`, or `(B, K)` for
+                each label, at least 0; what has weight 0 is left out.
+        """
+        shape, labels, outputs, weight = per_label.flatten(
+            y_true, y_pred, sample_weight, self.ignore_label
+        )
+        self.build(shape[1])
+        outputs, from_logits = output_kind.flatten_sigmoids(
+            outputs, self.from_logits
+        )
+        scores = per_example.ExampleScores(
+            *per_example.read_examples(
+                labels,
+                outputs,
+                from_logits=from_logits,
+                prior=self._find_evidence(),
+            )
+        )
+        ones = ops.ones_like(scores.missing, dtype=self._sums)
+        weight = ones if weight is None else ones * weight
+        counted = ops.logical_and(scores.missing == 0, weight >= 0)
+        left_out = ops.logical_and(ops.logical_not(counted), weight != 0)
+        weight = ops.where(counted, weight, 0.0)
+        bins = per_label.sum_labels(
+            scores.probabilities[:, 1],
+            scores.targets[:, 1],
+            weight,
+            shape=shape,
+            num_bins=self.num_bins,
+            edges=self.edges,
+        )
+        # Of two classes the Brier score counts each difference twice.
+        nll, brier = (
+            ops.sum(weight * ops.cast(ops.where(counted, x, 0.0), self._sums))
+            for x in (scores.nll, scores.brier / 2)
+        )
+        totals = (
+            nll,
+            brier,
+            ops.sum(ops.cast(left_out, self._sums)),
+            ops.cast(scores.evidence, self._sums),
+            ops.sum(ops.cast(weight > 0, self._sums)),
+        )
+        self._table.assign_add(ops.stack(bins))
+        self._totals.assign_add(ops.stack(totals))
+
+    def result(self) -> Any:
+        """Returns the mean over labels of their ECE, a scalar."""
+        if self._table is None:
+            return ops.cast(math.nan, self.dtype)
+        error = calibration.label_calibration_error(self.bins())
+        return ops.cast(error, self.dtype)
+
+    def bins(self) -> calibration.Bins:
+        """Returns the tables of all labels `(K, M)`, summed over replicas.
+
+        Raises:
+            ValueError: If there has been no batch.
+        """
+        if self._table is None:
+            raise _checks.refusal(
+                "Tables of labels are those of examples",
+                "a metric without any",
+                "Call `update_state` first",
+            )
+        return calibration.Bins(
+            *ops.unstack(ops.convert_to_tensor(self._table))
+        )
+
+    def results(self) -> dict[str, float]:
+        """Returns every number of the state.
+
+        Call it between steps (in a callback, after `evaluate`), not inside a
+        compiled function.
+
+        Returns:
+            results: `label_ece`; `worst_label_ece`, that of the worst label;
+                `label_bias`, the largest difference over labels between the
+                mean probability of a label and its frequency; `label_nll` in
+                nats and `label_brier` in [0, 1], means over examples and
+                labels: the binary cross-entropy, and the squared difference
+                of probability and target; `nonfinite`, the number of entries
+                left out. All others are NaN without examples.
+
+        Raises:
+            ValueError: If there has been no batch.
+        """
+        bins = self.bins()
+        errors, gaps = (
+            ops.convert_to_numpy(measure(bins))
+            for measure in (
+                calibration.expected_calibration_error,
+                calibration.signed_gap,
+            )
+        )
+        weight = float(ops.sum(bins.count))
+        nll, brier, nonfinite, *_ = ops.convert_to_numpy(self._totals)
+        return {
+            "label_ece": float(self.result()),
+            "worst_label_ece": _largest(errors),
+            "label_bias": _largest(np.abs(gaps)),
+            "label_nll": float(nll) / weight if weight else math.nan,
+            "label_brier": float(brier) / weight if weight else math.nan,
+            "nonfinite": float(nonfinite),
+        }
+
+
+def _largest(values: np.ndarray) -> float:
+    """Returns the largest that is a number; NaN if none is."""
+    return float(max(values[~np.isnan(values)], default=math.nan))
 
 
 def _add_batch(

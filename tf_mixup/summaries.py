@@ -31,6 +31,8 @@ _TABLE = "table"
 _BUCKETS = 30
 # Takes half as long as the default; files are a tenth larger.
 _PNG_LEVEL = 1
+# Labels with a figure of their own.
+_WORST = 3
 # Text that TensorBoard shows for a figure, in Markdown.
 _BINS_FIGURES = {
     "reliability_diagram": "Accuracy by bins of confidence; bars that end below"
@@ -100,6 +102,39 @@ def write_bins(bins: Any, *, step: int, name: str = "calibration") -> None:
                 step=step,
                 description=_BINS_FIGURES[tag],
             )
+
+
+def write_label_bins(
+    bins: Any, *, step: int, name: str = "calibration"
+) -> None:
+    """Writes reliability diagrams of several labels.
+
+    One of all labels together, and those of the three whose ECE is largest.
+
+    Args:
+        bins: `calibration.Bins` of shape `(K, M)`, such as those of
+            `calibration.label_bins`.
+        step: Position on TensorBoard's axis, e.g. the epoch.
+        name: What the tag begins with. Defaults to `"calibration"`.
+    """
+    if not _has_writer():
+        return
+    tables = np.stack([np.asarray(part, np.float64) for part in bins], axis=1)
+    errors = calibration.expected_calibration_error(calibration.Bins(*bins))
+    errors = np.nan_to_num(np.asarray(errors))
+    panels = {"all labels": calibration.Bins(*tables.sum(axis=0))}
+    if len(tables) > 1:
+        worst = np.argsort(-errors, kind="stable")[:_WORST]
+        panels |= {f"label {k}": calibration.Bins(*tables[k]) for k in worst}
+    write_figure(
+        f"{name}/reliability_diagram",
+        plots.reliability_diagram(panels),
+        step=step,
+        description="How often a label is there (accuracy) by bins of its"
+        " probability (confidence), of all labels together and of those with"
+        " the largest ECE. Bars that end below the diagonal: the label is"
+        " expected too often.",
+    )
 
 
 def write_risk_coverage(

@@ -45,11 +45,13 @@ def test_oe_by_hand():
 @pytest.mark.parametrize("name", MEASURES)
 @pytest.mark.parametrize("options", [{}, OPTIONS])
 def test_equals_two_steps(name, options):
-    make = calibration.bin_predictions
+    make, labels = calibration.bin_predictions, LABELS
     if name == "classwise_calibration_error":
         make = calibration.class_bins
-    bins = make(LABELS, PROBABILITIES, **options)
-    found = MEASURES[name](LABELS, PROBABILITIES, **options)
+    if name == "label_calibration_error":
+        make, labels = calibration.label_bins, np.eye(2)[LABELS]
+    bins = make(labels, PROBABILITIES, **options)
+    found = MEASURES[name](labels, PROBABILITIES, **options)
     np.testing.assert_array_equal(found, MEASURES[name](bins))
 
 

@@ -96,7 +96,7 @@ class TestTopLabel:
             (-1, [0.5, 0.25, 0.25]),
             (0.5, [0.5, 0.25, 0.25]),
             (np.nan, [0.5, 0.25, 0.25]),
-            ([1.0, 1.0, 0.0], [0.5, 0.25, 0.25]),
+            ([2.0, 1.0, 0.0], [0.5, 0.25, 0.25]),
         ],
     )
     def test_what_is_no_distribution_gives_nan(self, labels, row):

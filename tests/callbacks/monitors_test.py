@@ -12,11 +12,13 @@ import tensorflow as tf
 
 from tests import stages
 from tests import summaries_test
+from tf_mixup import calibration
 from tf_mixup import callbacks as monitors
 from tf_mixup import metrics
 from tf_mixup import mixing
 from tf_mixup import ood
 from tf_mixup import plots
+from tf_mixup import summaries
 from tf_mixup.callbacks import calibration_monitor
 
 K = 3
@@ -214,7 +216,7 @@ class TestCalibrationMonitor:
             callbacks=[monitor],
             verbose=0,
         )
-        _, bins = monitor._tables[""]
+        _, bins, _ = monitor._tables[""]
         assert float(np.sum(bins.count)) == 41
 
     def test_measures_in_the_epochs_asked_for(self):
@@ -285,7 +287,7 @@ class TestCalibrationMonitor:
                 "sgd", "binary_crossentropy", metrics=bins, run_eagerly=eager
             )
             with pytest.raises(
-                ValueError, match=r"3 sigmoids, as of a model of several label"
+                ValueError, match=r"For several labels .*LabelCalibrationMetric"
             ):
                 model.fit(
                     x,
@@ -330,6 +332,107 @@ class TestCalibrationMonitor:
             assert own.values[f"own_{key}"] == pytest.approx(
                 read.values[f"val_{key}"], abs=tolerance
             )
+
+
+class TestSeveralLabels:
+    @staticmethod
+    def make_model(*compiled, activation="sigmoid"):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential(
+            [keras.Input((4,)), keras.layers.Dense(K, activation)]
+        )
+        loss = keras.losses.BinaryCrossentropy(from_logits=activation is None)
+        model.compile("sgd", loss, metrics=list(compiled))
+        return model
+
+    @staticmethod
+    def draw():
+        x = examples(41)[0]
+        return x, (x[:, :K] + x[:, 1:] > 0).astype("int32")
+
+    @pytest.mark.parametrize("activation", ["sigmoid", None])
+    def test_values_are_those_of_the_validation_set(self, activation, tmp_path):
+        x, y = self.draw()
+        model = self.make_model(
+            metrics.LabelCalibrationMetrics(10), activation=activation
+        )
+        read = monitors.CalibrationMonitor(log_dir=tmp_path)
+        own = monitors.CalibrationMonitor(
+            (x, y), multi_label=True, num_bins=10, name="own"
+        )
+        stopping = keras.callbacks.EarlyStopping("val_label_ece")
+        history = model.fit(
+            *(x, y),
+            validation_data=(x, y),
+            callbacks=[read, own, stopping],
+            verbose=0,
+        ).history
+        keys = calibration_monitor.LABEL_KEYS
+        assert set(read.values) == {f"val_{key}" for key in keys}
+        for key in keys:
+            assert own.values[f"own_{key}"] == pytest.approx(
+                read.values[f"val_{key}"], abs=1e-6
+            )
+        bins = calibration.label_bins(
+            y, model.predict(x, verbose=0), num_bins=10
+        )
+        errors = calibration.expected_calibration_error(bins)
+        assert history["val_label_ece"] == pytest.approx([np.mean(errors)])
+        assert history["val_worst_label_ece"] == pytest.approx([np.max(errors)])
+        assert history["val_label_nll"] == pytest.approx(history["val_loss"])
+        (table,) = summaries.read_tables(tmp_path / "validation").values()
+        np.testing.assert_allclose(
+            table.count, np.sum(bins.count, axis=0), atol=1e-6
+        )
+
+    def test_two_replicas_give_the_values_of_one(self, two_replicas):
+        x, y = self.draw()
+        data = tf.data.Dataset.from_tensor_slices((x, y)).batch(16)
+        options = {"validation_data": data, "verbose": 0}
+        one, read = (monitors.CalibrationMonitor() for _ in range(2))
+        own = monitors.CalibrationMonitor(data, multi_label=True)
+        with two_replicas.scope():
+            model = self.make_model(metrics.LabelCalibrationMetrics())
+        model.fit(data, callbacks=[read, own], **options)
+        assert own.values == pytest.approx(read.values, abs=1e-6)
+        alone = self.make_model(metrics.LabelCalibrationMetrics())
+        alone.set_weights(model.get_weights())
+        alone.evaluate(data, verbose=0)
+        one.set_model(alone)
+        assert one.measure(validated=True) == pytest.approx(
+            read.values, abs=1e-5
+        )
+
+    @pytest.mark.parametrize(
+        ("compiled", "factor", "message"),
+        [
+            (
+                metrics.CalibrationMetrics,
+                1,
+                r"distributions over classes.*compile `metrics\.LabelCalib",
+            ),
+            (
+                metrics.LabelCalibrationMetrics,
+                2,
+                r"lie in \[0, 1\].*entries that do not.*Write 1 where",
+            ),
+        ],
+    )
+    def test_refuses_labels_of_the_other_kind(self, compiled, factor, message):
+        x, y = self.draw()
+        # A linear layer does not show what it is for.
+        model = self.make_model(compiled(), activation=None)
+        with pytest.raises(ValueError, match=message):
+            model.fit(
+                *(x, 1.0 * y),
+                validation_data=(x, factor * y),
+                callbacks=[monitors.CalibrationMonitor()],
+                verbose=0,
+            )
+
+    def test_refuses_a_word_for_multi_label(self):
+        with pytest.raises(ValueError, match="`multi_label` must be True or"):
+            monitors.CalibrationMonitor(self.draw(), multi_label="no")
 
 
 class TestPlaceInLogs:

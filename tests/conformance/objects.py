@@ -35,7 +35,8 @@ def _classes(module, base):
     ]
 
 
-METRICS = _classes(tf_mixup.metrics, keras.metrics.Metric)
+# Those of several labels take other labels.
+METRICS = _classes(tf_mixup.metrics, tf_mixup.metrics.CalibrationMetrics)
 LOSSES = _classes(tf_mixup.losses, keras.losses.Loss)
 
 

@@ -61,6 +61,15 @@ def test_label_forms_do_not_matter(data, seed):
         assert_same(one, other)
 
 
+@law(data=scored())
+def test_labels_that_exclude_each_other_are_classes(data):
+    targets, _ = per_example.pair(data.labels, data.probabilities)
+    by_label = tabulate(
+        data._replace(labels=np.array(targets)), table=calibration.label_bins
+    )
+    assert_same(by_label, tabulate(data, table=calibration.class_bins))
+
+
 @law(data=scored(), factor=st.integers(1, 5))
 def test_merged_bins_are_bins_of_that_number(data, factor):
     fine = tabulate(data, num_bins=factor * data.options["num_bins"])

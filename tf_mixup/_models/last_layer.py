@@ -144,8 +144,10 @@ def refuse_several_labels(columns: int) -> None:
             "Calibration of one label for each example needs probabilities"
             " that sum to 1 over classes",
             f"{columns} sigmoids, as of a model of several labels",
-            "Measure each label by itself, as `outputs[:, k]`; for exclusive"
-            " classes end the model with a softmax",
+            "For several labels use `metrics.LabelCalibrationMetrics`,"
+            " `multi_label=True` of a monitor, `report.label_report` or"
+            " `posthoc.LabelwiseScaling`; for exclusive classes end the model"
+            " with a softmax",
         )
 
 

@@ -114,6 +114,31 @@ def read(
     return Columns(columns, from_logits, floor, counted)
 
 
+def flatten_sigmoids(
+    outputs: Any, from_logits: bool | None = None
+) -> tuple[Any, bool | None]:
+    """Returns outputs of K sigmoids as one column, for `read`.
+
+    Args:
+        outputs: Float tensor `(B, K)`, or `(B,)` of one sigmoid.
+        from_logits: Whether they are logits; None detects it.
+
+    Returns:
+        column: `(B * K, 1)`; logits where Keras kept them.
+        from_logits: Whether it is logits; None if only the values tell.
+    """
+    from_logits = check_from_logits(from_logits)
+    logits = getattr(outputs, "_keras_logits", None)
+    # Outside of graphs a softmax leaves the same note.
+    if logits is not None and _kind(outputs) == "Sigmoid":
+        if from_logits:
+            _warn("the output of a softmax or sigmoid")
+        outputs, from_logits = logits, True
+    elif from_logits is None and _ends_linear(outputs):
+        from_logits = True
+    return ops.reshape(outputs, (-1, 1)), from_logits
+
+
 def check_from_logits(from_logits: Any) -> bool | None:
     """Returns `from_logits` as a bool or None; refuses other values."""
     if from_logits is None:

@@ -24,6 +24,7 @@ from tf_mixup.calibration.errors import accuracy
 from tf_mixup.calibration.errors import classwise_calibration_error
 from tf_mixup.calibration.errors import debiased_calibration_error
 from tf_mixup.calibration.errors import expected_calibration_error
+from tf_mixup.calibration.errors import label_calibration_error
 from tf_mixup.calibration.errors import maximum_calibration_error
 from tf_mixup.calibration.errors import mean_confidence
 from tf_mixup.calibration.errors import overconfidence_error
@@ -39,6 +40,7 @@ from tf_mixup.calibration.per_class import class_sums
 from tf_mixup.calibration.per_example import brier_score
 from tf_mixup.calibration.per_example import negative_log_likelihood
 from tf_mixup.calibration.per_example import top_label
+from tf_mixup.calibration.per_label import label_bins
 from tf_mixup.calibration.resampling import Interval
 from tf_mixup.calibration.resampling import NullRange
 from tf_mixup.calibration.resampling import bootstrap_interval
@@ -71,6 +73,8 @@ __all__ = (
     "equal_mass_bins",
     "expected_calibration_error",
     "interval_coverage",
+    "label_bins",
+    "label_calibration_error",
     "maximum_calibration_error",
     "mean_confidence",
     "merge_bins",

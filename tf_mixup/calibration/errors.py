@@ -21,6 +21,7 @@ from tf_mixup.calibration.bins import bin_predictions
 from tf_mixup.calibration.bins import class_bins
 from tf_mixup.calibration.bins import divide
 from tf_mixup.calibration.bins import table_of
+from tf_mixup.calibration.per_label import label_bins
 
 _Measure = Callable[[Bins], Any]
 _EITHER = "Takes labels and probabilities, or `Bins` from `{}` alone.\n\n"
@@ -232,6 +233,35 @@ def classwise_calibration_error(bins: Bins) -> Any:
         https://arxiv.org/abs/1910.12656
     """
     return ops.mean(expected_calibration_error(bins), -1)
+
+
+@_in_one_call(label_bins)
+def label_calibration_error(bins: Bins) -> Any:
+    """Returns the mean over labels of the ECE of each label's probability.
+
+    For examples with several labels or none, and K sigmoids. Each label is a
+    binary problem: it is 1 / K * sum over k and m of
+    n_km / n_k * |freq_km - prob_km|, where the bins of label k hold the
+    examples by their probability of k, freq is the share of them that have the
+    label, and prob their mean probability. A label without examples is left
+    out of the mean. Of one label it is the binary ECE of torchmetrics and
+    netcal. Rare labels, whose probabilities are near 0, make it small: look at
+    each, by `expected_calibration_error(label_bins(...))`.
+
+    Returns:
+        error: Scalar in [0, 1]; NaN without examples.
+
+    Example:
+        >>> labels = np.array([[1, 1], [1, 0], [0, 0], [1, 0]])
+        >>> probabilities = np.tile([0.75, 0.5], (4, 1))
+        >>> float(label_calibration_error(labels, probabilities))
+        0.125
+    """
+    error = expected_calibration_error(bins)
+    seen = ops.cast(ops.sum(bins.count, -1) != 0, error.dtype)
+    total = ops.sum(ops.where(seen == 0, ops.zeros_like(error), error), -1)
+    number = ops.sum(seen, -1)
+    return divide(total, ops.where(number == 0, float("nan"), number))
 
 
 def _average(sums: Any, bins: Bins) -> Any:

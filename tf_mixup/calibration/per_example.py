@@ -15,7 +15,8 @@ With soft targets a prediction is correct by the target's mass on the predicted
 class.
 
 An example whose probabilities or targets are no distribution over classes (NaN,
-a label out of range, counts, several labels) gets NaN.
+a label out of range, counts, several labels) gets NaN. Outside of compiled
+functions multi-hot targets are refused: see `per_label`.
 """
 
 import functools
@@ -497,7 +498,25 @@ def _normalize(targets: Any) -> tuple[Any, Any]:
             " sums.",
             stacklevel=4,
         )
+    if output_kind.concrete(ops.any(total > 1.5)) is True:
+        _refuse_several_labels(targets)
     return targets / ops.where(valid, total, 1.0)[:, None], valid
+
+
+def _refuse_several_labels(targets: Any) -> None:
+    """Refuses targets with several ones, as of several labels."""
+    hot = ops.all(ops.logical_or(targets == 0, targets == 1), axis=-1)
+    several = ops.logical_and(hot, ops.sum(targets, axis=-1) > 1)
+    count = int(ops.sum(ops.cast(several, "int32")))
+    if count:
+        raise _checks.refusal(
+            "Each example must have one class, or a distribution over classes",
+            f"{count} of {targets.shape[0]} targets with several ones",
+            "For several labels of an example use"
+            " `calibration.label_calibration_error`,"
+            " `metrics.LabelCalibrationMetrics`, `posthoc.LabelwiseScaling` or"
+            " `multi_label=True` of a monitor; divide votes by their sums",
+        )
 
 
 def _nan_unless(valid: Any) -> Any:

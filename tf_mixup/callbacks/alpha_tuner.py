@@ -164,6 +164,7 @@ class AlphaTuner(calibration_monitor.CalibrationMonitor):
 
     # Defaults of the smallest and the largest alpha.
     LIMITS = (0.01, 1.0)
+    _compiled_types = (metrics.CalibrationMetrics,)
 
     def __init__(
         self,
@@ -176,6 +177,12 @@ class AlphaTuner(calibration_monitor.CalibrationMonitor):
         **options: Any,
     ) -> None:
         super().__init__(data, **options)
+        if self._metric_type is metrics.LabelCalibrationMetrics:
+            raise _checks.refusal(
+                "AlphaTuner tunes by the confidence in one class",
+                "multi_label=True",
+                "Choose alpha by `val_label_ece` of a `CalibrationMonitor`",
+            )
         tuned = getattr(mixup, "tuned_alpha", None)
         if tuned is None:
             raise _checks.refusal(
@@ -287,7 +294,7 @@ class AlphaTuner(calibration_monitor.CalibrationMonitor):
         """Returns the calibration, and the alpha that it came from."""
         values = super().measure(validated)
         gaps, errors = [], []
-        for name, (fine, _) in self._tables.items():
+        for name, (fine, *_) in self._tables.items():
             gap = values[f"{self._prefix(name)}signed_gap"]
             gaps.append(gap)
             errors.append(_standard_error(fine, gap))

@@ -8,6 +8,7 @@ from typing import Any
 from typing import ClassVar
 
 import keras
+import numpy as np
 
 from tf_mixup import _checks
 from tf_mixup import calibration
@@ -43,6 +44,27 @@ CALIBRATION_KEYS = {
     " probability; of at most 100 classes. Compare it at equal numbers of"
     " classes only.",
 }
+# The same of a model of several labels.
+LABEL_KEYS = {
+    "label_ece": "How far the probability of a label is from its frequency: the"
+    " mean over bins, weighted by their examples, and over labels.",
+    "worst_label_ece": "`label_ece` of the worst label. Few examples raise it.",
+    "label_bias": "The largest difference over labels between the mean"
+    " probability of a label and its frequency.",
+    "label_nll": "Mean binary cross-entropy of the labels, in nats.",
+    "label_brier": "Mean squared difference of the probability of a label and"
+    " whether an example has it, in [0, 1].",
+}
+# How to fix labels that could not be measured.
+_CLASSES = (
+    "Count classes from 0, and leave out examples without a label by a weight"
+    " of 0, or by `ignore_label=-1`; for several labels of an example compile"
+    " `metrics.LabelCalibrationMetrics`, or write `multi_label=True`"
+)
+_LABELS = (
+    "Write 1 where an example has a label and 0 where not, and leave unknown"
+    " ones out by a weight of 0, or by `ignore_label=-1`"
+)
 
 
 class CalibrationMonitor(_monitor.Monitor):
@@ -59,8 +81,12 @@ class CalibrationMonitor(_monitor.Monitor):
     `val_adaptive_ece`, `val_class_bias`, `val_nll`, `val_brier`, `val_aurc`
     (see `tf_mixup.selective`) and, of at most 100 classes or a compiled
     `metrics.ClassCalibrationMetrics`, `val_classwise_ece`. A model of several
-    outputs adds `val_<output>_ece`, ... for each output that has such a metric,
-    and with `data` also for each that ends in a softmax or one sigmoid.
+    labels, K sigmoids, adds `val_label_ece`, `val_worst_label_ece`,
+    `val_label_bias`, `val_label_nll` and `val_label_brier` instead: compile
+    `metrics.LabelCalibrationMetrics`, or write `multi_label=True` beside
+    `data`. A model of several outputs adds `val_<output>_ece`, ... for each
+    output that has such a metric, and with `data` also for each that ends in a
+    softmax or one sigmoid.
 
     `EarlyStopping("val_ece")` and `ModelCheckpoint(monitor="val_ece")` know
     the direction from the compiled metric of that name. Other names need
@@ -81,6 +107,8 @@ class CalibrationMonitor(_monitor.Monitor):
         from_logits: Whether outputs are logits, with `data`; None detects it.
         ignore_label: Class id of examples without a label, with `data`; None
             ignores none.
+        multi_label: Whether labels are multi-hot and outputs are sigmoids of
+            several labels, with `data`; else the compiled metric says it.
         outputs: Names of the outputs to measure, of a model that has several.
             None, the default, measures those listed above.
         batch_size: Examples in a batch where `data` is arrays.
@@ -105,13 +133,16 @@ class CalibrationMonitor(_monitor.Monitor):
         True
     """
 
-    # What is measured with where there is `data`.
-    _metric_type: type[metrics.CalibrationMetrics] = metrics.CalibrationMetrics
+    # What is measured with where there is `data`, and what is read if not.
+    _metric_type: type[keras.metrics.Metric] = metrics.CalibrationMetrics
+    _compiled_types: tuple[type[keras.metrics.Metric], ...] = (
+        metrics.CalibrationMetrics,
+        metrics.LabelCalibrationMetrics,
+    )
     _new: ClassVar[dict[str, Any]] = {
         **_monitor.Monitor._new,
         "_metrics": {},
         "_tables": {},
-        "_ranked": {},
         "_pass": None,
         "_broken": None,
     }
@@ -127,6 +158,7 @@ class CalibrationMonitor(_monitor.Monitor):
         edges: str = "right",
         from_logits: bool | None = None,
         ignore_label: int | None = None,
+        multi_label: bool = False,
         outputs: Sequence[str] | None = None,
         batch_size: int = 128,
         figure_freq: int = 1,
@@ -146,6 +178,8 @@ class CalibrationMonitor(_monitor.Monitor):
         }
         # Refuses options here and not when training starts.
         metrics.CalibrationMetrics(**self._options)
+        if _checks.boolean("multi_label", multi_label):
+            self._metric_type = metrics.LabelCalibrationMetrics
         self._data = (
             None if data is None else _monitor.Source("data", data, batch_size)
         )
@@ -166,7 +200,8 @@ class CalibrationMonitor(_monitor.Monitor):
         # The model may have been compiled anew since the last `fit`.
         self._metrics, self._pass = {}, None
         if self._data is not None:
-            last_layer.check_single_label(self.model)
+            if self._metric_type is not metrics.LabelCalibrationMetrics:
+                last_layer.check_single_label(self.model)
             examples = self._data.read(labeled=True, model=self.model)
             _monitor.choose(
                 _monitor.name_outputs(self.model, examples), self._outputs
@@ -193,16 +228,12 @@ class CalibrationMonitor(_monitor.Monitor):
                 metric.reset_state()
             self._pass()
         else:
-            found = _find_compiled(self.model, validated, type(self).__name__)
+            found = self._find_compiled(validated)
             self._metrics = _monitor.choose(found, self._outputs)
         values = {}
         # Read by all of several workers, though one alone may draw.
         self._tables = {
-            name: (metric.fine_bins(), metric.bins())
-            for name, metric in self._metrics.items()
-        }
-        self._ranked = {
-            name: metric.ranked_bins() for name, metric in self._metrics.items()
+            name: _read_tables(metric) for name, metric in self._metrics.items()
         }
         for name, metric in self._metrics.items():
             results = metric.results()
@@ -211,7 +242,7 @@ class CalibrationMonitor(_monitor.Monitor):
             values.update(
                 {
                     prefix + key: results[key]
-                    for key in CALIBRATION_KEYS
+                    for key in _keys_of(metric)
                     if key in results
                 }
             )
@@ -219,25 +250,32 @@ class CalibrationMonitor(_monitor.Monitor):
 
     def write(self, step: int) -> None:
         """Writes values and figures."""
-        for name, (fine, bins) in self._tables.items():
-            prefix = self._prefix(name)
+        for name, metric in self._metrics.items():
+            prefix, keys = self._prefix(name), _keys_of(metric)
             tag = f"calibration/{name}" if name else "calibration"
             summaries.write_scalars(
                 {
                     key: self.values[prefix + key]
-                    for key in CALIBRATION_KEYS
+                    for key in keys
                     if prefix + key in self.values
                 },
                 step=step,
                 name=tag,
-                descriptions=CALIBRATION_KEYS,
+                descriptions=keys,
             )
+            draws = (step + 1) % self._figures_every == 0
+            if keys is LABEL_KEYS:
+                (by_label,) = self._tables[name]
+                together = [np.sum(part, axis=0) for part in by_label]
+                summaries.write_table(together, step=step, name=tag)
+                if draws:
+                    summaries.write_label_bins(by_label, step=step, name=tag)
+                continue
+            fine, bins, ranked = self._tables[name]
             summaries.write_table(fine, step=step, name=tag)
-            if (step + 1) % self._figures_every == 0:
+            if draws:
                 summaries.write_bins(bins, step=step, name=tag)
-                summaries.write_risk_coverage(
-                    self._ranked[name], step=step, name=tag
-                )
+                summaries.write_risk_coverage(ranked, step=step, name=tag)
 
     def _prefix(self, output: str) -> str:
         """Returns what the names of an output's values in `logs` begin with."""
@@ -248,11 +286,13 @@ class CalibrationMonitor(_monitor.Monitor):
         named = _monitor.name_outputs(self.model, examples)
         if self._outputs or len(named) == 1:
             return _monitor.choose(named, self._outputs)
-        metered = _compiled_metrics(self.model)
+        metered = _compiled_metrics(self.model, self._compiled_types)
+        by_class = self._metric_type is not metrics.LabelCalibrationMetrics
         heads = {
             name: head
             for name, head in named.items()
-            if name in metered or _gives_logits(self.model, head) is False
+            if isinstance(metered.get(name), self._metric_type)
+            or (by_class and _gives_logits(self.model, head) is False)
         }
         if not heads:
             raise _checks.refusal(
@@ -263,6 +303,28 @@ class CalibrationMonitor(_monitor.Monitor):
             )
         return heads
 
+    def _find_compiled(self, validated: bool) -> dict[str, Any]:
+        """Returns the compiled metrics of the validation set, by output."""
+        monitor = type(self).__name__
+        if not validated:
+            raise _checks.refusal(
+                f"{monitor} without `data` reads what `fit` has validated",
+                "an epoch without validation",
+                "Pass `validation_data` to `fit`, with `validation_freq` the"
+                " same as `freq`; or give it `data`",
+            )
+        found = _compiled_metrics(self.model, self._compiled_types)
+        if not found:
+            names = [each.__name__ for each in self._compiled_types]
+            raise _checks.refusal(
+                f"{monitor} without `data` needs a compiled"
+                f" `{'` or `'.join(names)}`",
+                f"metrics {[metric.name for metric in self.model.metrics]}",
+                f"Add `tf_mixup.metrics.{names[0]}()` to the metrics in"
+                " `compile`; or give it `data`",
+            )
+        return found
+
     def _make_metric(self, name: str, head: Any) -> Any:
         options = dict(self._options)
         if options["from_logits"] is None:
@@ -271,7 +333,8 @@ class CalibrationMonitor(_monitor.Monitor):
         if len(head.shape) < 3 and head.shape[-1:] != (None,):
             # A strategy makes no variables inside of its replicas.
             columns = head.shape[1] if len(head.shape) == 2 else 1
-            metric.build(max(columns, 2))
+            by_label = isinstance(metric, metrics.LabelCalibrationMetrics)
+            metric.build(columns if by_label else max(columns, 2))
         return metric
 
     def _update(self, outputs: Any, labels: Any, weights: Any) -> None:
@@ -294,17 +357,26 @@ class CalibrationMonitor(_monitor.Monitor):
         """Refuses a validation set with examples that were left out."""
         if not wrong:
             return
-        last_layer.check_single_label(self.model)
+        by_label = isinstance(metric, metrics.LabelCalibrationMetrics)
+        if not by_label:
+            last_layer.check_single_label(self.model)
         finite, said = _loss_is_finite(self.model), metric.from_logits
         if self._pass is not None:
             finite = not float(self._broken.result())
             said = self._options["from_logits"]
+        place = f" at the output {name!r}" if name else ""
+        if by_label:
+            raise _checks.refusal(
+                "Predictions of the validation set must be probabilities of"
+                " labels, and labels lie in [0, 1]",
+                f"{wrong} entries that do not{place}",
+                _remedy(finite, said, _LABELS),
+            )
         raise _checks.refusal(
             "Predictions and labels of the validation set must be"
             " distributions over classes",
-            f"{wrong} examples that are not"
-            + (f" at the output {name!r}" if name else ""),
-            _remedy(finite, said),
+            f"{wrong} examples that are not{place}",
+            _remedy(finite, said, _CLASSES),
         )
 
 
@@ -316,30 +388,23 @@ def _gives_logits(model: keras.Model, head: Any) -> bool | None:
     return last_layer.last_layer_gives_logits(head_model)
 
 
-def _find_compiled(
-    model: keras.Model, validated: bool, monitor: str
+def _keys_of(metric: Any) -> dict[str, str]:
+    """Returns the values that a metric adds to `logs`, with descriptions."""
+    by_label = isinstance(metric, metrics.LabelCalibrationMetrics)
+    return LABEL_KEYS if by_label else CALIBRATION_KEYS
+
+
+def _read_tables(metric: Any) -> tuple[calibration.Bins, ...]:
+    """Returns fine, coarse and ranked bins; or those of each label."""
+    if isinstance(metric, metrics.LabelCalibrationMetrics):
+        return (metric.bins(),)
+    return metric.fine_bins(), metric.bins(), metric.ranked_bins()
+
+
+def _compiled_metrics(
+    model: keras.Model, types: tuple[type[keras.metrics.Metric], ...]
 ) -> dict[str, Any]:
-    """Returns the compiled metrics that hold the validation set, by output."""
-    if not validated:
-        raise _checks.refusal(
-            f"{monitor} without `data` reads what `fit` has validated",
-            "an epoch without validation",
-            "Pass `validation_data` to `fit`, with `validation_freq` the same"
-            " as `freq`; or give it `data`",
-        )
-    found = _compiled_metrics(model)
-    if not found:
-        raise _checks.refusal(
-            f"{monitor} without `data` needs a compiled `CalibrationMetrics`",
-            f"metrics {[metric.name for metric in model.metrics]}",
-            "Add `tf_mixup.metrics.CalibrationMetrics()` to the metrics in"
-            " `compile`; or give it `data`",
-        )
-    return found
-
-
-def _compiled_metrics(model: keras.Model) -> dict[str, Any]:
-    """Returns the first `CalibrationMetrics` of each output, by its name."""
+    """Returns the first metric of these types of each output, by its name."""
     found: dict[str, Any] = {}
     for metric in model.metrics:
         # Keras keeps compiled metrics in one that holds the others, and whose
@@ -347,7 +412,7 @@ def _compiled_metrics(model: keras.Model) -> dict[str, Any]:
         held = getattr(metric, "metrics", ())
         pairs = zip(metric.result(), held, strict=True) if held else ()
         for name, each in ((metric.name, metric), *pairs):
-            if isinstance(each, metrics.CalibrationMetrics):
+            if isinstance(each, types):
                 output = name.removesuffix(each.name).removesuffix("_")
                 if output not in (getattr(metric, "output_names", None) or ()):
                     output = output.removesuffix("weighted").removesuffix("_")
@@ -361,22 +426,19 @@ def _loss_is_finite(model: keras.Model) -> bool:
     return all(math.isfinite(float(loss.result())) for loss in losses)
 
 
-def _remedy(finite: bool, from_logits: bool | None) -> str:
+def _remedy(finite: bool, from_logits: bool | None, labels: str) -> str:
     """Returns how to fix examples that could not be measured.
 
     Args:
         finite: Whether all predictions, or the loss, are finite.
         from_logits: The user's `from_logits`.
+        labels: How to fix labels.
     """
     if not finite:
         return (
             "Look for NaN in the inputs, and for labels out of range; if there"
             " are none training has diverged: lower the learning rate"
         )
-    labels = (
-        "Count classes from 0, and leave out examples without a label by a"
-        " weight of 0, or by `ignore_label=-1`"
-    )
     if from_logits is False:
         return f"{labels}; leave `from_logits` out if outputs are logits"
     return labels
