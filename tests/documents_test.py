@@ -18,7 +18,7 @@ TUNING = ROOT / "docs" / "tuning.md"
 MEASURES = ROOT / "docs" / "measures.md"
 NOTEBOOK = ROOT / "docs" / "quickstart.ipynb"
 SHARED = "What all programs share"
-PROGRAMS = ("Images", "Text", "A table", "Two inputs")
+PROGRAMS = ("Images", "Text", "A table", "Several labels", "Two inputs")
 
 
 def sections(document):

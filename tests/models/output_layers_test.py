@@ -74,6 +74,19 @@ class TestLogits:
         with pytest.warns(UserWarning, match="float16.*dtype='float32'"):
             output_layers.to_logits(np.ones((1, 2), "float16"), True)
 
+    @pytest.mark.parametrize("shape", [(2, 3), (6, 1), (6,)])
+    def test_of_labels_are_log_odds(self, shape):
+        column = np.array([0.5, 0.9, 1e-20, 1, 0, 0.25], "float32")
+        expected = [0, np.log(9), np.log(1e-20), 25 * np.log(2)]
+        expected += [np.log(2.0**-126), -np.log(3)]
+        layer = output_layers.Logits(from_logits=False, multi_label=True)
+        logits = np.array(layer(column.reshape(shape)))
+        assert logits.shape == (shape if len(shape) == 2 else (6, 1))
+        assert layer.compute_output_shape(shape) == logits.shape
+        np.testing.assert_allclose(
+            logits.ravel(), expected, rtol=1e-5, atol=1e-6
+        )
+
     @pytest.mark.parametrize("columns", [1, 4])
     def test_shape_is_known_before_values(self, columns):
         symbolic = keras.Input((columns,))
@@ -108,6 +121,36 @@ class TestScaledSoftmax:
 
     def test_training_leaves_it_alone(self):
         assert not output_layers.ScaledSoftmax(3).trainable_weights
+
+
+class TestBetaLayers:
+    def test_by_hand(self):
+        layer = output_layers.BetaSigmoid(2)
+        layer.set_weights(list(np.array([[2, 1], [0, 1], [0, np.log(3)]])))
+        # The square of 1/2, as a logit; and log 3 more.
+        rows = np.array([[0.0, 0.0]], "float32")
+        odds = np.array([[0.25, 3.0]])
+        np.testing.assert_allclose(layer(rows), odds / (1 + odds), atol=1e-6)
+        two = output_layers.BetaSoftmax()
+        two.set_weights(list(np.array([[2], [0], [0]])))
+        np.testing.assert_allclose(
+            two(np.array([[5.0, 5.0]])), [[0.8, 0.2]], atol=1e-6
+        )
+
+    def test_starts_as_sigmoid(self):
+        rows = np.array([[-200.0, -1.0, 0.0, 3.0, 200.0]])
+        np.testing.assert_allclose(
+            output_layers.BetaSigmoid(5)(rows),
+            1 / (1 + np.exp(-rows)),
+            rtol=1e-6,
+            atol=1e-37,
+        )
+
+    def test_refuses_others(self):
+        with pytest.raises(ValueError, match=r"on 3 labels.*: 1 labels"):
+            output_layers.BetaSigmoid(3)(np.zeros((2, 1)))
+        with pytest.raises(ValueError, match=r"on 2 classes.*: 3 classes"):
+            output_layers.BetaSoftmax()(np.zeros((2, 3)))
 
 
 class TestIsotonicSoftmax:
@@ -149,7 +192,10 @@ class TestIsotonicSoftmax:
     "layer",
     [
         output_layers.Logits(False, name="logs"),
+        output_layers.Logits(False, multi_label=True, name="label_logs"),
         output_layers.ScaledSoftmax(3, name="scaled"),
+        output_layers.BetaSigmoid(3, name="labels"),
+        output_layers.BetaSoftmax(name="beta"),
         output_layers.IsotonicSoftmax(3, 7, name="isotonic"),
     ],
     ids=lambda layer: layer.name,

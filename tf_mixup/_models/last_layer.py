@@ -58,21 +58,26 @@ def check_single_label(model: keras.Model) -> None:
         refuse_several_labels(int(_last_tensor(model).shape[-1] or 1))
 
 
-def before_softmax(model: keras.Model) -> keras.Model | None:
+def before_softmax(
+    model: keras.Model, *, several: bool = False
+) -> keras.Model | None:
     """Returns the model without its last softmax, or sigmoid of one column.
 
     Args:
         model: Any Keras model of one output.
+        several: Whether columns are of several labels: then without its
+            sigmoids, and a softmax stays.
 
     Returns:
         logits: Model of the same inputs and layers, whose outputs are logits;
             None if the model does not end in such an activation.
     """
     activation = last_activation(model)
-    several = activation == "sigmoid" and model.outputs[0].shape[-1] != 1
-    if activation not in _PROBABILITIES or several:
+    columns = model.outputs[0].shape[-1] if activation else None
+    sigmoids = activation == "sigmoid" and (several or columns == 1)
+    if not sigmoids and (several or activation != "softmax"):
         return None
-    if activation == "softmax" and model.outputs[0].shape[-1] == 1:
+    if activation == "softmax" and columns == 1:
         raise _checks.refusal(
             "A softmax needs at least 2 columns: of one it is always 1",
             f"a model named {model.name!r} that ends with a softmax of one",
@@ -198,8 +203,10 @@ def _activation_name(layer: Any) -> str | None:
         return getattr(activation, "__name__", None)
     # `keras.ops.softmax` on a symbolic tensor is an operation of that name.
     name = type(layer).__name__.lower()
-    if name in ("scaledsoftmax", "isotonicsoftmax"):
+    if name in ("scaledsoftmax", "isotonicsoftmax", "betasoftmax"):
         return "softmax"
+    if name == "betasigmoid":
+        return "sigmoid"
     return name if name in _PROBABILITIES else None
 
 

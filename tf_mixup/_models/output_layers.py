@@ -15,9 +15,12 @@ from tf_mixup import _checks
 from tf_mixup._models import output_kind
 
 
-def to_logits(outputs: Any, from_logits: bool) -> np.ndarray:
+def to_logits(
+    outputs: Any, from_logits: bool, *, multi_label: bool = False
+) -> np.ndarray:
     """Returns predictions in memory as logits `(N, K)`; K is 2 for a sigmoid.
 
+    With `multi_label` each column is a sigmoid of its own, also a single one.
     Warns of half precision, which loses probabilities close to 0 or 1.
 
     Example:
@@ -32,7 +35,8 @@ def to_logits(outputs: Any, from_logits: bool) -> np.ndarray:
             " close to 0 or 1. Give its last layer `dtype='float32'`.",
             stacklevel=3,
         )
-    return ops.convert_to_numpy(Logits(from_logits)(outputs))
+    layer = Logits(from_logits, multi_label=multi_label)
+    return ops.convert_to_numpy(layer(outputs))
 
 
 @keras.saving.register_keras_serializable("tf_mixup")
@@ -44,6 +48,8 @@ class Logits(keras.layers.Layer):
 
     Args:
         from_logits: Whether the outputs are logits already.
+        multi_label: Whether each column is a sigmoid of its own, whose logit
+            is `log(p / (1 - p))`.
         name: Name of the layer.
 
     Example:
@@ -51,11 +57,18 @@ class Logits(keras.layers.Layer):
         [[0.0, 2.0]]
     """
 
-    def __init__(self, from_logits: bool, *, name: str | None = None) -> None:
+    def __init__(
+        self,
+        from_logits: bool,
+        *,
+        multi_label: bool = False,
+        name: str | None = None,
+    ) -> None:
         # Half precision would round logits of 20 by a hundredth. Without
         # autocast, as the type of the outputs decides the floor.
         super().__init__(name=name, dtype="float32", autocast=False)
         self.from_logits = from_logits
+        self.multi_label = multi_label
 
     def call(self, outputs: Any) -> Any:
         """Returns logits `(B, K)` of outputs `(B, K)`, `(B,)` or `(B, 1)`."""
@@ -64,6 +77,14 @@ class Logits(keras.layers.Layer):
         tiny, half_step = floors.get(dtype, floors["float32"])
         wide = "float64" if dtype == "float64" else "float32"
         columns = ops.cast(outputs, wide)
+        if self.multi_label:
+            if not self.from_logits:
+                columns = ops.log(ops.maximum(columns, tiny)) - ops.log(
+                    ops.maximum(1 - columns, half_step)
+                )
+            if len(outputs.shape) == 1:
+                columns = ops.reshape(columns, (-1, 1))
+            return ops.cast(columns, "float32")
         if len(outputs.shape) == 1 or outputs.shape[-1] == 1:
             column = ops.reshape(columns, (-1, 1))
             if self.from_logits:
@@ -83,12 +104,16 @@ class Logits(keras.layers.Layer):
     def compute_output_shape(self, outputs_shape: Any) -> Any:
         """Returns `(B, K)`."""
         columns = outputs_shape[1] if len(outputs_shape) == 2 else 1
-        return (outputs_shape[0], max(columns, 2))
+        return (outputs_shape[0], max(columns, 1 if self.multi_label else 2))
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that rebuild this layer."""
-        name = super().get_config()["name"]
-        return {"name": name, "from_logits": self.from_logits}
+        config = {
+            "name": super().get_config()["name"],
+            "from_logits": self.from_logits,
+        }
+        # Older versions read what has no labels.
+        return config | ({"multi_label": True} if self.multi_label else {})
 
 
 @keras.saving.register_keras_serializable("tf_mixup")
@@ -167,12 +192,70 @@ class IsotonicSoftmax(keras.layers.Layer):
         }
 
 
-def check_classes(logits: Any, num_classes: int) -> None:
+@keras.saving.register_keras_serializable("tf_mixup")
+class BetaSigmoid(keras.layers.Layer):
+    """Computes `sigmoid(a log(p) - b log(1 - p) + c)` for each of K labels.
+
+    Of logits z, p is their sigmoid. With a = b it is
+    `sigmoid(a z + c)`.
+
+    Args:
+        num_labels: K, of logits `(B, K)`.
+        name: Name of the layer.
+    """
+
+    def __init__(self, num_labels: int, *, name: str | None = None) -> None:
+        super().__init__(name=name, trainable=False, dtype="float32")
+        self.num_labels = num_labels
+        self.a, self.b, self.c = (
+            self.add_weight((num_labels,), start, trainable=False, name=key)
+            for key, start in (("a", "ones"), ("b", "ones"), ("c", "zeros"))
+        )
+
+    def call(self, logits: Any) -> Any:
+        """Returns probabilities `(B, K)` of logits `(B, K)`."""
+        check_classes(logits, self.num_labels, "labels")
+        return ops.sigmoid(self.scale(logits))
+
+    def scale(self, logits: Any) -> Any:
+        """Returns scaled logits of logits, both `(B, K)`."""
+        return (
+            self.a * ops.log_sigmoid(logits)
+            - self.b * ops.log_sigmoid(-logits)
+            + self.c
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that rebuild this layer."""
+        name = super().get_config()["name"]
+        return {"name": name, "num_labels": self.num_labels}
+
+
+@keras.saving.register_keras_serializable("tf_mixup")
+class BetaSoftmax(BetaSigmoid):
+    """Scales the logit of two classes as `BetaSigmoid` does that of a label."""
+
+    def __init__(self, *, name: str | None = None) -> None:
+        super().__init__(1, name=name)
+
+    def call(self, logits: Any) -> Any:
+        """Returns probabilities `(B, 2)` of logits `(B, 2)`."""
+        check_classes(logits, 2)
+        scaled = self.scale(logits[:, 1:] - logits[:, :1])
+        columns = ops.concatenate([ops.zeros_like(scaled), scaled], axis=-1)
+        return ops.softmax(columns, axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that rebuild this layer."""
+        return {"name": super().get_config()["name"]}
+
+
+def check_classes(logits: Any, num_classes: int, what: str = "classes") -> None:
     """Refuses logits of other classes, which would be broadcast."""
     if logits.shape[-1] != num_classes:
         raise _checks.refusal(
-            f"This scaler was fitted on {num_classes} classes",
-            f"{logits.shape[-1]} classes",
+            f"This scaler was fitted on {num_classes} {what}",
+            f"{logits.shape[-1]} {what}",
             "Fit it on the model that it is used for",
         )
 

@@ -26,6 +26,7 @@ class WrappedModel(keras.Model):
         models: At least one model of one output.
         from_logits: For each, whether its outputs are logits.
         head: Layer from logits to probabilities; None is the softmax.
+        multi_label: Whether outputs are sigmoids of several labels.
         name: Name of the model.
 
     Raises:
@@ -39,13 +40,18 @@ class WrappedModel(keras.Model):
         from_logits: Sequence[bool],
         head: keras.layers.Layer | None = None,
         *,
+        multi_label: bool = False,
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
         self.models = list(models)
         self.from_logits = list(from_logits)
         self.head = head or keras.layers.Softmax(dtype="float32")
-        self.to_logits = [output_layers.Logits(each) for each in from_logits]
+        self.multi_label = multi_label
+        self.to_logits = [
+            output_layers.Logits(each, multi_label=multi_label)
+            for each in from_logits
+        ]
         for model in self.models:
             _check_step(model)
         self.built = True
@@ -89,6 +95,7 @@ class WrappedModel(keras.Model):
             "models": [serialize(model) for model in self.models],
             "from_logits": self.from_logits,
             "head": serialize(self.head),
+            "multi_label": self.multi_label,
             "name": self.name,
         }
 

@@ -87,7 +87,19 @@ def sum_labels(
     num_bins: int,
     edges: str,
 ) -> bins_lib.Bins:
-    """Sums flat columns `(B * K,)` into bins of each label, `(K, M)`."""
+    """Sums flat columns into bins of each label, without checks.
+
+    Args:
+        probability: Float tensor `(B * K,)`.
+        target: The same.
+        weight: The same in the type of sums, or None for 1.
+        shape: Of outputs, `(-1, K)`.
+        num_bins: Number of bins, M.
+        edges: The closed side of bins.
+
+    Returns:
+        bins: `Bins` of shape `(K, M)`.
+    """
     dtype = bins_lib.accumulator_dtype()
     if weight is None:
         weight = ops.ones_like(probability, dtype=dtype)
@@ -107,6 +119,12 @@ def flatten(
     labels: Any, outputs: Any, sample_weight: Any, ignore_label: int | None
 ) -> tuple[tuple[int, int], Any, Any, Any]:
     """Returns one entry for each example and label.
+
+    Args:
+        labels: As of `label_bins`.
+        outputs: Probabilities or logits `(B, K)`, or `(B,)` of one label.
+        sample_weight: As of `label_bins`.
+        ignore_label: The same.
 
     Returns:
         shape: `(-1, K)`, that of outputs.

@@ -1,5 +1,7 @@
 """Calibration after training: scalers, and models whose outputs they scale."""
 
+from tf_mixup.posthoc.binary_scalers import BetaCalibration
+from tf_mixup.posthoc.binary_scalers import PlattScaling
 from tf_mixup.posthoc.calibrated_model import calibrate
 from tf_mixup.posthoc.calibrated_model import check_disjoint
 from tf_mixup.posthoc.conformal import ConformalSets
@@ -7,17 +9,21 @@ from tf_mixup.posthoc.conformal import conformal_radius
 from tf_mixup.posthoc.ensembles import DeepEnsemble
 from tf_mixup.posthoc.ensembles import MixupRescaling
 from tf_mixup.posthoc.ensembles import MonteCarloDropout
+from tf_mixup.posthoc.labelwise import LabelwiseScaling
 from tf_mixup.posthoc.scalers import IsotonicScaling
 from tf_mixup.posthoc.scalers import Scaler
 from tf_mixup.posthoc.scalers import TemperatureScaling
 from tf_mixup.posthoc.scalers import VectorScaling
 
 __all__ = (
+    "BetaCalibration",
     "ConformalSets",
     "DeepEnsemble",
     "IsotonicScaling",
+    "LabelwiseScaling",
     "MixupRescaling",
     "MonteCarloDropout",
+    "PlattScaling",
     "Scaler",
     "TemperatureScaling",
     "VectorScaling",

@@ -55,8 +55,9 @@ def calibrate(
     Args:
         model: Model with one output: logits or probabilities, `(N, K)`, or
             one sigmoid column.
-        scaler: A `TemperatureScaling`, `VectorScaling` or `IsotonicScaling`;
-            it is fitted in place.
+        scaler: Any `Scaler`, such as `TemperatureScaling()`; a
+            `LabelwiseScaling` for a model of several labels, K sigmoids. It is
+            fitted in place.
         calibration: Validation set that did not train the model: arrays
             `(inputs, labels)` or `(inputs, labels, sample_weight)`; a batched
             `tf.data.Dataset`, `PyDataset`, generator or other iterable of such
@@ -106,16 +107,19 @@ def calibrate(
     if test is not None:
         check_disjoint(examples, test)
     name = f"{model.name}_calibrated"
-    model, from_logits = _cut(model, from_logits)
+    several = scaler.multi_label
+    model, from_logits = _cut(model, from_logits, several=several)
     predicted = model_calls.predict_examples(model, examples, verbose=verbose)
     outputs = model_calls.check_one_output(predicted.outputs)
     # `fit` checks declared logits, and warns once.
     looked_at = outputs[:1] if from_logits else outputs
+    if several:
+        looked_at = looked_at.reshape(-1, 1)
     from_logits = output_kind.are_logits(looked_at, from_logits, model=model)
     if not from_logits:
         _warn_of_zeros(outputs)
     scaler.fit(
-        output_layers.to_logits(outputs, from_logits),
+        output_layers.to_logits(outputs, from_logits, multi_label=several),
         model_calls.single_output(predicted.labels),
         sample_weight=predicted.weights,
         ignore_label=ignore_label,
@@ -126,13 +130,13 @@ def calibrate(
 
 
 def _cut(
-    model: keras.Model, from_logits: bool | None
+    model: keras.Model, from_logits: bool | None, *, several: bool
 ) -> tuple[keras.Model, bool | None]:
     """Returns the model before its softmax, if it has one."""
     if from_logits is True or not model_calls.runs_plainly(model):
         return model, from_logits
     last_layer.structured_inputs(model)
-    before = last_layer.before_softmax(model)
+    before = last_layer.before_softmax(model, several=several)
     return (model, from_logits) if before is None else (before, True)
 
 

@@ -5,7 +5,8 @@ test it: `fit(logits, labels)`. Then `apply(logits)` gives probabilities, and
 `attach(model)` gives one Keras model that predicts them.
 
 `TemperatureScaling` has one number and keeps every prediction's class, so
-accuracy stays. `VectorScaling` has 2 K numbers and `IsotonicScaling` as many
+accuracy stays. `binary_scalers` has those of two classes, `labelwise` that of
+several labels. `VectorScaling` has 2 K numbers and `IsotonicScaling` as many
 as the data require; they fit better, need more examples, and may change the
 class.
 
@@ -50,6 +51,8 @@ class Scaler(abc.ABC):
     fitted.
     """
 
+    # Whether columns are sigmoids of several labels, not classes.
+    multi_label = False
     # Arguments, and public attributes that `fit` sets.
     _arguments: tuple[str, ...] = ()
     _fitted: tuple[str, ...] = ()
@@ -103,7 +106,7 @@ class Scaler(abc.ABC):
                 they have another number of classes.
         """
         self._check_fitted()
-        logits = _check_logits(logits)
+        logits = _check_logits(logits, multi_label=self.multi_label)
         self._check_classes(logits.shape[1])
         return self._apply(logits)
 
@@ -139,10 +142,15 @@ class Scaler(abc.ABC):
         layer = self._make_layer()
         if not model_calls.runs_plainly(model):
             return wrapped_model.WrappedModel(
-                [model], [from_logits], layer, name=name
+                *([model], [from_logits], layer),
+                multi_label=self.multi_label,
+                name=name,
             )
         inputs = last_layer.structured_inputs(model)
-        logits = output_layers.Logits(from_logits)(model.outputs[0])
+        to_logits = output_layers.Logits(
+            from_logits, multi_label=self.multi_label
+        )
+        logits = to_logits(model.outputs[0])
         self._check_classes(logits.shape[1])
         return keras.Model(inputs, layer(logits), name=name)
 
@@ -205,9 +213,10 @@ class Scaler(abc.ABC):
 
     def _check_classes(self, num_classes: int) -> None:
         if num_classes != self._num_classes:
+            what = "labels" if self.multi_label else "classes"
             raise _checks.refusal(
-                f"This scaler was fitted on {self._num_classes} classes",
-                f"{num_classes} classes",
+                f"This scaler was fitted on {self._num_classes} {what}",
+                f"{num_classes} {what}",
                 "Fit it on the model that it is used for",
             )
 
@@ -518,12 +527,12 @@ def _penalized_nll(
     return nll + l2 / 2 * change @ change, gradient + l2 * change
 
 
-def _check_logits(logits: Any) -> np.ndarray:
-    """Returns finite logits of all classes, float64 `(N, K)`."""
+def _check_logits(logits: Any, *, multi_label: bool = False) -> np.ndarray:
+    """Returns finite logits of all classes, or labels, float64 `(N, K)`."""
     output_kind.are_logits(logits, True)
     columns = numbers.to_numpy(logits, "Logits", dtype=np.float64)
-    if columns.ndim == 1 or columns.shape[1] == 1:
-        columns = columns.reshape(-1, 1)
+    columns = columns.reshape(len(columns), -1)
+    if columns.shape[1] == 1 and not multi_label:
         columns = np.hstack([np.zeros_like(columns), columns])
     wrong = int((~np.isfinite(columns)).any(axis=-1).sum())
     if wrong:
