@@ -18,7 +18,8 @@ TUNING = ROOT / "docs" / "tuning.md"
 MEASURES = ROOT / "docs" / "measures.md"
 NOTEBOOK = ROOT / "docs" / "quickstart.ipynb"
 SHARED = "What all programs share"
-PROGRAMS = ("Images", "Text", "A table", "Several labels", "Two inputs")
+PROGRAMS = ("Images", "Text", "A table", "Two inputs")
+LABELS = "Several labels"
 
 
 def sections(document):
@@ -50,7 +51,9 @@ def run(document, title, names):
     return names
 
 
-TOPICS = [each for each in sections(GUIDE) if each not in (SHARED, *PROGRAMS)]
+TOPICS = [
+    each for each in sections(GUIDE) if each not in (SHARED, LABELS, *PROGRAMS)
+]
 
 
 @pytest.fixture(autouse=True)
@@ -116,6 +119,17 @@ class TestGuide:
     @pytest.mark.parametrize("title", PROGRAMS[1:])
     def test_program(self, title):
         self.check(run_program(title))
+
+    def test_several_labels(self):
+        names = run_program(LABELS)
+        before, after = (
+            calibration.label_calibration_error(
+                names["y_test"], names[model].predict(names["x_test"])
+            )
+            for model in ("model", "calibrated")
+        )
+        assert float(after) < float(before) < 0.2
+        assert names["report"].num_labels == 4
 
     @pytest.mark.parametrize("title", TOPICS)
     def test_topic(self, title, images):

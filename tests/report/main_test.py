@@ -101,6 +101,7 @@ class TestProgram:
         values |= {
             "ood": [],
             "noise": False,
+            "multi_label": False,
             "output": "out",
             "num_resamples": 5,
         }
@@ -111,6 +112,30 @@ class TestProgram:
         change = numbers["differences"]["other"]["accuracy"]
         assert set(change.values()) == {0}
 
+    def test_reports_on_several_labels(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        layers = [keras.Input((2,)), keras.layers.Activation("sigmoid")]
+        keras.Sequential(layers).save("a.keras")
+        x = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
+        np.savez("rows.npz", x=x, y=(x > 0).astype("int32"))
+        none = ["output_name", "ignore_label", "data_dir", "max_examples"]
+        lists = ["imports", "image_size", "mean", "std", "ood"]
+        values = {
+            **dict.fromkeys([*none, "verbose"]),
+            **{key: [] for key in lists},
+            "model": ["a.keras"],
+            "data": "rows.npz",
+            "output": "out",
+            "multi_label": True,
+            "num_resamples": 5,
+            "scale": "none",
+            "seed": 0,
+            "batch_size": 32,
+        }
+        program._write_report(types.SimpleNamespace(**values))
+        numbers = json.loads(pathlib.Path("out/report.json").read_text())
+        assert numbers["num_labels"] == len(numbers["labels"]) == 2
+
     @pytest.mark.parametrize(
         ("changes", "sentence"),
         [
@@ -118,6 +143,10 @@ class TestProgram:
             ({"model": ["a.keras", "b/a.keras"]}, "--model=NAME=b/a.keras"),
             ({"imports": ["no_such"]}, "name modules that Python"),
             ({"mean": ["0.5", "a"]}, "mean=0.5,a. Write 0.5"),
+            (
+                {"multi_label": True, "ood": ["a.npz"]},
+                "multi_label with 1 models and 1 other sets",
+            ),
         ],
     )
     def test_refuses(self, tmp_path, monkeypatch, changes, sentence):
@@ -125,7 +154,8 @@ class TestProgram:
         layers = [keras.Input((2,)), keras.layers.Dense(2)]
         keras.Sequential(layers).save("model.keras")
         values = {"model": ["model.keras"], "imports": [], "image_size": []}
-        values = {**values, "scale": "none", "mean": [], **changes}
+        values |= {"scale": "none", "mean": [], "multi_label": False}
+        values |= {"ood": [], **changes}
         with pytest.raises((ValueError, OSError), match=re.escape(sentence)):
             program._write_report(types.SimpleNamespace(**values))
 

@@ -2,7 +2,16 @@
 
 from tf_mixup.report.build import Report
 from tf_mixup.report.build import calibration_report
+from tf_mixup.report.build_labels import LabelReport
+from tf_mixup.report.build_labels import label_report
 from tf_mixup.report.comparison import Comparison
 from tf_mixup.report.comparison import compare
 
-__all__ = ("Comparison", "Report", "calibration_report", "compare")
+__all__ = (
+    "Comparison",
+    "LabelReport",
+    "Report",
+    "calibration_report",
+    "compare",
+    "label_report",
+)

@@ -22,10 +22,10 @@ from absl import flags
 from absl import logging
 
 from tf_mixup import _checks
-from tf_mixup.report import Report
 from tf_mixup.report import calibration_report
 from tf_mixup.report import compare
 from tf_mixup.report import data as report_data
+from tf_mixup.report import label_report
 from tf_mixup.report import model as report_model
 from tf_mixup.report import predictions as report_predictions
 
@@ -83,6 +83,11 @@ def _define_flags() -> None:
     flags.DEFINE_list(
         "imports", [], "Modules that register the model's own classes."
     )
+    flags.DEFINE_bool(
+        "multi_label",
+        False,
+        "Examples have several labels, outputs K sigmoids.",
+    )
     flags.DEFINE_bool("noise", True, "Compare images with Gaussian noise.")
     flags.DEFINE_integer("max_examples", None, "Examples of each set at most.")
     flags.DEFINE_integer("batch_size", 128, "Examples to predict at once.")
@@ -103,6 +108,13 @@ def _write_report(values: Any) -> None:
         _import(module)
     # A name may be written also where there is one model.
     paths = report_data.parse_names(values.model, flag="model")
+    if values.multi_label and (len(paths) > 1 or values.ood):
+        raise _checks.refusal(
+            "A report on several labels is on one model, without other sets",
+            f"multi_label with {len(paths)} models and {len(values.ood)} other"
+            " sets",
+            "Write a report for each model, and leave `--ood` out",
+        )
     reports = {
         name: _report_on(values, path, title=name)
         for name, path in paths.items()
@@ -116,7 +128,7 @@ def _write_report(values: Any) -> None:
     logging.info("Report: %s", page.save(values.output))
 
 
-def _report_on(values: Any, path: str, *, title: str) -> Report:
+def _report_on(values: Any, path: str, *, title: str) -> Any:
     """Returns the report on one model, for which the data are prepared."""
     model = report_model.load(path)
     size = _numbers("image_size", values.image_size)
@@ -140,6 +152,20 @@ def _report_on(values: Any, path: str, *, title: str) -> Report:
         )
 
     data = load(values.data, labeled=True)
+    common: dict[str, Any] = {
+        "output": values.output_name,
+        "ignore_label": values.ignore_label,
+        "num_resamples": values.num_resamples,
+        "seed": values.seed,
+        "title": title,
+        "source": data.about,
+        "preparation": preparation.describe(),
+        "verbose": 1 if values.verbose else 0,
+    }
+    if values.multi_label:
+        return label_report(
+            model, data.dataset, label_names=data.class_names, **common
+        )
     others = report_data.parse_names(values.ood)
     return calibration_report(
         model,
@@ -151,14 +177,7 @@ def _report_on(values: Any, path: str, *, title: str) -> Report:
         outputs=values.outputs,
         class_names=data.class_names,
         noise=values.noise,
-        output=values.output_name,
-        ignore_label=values.ignore_label,
-        num_resamples=values.num_resamples,
-        seed=values.seed,
-        title=title,
-        source=data.about,
-        preparation=preparation.describe(),
-        verbose=1 if values.verbose else 0,
+        **common,
     )
 
 

@@ -123,10 +123,9 @@ def calibration_report(
         >>> result.outputs, result.num_examples, result.num_classes
         ('probabilities', 60, 2)
     """
-    _check_options(
-        outputs, max_examples, batch_size, num_resamples, seed, verbose
-    )
-    model, name = _open(model)
+    _checks.one_of("outputs", outputs, report_predictions.OUTPUTS)
+    check_options(max_examples, batch_size, num_resamples, seed, verbose)
+    model, name = open_model(model)
     report_run.check_output(model, output)
     sets = _name_sets(ood)
     subject = _Subject(
@@ -142,7 +141,7 @@ def calibration_report(
     examples = report_predictions.standardize(
         run.outputs, subject.form, run.labels
     )
-    names = _name_classes(class_names, examples.num_classes)
+    names = name_classes(class_names, examples.num_classes, "class")
     accuracies = subject.try_scales(run)
     runs = {
         each: subject.run(data, name=each, labeled=False)
@@ -296,15 +295,22 @@ class _Subject:
         )
 
 
-def _check_options(
-    outputs: str,
+def check_options(
     max_examples: int | None,
     batch_size: int,
     num_resamples: int,
     seed: int,
     verbose: int | str,
 ) -> None:
-    _checks.one_of("outputs", outputs, report_predictions.OUTPUTS)
+    """Refuses options that are out of range.
+
+    Args:
+        max_examples: As of `calibration_report`.
+        batch_size: The same.
+        num_resamples: The same.
+        seed: The same.
+        verbose: The same.
+    """
     if max_examples is not None:
         _checks.integer_at_least(
             "max_examples",
@@ -359,10 +365,14 @@ def _measure(
     }
 
 
-def _open(
+def open_model(
     model: keras.Model | str | os.PathLike[str],
 ) -> tuple[keras.Model, str]:
-    """Returns the model and what the report calls it."""
+    """Returns the model and what the report calls it.
+
+    Args:
+        model: The model, or the path of a `.keras` file.
+    """
     if isinstance(model, str | os.PathLike):
         return report_model.load(model), pathlib.Path(model).name
     model_calls.check_model(model)
@@ -395,21 +405,31 @@ def _name_sets(ood: Mapping[Any, Any] | None) -> dict[str, Any]:
     return sets
 
 
-def _name_classes(names: Sequence[str] | None, num_classes: int) -> list[str]:
+def name_classes(
+    names: Sequence[str] | None, num_classes: int, kind: str
+) -> list[str]:
+    """Returns names of classes or labels, by default their numbers.
+
+    Args:
+        names: Given names, or None.
+        num_classes: How many there must be.
+        kind: `"class"` or `"label"`.
+    """
+    several = {"class": "classes", "label": "labels"}[kind]
     if names is None:
         return [str(number) for number in range(num_classes)]
     found = [names] if isinstance(names, str) else [str(name) for name in names]
     if len(found) != num_classes:
         raise _checks.refusal(
-            f"`class_names` must name the model's {num_classes} classes",
+            f"`{kind}_names` must name the model's {num_classes} {several}",
             f"{len(found)} names",
             "Give them in the order of the model's outputs",
         )
     repeated = sorted({name for name in found if found.count(name) > 1})
     if repeated:
         raise _checks.refusal(
-            "`class_names` must be different names",
+            f"`{kind}_names` must be different names",
             f"{', '.join(map(repr, repeated[:3]))} more than once",
-            "Give each class a name of its own",
+            f"Give each {kind} a name of its own",
         )
     return found

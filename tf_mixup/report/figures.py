@@ -121,22 +121,36 @@ def draw(
 
 def reliability_diagrams(
     tables: Mapping[str, calibration.Bins],
+    *,
+    x: str = "confidence",
+    y: str = "accuracy",
 ) -> dict[str, str]:
-    """Draws accuracy by bin for each table `(M,)`, on the same axes."""
+    """Draws accuracy by bin for each table `(M,)`, on the same axes.
+
+    Args:
+        tables: Tables by name.
+        x: What the figures call confidence.
+        y: What they call accuracy.
+    """
     top = _round_up(
         max(np.max(each.count) / np.sum(each.count) for each in tables.values())
     )
-    return {name: _draw_reliability(bins, top) for name, bins in tables.items()}
+    return {
+        name: _draw_reliability(bins, top, x=x, y=y)
+        for name, bins in tables.items()
+    }
 
 
-def _draw_reliability(bins: calibration.Bins, top: float) -> str:
+def _draw_reliability(
+    bins: calibration.Bins, top: float, *, x: str, y: str
+) -> str:
     count, confidence, correct = (np.asarray(each) for each in bins)
     share = count / count.sum()
     upper, lower = _Panel(8, 216), _Panel(250, 54, top)
     parts = [
-        *upper.axes("accuracy", 6),
+        *upper.axes(y, 6),
         *lower.axes("examples", 2, numbers=False),
-        lower.below("confidence", 16),
+        lower.below(x, 16),
     ]
     gaps = []
     for place in np.flatnonzero(count):
@@ -145,8 +159,8 @@ def _draw_reliability(bins: calibration.Bins, top: float) -> str:
             each[place] / count[place] for each in (confidence, correct)
         )
         title = (
-            f"confidence {left:.1%} to {right:.1%}, mean {mean:.1%};"
-            f" accuracy {accuracy:.1%}; {count[place]:,.0f} examples"
+            f"{x} {left:.1%} to {right:.1%}, mean {mean:.1%};"
+            f" {y} {accuracy:.1%}; {count[place]:,.0f} examples"
         )
         parts.append(upper.bar(left, right, accuracy, title))
         parts.append(lower.bar(left, right, share[place], title))
@@ -154,7 +168,7 @@ def _draw_reliability(bins: calibration.Bins, top: float) -> str:
     parts.append(f'<path class="diagonal" d="{upper.path([0, 1], [0, 1])}"/>')
     width = "gap" if len(count) < 50 else "gap thin"
     parts.append(f'<path class="{width} c1" d="{"".join(gaps)}"/>')
-    keys = {"accuracy": "c0", "gap to mean confidence": "c1"}
+    keys = {y: "c0", f"gap to mean {x}": "c1"}
     height = lower.bottom + 22
     return _figure(f"Reliability, {len(count)} bins", height, parts, keys)
 

@@ -13,6 +13,8 @@ from typing import Any
 from tf_mixup.calibration.resampling import Interval
 from tf_mixup.report import figures as report_figures
 from tf_mixup.report import measures
+from tf_mixup.report.labels import LabelErrors
+from tf_mixup.report.numbers import LabelNumbers
 from tf_mixup.report.numbers import Numbers
 from tf_mixup.report.prediction_sets import SetQuality
 from tf_mixup.report.temperature import Half
@@ -194,6 +196,55 @@ def render_comparison(
     return _page(title, _about(first), sections)
 
 
+def render_labels(numbers: LabelNumbers) -> str:
+    """Returns the page of a model of several labels."""
+    overall = numbers.overall
+    cards = {
+        "label ECE, mean": _share(overall["label_ece"]),
+        "by chance": _share(overall["null_label_ece"]),
+        "worst label ECE": _share(overall["worst_label_ece"]),
+        "largest bias, points": _points(overall["label_bias"]).lstrip("+"),
+        "NLL, nats": _number(overall["label_nll"]),
+        "Brier score": _number(overall["label_brier"]),
+    }
+    about = (
+        f'<p class="about">{numbers.num_examples:,} examples of'
+        f" {html.escape(numbers.data)}, {numbers.num_labels:,} labels. Use"
+        " held-out data: on examples that trained the model these numbers mean"
+        " nothing.</p>"
+    )
+    diagrams = "".join(
+        f"<div><h3>{html.escape(name)}</h3>{figure}</div>"
+        for name, figure in numbers.figures.items()
+    )
+    lines = _cells(_LABEL_COLUMNS, numbers.labels)
+    versions = ", ".join(f"{k} {v}" for k, v in numbers.versions.items())
+    method = [
+        "Each label is a binary problem: the bins hold examples by the"
+        " probability of the label, and compare its mean with the share of"
+        " them that have the label. The gap is mean probability minus"
+        " frequency, in points.",
+        "Small print shows 95% bootstrap intervals from"
+        f" {numbers.num_resamples:,} resamples of the examples. By chance:"
+        " labels are drawn 200 times from the model's own probabilities; shown"
+        " are the mean of the ECE, and where 95% of the draws lie.",
+        f"Preparation of inputs: {numbers.preparation}.",
+        "Examples left out because of NaN or infinity:"
+        f" {numbers.num_nonfinite:,}.",
+        f"Random seed: {numbers.seed}. Versions: {versions}.",
+    ]
+    return _page(
+        f"Calibration of {numbers.model}",
+        f"{about}{_tiles(cards)}",
+        {
+            "Findings": "".join(_findings(numbers)),
+            "Reliability diagrams": f'<div class="figures">{diagrams}</div>',
+            "Labels": _table(list(_LABEL_COLUMNS), lines),
+            "Method": _list(map(html.escape, method)),
+        },
+    )
+
+
 def _page(title: str, head: str, sections: Mapping[str, str]) -> str:
     links = "".join(
         f'<a href="#{_anchor(name)}">{name}</a>' for name in sections
@@ -262,6 +313,10 @@ def _cards(numbers: Numbers) -> str:
         # NLL would be infinite; it takes the least positive number for 0.
         share = overall["impossible"].estimate
         cards["true class at probability 0"] = _small_share(share)
+    return _tiles(cards)
+
+
+def _tiles(cards: Mapping[str, str]) -> str:
     tiles = "".join(
         f"<div><b>{value}</b><small>{name}</small></div>"
         for name, value in cards.items()
@@ -274,7 +329,7 @@ def _best_temperature(numbers: Numbers) -> str:
     return _NOTHING if not found or found.at_bound else _rate(found.temperature)
 
 
-def _findings(numbers: Numbers) -> Iterable[str]:
+def _findings(numbers: Numbers | LabelNumbers) -> Iterable[str]:
     order = ("warning", "good", "note")
     for each in sorted(numbers.findings, key=lambda f: order.index(f.level)):
         yield (
@@ -781,6 +836,17 @@ _CLASS_COLUMNS: Mapping[str, Callable[[measures.ClassErrors], str]] = {
     "confidence": lambda each: _share(each.confidence),
     "gap, points": lambda each: _points(each.gap),
     "ECE": lambda each: _share(each.ece),
+}
+_LABEL_COLUMNS: Mapping[str, Callable[[LabelErrors], str]] = {
+    "label": lambda each: html.escape(each.name),
+    "examples": lambda each: f"{each.num_examples:,}",
+    "frequency": lambda each: _interval(each.frequency),
+    "probability": lambda each: _interval(each.probability),
+    "gap, points": lambda each: _interval(each.gap, _points),
+    "ECE": lambda each: _interval(each.ece),
+    "ECE by chance": lambda each: _interval(Interval(*each.null_ece)),
+    "NLL": lambda each: _number(each.nll),
+    "Brier": lambda each: _number(each.brier),
 }
 _OOD_COLUMNS: Mapping[str, Callable[[measures.Detection], str]] = {
     "examples": lambda each: f"{each.num_examples:,}",

@@ -17,6 +17,7 @@ from tf_mixup.calibration import ClassBias
 from tf_mixup.calibration.resampling import Interval
 from tf_mixup.report import measures
 from tf_mixup.report.findings import Finding
+from tf_mixup.report.labels import LabelErrors
 from tf_mixup.report.measures import ClassErrors
 from tf_mixup.report.measures import Detection
 from tf_mixup.report.measures import Errors
@@ -148,6 +149,51 @@ class Numbers(Page):
         return (
             f"<{type(self).__name__} on {self.model!r}:"
             f" {', '.join([f'{self.num_examples:,} examples', *parts])}>"
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class LabelNumbers(Page):
+    """The content of a report on several labels; `to_json` has no figures.
+
+    Attributes:
+        model: Name of the model.
+        data: Where the examples are from.
+        preparation: What was done to inputs before the model saw them.
+        num_examples: Examples that all numbers are of, N.
+        num_nonfinite: Examples left out because of NaN or infinite outputs.
+        num_labels: Labels, K.
+        num_resamples: Samples redrawn for an interval.
+        seed: Seed of all that was drawn.
+        versions: Of the packages that the numbers depend on.
+        overall: Means over labels `label_ece`, `null_label_ece` (that of a
+            calibrated model), `label_nll` and `label_brier`, and the largest
+            of a label, `worst_label_ece` and `label_bias`.
+        labels: The table of labels.
+        findings: What the numbers mean, in words.
+        figures: Reliability diagrams as SVG, of all labels and of the worst.
+    """
+
+    model: str
+    data: str
+    preparation: str
+    num_examples: int
+    num_nonfinite: int
+    num_labels: int
+    num_resamples: int
+    seed: int
+    versions: dict[str, str]
+    overall: dict[str, float]
+    labels: list[LabelErrors]
+    findings: list[Finding]
+    figures: dict[str, str]
+
+    def __repr__(self) -> str:
+        """Returns the report in one line."""
+        return (
+            f"<{type(self).__name__} on {self.model!r}:"
+            f" {self.num_examples:,} examples, {self.num_labels} labels, label"
+            f" ECE {self.overall['label_ece']:.1%}>"
         )
 
 

@@ -337,7 +337,7 @@ def _read_distributions(labels: np.ndarray) -> Targets:
             f" {totals.min():.3g} to {totals.max():.3g} and values from"
             f" {labels.min():.3g}",
             "Divide counts of votes by their sums; with several labels for an"
-            " example, report on one label at a time",
+            " example use `report.label_report`",
         )
     if np.isin(labels, (0, 1)).all():
         return Targets(labels.argmax(axis=-1))
