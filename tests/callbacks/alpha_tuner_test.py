@@ -147,6 +147,11 @@ class TestClasses:
         with pytest.raises(ValueError, match="what `get_state` returned"):
             callbacks.AlphaTuner(make_mixup()).set_state(kept)
 
+    def test_several_labels_are_refused(self):
+        data = np.ones((4, 2)), np.ones((4, 3))
+        with pytest.raises(ValueError, match=r"in one class.*`val_label_ece`"):
+            callbacks.AlphaTuner(make_mixup(), data, multi_label=True)
+
     def test_plain_metric_is_refused(self):
         mixup, model, tuner = self.start()
         compile_model(model)
