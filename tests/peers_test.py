@@ -391,6 +391,9 @@ class TestWhereOthersAreWrong:
         assert float(theirs) == pytest.approx(0.2, abs=ATOL)
         assert netcal_error("ECE", labels, column) == pytest.approx(0.2)
         assert ece(labels, column) == pytest.approx(0, abs=ATOL)
+        # It is ours of one label.
+        found = calibration.label_calibration_error(labels, column)
+        assert float(found) == pytest.approx(0.2, abs=ATOL)
 
     def test_keras_grid_of_thresholds(self):
         generator = np.random.default_rng(0)
