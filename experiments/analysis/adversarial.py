@@ -76,10 +76,10 @@ def measure(
         results = _attacked_errors(model, examples, boxes)
         if config.seed in matched:
             strength = matched[config.seed]
-            made = boxes["white"]["fgsm"]
-            error = error_at(model, examples, made, strength)
             results["fgsm_matched_epsilon"] = strength
-            results["fgsm_matched_error"] = error
+            results["fgsm_matched_error"] = error_at(
+                model, examples, boxes["white"]["fgsm"], strength
+            )
         yield config, results
 
 
