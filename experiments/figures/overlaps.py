@@ -19,8 +19,8 @@ from experiments.datasets import gaussians
 from experiments.figures import common
 from experiments.papers import overlaps_claims as paper
 
-# Dashed: with a temperature; dash-dotted: as published; dotted: fitted on labels
-# as noisy as the training set's.
+# Dashed: with a temperature; dash-dotted: as published; dotted: fitted on
+# labels as noisy as the training set's.
 STYLES: tuple[tuple[Arm, dict[str, Any]], ...] = (
     (paper.NO_MIXUP, {"color": common.BLUE}),
     (paper.SCALED, {"color": common.BLUE, "linestyle": "--"}),

@@ -59,8 +59,7 @@ CLAIMS = (
     # The comparison that the paper makes, with its scaling.
     *(
         _gaussian(
-            f"{name} has a lower NLL than temperature scaling"
-            " as published",
+            f"{name} has a lower NLL than temperature scaling as published",
             "test_nll",
             arm=arm,
             baseline=SCALED_PUBLISHED,
