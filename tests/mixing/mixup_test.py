@@ -1211,8 +1211,26 @@ class TestRefusals:
         with pytest.raises(ValueError, match='Use `partner="random"`'):
             batches.apply(mixup)
 
+    def test_partners_by_class_of_several_labels(self):
+        y = np.array([[1, 1, 0], [0, 1, 0]], "float32")
+        arrays = np.zeros((2, 4), "float32"), y
+        batches = tf.data.Dataset.from_tensor_slices(arrays).batch(2)
+        mixup = mixing.MixUp(0.5, partner="same_class")
+        with pytest.raises(
+            tf.errors.InvalidArgumentError,
+            match="needs one class.*sums from 1 to 2.*several labels",
+        ):
+            list(batches.apply(mixup))
+
 
 class TestForms:
+    def test_several_labels_are_mixed_like_inputs(self):
+        y = np.array([[1, 1, 0], [0, 1, 0], [0, 0, 0], [1, 0, 1]], "float32")
+        batches = tf.data.Dataset.from_tensor_slices((y, y)).batch(4)
+        ((x, mixed),) = batches.apply(mixing.MixUp(1.0, seed=0))
+        np.testing.assert_allclose(mixed, x, rtol=1e-6)
+        assert not np.array_equal(mixed, y)
+
     def test_refuses_weights_of_text(self):
         arrays = np.zeros((4, 2), "float32"), np.arange(4), np.array([*"abcd"])
         batches = tf.data.Dataset.from_tensor_slices(arrays).batch(2)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tf_mixup import _checks
+from tf_mixup._checks import run_time
 from tf_mixup.mixing import _batches
 from tf_mixup.mixing import options
 from tf_mixup.mixing import plans
@@ -99,7 +100,7 @@ def find_classes(
         if targets.shape[-1] == 1 and labels.num_classes == 1:
             classes = tf.cast(targets[:, 0] >= 0.5, tf.int32)
         elif targets.shape[-1] > 1:
-            classes = tf.argmax(targets, axis=-1, output_type=tf.int32)
+            classes = _most_likely(targets, batch.known, needed_by, remedy)
     if classes is None:
         raise _checks.refusal(
             f"`{needed_by}` needs one class for each example",
@@ -111,6 +112,24 @@ def find_classes(
     # Examples of unknown class are a class of their own.
     unknown = tf.constant(max(targets.shape[-1], 2), tf.int32)
     return tf.where(batch.known > 0, classes, unknown)
+
+
+def _most_likely(
+    targets: tf.Tensor, known: Any, needed_by: str, remedy: str
+) -> tf.Tensor:
+    """Returns the class of each target `(B, K)`, a distribution."""
+    sums = tf.reduce_sum(targets, axis=-1)
+    if tf.is_tensor(known):
+        # Targets of unknown classes are 0.
+        sums = tf.where(known > 0, sums, 1.0)
+    return run_time.require(
+        tf.argmax(targets, axis=-1, output_type=tf.int32),
+        tf.reduce_all(tf.abs(sums - 1) <= targets_lib.ROUNDED),
+        f"`{needed_by}` needs one class for each example",
+        "targets with sums from {} to {}",
+        [tf.reduce_min(sums), tf.reduce_max(sums)],
+        f"Use `{remedy}` for several labels of an example",
+    )
 
 
 def find_numbers(batch: Batch) -> tf.Tensor:
