@@ -141,11 +141,14 @@ def render_verdicts(judgments: Iterable[Judgment]) -> str:
     text += "\nClaims that do not hold here:\n\n"
     for says, found in by_claim.items():
         failed = [x for x in found if x.verdict is Verdict.FAILS]
-        if failed:
-            where = "; ".join(each.setting for each in failed)
-            if len(failed) == len(found) > 1:
+        by_reason: dict[str, list[str]] = {}
+        for each in failed:
+            by_reason.setdefault(each.explanation, []).append(each.setting)
+        for reason, settings in by_reason.items():
+            where = "; ".join(settings)
+            if len(settings) == len(found) > 1:
                 where = f"all {len(found)} settings"
-            text += f"- {says} ({where}): {failed[0].explanation}.\n"
+            text += f"- {says} ({where}): {reason}.\n"
     return text
 
 

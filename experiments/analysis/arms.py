@@ -64,6 +64,7 @@ _NETWORKS = {
     "preact_resnet18": "PreAct ResNet-18",
     "resnet_features": "residual net",
     "mlp": "MLP",
+    "lenet": "LeNet",
     "text_cnn": "sentence CNN",
     "speech_lenet": "LeNet",
     "speech_vgg11": "VGG-11",

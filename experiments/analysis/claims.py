@@ -71,7 +71,8 @@ class Claim:
         printed: The paper's or its replication's numbers.
         settings: Field -> values: the settings that it is about; all if
             empty.
-        explanation: Why it does not hold here, as far as it is known.
+        explanation: Why it does not hold here, as far as it is known; or that
+            by the name of the data set.
     """
 
     says: str
@@ -87,7 +88,7 @@ class Claim:
     settings: Mapping[str, tuple[Any, ...]] = dataclasses.field(
         default_factory=dict
     )
-    explanation: str = ""
+    explanation: str | Mapping[str, str] = ""
 
     def __post_init__(self) -> None:
         """Takes the direction from the measure unless it is given."""
@@ -109,27 +110,36 @@ class Judgment:
     Attributes:
         claim: The claim.
         setting: In words.
+        dataset: Its data set's name.
         numbers: Of the arms, means ± deviations.
         difference: With its interval, or the test of a trend.
         verdict: By the rule.
-        agrees: Whether the mean difference has the direction of the claim.
+        effect: Mean difference, positive in the direction of the claim.
     """
 
     claim: Claim
     setting: str = "-"
+    dataset: str = ""
     numbers: str = "no runs"
     difference: str = "-"
     verdict: Verdict = Verdict.OPEN
-    agrees: bool = False
+    effect: float = 0.0
 
     @property
     def explanation(self) -> str:
         """Why the claim does not hold; empty unless it does not."""
         if self.verdict is not Verdict.FAILS:
             return ""
-        small = "in the claimed direction, but below the least effect"
-        unknown = small if self.agrees else "not explained yet"
-        return self.claim.explanation or unknown
+        known = self.claim.explanation
+        if not isinstance(known, str):
+            known = known.get(self.dataset, "")
+        if known:
+            return known
+        if self.effect > 0:
+            return "in the claimed direction, but below the least effect"
+        if self.effect > -self.claim.least:
+            return "no difference as large as the least effect"
+        return "not explained yet"
 
 
 def decide(
@@ -179,7 +189,9 @@ def judge(claim: Claim, records: Sequence[Record]) -> Iterator[Judgment]:
         if decided is not None:
             found = True
             words = arms.describe_setting(setting)
-            yield dataclasses.replace(decided, setting=words)
+            yield dataclasses.replace(
+                decided, setting=words, dataset=fields["dataset"]
+            )
     if not found:
         yield Judgment(claim)
 
@@ -214,7 +226,7 @@ def _judge_pair(claim: Claim, records: Sequence[Record]) -> Judgment | None:
         if difference.num_seeds < 2
         else f"{mean} ({interval}), {difference.num_seeds} seeds",
         verdict=verdict,
-        agrees=difference.mean < 0 if lower else difference.mean > 0,
+        effect=-difference.mean if lower else difference.mean,
     )
 
 
@@ -243,7 +255,7 @@ def _judge_trend(claim: Claim, records: Sequence[Record]) -> Judgment | None:
         if trend is None
         else f"Page's test, p = {trend.p_value:.2g}",
         verdict=verdict,
-        agrees=bool(values[:, 0].mean() > values[:, -1].mean()),
+        effect=float(values[:, 0].mean() - values[:, -1].mean()),
     )
 
 

@@ -1218,7 +1218,7 @@ class TestRefusals:
         mixup = mixing.MixUp(0.5, partner="same_class")
         with pytest.raises(
             tf.errors.InvalidArgumentError,
-            match="needs one class.*sums from 1 to 2.*several labels",
+            match=r"needs one class.*sums from 1 to 2.*several labels",
         ):
             list(batches.apply(mixup))
 

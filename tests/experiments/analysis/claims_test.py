@@ -202,6 +202,11 @@ class TestJudge:
         known = self.judge(**higher, explanation="known")
         assert known.explanation == "known"
         assert "below the least effect" in self.judge(least=0.1).explanation
+        by_set = {"digits": "here", "mnist": "there"}
+        assert self.judge(**higher, explanation=by_set).explanation == "here"
+        # A difference of less than matters, in the other direction.
+        close = self.judge(direction=Direction.HIGHER, least=0.2)
+        assert close.explanation == "no difference as large as the least effect"
 
 
 class TestVariants:
