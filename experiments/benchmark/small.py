@@ -27,6 +27,7 @@ EPOCHS = 3
 PLAIN, MIXUP = "plain map", "tf_mixup"
 # Of the three figures of `summaries.write_bins` together.
 MAX_MILLISECONDS = 60
+MAX_TUNING = 1.05
 MAX_STARTS, MAX_EPOCHS = 2.0, {"": 1.1, "monitors": 1.3, "figures": 1.6}
 
 
@@ -35,6 +36,7 @@ def measure(repeats: int) -> list[timing.Section]:
     return [
         *_measure_passes(repeats),
         _measure_fit(repeats),
+        _measure_tuning(repeats),
         _measure_figures(repeats),
     ]
 
@@ -106,6 +108,33 @@ def _measure_fit(repeats: int) -> timing.Section:
     )
 
 
+def _measure_tuning(repeats: int) -> timing.Section:
+    """Times epochs whose alpha is tuned beside those of a fixed one."""
+    tuned, fixed = "tuned alpha", "fixed alpha"
+    cases = {}
+    for name, alpha in ((fixed, mixing.ALPHA), (tuned, "auto")):
+        mixup = tf_mixup.MixUp(alpha, num_classes=SIZE.num_classes, seed=0)
+        watch = (
+            callbacks.AlphaTuner(mixup)
+            if name == tuned
+            else callbacks.CalibrationMonitor()
+        )
+        model = _build_network()
+        _compile(model, [metrics.CalibrationMetrics(from_logits=True)])
+        cases[name] = _timing_epochs(
+            model,
+            _make_batches(SIZE.batches).apply(mixup),
+            _make_batches(10).apply(mixup.evaluation),
+            [callbacks.MixingSchedule(mixup), watch],
+        )
+    measured = timing.run_in_turns(cases, repeats=repeats)
+    return timing.Section(
+        title="An epoch of `fit` as above, with a tuned and a fixed alpha, ms",
+        milliseconds=measured,
+        ratios=(timing.compare(measured, tuned, fixed, at_most=MAX_TUNING),),
+    )
+
+
 def _name(watched: str) -> str:
     return f"{MIXUP}, {watched}" if watched else MIXUP
 
@@ -129,6 +158,16 @@ def _fit_case(name: str, folder: pathlib.Path) -> timing.Case:
         model, train, validation, watched = build_watched(
             folder if "figures" in name else None
         )
+    return _timing_epochs(model, train, validation, watched)
+
+
+def _timing_epochs(
+    model: keras.Model,
+    train: tf.data.Dataset,
+    validation: tf.data.Dataset,
+    watched: list[keras.callbacks.Callback],
+) -> timing.Case:
+    """Returns a case that trains a model for some epochs more."""
 
     def case() -> float:
         clock = _Clock()

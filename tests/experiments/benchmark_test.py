@@ -355,16 +355,18 @@ class TestRun:
 class TestSmall:
     @pytest.mark.slow
     def test_ratios_have_their_targets(self):
-        *passes, fit, figures = small.measure(1)
+        *passes, fit, tuning, figures = small.measure(1)
         targets = {ratio.name: ratio.target for ratio in fit.ratios}
         assert targets == {
             "tf_mixup / plain map": "at most 1.1",
             "tf_mixup, monitors / plain map": "at most 1.3",
             "tf_mixup, figures / plain map": "at most 1.6",
         }
+        (ratio,) = tuning.ratios
+        assert ratio.target == "at most 1.05"
         targets = {ratio.name: ratio.target for ratio in figures.ratios}
         assert targets == {"kept / new": "", "kept / 1 ms": "at most 60"}
-        for section in (*passes, fit, figures):
+        for section in (*passes, fit, tuning, figures):
             assert all(each > 0 for each in section.milliseconds.values())
 
 
