@@ -23,8 +23,8 @@ from tf_mixup import attacks
 EPSILON = 4.0
 STEPS = 10
 NUM_EXAMPLES = 2000
-# Error without mixup of which the paper shows what mixup's is beside it. Small
-# images and networks reach it at other epsilons than ImageNet's.
+# The paper's error without mixup under white-box FGSM. Small images and
+# networks reach it at other epsilons than ImageNet's.
 MATCHED_ERROR = 0.9
 _BISECTIONS = 10
 
@@ -111,10 +111,12 @@ def attack(
 def find_epsilon(
     model: keras.Model, examples: Arrays, made: np.ndarray, most: float
 ) -> float:
-    """Returns how strong FGSM must be for `MATCHED_ERROR`, at most `most`.
+    """Returns how strong FGSM must be for `MATCHED_ERROR` on these examples.
 
-    `made` are its images at `most`.
+    NaN if `most`, with which it `made` its images, does not suffice.
     """
+    if error_at(model, examples, made, most) < MATCHED_ERROR:
+        return float("nan")
     low, high = 0.0, most
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2

@@ -72,7 +72,9 @@ class Claim:
         settings: Field -> values: the settings that it is about; all if
             empty.
         explanation: Why it does not hold here, as far as it is known; or that
-            by the name of the data set.
+            by a part of the setting's description.
+        changed: What was changed when its runs were known; empty if the claim
+            is older than they are.
     """
 
     says: str
@@ -89,6 +91,7 @@ class Claim:
         default_factory=dict
     )
     explanation: str | Mapping[str, str] = ""
+    changed: str = ""
 
     def __post_init__(self) -> None:
         """Takes the direction from the measure unless it is given."""
@@ -110,7 +113,6 @@ class Judgment:
     Attributes:
         claim: The claim.
         setting: In words.
-        dataset: Its data set's name.
         numbers: Of the arms, means ± deviations.
         difference: With its interval, or the test of a trend.
         verdict: By the rule.
@@ -119,7 +121,6 @@ class Judgment:
 
     claim: Claim
     setting: str = "-"
-    dataset: str = ""
     numbers: str = "no runs"
     difference: str = "-"
     verdict: Verdict = Verdict.OPEN
@@ -132,7 +133,8 @@ class Judgment:
             return ""
         known = self.claim.explanation
         if not isinstance(known, str):
-            known = known.get(self.dataset, "")
+            found = (known[part] for part in known if part in self.setting)
+            known = next(found, "")
         if known:
             return known
         if self.effect > 0:
@@ -189,9 +191,7 @@ def judge(claim: Claim, records: Sequence[Record]) -> Iterator[Judgment]:
         if decided is not None:
             found = True
             words = arms.describe_setting(setting)
-            yield dataclasses.replace(
-                decided, setting=words, dataset=fields["dataset"]
-            )
+            yield dataclasses.replace(decided, setting=words)
     if not found:
         yield Judgment(claim)
 

@@ -114,10 +114,10 @@ _OTHERS = (
     Measure("fgsm_black_error", "black-box FGSM, top-1 error", better=-1),
     Measure(
         "fgsm_matched_error",
-        "white-box FGSM as strong as no mixup's 90 %, top-1 error",
+        "white-box FGSM of matched strength, top-1 error",
         better=-1,
     ),
-    Measure("fgsm_matched_epsilon", "its epsilon, of 255", ""),
+    Measure("fgsm_matched_epsilon", "matched epsilon, of 255", ""),
     Measure("ifgsm_black_error", "black-box I-FGSM, top-1 error", better=-1),
 )
 # Endings of names that begin with an out-of-distribution set or a lam.

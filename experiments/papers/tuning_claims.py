@@ -42,10 +42,10 @@ ALTERNATIVES = (
 
 # See docs/tuning.md.
 _WHY = {
-    "digits": "digits need no mixup, and what the first epochs mixed stays",
-    "fashion_mnist": "with wrong labels, and right ones to validate on, a"
+    "digits,": "digits need no mixup, and what the first epochs mixed stays",
+    "labels corrupted": "with wrong labels, and right ones to validate on, a"
     " network is underconfident without any mixup",
-    "mr": "ten epochs are too few to take an alpha of 1 back",
+    "MR,": "ten epochs are probably too few to take an alpha of 1 back",
 }
 _claim = functools.partial(
     Claim,

@@ -202,7 +202,7 @@ class TestJudge:
         known = self.judge(**higher, explanation="known")
         assert known.explanation == "known"
         assert "below the least effect" in self.judge(least=0.1).explanation
-        by_set = {"digits": "here", "mnist": "there"}
+        by_set = {"MNIST": "there", "digits": "here"}
         assert self.judge(**higher, explanation=by_set).explanation == "here"
         # A difference of less than matters, in the other direction.
         close = self.judge(direction=Direction.HIGHER, least=0.2)
