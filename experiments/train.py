@@ -11,6 +11,7 @@ Flags that are left out take what the papers use for the data set. Killed at
 any moment, the same command goes on from its last checkpoint: that of the last
 epoch, or of --checkpoint_every_steps. On SIGTERM the run saves itself after the
 step it is in and exits with 143 (128 + 15); a second SIGTERM kills it at once.
+A GAN has no checkpoints: SIGTERM ends its run, which begins anew.
 Of several workers (`experiments.launch`) one that lost another exits with 75.
 The workdir gets `record.json`, `model.keras`, `predictions.npz`, `figures/`
 and TensorBoard's `logs/`.

@@ -29,6 +29,8 @@ from tf_mixup import mixing
 ITERATIONS = 1_000
 # Iterations after which samples are kept.
 SNAPSHOTS = (10, 100, 1_000, 10_000, 20_000)
+# Signals are handled after as many iterations, which take about a second.
+PIECE = 10
 DISCRIMINATOR_STEPS = 5
 WIDTH = 512
 DEPTH = 3
@@ -61,7 +63,7 @@ def run(
 ) -> dict[str, Any]:
     """Trains a generator and a discriminator; leaves a record in `workdir`.
 
-    A run takes minutes and begins anew when it was killed.
+    A run has no checkpoints: it begins anew if it was ended.
 
     Args:
         config: What to run: `dataset` names the target, `epochs` counts
@@ -210,8 +212,10 @@ class Game:
         self._done = tf.Variable(0)
 
     def play(self, until: int) -> None:
-        """Goes on until so many iterations are done."""
-        self._play(tf.constant(until))
+        """Goes on until so many iterations are done, if no signal ends it."""
+        # Python handles a signal once TensorFlow has returned.
+        while (done := int(self._done)) < until:
+            self._play(tf.constant(min(done + PIECE, until)))
 
     def sample(self, count: int) -> np.ndarray:
         """Returns points of the generator, `(count, 2)`."""

@@ -1,5 +1,8 @@
 """GANs in the plane: counts by hand, the loss by hand, and a short game."""
 
+import signal
+import threading
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +10,7 @@ import tensorflow as tf
 
 from experiments import collect
 from experiments import papers
+from experiments.distributed import preemption
 from experiments.figures import gan as gan_figures
 from experiments.runs import atomic_files
 from experiments.runs import config as config_lib
@@ -98,6 +102,19 @@ def short(monkeypatch):
     monkeypatch.setattr(gan, "DISCRIMINATOR_STEPS", 2)
     monkeypatch.setattr(gan, "DEPTH", 2)
     monkeypatch.setattr(gan, "WIDTH", 8)
+
+
+def test_a_signal_ends_a_game(short, monkeypatch):
+    monkeypatch.setattr(gan.Game, "_iterate", lambda *_: None)
+    # Once TensorFlow is within the loop, which would take minutes.
+    with preemption.Preemption():
+        game = gan.Game(RING)
+        game.play(gan.PIECE)
+        threading.Timer(0.2, signal.raise_signal, [signal.SIGTERM]).start()
+        with pytest.raises(SystemExit) as ended:
+            game.play(200_000)
+    assert ended.value.code == 143
+    assert gan.PIECE < int(game._done) < 200_000
 
 
 class TestRun:
