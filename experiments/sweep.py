@@ -103,7 +103,10 @@ def describe(
     lines, left = [], 0
     parameters: dict[tuple, int] = {}
     for config in configs:
-        key = (config.dataset, config.network, config.width)
+        key = (
+            *(config.dataset, config.image_size),
+            *(config.network, config.width),
+        )
         if key not in parameters:
             parameters[key] = _count_parameters(config, sources)
         done = config in complete
@@ -125,7 +128,9 @@ def _count_parameters(
     if config.dataset in gan.MODES:
         return gan.count_parameters()
     try:
-        splits = datasets.make_placeholder(config.dataset)
+        splits = datasets.make_placeholder(
+            config.dataset, image_size=config.image_size
+        )
     except ValueError:
         splits = run_data.load_splits(config, sources)
     return model_setup.count_parameters(

@@ -25,6 +25,7 @@ BySeed = Mapping[int, Record]
 # Fields of a setting.
 SETTING = (
     "dataset",
+    "image_size",
     "network",
     "width",
     "corruption",
@@ -194,6 +195,8 @@ def describe_setting(setting: tuple[Any, ...]) -> str:
         describe_dataset(fields["dataset"]),
         describe_network(fields["network"], fields["width"]),
     ]
+    if fields["image_size"]:
+        parts.append(f"{fields['image_size']} pixels")
     if fields["corruption"]:
         parts.append(f"{fields['corruption']:.0%} of labels corrupted")
     if fields["augmentation"] != "none":

@@ -7,12 +7,15 @@ from experiments.datasets import splits
 from tf_mixup import _checks
 
 
-def make_placeholder(name: str, *, num_examples: int = 8) -> splits.Splits:
+def make_placeholder(
+    name: str, *, num_examples: int = 8, image_size: int | None = None
+) -> splits.Splits:
     """Returns a few random examples in the shape of a data set.
 
     Args:
         name: Of a data set whose card has a shape and classes; no folder.
         num_examples: Examples in each split.
+        image_size: Side in pixels of photographs; that of the card if `None`.
 
     Returns:
         splits: Noise, with labels that have every value if examples suffice.
@@ -29,6 +32,8 @@ def make_placeholder(name: str, *, num_examples: int = 8) -> splits.Splits:
         )
     rng = np.random.default_rng(0)
     shape = (num_examples, *card.shape)
+    if card.kind == "photographs" and image_size is not None:
+        shape = (num_examples, image_size, image_size, card.shape[-1])
     vocabulary: tuple[str, ...] = ()
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)

@@ -39,6 +39,18 @@ class TestGroups:
         groups = list(arms.by_setting(lines).values())
         assert groups == [lines[1:], lines[:1]]
 
+    def test_sizes_of_photographs_are_settings(self):
+        photographs = dataclasses.replace(ERM, dataset="imagefolder:x")
+        lines = [
+            line(dataclasses.replace(photographs, image_size=size))
+            for size in (32, 64)
+        ]
+        groups = arms.by_setting(lines)
+        assert list(groups.values()) == [lines[:1], lines[1:]]
+        words = [arms.describe_setting(setting) for setting in groups]
+        assert ", 32 pixels, " in words[0]
+        assert words[1] == words[0].replace("32", "64")
+
     @pytest.mark.parametrize(
         ("fields", "after", "name"),
         [

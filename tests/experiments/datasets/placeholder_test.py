@@ -36,6 +36,8 @@ def test_imagenet_has_a_shape_without_its_data():
     found = datasets.make_placeholder("imagenet2012")
     assert found.train.inputs.shape[1:] == (224, 224, 3)
     assert found.num_classes == 1000
+    small = datasets.make_placeholder("imagenet2012", image_size=64)
+    assert small.train.inputs.shape[1:] == (64, 64, 3)
 
 
 def test_sentences_have_words_for_all_ids():
