@@ -47,11 +47,11 @@ def run_each(
             free.put(process)
 
     pool = concurrent.futures.ThreadPoolExecutor(jobs)
-    futures = {
-        pool.submit(run, config, folder): folder
-        for folder, config in configs.items()
-    }
     try:
+        futures = {
+            pool.submit(run, config, folder): folder
+            for folder, config in configs.items()
+        }
         for future in concurrent.futures.as_completed(futures):
             yield futures[future], future.exception()
     except BaseException:

@@ -9,8 +9,10 @@ import dataclasses
 import os
 import pathlib
 import signal
+from collections.abc import Callable
 from collections.abc import Generator
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from absl import logging
@@ -21,7 +23,7 @@ from experiments.runs import config as config_lib
 from experiments.runs import run_data
 from tf_mixup import _checks
 
-# Of the environment, which machines of a cluster have from elsewhere.
+# Environment variables that workers on other machines must share.
 _PASSED_ON = {"KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL"}
 
 
@@ -57,6 +59,12 @@ def run_each(
     try:
         if address == "local":
             _check_size(ray.cluster_resources(), cpus, gpus)
+        elif not _fits(ray.nodes(), cpus, gpus):
+            logging.warning(
+                "No machine of the cluster has the %d CPUs and %d GPUs of a"
+                " run: all wait until one joins it.",
+                *(cpus, gpus),
+            )
         task = ray.remote(
             num_cpus=cpus,
             num_gpus=gpus,
@@ -64,28 +72,33 @@ def run_each(
             # TensorFlow keeps a GPU's memory as long as its process lives.
             max_calls=1 if gpus else processes.RUNS_PER_PROCESS,
         )(_run)
-        tasks = {
-            task.options(name=folder.name).remote(
+
+        def submit(folder: pathlib.Path, config: config_lib.Config) -> Any:
+            return task.options(name=folder.name).remote(
                 config, folder, sources, cpus, os.getcwd()
-            ): folder
-            for folder, config in configs.items()
-        }
-        yield from _collect(ray, tasks)
+            )
+
+        yield from _collect(ray, submit, configs)
     finally:
         ray.shutdown()
 
 
 def _collect(
-    ray: Any, tasks: Mapping[Any, pathlib.Path]
+    ray: Any,
+    submit: Callable[[pathlib.Path, config_lib.Config], Any],
+    configs: Mapping[pathlib.Path, config_lib.Config],
 ) -> Generator[engines.Ended, None, None]:
     """Yields tasks as they end; if interrupted has all save their state."""
-    # Within `ray.wait` the exit code of a signal's handler is lost.
-    futures = {task.future(): folder for task, folder in tasks.items()}
+    tasks, futures = [], {}
     try:
+        for folder, config in configs.items():
+            tasks.append(submit(folder, config))
+            # Within `ray.wait` the exit code of a signal's handler is lost.
+            futures[tasks[-1].future()] = folder
         for future in concurrent.futures.as_completed(futures):
             error = future.exception()
             # What a task raised, without Ray's traceback in its message.
-            yield futures[future], getattr(error, "cause", error)
+            yield futures[future], getattr(error, "cause", None) or error
     except BaseException:
         for task in tasks:
             ray.cancel(task)
@@ -120,6 +133,7 @@ def _connect(address: str) -> Any:
             "Write `pip install -e '.[cluster]'`, or --engine=local",
         ) from error
     passed = {name: os.environ[name] for name in _PASSED_ON & {*os.environ}}
+    # Ray takes it over.
     handler = signal.getsignal(signal.SIGTERM)
     try:
         context = ray.init(address, runtime_env={"env_vars": passed})
@@ -129,10 +143,19 @@ def _connect(address: str) -> Any:
             f"--ray_address={address} ({error})",
             "Start one with `ray start --head`, or leave --ray_address out",
         ) from error
-    # Ray takes it over.
-    signal.signal(signal.SIGTERM, handler)
+    finally:
+        signal.signal(signal.SIGTERM, handler)
     logging.info("Dashboard: %s", context.dashboard_url or "none")
     return ray
+
+
+def _fits(nodes: Sequence[Mapping[str, Any]], cpus: int, gpus: int) -> bool:
+    """Returns whether a run fits into one of the machines."""
+    totals = [node["Resources"] for node in nodes if node["Alive"]]
+    return any(
+        each.get("CPU", 0) >= cpus and each.get("GPU", 0) >= gpus
+        for each in totals
+    )
 
 
 def _check_size(total: Mapping[str, float], cpus: int, gpus: int) -> None:

@@ -78,10 +78,12 @@ class TestRunEach:
     def test_starts_nothing_after_an_interrupt(
         self, runner, tmp_path, monkeypatch
     ):
+        started = threading.Event()
+
         def interrupt(futures):
+            assert started.wait(10)
             raise KeyboardInterrupt
 
-        started = threading.Event()
         ended = threading.Event()
 
         def run(*given):
@@ -95,6 +97,25 @@ class TestRunEach:
         with pytest.raises(KeyboardInterrupt):
             next(local.run_each(folders(tmp_path), SOURCES))
         assert len(runner) == 1
+
+    def test_starts_nothing_after_an_interrupt_while_it_submits(
+        self, runner, tmp_path, monkeypatch
+    ):
+        class Interrupted(dict):
+            """Gives one run, and is then interrupted."""
+
+            def items(self):
+                yield next(iter(super().items()))
+                raise KeyboardInterrupt
+
+        ended = []
+        monkeypatch.setattr(
+            local.Process, "terminate", lambda process: ended.append(process)
+        )
+        with pytest.raises(KeyboardInterrupt):
+            next(local.run_each(Interrupted(folders(tmp_path)), SOURCES))
+        assert len(ended) == 1
+        assert len(runner) <= 1
 
     def test_starts_nothing_after_it_is_closed(
         self, runner, tmp_path, monkeypatch

@@ -1,5 +1,6 @@
 """Tests of runs as tasks of Ray: a worker of two is killed."""
 
+import concurrent.futures
 import dataclasses
 import json
 import os
@@ -9,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+import types
 
 import keras
 import numpy as np
@@ -71,7 +73,10 @@ def kill(folder, end):
     found = []
 
     def watch():
+        deadline = time.monotonic() + 120
         while not (saved := [*folder.glob("*/checkpoints/epoch-00002.npz")]):
+            if time.monotonic() > deadline:
+                return
             time.sleep(0.01)
         run = saved[0].parents[1]
         pid = json.loads((run / ".owner").read_text())["pid"]
@@ -121,6 +126,78 @@ def test_refuses_where_ray_is_missing(monkeypatch, tmp_path):
         r" --engine=local",
     ):
         run_all(ray_tasks, tmp_path, CONFIGS)
+
+
+class Task:
+    """A task that has raised, and notes whether it was canceled."""
+
+    def __init__(self, error):
+        self._future = concurrent.futures.Future()
+        self._future.set_exception(error)
+        self.canceled = False
+
+    def future(self):
+        return self._future
+
+    def cancel(self):
+        self.canceled = True
+
+
+class TestCollect:
+    RAY = types.SimpleNamespace(cancel=Task.cancel)
+
+    def collect(self, submit, configs=CONFIGS):
+        given = {pathlib.Path(str(each.seed)): each for each in configs}
+        return ray_tasks._collect(self.RAY, submit, given)
+
+    @pytest.mark.parametrize("cause", [None, ValueError("Refused.")])
+    def test_yields_the_cause_if_there_is_one(self, cause):
+        error = RuntimeError("Lost.")
+        error.cause = cause
+        ((folder, found),) = self.collect(lambda *_: Task(error), CONFIGS[:1])
+        assert str(folder) == "0"
+        assert found is (cause or error)
+
+    def test_ends_what_it_had_submitted(self):
+        tasks = []
+
+        def submit(folder, config):
+            if tasks:
+                raise KeyboardInterrupt
+            tasks.append(Task(ValueError()))
+            return tasks[0]
+
+        with pytest.raises(KeyboardInterrupt):
+            next(self.collect(submit))
+        assert [each.canceled for each in tasks] == [True]
+
+
+def test_keeps_the_handler_if_it_cannot_connect(monkeypatch, tmp_path):
+    def init(*_, **__):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise ConnectionError("no one listens")
+
+    monkeypatch.setitem(sys.modules, "ray", types.SimpleNamespace(init=init))
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(ValueError, match=r"--ray_address=a:1 \(no one"):
+            run_all(ray_tasks, tmp_path, CONFIGS, address="a:1")
+        assert signal.getsignal(signal.SIGTERM) == before
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "fits"),
+    [(4, 0, True), (2, 1, True), (3, 1, False), (8, 0, False), (1, 2, False)],
+)
+def test_a_run_fits_into_one_machine(cpus, gpus, fits):
+    nodes = [
+        {"Alive": True, "Resources": {"CPU": 4.0}},
+        {"Alive": True, "Resources": {"CPU": 2.0, "GPU": 1.0}},
+        {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}},
+    ]
+    assert ray_tasks._fits(nodes, cpus, gpus) == fits
 
 
 @pytest.mark.slow
@@ -175,7 +252,7 @@ class TestRunEach:
         with pytest.raises(
             ValueError,
             match=r"must fit into this machine\. Received: --cpus_per_run=1"
-            rf" --gpus_per_run=99 with {{'CPU': {os.cpu_count()}, 'GPU': \d+}}"
+            r" --gpus_per_run=99 with {'CPU': \d+, 'GPU': \d+}"
             r"\. Lower them, or name a cluster by --ray_address",
         ):
             run_all(ray_tasks, tmp_path, CONFIGS, gpus=99)
