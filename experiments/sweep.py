@@ -8,7 +8,8 @@ Command:
 Each run has its own folder; complete runs are skipped, and a failure does not
 stop the others. Several sweeps may share a folder: a run that another process
 owns is refused, which counts as a failure. On SIGTERM all runs save their state
-and the sweep exits with 143 (128 + 15).
+and the sweep exits with 143 (128 + 15); those of GANs have no checkpoints, end
+and begin anew.
 
 --engine says where the runs are executed: in processes of this machine
 (`local`), as tasks of a Ray cluster (`ray`), or by another scheduler, for which
@@ -173,13 +174,16 @@ def define_flags() -> None:
         "Of a Ray cluster, HOST:PORT or `auto`; `local` starts one here.",
     )
     flags.DEFINE_integer(
-        "cpus_per_run", 1, "And threads, with --engine=ray.", lower_bound=1
+        "cpus_per_run",
+        1,
+        "CPUs, and threads, of each run with --engine=ray.",
+        lower_bound=1,
     )
     flags.DEFINE_integer("gpus_per_run", 0, "With --engine=ray.", lower_bound=0)
     flags.DEFINE_integer(
         "retries",
         3,
-        "Times that a run of --engine=ray goes on after its worker was lost.",
+        "How often a run is resumed after its worker was lost.",
         lower_bound=0,
     )
     flags.DEFINE_integer(

@@ -81,7 +81,7 @@ def ece(name, confidence, correct, **options):
     return float(calibration.expected_calibration_error(bins))
 
 
-def test_the_data_tell_the_closed_side():
+def test_the_data_distinguish_the_closed_side():
     confidence, correct = draw(rounded=True)
     for name in PACKAGES:
         found = [

@@ -83,7 +83,7 @@ def test_command_is_of_the_run(config, lines, execute, tmp_path):
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_every_table_has_commands(scale, lines, execute, tmp_path):
+def test_runs_of_each_table_have_commands(scale, lines, execute, tmp_path):
     for table in TABLES.values():
         for config in table.configs(scale, 1)[::7]:
             (line,) = lines({tmp_path: config})
@@ -97,7 +97,7 @@ def test_each_run_has_a_line(lines, execute):
     }
     found = [execute(line) for line in lines(configs)]
     assert [config.seed for config, *_ in found] == [3, 1, 2]
-    # A job may start in another folder.
+    # Whatever folder the sweep was given, the command has its whole path.
     assert [workdir for _, workdir, _ in found] == [
         pathlib.Path.cwd() / folder for folder in configs
     ]
