@@ -265,7 +265,7 @@ class TestRefusals:
             ),
             ({"labels": np.eye(4)[LABELS]}, r"targets \(B, 3\)"),
             ({"labels": LABELS + 1}, r"class ids in \[0, 2\].*2 labels"),
-            ({"labels": np.ones((7, 3))}, "targets that sum to 1"),
+            ({"labels": np.ones((7, 3))}, "targets with several ones"),
         ],
     )
     def test_arguments(self, options, message):

@@ -583,7 +583,9 @@ class TestRefusals:
 
     def test_targets_of_several_labels(self):
         logits, _ = draw()
-        with pytest.raises(ValueError, match="60 of 60 labels"):
+        with pytest.raises(
+            ValueError, match="60 of 60 targets with several ones"
+        ):
             self.fit(logits, np.ones((60, 3)))
 
     def test_one_class(self):

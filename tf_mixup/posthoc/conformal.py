@@ -25,6 +25,9 @@ from tf_mixup.posthoc import scalers
 SCORES = ("lac", "aps", "raps")
 # Numbers that are sorted at once, to bound the memory.
 _CHUNK = 2**24
+# Equal scores may differ by as much, since processors round the elements of an
+# array in more than one way.
+_ROUNDING = 5e-7
 
 
 @keras.saving.register_keras_serializable("tf_mixup")
@@ -162,6 +165,7 @@ class ConformalSets(scalers.Scaler):
         else:
             parts = [scores]
         found = np.array([_quantile(part, self.coverage) for part in parts])
+        found *= 1 + _ROUNDING
         self.thresholds = np.broadcast_to(found, (num_classes,)).copy()
         if np.isinf(found).any():
             least = math.ceil(self.coverage / (1 - self.coverage) - 1e-9)
