@@ -1211,11 +1211,23 @@ class TestRefusals:
         with pytest.raises(ValueError, match='Use `partner="random"`'):
             batches.apply(mixup)
 
-    def test_partners_by_class_of_several_labels(self):
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"partner": "same_class"},
+            {"num_classes": mixing.Labels(3, class_weight={1: 2.0})},
+            {
+                "num_classes": mixing.Labels(
+                    3, class_weight={1: 2.0}, ignore_label=-1
+                )
+            },
+        ],
+    )
+    def test_what_needs_classes_of_several_labels(self, options):
         y = np.array([[1, 1, 0], [0, 1, 0]], "float32")
         arrays = np.zeros((2, 4), "float32"), y
         batches = tf.data.Dataset.from_tensor_slices(arrays).batch(2)
-        mixup = mixing.MixUp(0.5, partner="same_class")
+        mixup = mixing.MixUp(0.5, **options)
         with pytest.raises(
             tf.errors.InvalidArgumentError,
             match=r"needs one class.*sums from 1 to 2.*several labels",

@@ -64,7 +64,7 @@ class TestNumbers:
         assert re.search("2 of 4 labels .*: .*frequent", warning.text)
         assert "<loud>" in warning.text
         assert "LabelwiseScaling" in warning.text
-        assert note.text.startswith("Expected too often, as")
+        assert note.text.startswith("Probability too high on average: f")
         assert "frequent" in note.text
         assert "<loud>" not in note.text
 
@@ -77,6 +77,28 @@ class TestNumbers:
         calibrated = tf_mixup.posthoc.calibrate(made(), scaler, data)
         found = report_lib.label_report(calibrated, test, num_resamples=20)
         assert [each.level for each in found.findings] == ["good"]
+
+    @pytest.mark.parametrize("num_labels", [3, 10])
+    def test_one_wrong_label_is_found_among_others(self, num_labels):
+        generator = np.random.default_rng(0)
+        x = generator.normal(size=(2000, num_labels)).astype("float32")
+        truth = 1 / (1 + np.exp(-x.astype("float64")))
+        labels = (generator.random(x.shape) < truth).astype("int32")
+        model = keras.Sequential(
+            [keras.Input((num_labels,)), keras.layers.Activation("sigmoid")]
+        )
+        found = report_lib.label_report(model, (x, labels), num_resamples=5)
+        (good,) = found.findings
+        assert good.level == "good"
+        assert f" of {num_labels} have an ECE above their null" in good.text
+        x[:, 2] += 3
+        found = report_lib.label_report(model, (x, labels), num_resamples=5)
+        warning, note = found.findings
+        assert warning.level == "warning"
+        assert f"1 of {num_labels} labels is larger than chance explains: 2." in (
+            warning.text
+        )
+        assert note.text.startswith("Probability too high on average: 2.")
 
     @pytest.mark.parametrize("activation", ["sigmoid", "linear"])
     def test_unknown_labels_are_left_out_one_by_one(self, activation):
@@ -102,7 +124,7 @@ class TestNumbers:
         )
         texts = [each.text for each in found.findings]
         assert texts[0].startswith("1 examples have NaN")
-        assert "is with, or none is without, good" in texts[1]
+        assert texts[1].startswith("good is present in all or in none")
         assert found.num_examples == 99
 
 
@@ -130,7 +152,7 @@ class TestBadInput:
             (
                 np.full((40, 4), -1),
                 {"ignore_label": -1},
-                r"known examples.*none of 0, 1, 2\.",
+                r"at least one known example.*none of 0, 1, 2\.",
             ),
             (np.eye(4)[[0] * 40], {"label_names": ["a"]}, "model's 4 labels"),
             (np.eye(4)[[0] * 40], {"num_resamples": 1}, "`num_resamples`"),

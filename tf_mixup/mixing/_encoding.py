@@ -61,6 +61,12 @@ def weigh_classes(batch: Batch, labels: options.Labels) -> Batch:
     outputs = tf.nest.flatten(targets)
     if len(outputs) > 1:
         raise options.refuse_class_weight("several targets")
+    outputs[0] = _require_one_class(
+        outputs[0],
+        tf.nest.flatten(batch.known),
+        "class_weight",
+        "sample weights in the dataset",
+    )
     each = tf.constant(labels.class_weight, tf.float32)
     per_example = tf.nest.pack_sequence_as(
         targets, [tf.linalg.matvec(outputs[0], each)]
@@ -100,7 +106,10 @@ def find_classes(
         if targets.shape[-1] == 1 and labels.num_classes == 1:
             classes = tf.cast(targets[:, 0] >= 0.5, tf.int32)
         elif targets.shape[-1] > 1:
-            classes = _most_likely(targets, batch.known, needed_by, remedy)
+            targets = _require_one_class(
+                targets, tf.nest.flatten(batch.known), needed_by, f"`{remedy}`"
+            )
+            classes = tf.argmax(targets, axis=-1, output_type=tf.int32)
     if classes is None:
         raise _checks.refusal(
             f"`{needed_by}` needs one class for each example",
@@ -114,21 +123,21 @@ def find_classes(
     return tf.where(batch.known > 0, classes, unknown)
 
 
-def _most_likely(
-    targets: tf.Tensor, known: Any, needed_by: str, remedy: str
+def _require_one_class(
+    targets: tf.Tensor, known: list[tf.Tensor], needed_by: str, remedy: str
 ) -> tf.Tensor:
-    """Returns the class of each target `(B, K)`, a distribution."""
+    """Returns targets `(..., K)`, if those of known class are distributions."""
     sums = tf.reduce_sum(targets, axis=-1)
-    if tf.is_tensor(known):
+    if known:
         # Targets of unknown classes are 0.
-        sums = tf.where(known > 0, sums, 1.0)
+        sums = tf.where(known[0] > 0, sums, 1.0)
     return run_time.require(
-        tf.argmax(targets, axis=-1, output_type=tf.int32),
+        targets,
         tf.reduce_all(tf.abs(sums - 1) <= targets_lib.ROUNDED),
         f"`{needed_by}` needs one class for each example",
         "targets with sums from {} to {}",
         [tf.reduce_min(sums), tf.reduce_max(sums)],
-        f"Use `{remedy}` for several labels of an example",
+        f"Use {remedy} for several labels of an example",
     )
 
 

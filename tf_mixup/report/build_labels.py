@@ -147,7 +147,9 @@ def label_report(
         overall=report_labels.summarize(errors),
         labels=errors,
         findings=list(
-            report_labels.find(errors, num_nonfinite=run.num_nonfinite)
+            report_labels.find(
+                errors, num_nonfinite=run.num_nonfinite, seed=seed
+            )
         ),
         figures=report_figures.reliability_diagrams(
             {
@@ -178,7 +180,7 @@ def _measure(
     unknown = np.flatnonzero(~known.any(axis=0))
     if unknown.size:
         raise _checks.refusal(
-            "Of each label there must be known examples",
+            "Each label needs at least one known example",
             f"none of {', '.join(names[k] for k in unknown[:3])}",
             "Leave out the output, or give more examples",
         )

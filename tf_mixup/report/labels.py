@@ -29,7 +29,7 @@ _MEASURES = {
 }
 # Labels that a sentence names.
 _MOST_NAMES = 5
-# Above its null range a calibrated label lies so often.
+# How often the finding warns of K labels that are all calibrated, at most.
 _CHANCE = 0.025
 
 
@@ -153,11 +153,9 @@ def summarize(labels: Sequence[LabelErrors]) -> dict[str, float]:
 
 
 def find(
-    labels: Sequence[LabelErrors], *, num_nonfinite: int
+    labels: Sequence[LabelErrors], *, num_nonfinite: int, seed: int
 ) -> Iterator[Finding]:
     """Yields what the numbers mean, in words."""
-    import scipy.stats
-
     if num_nonfinite:
         yield Finding(
             "warning",
@@ -170,38 +168,60 @@ def find(
     if constant:
         yield Finding(
             "note",
-            f"No example is with, or none is without, {_names(constant)}:"
-            " nothing can be said of these.",
+            f"{_names(constant)} is present in all or in none of the examples,"
+            " so its calibration cannot be measured."
+            if len(constant) == 1
+            else f"{_names(constant)} are each present in all or in none of the"
+            " examples, so their calibration cannot be measured.",
         )
     wrong = [each for each in labels if each.ece.estimate > each.null_ece.high]
-    expected = scipy.stats.binom.ppf(0.95, len(labels), _CHANCE)
-    if len(wrong) <= expected:
+    num_above = len(wrong)
+    wrong = [each for each in wrong if _exceeds_chance(each, len(labels), seed)]
+    if not wrong:
         yield Finding(
             "good",
-            "Nothing here speaks against the calibration of the labels: as"
-            " many have an ECE above its null range as chance makes"
-            f" ({len(wrong)} of {len(labels)}).",
+            "No label is miscalibrated beyond chance:"
+            f" {num_above} of {len(labels)} have an ECE above their null"
+            " range.",
         )
         return
     wrong.sort(key=lambda each: each.null_ece.mean - each.ece.estimate)
     yield Finding(
         "warning",
-        f"The ECE of {len(wrong)} of {len(labels)} labels is above its null"
-        f" range: {_names(wrong)}. Fit"
+        f"The ECE of {len(wrong)} of {len(labels)} labels is larger than chance"
+        f" explains: {_names(wrong)}. Fit"
         " posthoc.LabelwiseScaling(posthoc.PlattScaling()) on other held-out"
         " data.",
     )
     for words, biased in (
-        ("often", [each for each in wrong if each.gap.low > 0]),
-        ("rarely", [each for each in wrong if each.gap.high < 0]),
+        ("high", [each for each in wrong if each.gap.low > 0]),
+        ("low", [each for each in wrong if each.gap.high < 0]),
     ):
         if biased:
             yield Finding(
                 "note",
-                f"Expected too {words}, as the mean probability shows:"
-                f" {_names(biased)}. Class weights and resampling do that; a"
+                f"Probability too {words} on average: {_names(biased)}. Class weights and resampling do that; a"
                 " temperature cannot correct it, and Platt scaling can.",
             )
+
+
+def _exceeds_chance(label: LabelErrors, num_labels: int, seed: int) -> bool:
+    """Returns whether an ECE is too large for one of K calibrated labels.
+
+    The more labels, the larger is the largest ECE by chance; the level is
+    divided by their number, as Bonferroni does. Labels are drawn bin by bin.
+    """
+    count, claimed, _ = label.bins
+    filled = count > 0
+    count, claimed = count[filled], claimed[filled]
+    drawn = np.random.default_rng(seed).binomial(
+        count.astype(np.int64),
+        np.clip(claimed / count, 0, 1),
+        size=(max(1000, 100 * num_labels), len(count)),
+    )
+    errors = np.abs(drawn - claimed).sum(axis=1) / count.sum()
+    limit = np.quantile(errors, 1 - _CHANCE / num_labels)
+    return bool(label.ece.estimate > limit)
 
 
 def _names(labels: Sequence[LabelErrors]) -> str:
