@@ -22,6 +22,7 @@ from tf_mixup import _checks
 from tf_mixup import calibration
 from tf_mixup import plots
 from tf_mixup._checks import numbers
+from tf_mixup.calibration import per_label
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -109,7 +110,8 @@ def write_label_bins(
 ) -> None:
     """Writes reliability diagrams of several labels.
 
-    One of all labels together, and those of the three whose ECE is largest.
+    One of all labels together, and those of the three labels whose ECE is the
+    furthest above what chance explains.
 
     Args:
         bins: `calibration.Bins` of shape `(K, M)`, such as those of
@@ -119,21 +121,22 @@ def write_label_bins(
     """
     if not _has_writer():
         return
-    tables = np.stack([np.asarray(part, np.float64) for part in bins], axis=1)
-    errors = calibration.expected_calibration_error(calibration.Bins(*bins))
-    errors = np.nan_to_num(np.asarray(errors))
+    tables = np.stack(
+        [numbers.to_numpy(part, "Bins", dtype=np.float64) for part in bins],
+        axis=1,
+    )
     panels = {"all labels": calibration.Bins(*tables.sum(axis=0))}
     if len(tables) > 1:
-        worst = np.argsort(-errors, kind="stable")[:_WORST]
+        worst = per_label.find_worst(bins)[:_WORST]
         panels |= {f"label {k}": calibration.Bins(*tables[k]) for k in worst}
     write_figure(
         f"{name}/reliability_diagram",
         plots.reliability_diagram(panels),
         step=step,
         description="How often a label is there (accuracy) by bins of its"
-        " probability (confidence), of all labels together and of those with"
-        " the largest ECE. Bars that end below the diagonal: the label is"
-        " expected too often.",
+        " probability (confidence), of all labels together and of those whose"
+        " ECE is the furthest above chance. Bars that end below the diagonal:"
+        " probability too high.",
     )
 
 

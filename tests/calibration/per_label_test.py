@@ -7,6 +7,7 @@ import pytest
 from tests import backends
 from tests import reference
 from tf_mixup import calibration
+from tf_mixup.calibration import per_label
 
 
 def draw(size=200, num_labels=4, seed=0):
@@ -185,3 +186,19 @@ class TestBadInput:
         message = r"one class.*2 of 3 targets.*label_calibration_error"
         with pytest.raises(ValueError, match=message):
             measure(labels, keras.ops.softmax(labels * 1.0))
+
+
+def test_the_worst_labels_are_those_beyond_chance():
+    generator = np.random.default_rng(0)
+    probabilities = np.full((4000, 4), 0.5)
+    labels = generator.random((4000, 4)) < [0.5, 0.55, 0.5, 0.6]
+    weights = np.ones((4000, 4))
+    weights[:, 3] = 0  # None is known.
+    weights[20:, 2] = 0  # Few: a larger ECE than that of label 1, by chance.
+    labels[:20, 2] = np.arange(20) < 12
+    bins = calibration.label_bins(
+        labels, probabilities, from_logits=False, sample_weight=weights
+    )
+    errors = np.array(calibration.expected_calibration_error(bins))
+    assert errors[2] > errors[1] > errors[0]
+    assert per_label.find_worst(bins)[[0, 3]].tolist() == [1, 3]

@@ -430,6 +430,47 @@ class TestSeveralLabels:
                 verbose=0,
             )
 
+    def test_classes_and_labels_of_one_model(self, tmp_path):
+        x, labels = self.draw()
+        classes = labels.argmax(axis=-1)
+        inputs = keras.Input((4,))
+        model = keras.Model(
+            inputs,
+            {
+                "one": keras.layers.Dense(K, "softmax")(inputs),
+                "many": keras.layers.Dense(K, "sigmoid")(inputs),
+            },
+        )
+        y = {"one": classes, "many": labels}
+        losses = {
+            "one": "sparse_categorical_crossentropy",
+            "many": "binary_crossentropy",
+        }
+        compiled = {
+            "one": [metrics.CalibrationMetrics()],
+            "many": [metrics.LabelCalibrationMetrics()],
+        }
+        model.compile("sgd", losses, metrics=compiled)
+        read = monitors.CalibrationMonitor()
+        own = [
+            monitors.CalibrationMonitor((x, y), multi_label=multi_label)
+            for multi_label in (False, True)
+        ]
+        options = {"validation_data": (x, y), "verbose": 0}
+        model.fit(x, y, callbacks=[read, *own], **options)
+        assert {"val_one_ece", "val_many_label_ece"} <= set(read.values)
+        for each in own:
+            assert each.values == pytest.approx(read.values, abs=1e-6)
+        # Where nothing is compiled the option says which are measured.
+        model = keras.models.clone_model(model)
+        model.compile("sgd", losses)
+        for multi_label, prefix in ((False, "val_one"), (True, "val_many")):
+            alone = monitors.CalibrationMonitor(
+                (x, y), multi_label=multi_label, log_dir=tmp_path
+            )
+            model.fit(x, y, callbacks=[alone], verbose=0)
+            assert {key[: len(prefix)] for key in alone.values} == {prefix}
+
     def test_refuses_a_word_for_multi_label(self):
         with pytest.raises(ValueError, match="`multi_label` must be True or"):
             monitors.CalibrationMonitor(self.draw(), multi_label="no")

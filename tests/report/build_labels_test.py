@@ -95,9 +95,8 @@ class TestNumbers:
         found = report_lib.label_report(model, (x, labels), num_resamples=5)
         warning, note = found.findings
         assert warning.level == "warning"
-        assert f"1 of {num_labels} labels is larger than chance explains: 2." in (
-            warning.text
-        )
+        said = f"1 of {num_labels} labels is larger than chance explains: 2."
+        assert said in warning.text
         assert note.text.startswith("Probability too high on average: 2.")
 
     @pytest.mark.parametrize("activation", ["sigmoid", "linear"])
@@ -115,6 +114,13 @@ class TestNumbers:
                 labels[kept, k], x[kept, k]
             )
             assert each.ece.estimate == pytest.approx(float(expected), abs=1e-6)
+        metric = tf_mixup.metrics.LabelCalibrationMetrics(
+            from_logits=True, ignore_label=-1
+        )
+        metric.update_state(labels, x)
+        results = metric.results()
+        for key in ("label_nll", "label_brier"):
+            assert found.overall[key] == pytest.approx(results[key], rel=1e-5)
 
     def test_a_label_that_no_example_has_is_named(self):
         x, labels = draw(100)

@@ -7,6 +7,7 @@ bins.
 
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 from tf_mixup import _checks
@@ -113,6 +114,31 @@ def sum_labels(
         inner=bins_lib.bin_edges(num_bins)[1:-1],
         edges=edges,
     )
+
+
+def find_worst(bins: bins_lib.Bins) -> np.ndarray:
+    """Returns labels in order, first the one furthest above chance.
+
+    Few examples raise the ECE of a calibrated label: the gap of a bin is
+    nearly normal then, and the mean of its absolute value sqrt(2 / pi)
+    deviations.
+
+    Args:
+        bins: `Bins` of shape `(K, M)`.
+
+    Returns:
+        places: Integers `(K,)`, by the ECE less the one by chance; labels
+            without examples are last.
+    """
+    count, claimed, correct = (
+        numbers.to_numpy(part, "Bins", dtype=np.float64) for part in bins
+    )
+    share = claimed / np.where(count > 0, count, 1)
+    variance = claimed * np.clip(1 - share, 0, 1)
+    excess = np.abs(claimed - correct) - np.sqrt(2 / np.pi * variance)
+    size = count.sum(axis=1)
+    above = excess.sum(axis=1) / np.where(size > 0, size, 1)
+    return np.argsort(np.where(size > 0, -above, np.inf), kind="stable")
 
 
 def flatten(

@@ -8,7 +8,6 @@ from typing import Any
 from typing import ClassVar
 
 import keras
-import numpy as np
 
 from tf_mixup import _checks
 from tf_mixup import calibration
@@ -86,7 +85,7 @@ class CalibrationMonitor(_monitor.Monitor):
     `metrics.LabelCalibrationMetrics`, or write `multi_label=True` beside
     `data`. A model of several outputs adds `val_<output>_ece`, ... for each
     output that has such a metric, and with `data` also for each that ends in a
-    softmax or one sigmoid.
+    softmax or one sigmoid, with `multi_label` in sigmoids.
 
     `EarlyStopping("val_ece")` and `ModelCheckpoint(monitor="val_ece")` know
     the direction from the compiled metric of that name. Other names need
@@ -105,10 +104,12 @@ class CalibrationMonitor(_monitor.Monitor):
         num_bins: Bins, with `data`; else those of the compiled metric.
         edges: `"right"` or `"left"`, with `data`.
         from_logits: Whether outputs are logits, with `data`; None detects it.
-        ignore_label: Class id of examples without a label, with `data`; None
-            ignores none.
+        ignore_label: Class id of examples without a label, with `data`, or
+            with `multi_label` the value of single entries that are not known;
+            None ignores none.
         multi_label: Whether labels are multi-hot and outputs are sigmoids of
-            several labels, with `data`; else the compiled metric says it.
+            several labels, with `data`; of one of several outputs its compiled
+            metric says it, if there is one, and without `data` always.
         outputs: Names of the outputs to measure, of a model that has several.
             None, the default, measures those listed above.
         batch_size: Examples in a batch where `data` is arrays.
@@ -210,11 +211,11 @@ class CalibrationMonitor(_monitor.Monitor):
     def _prepare(self, examples: examples_lib.Examples) -> None:
         """Creates the metrics, and the pass that updates them."""
         # Keras makes compiled metrics in the first step.
-        heads = self._find_heads(examples)
+        found = self._find_heads(examples)
         with _monitor.scope(self.model):
             self._metrics = {
-                name: self._make_metric(name, head)
-                for name, head in heads.items()
+                name: self._make_metric(metric_type, name, head)
+                for name, (metric_type, head) in found.items()
             }
             self._broken = keras.metrics.Sum()
         self._pass = data_pass.make(self.model, examples, self._update)
@@ -266,7 +267,7 @@ class CalibrationMonitor(_monitor.Monitor):
             draws = (step + 1) % self._figures_every == 0
             if keys is LABEL_KEYS:
                 (by_label,) = self._tables[name]
-                together = [np.sum(part, axis=0) for part in by_label]
+                together = [part.sum(axis=0) for part in by_label]
                 summaries.write_table(together, step=step, name=tag)
                 if draws:
                     summaries.write_label_bins(by_label, step=step, name=tag)
@@ -281,18 +282,30 @@ class CalibrationMonitor(_monitor.Monitor):
         """Returns what the names of an output's values in `logs` begin with."""
         return f"{self.name}_{output}_" if output else f"{self.name}_"
 
-    def _find_heads(self, examples: examples_lib.Examples) -> dict[str, Any]:
-        """Returns the outputs to measure, symbolic or of the first batch."""
+    def _find_heads(
+        self, examples: examples_lib.Examples
+    ) -> dict[str, tuple[type, Any]]:
+        """Returns the metric of each output to measure, and the output.
+
+        An output is symbolic, or that of the first batch.
+        """
         named = _monitor.name_outputs(self.model, examples)
-        if self._outputs or len(named) == 1:
-            return _monitor.choose(named, self._outputs)
-        metered = _compiled_metrics(self.model, self._compiled_types)
-        by_class = self._metric_type is not metrics.LabelCalibrationMetrics
+        if list(named) == [""]:
+            return {"": (self._metric_type, named[""])}
+        compiled = _compiled_metrics(self.model, self._compiled_types)
+        types = {name: self._choose_type(compiled.get(name)) for name in named}
+        if self._outputs:
+            named = _monitor.choose(named, self._outputs)
+            return {name: (types[name], named[name]) for name in named}
         heads = {
-            name: head
+            name: (types[name], head)
             for name, head in named.items()
-            if isinstance(metered.get(name), self._metric_type)
-            or (by_class and _gives_logits(self.model, head) is False)
+            if name in compiled
+            or _is_classifier(
+                self.model,
+                head,
+                by_label=types[name] is metrics.LabelCalibrationMetrics,
+            )
         }
         if not heads:
             raise _checks.refusal(
@@ -302,6 +315,22 @@ class CalibrationMonitor(_monitor.Monitor):
                 f"Write e.g. `outputs=[{next(iter(named))!r}]`",
             )
         return heads
+
+    def _choose_type(self, compiled: Any) -> type[keras.metrics.Metric]:
+        """Returns what measures one of several outputs.
+
+        Args:
+            compiled: Its compiled metric, which says whether the output is of
+                several labels; None leaves it to `multi_label`.
+        """
+        by_label = metrics.LabelCalibrationMetrics
+        if compiled is None:
+            return self._metric_type
+        if isinstance(compiled, by_label):
+            return by_label
+        if self._metric_type is by_label:
+            return metrics.CalibrationMetrics
+        return self._metric_type
 
     def _find_compiled(self, validated: bool) -> dict[str, Any]:
         """Returns the compiled metrics of the validation set, by output."""
@@ -325,11 +354,11 @@ class CalibrationMonitor(_monitor.Monitor):
             )
         return found
 
-    def _make_metric(self, name: str, head: Any) -> Any:
+    def _make_metric(self, metric_type: type, name: str, head: Any) -> Any:
         options = dict(self._options)
         if options["from_logits"] is None:
             options["from_logits"] = _gives_logits(self.model, head)
-        metric = self._metric_type(**options, name=name or "ece")
+        metric = metric_type(**options, name=name or "ece")
         if len(head.shape) < 3 and head.shape[-1:] != (None,):
             # A strategy makes no variables inside of its replicas.
             columns = head.shape[1] if len(head.shape) == 2 else 1
@@ -388,6 +417,16 @@ def _gives_logits(model: keras.Model, head: Any) -> bool | None:
     return last_layer.last_layer_gives_logits(head_model)
 
 
+def _is_classifier(model: keras.Model, head: Any, *, by_label: bool) -> bool:
+    """Returns whether an output is known to be of classes, or of labels."""
+    if not isinstance(head, keras.KerasTensor):
+        return False
+    activation = last_layer.last_activation(keras.Model(model.inputs, head))
+    if by_label or head.shape[-1] == 1:
+        return activation == "sigmoid"
+    return activation == "softmax"
+
+
 def _keys_of(metric: Any) -> dict[str, str]:
     """Returns the values that a metric adds to `logs`, with descriptions."""
     by_label = isinstance(metric, metrics.LabelCalibrationMetrics)
@@ -397,7 +436,8 @@ def _keys_of(metric: Any) -> dict[str, str]:
 def _read_tables(metric: Any) -> tuple[calibration.Bins, ...]:
     """Returns fine, coarse and ranked bins; or those of each label."""
     if isinstance(metric, metrics.LabelCalibrationMetrics):
-        return (metric.bins(),)
+        tables = map(keras.ops.convert_to_numpy, metric.bins())
+        return (calibration.Bins(*tables),)
     return metric.fine_bins(), metric.bins(), metric.ranked_bins()
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from tf_mixup import calibration
 from tf_mixup.calibration import per_example
+from tf_mixup.calibration import per_label
 from tf_mixup.calibration import resampling
 from tf_mixup.calibration.resampling import Interval
 from tf_mixup.calibration.resampling import NullRange
@@ -140,15 +141,19 @@ def _measure(
 
 
 def summarize(labels: Sequence[LabelErrors]) -> dict[str, float]:
-    """Returns means over labels, and the worst of them, by name."""
+    """Returns means over labels or entries, and the worst label, by name."""
     errors = [each.ece.estimate for each in labels]
+    sizes = [each.num_examples for each in labels]
     return {
         "label_ece": float(np.mean(errors)),
         "worst_label_ece": float(np.max(errors)),
         "null_label_ece": float(np.mean([x.null_ece.mean for x in labels])),
         "label_bias": max(abs(each.gap.estimate) for each in labels),
-        "label_nll": float(np.mean([each.nll for each in labels])),
-        "label_brier": float(np.mean([each.brier for each in labels])),
+        # Means over all known entries, as in `LabelCalibrationMetrics`.
+        "label_nll": float(np.average([x.nll for x in labels], weights=sizes)),
+        "label_brier": float(
+            np.average([x.brier for x in labels], weights=sizes)
+        ),
     }
 
 
@@ -185,7 +190,7 @@ def find(
             " range.",
         )
         return
-    wrong.sort(key=lambda each: each.null_ece.mean - each.ece.estimate)
+    wrong = _order(wrong)
     yield Finding(
         "warning",
         f"The ECE of {len(wrong)} of {len(labels)} labels is larger than chance"
@@ -200,8 +205,9 @@ def find(
         if biased:
             yield Finding(
                 "note",
-                f"Probability too {words} on average: {_names(biased)}. Class weights and resampling do that; a"
-                " temperature cannot correct it, and Platt scaling can.",
+                f"Probability too {words} on average: {_names(biased)}. Class"
+                " weights and resampling do that; a temperature cannot correct"
+                " it, and Platt scaling can.",
             )
 
 
@@ -240,7 +246,11 @@ def worst(
     labels: Sequence[LabelErrors], number: int
 ) -> Mapping[str, calibration.Bins]:
     """Returns the tables of the labels that lie the furthest above chance."""
-    ordered = sorted(
-        labels, key=lambda each: each.null_ece.mean - each.ece.estimate
-    )
+    ordered = _order(labels)
     return {each.name: each.bins for each in ordered[:number]}
+
+
+def _order(labels: Sequence[LabelErrors]) -> list[LabelErrors]:
+    parts = zip(*(each.bins for each in labels), strict=True)
+    bins = calibration.Bins(*map(np.stack, parts))
+    return [labels[k] for k in per_label.find_worst(bins)]
