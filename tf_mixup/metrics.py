@@ -100,8 +100,9 @@ class CalibrationMetrics(_BinnedMetric):
     ones next to confidence 1, which rank the predictions of a sure model.
 
     Examples whose prediction or label is no distribution (NaN, a label out of
-    range, several labels, a weight below 0) are left out and counted. Without
-    examples the result is NaN.
+    range, a weight below 0) are left out and counted. So are targets with
+    several labels in a compiled function; outside of one they are refused.
+    Without examples the result is NaN.
 
     It is logged as `ece`, and Keras knows that less is better:
     `EarlyStopping("val_ece")` needs no `mode`. `ExpectedCalibrationError` is

@@ -433,14 +433,16 @@ class TestSeveralLabels:
     def test_classes_and_labels_of_one_model(self, tmp_path):
         x, labels = self.draw()
         classes = labels.argmax(axis=-1)
-        inputs = keras.Input((4,))
-        model = keras.Model(
-            inputs,
-            {
+
+        def build():
+            inputs = keras.Input((4,))
+            outputs = {
                 "one": keras.layers.Dense(K, "softmax")(inputs),
                 "many": keras.layers.Dense(K, "sigmoid")(inputs),
-            },
-        )
+            }
+            return keras.Model(inputs, outputs)
+
+        model = build()
         y = {"one": classes, "many": labels}
         losses = {
             "one": "sparse_categorical_crossentropy",
@@ -462,7 +464,7 @@ class TestSeveralLabels:
         for each in own:
             assert each.values == pytest.approx(read.values, abs=1e-6)
         # Where nothing is compiled the option says which are measured.
-        model = keras.models.clone_model(model)
+        model = build()
         model.compile("sgd", losses)
         for multi_label, prefix in ((False, "val_one"), (True, "val_many")):
             alone = monitors.CalibrationMonitor(

@@ -159,7 +159,7 @@ def test_mlflow(monkeypatch):
 
 @pytest.mark.slow
 def test_weights_and_biases():
-    names = run("Weights & Biases", "wandb")
+    names = run("Weights and Biases", "wandb")
     for name, values in names["history"].items():
         assert names["logged"][f"epoch/{name}"] == pytest.approx(values[-1]), (
             name

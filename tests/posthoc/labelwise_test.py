@@ -138,6 +138,43 @@ def test_config_and_copies():
         np.testing.assert_array_equal(twin.apply(logits), scaler.apply(logits))
 
 
+def test_names_the_label_of_a_warning():
+    logits = np.random.default_rng(0).normal(size=(200, 2))
+    labels = (logits * [1, -1] > 0).astype("int32")
+    labels[:40] = 1 - labels[:40]
+    for scaler, message in (
+        (
+            posthoc.BetaCalibration(),
+            r"^Label 1: Both weights are at .* swapped",
+        ),
+        (posthoc.PlattScaling(), r"^Label 1: The weight is below 0, "),
+    ):
+        with pytest.warns(UserWarning, match=message) as caught:
+            fitted = posthoc.LabelwiseScaling(scaler).fit(logits, labels)
+        assert len(caught) == 1
+    # Of a worse than random model each example gets the base rate.
+    fitted = posthoc.BetaCalibration
+    with pytest.warns(UserWarning, match="Both weights"):
+        fitted = posthoc.BetaCalibration().fit(logits[:, 1], labels[:, 1])
+    np.testing.assert_allclose(
+        fitted.apply(logits[:, 1])[:, 1], labels[:, 1].mean(), atol=1e-6
+    )
+
+
+def test_refuses_a_softmax():
+    logits = np.random.default_rng(0).normal(size=(60, 3)).astype("float32")
+    labels = (logits > 0).astype("int32")
+    softmax = keras.layers.Activation("softmax")
+    model = keras.Sequential([keras.Input((3,)), softmax])
+    scaler = posthoc.LabelwiseScaling(posthoc.PlattScaling())
+    message = r"need a sigmoid each.*ends with a softmax.*TemperatureScaling"
+    with pytest.raises(ValueError, match=message):
+        posthoc.calibrate(model, scaler, (logits, labels))
+    scaler.fit(logits, labels)
+    with pytest.raises(ValueError, match=message):
+        scaler.attach(model)
+
+
 class TestBadInput:
     @pytest.mark.parametrize(
         ("scaler", "message"),

@@ -122,6 +122,24 @@ class TestNumbers:
         for key in ("label_nll", "label_brier"):
             assert found.overall[key] == pytest.approx(results[key], rel=1e-5)
 
+    def test_one_of_several_outputs(self):
+        x, labels = draw(200)
+        inputs = keras.Input((4,))
+        heads = {
+            name: keras.layers.Activation(name)(inputs)
+            for name in ("softmax", "sigmoid")
+        }
+        model = keras.Model(inputs, heads)
+        data = (x, {"sigmoid": labels, "softmax": labels.argmax(-1)})
+        options = {"num_resamples": 5, "outputs": "probabilities"}
+        found = report_lib.label_report(
+            model, data, output="sigmoid", **options
+        )
+        alone = report_lib.label_report(made(), (x, labels), **options)
+        assert found.overall == alone.overall
+        with pytest.raises(ValueError, match="sigmoid each"):
+            report_lib.label_report(model, data, output="softmax")
+
     def test_a_label_that_no_example_has_is_named(self):
         x, labels = draw(100)
         labels[:, 3], x[7] = 0, np.nan
@@ -168,6 +186,17 @@ class TestBadInput:
         x = draw(40)[0]
         with pytest.raises(ValueError, match=message):
             report_lib.label_report(made(), (x, labels), **options)
+
+    def test_outputs_that_are_others(self):
+        for outputs, activation, message in (
+            ("logits", "sigmoid", "last layer that gives probabilities"),
+            ("probabilities", "linear", r"lie in \[0, 1\].*from_logits=False"),
+            ("sigmoid", "sigmoid", "`outputs` must be"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                report_lib.label_report(
+                    made(activation), draw(40), outputs=outputs
+                )
 
     def test_softmax(self):
         with pytest.raises(ValueError, match=r"sigmoid each.*calibration_rep"):

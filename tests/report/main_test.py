@@ -129,12 +129,16 @@ class TestProgram:
             "multi_label": True,
             "num_resamples": 5,
             "scale": "none",
+            "outputs": "probabilities",
             "seed": 0,
             "batch_size": 32,
         }
         program._write_report(types.SimpleNamespace(**values))
         numbers = json.loads(pathlib.Path("out/report.json").read_text())
         assert numbers["num_labels"] == len(numbers["labels"]) == 2
+        values["outputs"] = "logits"
+        with pytest.raises(ValueError, match="gives probabilities"):
+            program._write_report(types.SimpleNamespace(**values))
 
     @pytest.mark.parametrize(
         ("changes", "sentence"),

@@ -156,6 +156,17 @@ def refuse_several_labels(columns: int) -> None:
         )
 
 
+def refuse_softmax(model: keras.Model) -> None:
+    """Refuses exclusive classes where each label needs a sigmoid."""
+    if last_activation(model) == "softmax":
+        raise _checks.refusal(
+            "Several labels need a sigmoid each",
+            f"a model named {model.name!r} that ends with a softmax",
+            "For exclusive classes use `calibration_report`, or a scaler of"
+            " classes such as `TemperatureScaling`",
+        )
+
+
 def last_activation(model: keras.Model) -> str | None:
     """Returns the name of the activation that a model ends with, if known."""
     tensor = _last_tensor(model)

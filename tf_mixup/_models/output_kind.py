@@ -267,7 +267,7 @@ def are_logits(
     layer = None if model is None else last_layer.last_layer_gives_logits(model)
     if model is not None and last_layer.last_activation(model) == "sigmoid":
         last_layer.refuse_several_labels(count_columns(values))
-    known = _agree(layer, from_logits)
+    known = agree(layer, from_logits)
     if known is None:
         return _find_in_values(values)
     _compare_with_values(values, known)
@@ -296,7 +296,7 @@ def must_give_logits(
 ) -> bool:
     """Returns whether a model gives logits, before there are any values."""
     layer = last_layer.last_layer_gives_logits(model)
-    known = _agree(layer, check_from_logits(from_logits))
+    known = agree(layer, check_from_logits(from_logits))
     if known is None:
         raise _checks.refusal(
             "Whether outputs are logits must be known to build a model",
@@ -307,7 +307,7 @@ def must_give_logits(
     return known
 
 
-def _agree(layer: bool | None, from_logits: bool | None) -> bool | None:
+def agree(layer: bool | None, from_logits: bool | None) -> bool | None:
     """Returns what is known of a last layer; refuses a contradiction."""
     if None not in (layer, from_logits) and layer != from_logits:
         raise _checks.refusal(

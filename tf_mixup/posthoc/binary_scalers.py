@@ -171,9 +171,10 @@ class BetaCalibration(BinaryScaler):
     """Scales the logarithms of both probabilities apart, and adds a bias.
 
     `logit(p') = a log(p) - b log(1 - p) + c` with a and b of at least 0, of
-    the least cross-entropy, which is convex. Other than Platt scaling it can
-    correct one end of [0, 1] more than the other, and leave a calibrated model
-    as it is: a = b = 1, c = 0. The order of predictions stays.
+    the least cross-entropy, which is convex. Unlike Platt scaling, it can
+    correct one end of [0, 1] more than the other. Both contain the identity:
+    a = b = 1, c = 0. The order of predictions stays. Where both would be below
+    0 the model is worse than chance: they are 0, and a warning says so.
 
     Args:
         smooth_targets: Whether to smooth the labels as `PlattScaling` does.
@@ -225,6 +226,13 @@ class BetaCalibration(BinaryScaler):
             found = np.zeros(3)
             found[kept] = _fit_logistic(features[:, kept[:2]], targets, weights)
         self.a, self.b, self.c = map(float, found)
+        if not kept[:2].any():
+            warnings.warn(
+                "Both weights are at their bound, 0, so that all examples get"
+                " the same probability: the larger its logit, the less often"
+                " class 1 is right. Look for swapped labels.",
+                stacklevel=4,
+            )
 
     def _is_separated(self, low: np.ndarray, high: np.ndarray) -> bool:
         return bool(low.max() <= high.min())

@@ -108,6 +108,8 @@ def calibrate(
         check_disjoint(examples, test)
     name = f"{model.name}_calibrated"
     several = scaler.multi_label
+    if several:
+        last_layer.refuse_softmax(model)
     model, from_logits = _cut(model, from_logits, several=several)
     predicted = model_calls.predict_examples(model, examples, verbose=verbose)
     outputs = model_calls.check_one_output(predicted.outputs)

@@ -4,6 +4,7 @@ Shapes: N examples, K labels.
 """
 
 import copy
+import warnings
 from collections.abc import Mapping
 from typing import Any
 from typing import Self
@@ -99,12 +100,19 @@ class LabelwiseScaling(Scaler):
         scalers = []
         for k in range(shape[1]):
             scaler = copy.deepcopy(self.scaler)
-            try:
-                scaler.fit(
-                    columns[:, k], targets[:, k], sample_weight=weights[:, k]
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                try:
+                    scaler.fit(
+                        *(columns[:, k], targets[:, k]),
+                        sample_weight=weights[:, k],
+                    )
+                except ValueError as error:
+                    raise ValueError(f"Label {k}: {error}") from error
+            for each in caught:
+                warnings.warn(
+                    f"Label {k}: {each.message}", each.category, stacklevel=2
                 )
-            except ValueError as error:
-                raise ValueError(f"Label {k}: {error}") from error
             scalers.append(scaler)
         self.scalers, self._num_classes = scalers, len(scalers)
         return self

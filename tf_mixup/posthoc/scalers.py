@@ -133,10 +133,12 @@ class Scaler(abc.ABC):
         Raises:
             ValueError: If the scaler is not fitted, the model has other
                 classes or several outputs, or it is not known whether it gives
-                logits.
+                logits; or if a scaler of several labels gets a softmax.
         """
         self._check_fitted()
         model_calls.check_model(model)
+        if self.multi_label:
+            last_layer.refuse_softmax(model)
         from_logits = output_kind.must_give_logits(model, from_logits)
         name = f"{model.name}_calibrated"
         layer = self._make_layer()

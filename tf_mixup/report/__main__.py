@@ -153,6 +153,7 @@ def _report_on(values: Any, path: str, *, title: str) -> Any:
 
     data = load(values.data, labeled=True)
     common: dict[str, Any] = {
+        "outputs": values.outputs,
         "output": values.output_name,
         "ignore_label": values.ignore_label,
         "num_resamples": values.num_resamples,
@@ -174,7 +175,6 @@ def _report_on(values: Any, path: str, *, title: str) -> Any:
             name: load(spec, labeled=False).dataset
             for name, spec in others.items()
         },
-        outputs=values.outputs,
         class_names=data.class_names,
         noise=values.noise,
         **common,

@@ -40,7 +40,7 @@ def label_report(
     model: keras.Model | str | os.PathLike[str],
     dataset: Any,
     *,
-    from_logits: bool | None = None,
+    outputs: str = "auto",
     output: str | int | None = None,
     ignore_label: int | None = None,
     label_names: Sequence[str] | None = None,
@@ -67,8 +67,8 @@ def label_report(
         dataset: `(inputs, labels)`, or batches of them, as for
             `calibration_report`. Labels are multi-hot `(N, K)` of 0 and 1, or
             targets in [0, 1]. Weights must be 0 or 1.
-        from_logits: Whether outputs are logits; None detects it from the last
-            layer or the values.
+        outputs: `"logits"` or `"probabilities"`; `"auto"` finds it from the
+            last layer or the values.
         output: Name or index of the output to report on, if the model has
             several.
         ignore_label: Value of labels that are not known, often -1, which are
@@ -90,7 +90,8 @@ def label_report(
     Raises:
         FileNotFoundError: If there is no such model.
         ValueError: If the model cannot be loaded safely or ends with a
-            softmax, if labels are not multi-hot or of a label none is known,
+            softmax, if the last layer does not give what `outputs` says, if
+            labels are not multi-hot or of a label none is known,
             or if an option is out of range.
 
     Example:
@@ -106,17 +107,15 @@ def label_report(
     build.check_options(max_examples, batch_size, num_resamples, seed, verbose)
     model, name = build.open_model(model)
     report_run.check_output(model, output)
+    from_logits = _read_outputs(outputs)
     logits = None
     if model_calls.runs_plainly(model):
-        if last_layer.last_activation(model) == "softmax":
-            raise _checks.refusal(
-                "Several labels need a sigmoid each",
-                f"a model named {model.name!r} that ends with a softmax",
-                "Use `calibration_report` for exclusive classes",
-            )
-        logits = last_layer.before_softmax(model, several=True)
+        head = _cut_to_output(model, output)
+        last_layer.refuse_softmax(head)
+        output_kind.agree(last_layer.last_layer_gives_logits(head), from_logits)
+        logits = last_layer.before_softmax(head, several=True)
     run = report_run.run(
-        logits or model,
+        model if logits is None else logits,
         dataset,
         max_examples=max_examples,
         batch_size=batch_size,
@@ -160,6 +159,20 @@ def label_report(
             x="probability",
         ),
     )
+
+
+def _read_outputs(outputs: str) -> bool | None:
+    """Returns whether `outputs` says logits; None if it says nothing."""
+    kinds = {"auto": None, "logits": True, "probabilities": False}
+    return kinds[_checks.one_of("outputs", outputs, tuple(kinds))]
+
+
+def _cut_to_output(model: keras.Model, output: str | int | None) -> keras.Model:
+    """Returns a model of the chosen output; the model if it has one."""
+    if output is None or len(model.outputs) == 1:
+        return model
+    head = report_run.choose_output(model.output, output)
+    return keras.Model(model.input, head, name=model.name)
 
 
 def _measure(

@@ -96,7 +96,7 @@ def run(
         verbose=verbose,
     ):
         labels = _choose_labels(batch.labels, output)
-        columns = _to_columns(_choose_output(outputs, output))
+        columns = _to_columns(choose_output(outputs, output))
         counted = _find_counted(
             labels,
             batch.weights,
@@ -125,7 +125,7 @@ def try_scales(
     for name, factor, offset in (("as given", 1, 0), *_other_scales(wide)):
         scaled = inputs if factor == 1 else wide * factor + offset
         outputs = model_calls.predict(model, scaled, batch_size=batch_size)
-        columns = _to_columns(_choose_output(outputs, output))
+        columns = _to_columns(choose_output(outputs, output))
         predicted = (
             columns[:, 0] > threshold
             if columns.shape[1] == 1
@@ -287,7 +287,7 @@ def check_output(model: keras.Model, output: str | int | None) -> None:
         )
 
 
-def _choose_output(outputs: Any, output: str | int | None) -> Any:
+def choose_output(outputs: Any, output: str | int | None) -> Any:
     """Returns the chosen output of a model."""
     if not keras.tree.is_nested(outputs):
         return outputs
@@ -302,13 +302,13 @@ def _choose_output(outputs: Any, output: str | int | None) -> Any:
             f"output={output!r} of a model with outputs {names}",
             f"Write `output={names[0]!r}`, and give labels of that output",
         )
-    return _choose_output(outputs[output], None)
+    return choose_output(outputs[output], None)
 
 
 def _choose_labels(labels: Any, output: str | int | None) -> Any:
     """Returns the labels of the chosen output."""
     labels = model_calls.single_output(labels)
-    return labels if labels is None else _choose_output(labels, output)
+    return labels if labels is None else choose_output(labels, output)
 
 
 def _check_inputs(model: keras.Model, inputs: Any, name: str) -> None:
