@@ -13,12 +13,14 @@ import tempfile
 import time
 from collections.abc import Sequence
 from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from experiments.benchmark import memory
 from experiments.benchmark import timing
+from experiments.distributed import preemption
 from experiments.runs import run_files
 
 NUM_IMAGES = 100_000
@@ -34,10 +36,29 @@ FLAGS = (
 # The signal that ends a start of the run, and after which share of the time
 # that the run takes if it is left alone.
 KILLS = (
-    (signal.SIGKILL, 0.4),
-    (signal.SIGTERM, 0.5),
-    (signal.SIGKILL, 0.3),
+    (signal.SIGKILL, 0.2),
+    (signal.SIGTERM, 0.4),
+    (signal.SIGKILL, 0.2),
 )
+# The exit code of a run that a signal ended.
+_CODES = {
+    signal.SIGKILL: -signal.SIGKILL,
+    signal.SIGTERM: preemption.EXIT_CODE,
+}
+
+
+class Start(NamedTuple):
+    """One start of the run.
+
+    Attributes:
+        seconds: That it ran.
+        sizes: Its memory in MiB, each half second.
+        killed: Whether the signal ended it, and not its end.
+    """
+
+    seconds: float
+    sizes: list[float]
+    killed: bool
 
 
 def measure(
@@ -57,25 +78,28 @@ def measure(
             *(sys.executable, "-m", "experiments.train", *given),
             f"--dataset=imagefolder:{folder}",
         )
-        alone, sizes = _run(command, folder / "alone")
-        killed = 0.0
-        for number, share in KILLS:
-            killed += _run(command, folder / "killed", number, share * alone)[0]
-        killed += _run(command, folder / "killed")[0]
+        alone, sizes, _ = _run(command, folder / "alone")
+        starts = [
+            _run(command, folder / "killed", number, share * alone)
+            for number, share in KILLS
+        ]
+        starts.append(_run(command, folder / "killed"))
+        killed = sum(start.seconds for start in starts)
         results = [_read_results(folder / each) for each in ("alone", "killed")]
         events = sum(
             path.stat().st_size
             for path in (folder / "alone").rglob("events.out*")
         )
-    third = len(sizes) // 3
     return timing.Facts(
         title=f"{num_images:,} JPEGs of {IMAGE_SIZE} pixels, 3 epochs, two"
-        f" replicas; {len(KILLS)} kills",
+        f" replicas; {sum(start.killed for start in starts)} kills",
         values={
             "seconds, left alone": alone,
             "time with kills / left alone": killed / alone,
             "equal predictions": "yes" if results[0] == results[1] else "no",
-            "memory after a third of the run, MiB": max(sizes[:third]),
+            "memory after a third of the run, MiB": max(
+                sizes[: len(sizes) // 3 + 1]
+            ),
             "memory at most, MiB": max(sizes),
             "event files, MiB": events / memory.MIB,
         },
@@ -105,23 +129,33 @@ def _read_results(workdir: pathlib.Path) -> tuple[Any, str]:
 def _run(
     command: Sequence[str],
     workdir: pathlib.Path,
-    number: int | None = None,
+    number: signal.Signals | None = None,
     after: float = 0.0,
-) -> tuple[float, list[float]]:
+) -> Start:
     """Runs, or ends the run by a signal after as many seconds.
 
-    Returns:
-        seconds: That it ran.
-        sizes: Its memory in MiB, each half second.
+    Raises:
+        RuntimeError: If it ended in another way.
     """
     started = time.monotonic()
     process = subprocess.Popen((*command, f"--workdir={workdir}"))
-    sizes = []
-    while process.poll() is None:
-        time.sleep(0.5)
-        with contextlib.suppress(OSError, IndexError):
-            sizes.append(memory.resident_memory(process.pid) / memory.MIB)
-        if number is not None and time.monotonic() - started > after:
-            process.send_signal(number)
-            number = None
-    return time.monotonic() - started, sizes
+    sizes, sent = [], False
+    try:
+        while process.poll() is None:
+            with contextlib.suppress(OSError, IndexError):
+                sizes.append(memory.resident_memory(process.pid) / memory.MIB)
+            time.sleep(0.5)
+            late = time.monotonic() - started > after
+            if number is not None and late and not sent:
+                process.send_signal(number)
+                sent = True
+    finally:
+        process.kill()
+        code = process.wait()
+    expected = _CODES[number] if number is not None and sent else 0
+    if code not in {0, expected}:
+        raise RuntimeError(
+            f"A run must end by itself or by its signal. Received: code {code}."
+            " Read its messages above."
+        )
+    return Start(time.monotonic() - started, sizes, killed=code != 0)

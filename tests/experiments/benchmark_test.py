@@ -1,4 +1,7 @@
 import json
+import os
+import signal
+import sys
 
 import keras
 import numpy as np
@@ -425,10 +428,44 @@ class TestLongRuns:
 
 
 class TestKilledRun:
+    SLEEP = "import time; time.sleep(60)"
+
+    def start(self, program, *signals):
+        command = (sys.executable, "-c", program)
+        return killed_run._run(command, "unused", *signals)
+
+    def test_counts_a_kill_only_if_it_ended_the_run(self):
+        assert self.start(self.SLEEP, signal.SIGKILL, 0.0).killed
+        late = self.start("", signal.SIGKILL, 60.0)
+        assert not late.killed
+        assert len(late.sizes) > 0
+
+    def test_refuses_another_end(self):
+        with pytest.raises(
+            RuntimeError,
+            match=r"by itself or by its signal\. Received: code 3\. Read its",
+        ):
+            self.start("raise SystemExit(3)", signal.SIGKILL, 60.0)
+
+    def test_leaves_no_process_behind(self, monkeypatch):
+        found = []
+
+        def interrupt(pid):
+            found.append(pid)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(killed_run.memory, "resident_memory", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            self.start(self.SLEEP)
+        with pytest.raises(ProcessLookupError):
+            os.kill(found[0], 0)
+
     @pytest.mark.slow
     def test_ends_as_a_run_that_is_left_alone(self):
         given = [*killed_run.FLAGS, "--num_validation=100"]
-        values = killed_run.measure(600, given).values
+        facts = killed_run.measure(600, given)
+        assert facts.title.endswith("; 3 kills")
+        values = facts.values
         assert values["equal predictions"] == "yes"
         assert values["time with kills / left alone"] > 1
 
