@@ -12,6 +12,7 @@ taken when runs are collected are drawn from the ledger.
 import functools
 import pathlib
 from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
 
 import matplotlib.figure
@@ -53,7 +54,7 @@ DRAWN = {
     "gans": gan.draw,
     "alpha_rules": tuning.draw,
 }
-# Table -> what its bars show, and of which outputs.
+# Table -> measures drawn as bars, and a key of `measures.AFTER`.
 BARS: dict[str, tuple[tuple[str, ...], str]] = {
     "image_calibration": (("test_ece", "test_oe"), ""),
     "text": (("test_ece", "test_oe"), ""),
@@ -107,13 +108,16 @@ def draw(table: str, setting: Setting, output: pathlib.Path) -> None:
         _write(f"{table}/{setting.name}/{figure_name}", figure, output)
 
 
-def draw_ledger(table: str, output: pathlib.Path) -> None:
-    """Draws a table from the ledger."""
+def draw_ledger(table: str, output: pathlib.Path) -> int:
+    """Draws a table from the ledger; returns the number of figures."""
     found = records.read_all(records.LEDGER).get(table, [])
     if not found:
         logging.info("Skipped %s: the ledger has no run of it.", table)
+    count = 0
     for name, figure in OF_LEDGER[table](found):
         _write(f"{table}/{name}", figure, output)
+        count += 1
+    return count
 
 
 def _write(
@@ -124,16 +128,16 @@ def _write(
     logging.info("Drew %s", output / f"{name}.png")
 
 
-def draw_runs(
+def find_runs(
     chosen: Sequence[str],
     scale: str,
     workdir: pathlib.Path,
-    output: pathlib.Path,
     sources: run_data.Sources | None = None,
-) -> None:
-    """Draws the tables whose figures are made from runs.
+) -> dict[str, list[Setting]]:
+    """Returns the settings of the tables whose figures are made from runs.
 
     Raises:
+        FileNotFoundError: If there is no such folder.
         ValueError: If none of them has a complete run.
     """
     runs = records.read_runs(workdir)
@@ -148,6 +152,13 @@ def draw_runs(
             f"--workdir={workdir} without any of {', '.join(found)}",
             f"Run `python -m experiments.sweep --table={chosen[0]}` first",
         )
+    return found
+
+
+def draw_runs(
+    found: Mapping[str, Sequence[Setting]], output: pathlib.Path
+) -> None:
+    """Draws the tables whose figures are made from runs."""
     for table, settings in found.items():
         if not settings:
             logging.info("Skipped %s: it has no complete run yet.", table)
@@ -177,13 +188,20 @@ def main() -> None:
     if values.data_dir is not None:
         sources = run_data.Sources(data_dir=values.data_dir)
     with tf.summary.create_file_writer(str(output / "logs")).as_default():
-        for table in OF_LEDGER:
-            if table in chosen:
-                draw_ledger(table, output)
+        drawn = sum(
+            draw_ledger(table, output) for table in OF_LEDGER if table in chosen
+        )
         of_runs = [table for table in chosen if table in DRAWN]
         if of_runs:
             workdir = pathlib.Path(values.workdir)
-            draw_runs(of_runs, values.scale, workdir, output, sources)
+            try:
+                found = find_runs(of_runs, values.scale, workdir, sources)
+            except (FileNotFoundError, ValueError) as error:
+                if not drawn:
+                    raise
+                logging.info("Skipped the figures of runs: %s", error)
+            else:
+                draw_runs(found, output)
 
 
 if __name__ == "__main__":

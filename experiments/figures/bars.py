@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import matplotlib.axes
 import numpy as np
+from absl import logging
 
 from experiments.analysis import arms
 from experiments.analysis import measures
@@ -18,7 +19,7 @@ from experiments.figures import common
 _SMALL, _NAMES, _LARGE = 13, 14, 11
 _PANEL = 2.2
 # Result -> that of calibrated predictions.
-_NULLS = {"test_ece": "test_null_ece", "test_ece_100": "test_null_ece_100"}
+_NULLS = {"test_ece": "test_null_ece"}
 
 
 class Panel(NamedTuple):
@@ -65,8 +66,13 @@ def draw(
 
 
 def _has(records: Sequence[Record], measure: measures.Measure) -> bool:
-    values = [each.value(measure.name) for each in records]
-    return bool(values) and not np.isnan(values).any()
+    missing = [np.isnan(each.value(measure.name)) for each in records]
+    if any(missing):
+        logging.info(
+            "Skipped %s: %d of %d runs lack it.",
+            *(measure.heading, sum(missing), len(missing)),
+        )
+    return bool(missing) and not any(missing)
 
 
 def _split_titles(titles: Sequence[str]) -> tuple[str, list[str]]:

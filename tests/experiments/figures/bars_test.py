@@ -78,6 +78,15 @@ class TestDraw:
         assert bar.get_width() == pytest.approx(1)
         plots.figure_to_image(figure)
 
+    def test_says_what_a_run_lacks(self, records, monkeypatch):
+        found = []
+        monkeypatch.setattr(
+            bars.logging, "info", lambda text, *args: found.append(text % args)
+        )
+        records.append(make("mnist", 0, 0, test_null_ece=0.01))
+        assert list(bars.draw(records, ["test_ece"])) == []
+        assert found == ["Skipped ECE, 15 bins (%): 1 of 5 runs lack it."]
+
     def test_nothing_without_runs(self):
         assert list(bars.draw([], ["test_ece"])) == []
 

@@ -499,11 +499,27 @@ class TestBinary:
     def test_no_runs_are_refused(self, tmp_path):
         with pytest.raises(
             ValueError,
-            match=r"complete runs\. .* without any of text\. Run `python -m"
-            r" experiments\.sweep --table=text` first\.",
+            match=r"complete runs\. .* without any of rings\. Run `python -m"
+            r" experiments\.sweep --table=rings` first\.",
         ):
             binaries.run(
                 figures,
-                *(f"--workdir={tmp_path}", "--table=text"),
+                *(f"--workdir={tmp_path}", "--table=rings"),
                 f"--output={tmp_path / 'figures'}",
             )
+
+    def test_the_ledger_is_drawn_without_runs(self, tmp_path, monkeypatch):
+        said = []
+        monkeypatch.setattr(
+            figures.logging, "info", lambda text, *a: said.append(text % a)
+        )
+        output = tmp_path / "figures"
+        binaries.run(
+            figures,
+            *(f"--workdir={tmp_path / 'none'}", "--table=text"),
+            f"--output={output}",
+        )
+        assert len(list((output / "text").glob("*.png"))) == 2
+        assert said[-1].startswith(
+            "Skipped the figures of runs: A sweep's folder must exist."
+        )
