@@ -62,7 +62,7 @@ def measure_scaled(folder: pathlib.Path) -> dict[str, dict[str, float]]:
     if noisy:
         fits.append((NOISY, posthoc.TemperatureScaling(), "validation_noisy"))
     if noisy or outputs.posterior is not None:
-        # Data of the paper that published it.
+        # Labels are noisy, or classes overlap (their posterior is known).
         labels = "validation_noisy" if noisy else "validation"
         published = published_scaling.PublishedTemperatureScaling()
         fits.append((PUBLISHED, published, labels))
