@@ -97,7 +97,7 @@ def label_report(
     Example:
         >>> sigmoids = keras.layers.Activation("sigmoid")
         >>> model = keras.Sequential([keras.Input((3,)), sigmoids])
-        >>> rng = np.random.default_rng(0)
+        >>> rng = np.random.default_rng(1)
         >>> x = rng.normal(size=(400, 3))
         >>> y = rng.random((400, 3)) < 1 / (1 + np.exp(-x))
         >>> report = label_report(model, (x, y), num_resamples=20)
