@@ -209,26 +209,34 @@ class Outputs:
         values = columns.values
         if columns.from_logits is True:
             self._logits, self.probabilities = values, ops.softmax(values)
-            # One NaN, or infinity above 0, makes a whole softmax NaN.
-            valid = ops.isfinite(self.probabilities[:, 0])
+            # After NaN or infinity other columns of a softmax may be NaN or 0,
+            # which depends on the processor.
+            valid = ops.isfinite(self._squares)
         elif columns.from_logits is False:
             valid = output_kind.are_distributions(values)
             self._logits, self.probabilities = None, ops.maximum(values, 0.0)
         else:
-            valid = ops.logical_or(
-                columns.from_logits, output_kind.are_distributions(values)
-            )
             self._logits = ops.where(
                 columns.from_logits, values, self._log(values)
             )
             self.probabilities = ops.where(
                 columns.from_logits, ops.softmax(values), ops.maximum(values, 0)
             )
+            valid = ops.where(
+                columns.from_logits,
+                ops.isfinite(self._squares),
+                output_kind.are_distributions(values),
+            )
         self.missing = _nan_unless(valid)
         # Bits of numbers from 0 on have the same order, and Keras' argmax of
         # floats first looks for negative zeros, in five passes.
         bits = ops.view(self.probabilities, "int32")
         self._predicted = ops.argmax(bits, axis=-1)
+
+    @functools.cached_property
+    def _squares(self) -> Any:
+        """The sum of squares of all probabilities."""
+        return ops.sum(ops.square(self.probabilities), axis=-1)
 
     @functools.cached_property
     def confidence(self) -> Any:
@@ -315,7 +323,7 @@ class ExampleScores(Outputs):
         columns = self.probabilities
         if self._has_ids:
             mass = _pick(columns, self._labels)
-            others = ops.sum(ops.square(columns), axis=-1) - ops.square(mass)
+            others = self._squares - ops.square(mass)
             # Rounding may take the difference below 0.
             others = ops.maximum(others, 0.0)
             return ops.square(1 - mass) + others + self.missing
