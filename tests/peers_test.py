@@ -69,6 +69,11 @@ def mce(labels, probabilities, **options):
     return ours(labels, probabilities, error, **options)
 
 
+def ace(labels, probabilities, **options):
+    error = calibration.average_calibration_error
+    return ours(labels, probabilities, error, **options)
+
+
 def convention(name):
     found = calibration.CONVENTIONS[name]
     return {"num_bins": found.num_bins, "edges": found.edges}
@@ -116,6 +121,8 @@ class TestCalibrationErrors:
         assert ece(*data, **options) == pytest.approx(expected, abs=ATOL)
         expected = netcal_error("MCE", *data)
         assert mce(*data, **options) == pytest.approx(expected, abs=ATOL)
+        expected = netcal_error("ACE", *data)
+        assert ace(*data, **options) == pytest.approx(expected, abs=ATOL)
 
     @pytest.mark.filterwarnings("ignore::DeprecationWarning")
     @pytest.mark.parametrize("certain", [False, True])

@@ -57,6 +57,12 @@ def overconfidence_error(labels, probabilities, num_bins, edges="right"):
     return total
 
 
+def average_calibration_error(labels, probabilities, num_bins, edges="right"):
+    """ACE = mean over the bins with rows of |acc(B_m) - conf(B_m)|."""
+    found = means(labels, probabilities, num_bins, edges)
+    return sum(abs(acc - conf) for _, conf, acc in found) / len(found)
+
+
 def maximum_calibration_error(labels, probabilities, num_bins, edges="right"):
     """MCE = max over m of |acc(B_m) - conf(B_m)|."""
     largest = 0.0

@@ -19,6 +19,10 @@ ERRORS = {
         calibration.overconfidence_error,
         reference.overconfidence_error,
     ),
+    "average": (
+        calibration.average_calibration_error,
+        reference.average_calibration_error,
+    ),
     "maximum": (
         calibration.maximum_calibration_error,
         reference.maximum_calibration_error,
@@ -52,6 +56,7 @@ class TestErrors:
             (calibration.expected_calibration_error, (2.6 + 1.6) / 8),
             (calibration.overconfidence_error, 0.9 * 2.6 / 8),
             (calibration.maximum_calibration_error, 2.6 / 4),
+            (calibration.average_calibration_error, (2.6 + 1.6) / 4 / 2),
             (calibration.overconfident_part, 2.6 / 8),
             (calibration.underconfident_part, 1.6 / 8),
             (calibration.signed_gap, (2.6 - 1.6) / 8),
@@ -70,6 +75,7 @@ class TestErrors:
             calibration.expected_calibration_error,
             calibration.overconfidence_error,
             calibration.maximum_calibration_error,
+            calibration.average_calibration_error,
             calibration.overconfident_part,
             calibration.underconfident_part,
             calibration.signed_gap,
@@ -128,6 +134,7 @@ class TestErrors:
         for error in (
             calibration.expected_calibration_error,
             calibration.maximum_calibration_error,
+            calibration.average_calibration_error,
             calibration.debiased_calibration_error,
         ):
             assert error(stacked).shape == (2,)

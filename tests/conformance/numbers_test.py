@@ -145,6 +145,7 @@ class TestOutputs:
         for error in (
             calibration.overconfidence_error,
             calibration.maximum_calibration_error,
+            calibration.average_calibration_error,
             calibration.debiased_calibration_error,
             calibration.signed_gap,
             lambda each: calibration.adaptive_calibration_error(

@@ -84,12 +84,13 @@ def test_errors_lie_between_zero_and_one(data):
         calibration.expected_calibration_error(bins),
         calibration.overconfidence_error(bins),
         calibration.maximum_calibration_error(bins),
+        calibration.average_calibration_error(bins),
         calibration.classwise_calibration_error(by_class),
         calibration.adaptive_calibration_error(data.labels, data.probabilities),
     ]
     if data.weight is not None and not data.weight.any():
-        assert np.isnan([float(error) for error in errors[:4]]).all()
-        errors = errors[4:]
+        assert np.isnan([float(error) for error in errors[:5]]).all()
+        errors = errors[5:]
     # A float32 softmax exceeds 1 by rounding.
     assert all(0 <= float(error) <= 1 + 1e-6 for error in errors)
 

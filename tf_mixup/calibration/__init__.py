@@ -21,6 +21,7 @@ from tf_mixup.calibration.decomposition import brier_decomposition
 from tf_mixup.calibration.equal_mass import adaptive_calibration_error
 from tf_mixup.calibration.equal_mass import equal_mass_bins
 from tf_mixup.calibration.errors import accuracy
+from tf_mixup.calibration.errors import average_calibration_error
 from tf_mixup.calibration.errors import classwise_calibration_error
 from tf_mixup.calibration.errors import debiased_calibration_error
 from tf_mixup.calibration.errors import expected_calibration_error
@@ -59,6 +60,7 @@ __all__ = (
     "NullRange",
     "accuracy",
     "adaptive_calibration_error",
+    "average_calibration_error",
     "bin_confidences",
     "bin_edges",
     "bin_predictions",

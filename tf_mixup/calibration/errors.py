@@ -170,6 +170,27 @@ def overconfidence_error(bins: Bins) -> Any:
 
 
 @_in_one_call()
+def average_calibration_error(bins: Bins) -> Any:
+    """Returns the mean of |acc - conf| over the bins with examples.
+
+    Each of them counts alike, however few its examples. It is netcal's ACE;
+    for bins of equally many examples see `adaptive_calibration_error`, which
+    others abbreviate so.
+
+    Returns:
+        ace: Scalar in [0, 1]; NaN without examples.
+
+    References:
+        Neumann, Zisserman and Vedaldi. Relaxed Softmax: Efficient Confidence
+        Auto-Calibration for Safe Pedestrian Detection. NeurIPS 2018 Workshop
+        on Machine Learning for Intelligent Transportation Systems.
+    """
+    gap = divide(ops.abs(bins.confidence - bins.correct), bins.count)
+    filled = ops.sum(ops.cast(bins.count != 0, gap.dtype), -1)
+    return ops.sum(gap, -1) / ops.where(filled == 0, float("nan"), filled)
+
+
+@_in_one_call()
 def maximum_calibration_error(bins: Bins) -> Any:
     """Returns MCE, the largest |acc - conf| of any bin with examples.
 
