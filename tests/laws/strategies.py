@@ -161,7 +161,7 @@ def stages(draw):
         "self_pairs": draw(st.booleans()),
         "groups": groups,
         "probability": draw(st.sampled_from([1, 0.5, 0])),
-        "mix_targets": draw(st.booleans()),
+        "mix": draw(st.sampled_from(["both", "inputs", "targets"])),
         "include_clean": draw(st.booleans()),
     }
     batch = {"batch_size": size, "drop_remainder": draw(st.booleans())}

@@ -164,8 +164,7 @@ class TestBatches:
 
     def test_nearest_target_is_that_of_the_larger_area(self):
         stage, soft = (
-            make_cutmix(mix_targets=mix_targets, per="example")
-            for mix_targets in (False, True)
+            make_cutmix(mix=mix, per="example") for mix in ("inputs", "both")
         )
         for (_, y), (_, mixed) in zip(
             read(make_batches().apply(stage)),

@@ -339,7 +339,7 @@ class TestRefusals:
         ("options", "match"),
         [
             ({"num_points": 3}, "num_points=3"),
-            ({"mix_targets": False}, "mix_targets=False"),
+            ({"mix": "inputs"}, "mix='inputs'"),
             ({"include_clean": True}, "include_clean=True"),
             ({"per": mixing.SimilarityKernel()}, "one coefficient for a batch"),
             ({"margin": 1.5}, "`margin` must be"),

@@ -96,9 +96,25 @@ class TestBatches:
             np.testing.assert_allclose(z, (x - np.array(mean)) / std, atol=1e-4)
 
     def test_nearest_target_is_hard(self):
-        mixed = read(make_batches().apply(make_mixup(mix_targets=False)))
+        mixed = read(make_batches().apply(make_mixup(mix="inputs")))
         for _, y in mixed:
             assert set(np.unique(y)) <= {0, 1}
+
+    @pytest.mark.parametrize("places", [0, 1])
+    def test_targets_alone_are_mixed(self, places):
+        options = {"places": 1} if places else {"mean": [10.0, 20, 30]}
+        alone = make_mixup(mix="targets", **options)
+        unmixed = read(make_batches().apply(alone.evaluation))
+        both = read(make_batches().apply(make_mixup(**options)))
+        mixed = read(make_batches().apply(alone))
+        for (x, y), (own, _), (_, expected) in zip(
+            mixed, unmixed, both, strict=True
+        ):
+            if places:
+                assert (x["lam"] == 1).all()
+                x, own = x["inputs"], own["inputs"]
+            np.testing.assert_array_equal(x, own)
+            np.testing.assert_array_equal(y, expected)
 
     def test_sample_weights_are_mixed(self):
         _, labels = make_rows()
@@ -273,7 +289,7 @@ class TestPoints:
         assert abs(np.mean(~own) - 0.25) < 4 * spread
 
     def test_nearest_target(self):
-        options = {"num_points": 3, "per": "example", "mix_targets": False}
+        options = {"num_points": 3, "per": "example", "mix": "inputs"}
         plans = read_plans(
             make_batches().apply(make_mixup(places=1, **options))
         )
@@ -611,7 +627,7 @@ class TestIgnoreLabel:
         np.testing.assert_array_equal(w, self.labels >= 0)
 
     def test_nearest_target(self):
-        x, y, w = self.apply(mix_targets=False)
+        x, y, w = self.apply(mix="inputs")
         nearest = x.argmax(1)
         np.testing.assert_array_equal(w, self.labels[nearest] >= 0)
         np.testing.assert_array_equal(y.sum(1), w)
@@ -746,7 +762,7 @@ class TestRunTime:
             {"num_points": 3, "self_pairs": False},
             {"include_clean": True, "class_weight": [1, 2, 3, 4, 5]},
             {"places": 2, "per": "example"},
-            {"mix_targets": False, "probability": 0.5},
+            {"mix": "inputs", "probability": 0.5},
         ],
     )
     def test_no_example_or_one(self, size, options):
@@ -1038,7 +1054,7 @@ class TestGivenPartners:
             seed=0,
             per="example",
             partner="given",
-            mix_targets=False,
+            mix="inputs",
         )
         dataset = tf.data.Dataset.from_tensors(rows).repeat(20)
         for x, y in read(dataset.apply(stage)):
@@ -1128,7 +1144,7 @@ class TestRefusals:
             ({"partner": "friend"}, "`partner` must be one of"),
             ({"partner": "given", "places": 1}, "on the host"),
             ({"partner": "given", "groups": 2}, "groups=2"),
-            ({"mix_targets": "soft"}, "`mix_targets` must be True or False"),
+            ({"mix": "soft"}, "`mix` must be one of"),
             ({"places": 2.5}, "`num_places` must be an integer"),
             ({"inputs": mixing.Labels(3)}, "`inputs` takes `Inputs`"),
             ({"groups": 0}, "groups=0"),

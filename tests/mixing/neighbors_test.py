@@ -172,7 +172,7 @@ class TestChooseNeighbors:
             num_classes=3,
             per="example",
             partner="given",
-            mix_targets=False,
+            mix="inputs",
         )
         batches = tf.data.Dataset.zip(
             stage.epoch_counter.positions(3),

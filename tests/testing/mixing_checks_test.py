@@ -428,7 +428,7 @@ class TestStageAndDataset:
             ({"num_points": 3}, "num_points=3"),
             ({"include_clean": True}, "include_clean=True"),
             ({"places": 1}, "num_places=1"),
-            ({"mix_targets": False}, "mix_targets=False"),
+            ({"mix": "inputs"}, "mix='inputs'"),
             ({"partner": "given"}, "partner='given'"),
         ],
     )

@@ -20,7 +20,7 @@ from tf_mixup.mixing.stage import Position
 _TRIES = 16
 # Of float32 outputs, three of the seven digits are left.
 _LEAST_MARGIN = 1e-3
-_REFUSED = ("num_points", "mix_targets", "include_clean")
+_REFUSED = ("num_points", "mix", "include_clean")
 
 
 class DecoupledMixUp(mixup.MixUp):
@@ -58,7 +58,7 @@ class DecoupledMixUp(mixup.MixUp):
             [0, 1]: coefficients are drawn again below it, 16 times at most,
             and then spread. At least 0.001 is kept. The paper: 0, and 0.5
             where several places mix. Defaults to 0.
-        options: As for `MixUp`, but for `num_points`, `mix_targets` and
+        options: As for `MixUp`, but for `num_points`, `mix` and
             `include_clean`; `per` is `"batch"` or `"example"`.
 
     Raises:

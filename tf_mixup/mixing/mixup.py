@@ -122,9 +122,9 @@ class MixUp(Stage):
             or `mixing.Partners("random", self_pairs=..., groups=...)`, for
             regression `mixing.Partners("similar_target", bandwidth=...)`
             (C-Mixup). Defaults to `"random"`.
-        mix_targets: Whether targets are mixed. Without it inputs alone are,
-            and the target is that of the nearest example (the ablation).
-            Defaults to `True`.
+        mix: What is mixed: `"both"`, inputs and targets; `"inputs"`, for the
+            target of the nearest example; or `"targets"`, for the inputs of
+            the example itself (the ablation). Defaults to `"both"`.
         include_clean: Whether the unmixed examples go before the mixed ones,
             in a batch of 2 B examples, so that the loss is the mean of both
             (RegMixup). Defaults to `False`.
@@ -185,7 +185,7 @@ class MixUp(Stage):
         per: str | options.SimilarityKernel = "batch",
         num_points: int = 2,
         partner: str | options.Partners = "random",
-        mix_targets: bool = True,
+        mix: str = "both",
         include_clean: bool = False,
         probability: float = 1.0,
         inputs: Any = None,
@@ -218,7 +218,7 @@ class MixUp(Stage):
             )
         self.partner = options.read_group("partner", partner, options.Partners)
         options.check_targets(self.partner, self.labels)
-        self.mix_targets = _checks.boolean("mix_targets", mix_targets)
+        self.mix = _checks.one_of("mix", mix, ("both", "inputs", "targets"))
         self.include_clean = _checks.boolean("include_clean", include_clean)
         self.probability = _checks.real_between(
             "probability", probability, 0, 1, remedy="Write 1 to mix always"
@@ -454,6 +454,9 @@ class MixUp(Stage):
 
     def _apply(self, inputs: Any, plan: Plan) -> Any:
         """Applies the plan here, or sends it along to the model."""
+        own = self._identity(_encoding.size_of(plan))
+        if self.mix == "targets":
+            plan = own
         if not self.num_places:
             return self._rules.combine(
                 inputs,
@@ -461,7 +464,6 @@ class MixUp(Stage):
                 plan.partner,
                 lambda mixed: self._mix_inputs(mixed, plan),
             )
-        own = self._identity(_encoding.size_of(plan))
         sent = {
             "inputs": inputs,
             "lam": plan.lam,
@@ -471,7 +473,8 @@ class MixUp(Stage):
 
     def _combine(self, batch: _encoding.Batch, plan: Plan) -> tuple:
         return _encoding.combine(
-            batch, plan.lam, plan.partner, mix_targets=self.mix_targets
+            *(batch, plan.lam, plan.partner),
+            mix_targets=self.mix != "inputs",
         )
 
     def _draw_plan(self, position: Position, batch: _encoding.Batch) -> Plan:

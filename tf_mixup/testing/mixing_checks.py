@@ -254,7 +254,7 @@ def _check_stage(stage: Any) -> None:
         "num_points": 2,
         "include_clean": False,
         "num_places": 0,
-        "mix_targets": True,
+        "mix": "both",
     }
     other = [
         f"{name}={getattr(stage, name)!r}"
