@@ -1,4 +1,4 @@
-"""Tests of averages over dropout masks, over models and over mixup."""
+"""Tests of averages over dropout masks and over models."""
 
 import keras
 import numpy as np
@@ -316,6 +316,17 @@ class TestDeepEnsemble:
             ensemble.to_model().predict(INPUTS, verbose=0), expected, atol=1e-6
         )
 
+    def test_members_are_predicted_apart(self):
+        models = [build(seed=seed) for seed in range(3)]
+        ensemble = posthoc.DeepEnsemble(models, from_logits=True)
+        members = ensemble.predict_members(INPUTS)
+        np.testing.assert_allclose(
+            members, [softmax(model) for model in models], atol=1e-6
+        )
+        np.testing.assert_allclose(
+            members.mean(axis=0), ensemble.predict(INPUTS), atol=1e-6
+        )
+
     def test_finds_out_what_each_member_says(self):
         models = [build(), build(activation="softmax")]
         np.testing.assert_allclose(
@@ -428,97 +439,3 @@ class TestDeepEnsemble:
         dataset = tf.data.Dataset.from_tensor_slices(INPUTS).batch(10)
         with pytest.raises(ValueError, match="Inputs must be arrays"):
             posthoc.DeepEnsemble([build()]).predict(dataset)
-
-
-class TestMixupRescaling:
-    PRIORS = np.array([0.5, 0.3, 0.2])
-
-    def make(self, alpha=1.0, **arguments):
-        arguments = {
-            "mean_inputs": np.array([1.0, 2.0, 0.0, -1.0]),
-            "class_priors": self.PRIORS,
-            **arguments,
-        }
-        return posthoc.MixupRescaling(alpha, **arguments)
-
-    def test_theta_by_hand(self):
-        # Uniform: the mean of [1/2, 1]. Of no mixing 1, of halves 1/2.
-        assert self.make(1.0).theta == pytest.approx(0.75)
-        assert self.make(0.0).theta == 1
-        assert self.make(1e-4).theta == pytest.approx(1, abs=1e-3)
-        assert self.make(1e6).theta == pytest.approx(0.5, abs=1e-3)
-
-    @pytest.mark.parametrize("alpha", [1.5, 2.0, 8.0])
-    def test_theta_is_a_mean(self, alpha):
-        assert self.make(alpha).theta == pytest.approx(
-            reference.mean_larger_coefficient(alpha), abs=1e-6
-        )
-
-    def test_formula(self):
-        model = build(keras.layers.Dense(5, "relu"))
-        rescaling = self.make(2.0)
-        theta = reference.mean_larger_coefficient(2.0)
-        pulled = theta * INPUTS + (1 - theta) * rescaling.mean_inputs
-        logits = model.predict(pulled, verbose=0)
-        rescaled = logits / theta + (1 - 1 / theta) * self.PRIORS
-        np.testing.assert_allclose(
-            rescaling.predict(model, INPUTS),
-            reference.softmax(rescaled),
-            atol=1e-5,
-        )
-
-    def test_takes_the_mix_back(self):
-        # A model that is linear about both means is the same after it.
-        model = build()
-        kernel = model.get_weights()[0]
-        rescaling = self.make(1.0)
-        bias = self.PRIORS - rescaling.mean_inputs @ kernel
-        model.set_weights([kernel, bias])
-        np.testing.assert_allclose(
-            rescaling.predict(model, INPUTS), softmax(model), atol=1e-5
-        )
-
-    def test_without_mixing_changes_nothing(self):
-        model = build()
-        np.testing.assert_allclose(
-            self.make(0.0).predict(model, INPUTS), softmax(model), atol=1e-6
-        )
-
-    def test_of_bytes_does_not_round(self):
-        model = build()
-        rows = np.array([[0, 1, 2, 255]], "uint8")
-        np.testing.assert_allclose(
-            self.make().predict(model, rows),
-            self.make().predict(model, rows.astype("float32")),
-        )
-
-    def test_refuses_a_mean_that_is_not_finite(self):
-        with pytest.raises(ValueError, match="`mean_inputs` must be finite"):
-            posthoc.MixupRescaling(
-                0.2, mean_inputs=np.nan, class_priors=[0.5, 0.5]
-            )
-
-    def test_refuses_a_negative_alpha(self):
-        with pytest.raises(ValueError, match="`alpha` must be a finite number"):
-            self.make(-1.0)
-
-    @pytest.mark.parametrize("priors", [[0.5, 0.6], [-0.5, 1.5], [[1.0]]])
-    def test_refuses_priors_that_are_none(self, priors):
-        with pytest.raises(ValueError, match="and sum to 1"):
-            self.make(class_priors=priors)
-
-    def test_refuses_other_classes(self):
-        with pytest.raises(ValueError, match="2 classes and 3 priors"):
-            self.make().predict(build(units=2), INPUTS)
-
-    @pytest.mark.parametrize("shape", [(3,), (30, 4)])
-    def test_refuses_a_mean_of_another_shape(self, shape):
-        with pytest.raises(ValueError, match=r"examples of shape \(4,\)"):
-            self.make(mean_inputs=np.zeros(shape)).predict(build(), INPUTS)
-
-    def test_refuses_a_model_of_integers(self):
-        tokens = keras.Input((4,), dtype="int32")
-        embedded = keras.layers.Flatten()(keras.layers.Embedding(9, 2)(tokens))
-        model = keras.Model(tokens, keras.layers.Dense(3)(embedded))
-        with pytest.raises(ValueError, match="one input, of a float type"):
-            self.make().predict(model, np.zeros((2, 4), "int32"))

@@ -7,9 +7,9 @@ from tf_mixup.posthoc.calibrated_model import check_disjoint
 from tf_mixup.posthoc.conformal import ConformalSets
 from tf_mixup.posthoc.conformal import conformal_radius
 from tf_mixup.posthoc.ensembles import DeepEnsemble
-from tf_mixup.posthoc.ensembles import MixupRescaling
 from tf_mixup.posthoc.ensembles import MonteCarloDropout
 from tf_mixup.posthoc.labelwise import LabelwiseScaling
+from tf_mixup.posthoc.rescaling import MixupRescaling
 from tf_mixup.posthoc.scalers import IsotonicScaling
 from tf_mixup.posthoc.scalers import Scaler
 from tf_mixup.posthoc.scalers import TemperatureScaling

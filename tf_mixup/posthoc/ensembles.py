@@ -1,9 +1,10 @@
-"""Averages of predictions: over dropout masks, over models, over mixup.
+"""Averages of predictions: over dropout masks, over models.
 
 Nothing is trained. Shapes: N examples, K classes.
 """
 
 import abc
+from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,6 @@ import keras
 import numpy as np
 
 from tf_mixup import _checks
-from tf_mixup._checks import numbers
 from tf_mixup._data import columns
 from tf_mixup._data import examples
 from tf_mixup._models import last_layer
@@ -58,32 +58,39 @@ class _Averaged(abc.ABC):
             ValueError: If `inputs` is no array, or nothing decides whether
                 outputs are logits.
         """
+        total: Any = 0.0
+        count = 0
+        for probabilities in self._predict(inputs, verbose):
+            total = total + probabilities
+            count += 1
+        tiny = np.finfo(np.float32).tiny
+        return np.maximum(total / count, tiny).astype(np.float32)
+
+    def _predict(self, inputs: Any, verbose: int | str) -> Iterator[np.ndarray]:
+        """Yields the probabilities of each member, float64 `(N, K)`."""
         import scipy.special
 
         models = self._members()
         inputs = _read_inputs(inputs, models[0])
         bar = examples.progress_bar(len(models), verbose)
-        total: Any = 0.0
+        num_classes = 0
         for number, model in enumerate(models):
-            logits = _predict_logits(
+            logits = predict_logits(
                 model,
                 inputs,
                 batch_size=self.batch_size,
                 from_logits=self.from_logits,
             )
-            if number and logits.shape != total.shape:
+            if number and logits.shape[1] != num_classes:
                 raise _checks.refusal(
                     "Members of an ensemble must have the same classes",
-                    f"{total.shape[1]} and {logits.shape[1]} classes",
+                    f"{num_classes} and {logits.shape[1]} classes",
                     "Train all of them on the same data",
                 )
-            total = total + scipy.special.softmax(
-                logits.astype(np.float64), axis=-1
-            )
+            num_classes = logits.shape[1]
+            yield scipy.special.softmax(logits.astype(np.float64), axis=-1)
             if bar is not None:
                 bar.update(number + 1)
-        tiny = np.finfo(np.float32).tiny
-        return np.maximum(total / len(models), tiny).astype(np.float32)
 
 
 class MonteCarloDropout(_Averaged):
@@ -136,7 +143,7 @@ class MonteCarloDropout(_Averaged):
         )
         self.seed = _checks.integer_at_least("seed", seed, 0, remedy="Write 0")
         model_calls.check_model(model)
-        _check_plain(model)
+        check_plain(model, "Dropout can be made active in")
         last_layer.structured_inputs(model)
         self._active: list[_ActiveDropout] = []
         self._model = keras.models.clone_model(
@@ -234,6 +241,27 @@ class DeepEnsemble(_Averaged):
     def _members(self) -> list[keras.Model]:
         return self.models
 
+    def predict_members(
+        self, inputs: Any, *, verbose: int | str = 0
+    ) -> np.ndarray:
+        """Returns the probabilities of each model, to compare them with.
+
+        Where members are underconfident their average has a larger ECE than
+        each of them, though a smaller negative log-likelihood.
+
+        Args:
+            inputs: As `predict` takes them.
+            verbose: The same.
+
+        Returns:
+            probabilities: Float32 `(M, N, K)` of M models.
+
+        Raises:
+            ValueError: As `predict`.
+        """
+        found = np.stack(list(self._predict(inputs, verbose)))
+        return found.astype(np.float32)
+
     def to_model(self) -> keras.Model:
         """Returns one model that predicts the mean probabilities.
 
@@ -274,136 +302,6 @@ class DeepEnsemble(_Averaged):
         return keras.Model(inputs, mean, name="ensemble")
 
 
-class MixupRescaling:
-    """Predicts at the inputs that mixup trained on, and reverses the mixing.
-
-    A mixed input is on average the example pulled towards the mean of all
-    inputs, and so is its target, both by `theta = E[max(lam, 1 - lam)]`. So the
-    model predicts at `theta * x + (1 - theta) * mean_inputs`, and its logits
-    become `logits / theta + (1 - 1 / theta) * class_priors`. This assumes that
-    `lam ~ Beta(alpha, alpha)` mixes inputs and labels, with random partners.
-
-    Args:
-        alpha: As in training, at least 0; with 0 nothing changes.
-        mean_inputs: Mean of the training inputs, of one example's shape or
-            one that broadcasts to it, as `train.mean(axis=0)`.
-        class_priors: `(K,)`, the share of each class in the training labels.
-
-    Attributes:
-        theta: `1 - I(alpha + 1, alpha; 1/2)`, of the regularized incomplete
-            beta function; 3/4 for alpha 1.
-
-    Raises:
-        ValueError: If `alpha` is below 0, or `class_priors` is no distribution.
-
-    References:
-        Carratino et al. On Mixup Regularization. JMLR 23, 2022.
-        https://arxiv.org/abs/2006.06049
-    """
-
-    def __init__(
-        self, alpha: float, *, mean_inputs: Any, class_priors: Any
-    ) -> None:
-        import scipy.special
-
-        self.alpha = _checks.real_at_least(
-            "alpha", alpha, 0, remedy="Give the alpha of training"
-        )
-        self.theta = 1.0
-        if alpha > 0:
-            self.theta -= float(scipy.special.betainc(alpha + 1, alpha, 0.5))
-        self.mean_inputs = numbers.to_numpy(
-            mean_inputs, "`mean_inputs`", dtype=np.float32
-        )
-        if not np.all(np.isfinite(self.mean_inputs)):
-            raise _checks.refusal(
-                "`mean_inputs` must be finite",
-                "NaN or infinity",
-                "Leave out the examples that are not",
-            )
-        self.class_priors = numbers.to_numpy(
-            class_priors, "`class_priors`", dtype=np.float64
-        )
-        priors = self.class_priors
-        if priors.ndim != 1 or not (
-            np.all(priors >= 0) and np.isclose(priors.sum(), 1)
-        ):
-            raise _checks.refusal(
-                "`class_priors` must be (K,), at least 0, and sum to 1",
-                f"class_priors={class_priors!r}",
-                "Give the share of each class in the training labels",
-            )
-
-    def __repr__(self) -> str:
-        return f"<MixupRescaling of alpha {self.alpha:g}>"
-
-    def predict(
-        self,
-        model: keras.Model,
-        inputs: Any,
-        *,
-        batch_size: int = 128,
-        from_logits: bool | None = None,
-    ) -> np.ndarray:
-        """Returns rescaled probabilities.
-
-        Args:
-            model: Model with one input, of a float type.
-            inputs: Array of N examples.
-            batch_size: Examples to predict at once.
-            from_logits: Whether the model's outputs are logits, see
-                `MonteCarloDropout`. If not, their logarithms are rescaled.
-
-        Returns:
-            probabilities: Float32 `(N, K)`; K is 2 for a sigmoid.
-
-        Raises:
-            ValueError: If shapes or classes do not fit, or the model takes
-                integers.
-        """
-        import scipy.special
-
-        pulled = self._pull(model, numbers.to_numpy(inputs, "Inputs"))
-        logits = _predict_logits(
-            model, pulled, batch_size=batch_size, from_logits=from_logits
-        )
-        if logits.shape[1:] != self.class_priors.shape:
-            raise _checks.refusal(
-                "The model must have as many classes as `class_priors`",
-                f"{logits.shape[1]} classes and {self.class_priors.size}"
-                " priors",
-                "Give the priors of the data that trained the model",
-            )
-        rescaled = (
-            logits / self.theta + (1 - 1 / self.theta) * self.class_priors
-        )
-        return scipy.special.softmax(rescaled, axis=-1).astype(np.float32)
-
-    def _pull(self, model: keras.Model, inputs: np.ndarray) -> np.ndarray:
-        """Returns the examples pulled towards the mean, in float32."""
-        structure = last_layer.structured_inputs(model)
-        if keras.tree.is_nested(structure) or "float" not in structure.dtype:
-            raise _checks.refusal(
-                "The model must have one input, of a float type",
-                f"a model of {structure}",
-                "Cut it after its embedding, where mixup mixed",
-            )
-        mean, shape = self.mean_inputs.shape, inputs.shape[1:]
-        if len(mean) > len(shape) or any(
-            size not in (1, whole)
-            for size, whole in zip(mean[::-1], shape[::-1], strict=False)
-        ):
-            raise _checks.refusal(
-                "`mean_inputs` must have the shape of one example",
-                f"mean_inputs of shape {mean} for examples of shape {shape}",
-                "Write `train.mean(axis=0)`",
-            )
-        theta = np.float32(self.theta)
-        return theta * inputs.astype(np.float32) + (
-            (1 - theta) * self.mean_inputs
-        )
-
-
 class _ActiveDropout(keras.layers.Layer):
     """A copy of a dropout layer, with its own generator, that always drops."""
 
@@ -441,19 +339,19 @@ def _check_reach(layer: keras.layers.Layer) -> None:
         )
 
 
-def _check_plain(model: keras.Model) -> None:
+def check_plain(model: keras.Model, what: str) -> None:
     """Refuses a model whose predictions are not those of its graph alone."""
     override = model_calls.override_in_the_way(model)
     if override is not None:
         raise _checks.refusal(
-            "Dropout can be made active in a model that is its graph alone",
+            f"{what} a model that is its graph alone",
             f"a model named {model.name!r} with the override `{override}`",
             "Give the functional model inside, and prepare its inputs as the"
             " override does",
         )
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            _check_plain(layer)
+            check_plain(layer, what)
 
 
 def _describe(model: keras.Model) -> str | None:
@@ -467,7 +365,7 @@ def _describe(model: keras.Model) -> str | None:
     return f"inputs {structure} and outputs {model.outputs[0].shape[1:]}"
 
 
-def _predict_logits(
+def predict_logits(
     model: keras.Model,
     inputs: Any,
     *,
