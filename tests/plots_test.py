@@ -497,6 +497,56 @@ class TestMixedBatch:
             plots.mixed_batch(images, images, images[:7], 0.5)
 
 
+class TestMixingCoefficients:
+    @staticmethod
+    def bars(axes):
+        """Returns the heights of bars, and of the line if there is one."""
+        return [patch.get_data().values for patch in axes.patches]
+
+    def test_bars_by_hand(self):
+        # In bars of .04 and of log(2) / 25 = .0277.
+        figure = plots.mixing_coefficients([0.5, 0.5, 0.9, 1.0])
+        coefficients, entropies = figure.axes
+        (heights,) = self.bars(coefficients)
+        assert heights.sum() == pytest.approx(100)
+        assert np.flatnonzero(heights).tolist() == [12, 22, 24]
+        assert heights[[12, 22, 24]].tolist() == [50, 25, 25]
+        (heights,) = self.bars(entropies)
+        # Of .9 it is .325, of 1 nothing.
+        assert heights[[0, 11, 24]].tolist() == [25, 25, 50]
+        assert entropies.get_xlim()[1] == pytest.approx(np.log(2))
+
+    @pytest.mark.parametrize("alpha", [0.1, 1.0, 8.0])
+    def test_lines_are_the_distribution(self, alpha):
+        generator = np.random.default_rng(0)
+        drawn = generator.beta(alpha, alpha, 200_000)
+        figure = plots.mixing_coefficients(drawn, alpha=alpha)
+        for axes in figure.axes:
+            bars, line = self.bars(axes)
+            assert line.sum() == pytest.approx(100)
+            np.testing.assert_allclose(line, bars, atol=0.5)
+
+    def test_points_have_the_margin_of_a_dirichlet(self):
+        generator = np.random.default_rng(0)
+        drawn = generator.dirichlet([0.5] * 3, 200_000)
+        figure = plots.mixing_coefficients(drawn, alpha=0.5)
+        bars, line = self.bars(figure.axes[0])
+        np.testing.assert_allclose(line, bars, atol=0.5)
+        (heights,) = self.bars(figure.axes[1])
+        assert figure.axes[1].get_xlim()[1] == pytest.approx(np.log(3))
+        assert heights.sum() == pytest.approx(100)
+
+    @pytest.mark.parametrize("alpha", [None, 0.0])
+    def test_without_alpha_there_is_no_line(self, alpha):
+        figure = plots.mixing_coefficients([1.0, 1.0], alpha=alpha)
+        assert [len(axes.patches) for axes in figure.axes] == [1, 1]
+        assert figure.axes[0].get_legend() is None
+
+    def test_refuses_no_shares(self):
+        with pytest.raises(ValueError, match="must be a share to draw"):
+            plots.mixing_coefficients([])
+
+
 class TestFiles:
     def test_image_is_rgba(self):
         image = plots.figure_to_image(plots.reliability_diagram(table()))

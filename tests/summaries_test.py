@@ -70,10 +70,11 @@ class TestWrite:
             summaries.write_bins(plots_test.table(), step=0)
             summaries.write_confidences({"svhn": np.ones(2)}, step=0)
             summaries.write_mixed_batch(images, images, 0.5, [1, 0], step=0)
+            summaries.write_coefficients([0.5], step=0)
 
         written(tmp_path, write)
         descriptions = read_descriptions(tmp_path)
-        assert len(descriptions) == 7
+        assert len(descriptions) == 8
         assert all(descriptions.values())
         assert "`svhn`" in descriptions["ood/svhn_confidences"]
 
@@ -154,8 +155,19 @@ class TestWrite:
                 images, mixed, [0.25, 0.25], [1, 0], step=5
             ),
         )
-        assert sorted(tags) == ["mixup/lam", "mixup/mixed_batch"]
-        assert tags["mixup/lam"][0][1][:, 2].sum() == 2
+        assert sorted(tags) == ["mixup/mixed_batch"]
+
+    @pytest.mark.parametrize("shares", [[0.25, 0.75], [[0.5, 0.2, 0.3]] * 2])
+    def test_coefficients(self, tmp_path, shares):
+        shares = np.array(shares)
+        tags = written(
+            tmp_path,
+            lambda: summaries.write_coefficients(shares, step=5, alpha=0.4),
+        )
+        assert sorted(tags) == ["mixup/coefficients", "mixup/lam"]
+        ((step, buckets),) = tags["mixup/lam"]
+        assert step == 5
+        assert buckets[:, 2].sum() == 2
 
     def test_a_column_of_shares_is_one_each(self, tmp_path):
         images, lam = np.zeros((2, 3, 3)), np.full((2, 1, 1), 0.25)
@@ -165,7 +177,7 @@ class TestWrite:
                 images, images, lam, [1, 0], step=0
             ),
         )
-        assert tags["mixup/lam"][0][1][:, 2].sum() == 2
+        assert sorted(tags) == ["mixup/mixed_batch"]
 
     @pytest.mark.parametrize("wrong", [np.nan, -0.5, 1.5])
     def test_refuses_what_are_no_shares(self, tmp_path, wrong):
@@ -173,8 +185,9 @@ class TestWrite:
         for write in (
             lambda: summaries.write_confidences({"a": [0.5, wrong]}, step=0),
             lambda: summaries.write_mixed_batch(
-                images, images, 0.5, [1, 0], step=0, drawn=[0.5, wrong]
+                images, images, [0.5, wrong], [1, 0], step=0
             ),
+            lambda: summaries.write_coefficients([0.5, wrong], step=0),
         ):
             with pytest.raises(ValueError, match=rf"\[0, 1\].*with {wrong:g}"):
                 written(tmp_path, write)
@@ -210,5 +223,6 @@ class TestWrite:
         monkeypatch.setattr(plots, "_new_figure", refuse)
         summaries.write_bins(plots_test.table(), step=0)
         summaries.write_confidences({"a": np.ones(2)}, step=0)
+        summaries.write_coefficients([0.5], step=0)
         images = np.zeros((2, 3, 3))
         summaries.write_mixed_batch(images, images, 0.5, [1, 0], step=0)

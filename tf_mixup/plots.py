@@ -51,6 +51,8 @@ _ROUNDING = 1e-3
 # Of the bars and the gaps of a reliability diagram.
 _BAR = {"facecolor": DATA_COLOR, "edgecolor": "white"}
 _GAP = {"color": GAP_COLOR, "linewidth": 2.5}
+# Bars of each histogram of coefficients.
+_COEFFICIENT_BARS = 25
 # Of all points of a scatter together, in square points of 1/72 inch.
 _POINTS_AREA = 4000
 
@@ -750,6 +752,98 @@ def mixed_batch(
             # TensorBoard shows the figure at three quarters of its size.
             axes.set_title(title, fontsize="medium")
     return figure
+
+
+def mixing_coefficients(
+    shares: Any, *, alpha: float | None = None
+) -> "matplotlib.figure.Figure":
+    """Draws coefficients, and the entropy of labels mixed by them.
+
+    The entropy is that of mixing different classes, `sum_p -lam_p log lam_p`
+    in nats; no mixing has 0, an equal mixture of P examples `log P`.
+
+    Args:
+        shares: Share of an example in its mixture, in [0, 1], `(N,)`; or of
+            all P examples in it, `(N, P)`.
+        alpha: Of the Beta or Dirichlet distribution that they were drawn from.
+            What it says of each bar is drawn as a line. None, the default, and
+            0 draw none.
+
+    Returns:
+        figure: Two histograms side by side.
+
+    Raises:
+        ValueError: If there is no share, or one is not in [0, 1].
+
+    References:
+        Zhang et al. mixup: Beyond Empirical Risk Minimization. ICLR 2018.
+        https://arxiv.org/abs/1710.09412 (equation 2)
+
+        Thulasidasan et al. On Mixup Training. NeurIPS 2019.
+        https://arxiv.org/abs/1905.11001 (the entropy of mixed labels)
+    """
+    import scipy.special
+
+    shape = np.shape(shares)
+    columns = read_shares("shares", shares)
+    if not columns.size:
+        raise _checks.refusal(
+            "There must be a share to draw", f"shape {shape}", "Give some"
+        )
+    columns = columns.reshape(len(shares), -1)
+    if columns.shape[-1] < 2:
+        columns = np.concatenate([columns, 1 - columns], axis=-1)
+    points = columns.shape[-1]
+    entropies = scipy.special.entr(columns).sum(axis=-1)
+    edges = np.linspace(0, 1, _COEFFICIENT_BARS + 1)
+    expected: list[Any] = [None, None]
+    if alpha:
+        expected = _expect_coefficients(alpha, points, edges)
+    figure = _new_figure(7.0, 3.2)
+    row = figure.subplots(1, 2)
+    for axes, values, ends, share in zip(
+        row,
+        (columns[:, 0], entropies),
+        (edges, edges * np.log(points)),
+        expected,
+        strict=True,
+    ):
+        counts, _ = np.histogram(values.clip(0, ends[-1]), ends)
+        axes.stairs(
+            100 * counts / counts.sum(), ends, fill=True, color=DATA_COLOR
+        )
+        if share is not None:
+            label = f"Beta({alpha:g}, {(points - 1) * alpha:g})"
+            axes.stairs(
+                *(100 * share, ends), color=GAP_COLOR, lw=1.5, label=label
+            )
+        axes.set(xlim=(0, ends[-1]), ylim=(0, None))
+    row[0].set(xlabel="coefficient of an example", ylabel="of all draws (%)")
+    row[1].set(xlabel="entropy of the mixed label (nats)")
+    if alpha:
+        row[0].legend(loc="upper center", fontsize="small")
+    return figure
+
+
+def _expect_coefficients(
+    alpha: float, points: int, edges: np.ndarray
+) -> list[np.ndarray | None]:
+    """Returns the expected shares of draws in bars of coefficient and entropy.
+
+    None for the entropy of more than two points, which has no simple form.
+    """
+    import scipy.special
+
+    others = (points - 1) * alpha
+    coefficients = np.diff(scipy.special.betainc(alpha, others, edges))
+    if points > 2:
+        return [coefficients, None]
+    # Of the smaller share, at whose entropy a bar ends.
+    halves = np.linspace(0, 0.5, 10_001)
+    levels = scipy.special.entr(halves) + scipy.special.entr(1 - halves)
+    ends = np.interp(edges * np.log(2), levels, halves)
+    entropies = np.diff(2 * scipy.special.betainc(alpha, alpha, ends))
+    return [coefficients, entropies]
 
 
 def save_figure(

@@ -260,11 +260,10 @@ def write_mixed_batch(
     *,
     step: int,
     targets: Any = None,
-    drawn: Any = None,
     max_examples: int = 6,
     name: str = "mixup",
 ) -> None:
-    """Writes a mixed batch beside its sources, and its coefficients.
+    """Writes a mixed batch beside its sources.
 
     Args:
         sources: Images before mixing, `(B, H, W)` or `(B, H, W, C)`; given
@@ -277,8 +276,6 @@ def write_mixed_batch(
             they were mixed.
         step: Position on TensorBoard's axis, e.g. the epoch.
         targets: Mixed targets `(B, K)`. Defaults to nothing.
-        drawn: Shares for the histogram, of any shape, such as those of many
-            batches if each batch has one coefficient. Defaults to `lam`.
         max_examples: Examples to draw at most. Defaults to 6.
         name: What the tags begin with. Defaults to `"mixup"`.
 
@@ -330,12 +327,48 @@ def write_mixed_batch(
         " their mixture, which the network is given. The titles show the two"
         " shares and the two largest classes of the target.",
     )
+
+
+def write_coefficients(
+    shares: Any,
+    *,
+    step: int,
+    alpha: float | None = None,
+    name: str = "mixup",
+) -> None:
+    """Writes the distribution of coefficients and of label entropies.
+
+    Args:
+        shares: Share of an example in its mixture, in [0, 1], `(N,)`; or of
+            all P examples in it, `(N, P)`. Where each batch has one
+            coefficient give those of many batches.
+        step: Position on TensorBoard's axis, e.g. the epoch.
+        alpha: See `plots.mixing_coefficients`.
+        name: What the tags begin with. Defaults to `"mixup"`.
+
+    Raises:
+        ValueError: If there is no share, or one is not in [0, 1].
+
+    Example:
+        >>> write_coefficients(np.array([0.3, 0.9]), step=0, alpha=0.4)
+    """
+    if not _has_writer():
+        return
+    shares = np.asarray(shares)
     _write_shares(
         f"{name}/lam",
-        lam if drawn is None else drawn,
+        shares if shares.ndim < 2 else shares[:, 0],
         step=step,
         description="The share of an example in its mixture, the rest is its"
         " partner's; 1 is no mixing.",
+    )
+    write_figure(
+        f"{name}/coefficients",
+        plots.mixing_coefficients(shares, alpha=alpha),
+        step=step,
+        description="Left: the share of an example in its mixture. Right: the"
+        " entropy of the label that it gives to two different classes, or"
+        " more. The line is what the distribution of that alpha says.",
     )
 
 

@@ -20,6 +20,12 @@ def make_batch():
     )
 
 
+def make_tuned():
+    mixup = mixing.MixUp("auto", num_classes=4)
+    mixup.set_alpha(0.25)
+    return mixup
+
+
 def read_tags(folder):
     """Returns tag -> steps of all event files below a folder."""
     found: dict[str, list[int]] = {}
@@ -63,7 +69,7 @@ class TestReplay:
     @pytest.mark.parametrize("places", [0, 1])
     def test_shows_the_plan(self, places):
         mixup = stages.make_stage(
-            num_classes=4, seed=2, mix_targets=False, places=places
+            num_classes=4, seed=2, mix="inputs", places=places
         )
         replay = mixup.replay(make_batch(), epoch=1, step=5)
         x = make_batch()[0].astype("float32")
@@ -107,6 +113,42 @@ class TestMixedBatchSummary:
         # Beta(1, 1) is uniform: no bucket of 30 is likely to stay empty.
         assert (long > 0).all()
         assert short.sum() == 3 * 8
+        assert read_tags(tmp_path)["mixup/coefficients"] == [0, 1]
+
+    @pytest.mark.parametrize(
+        ("stage", "expected"),
+        [
+            (lambda: mixing.MixUp(0.4, num_classes=4), 0.4),
+            (lambda: mixing.CutMix(num_classes=4), 1.0),
+            (make_tuned, 0.25),
+            (lambda: mixing.MixUp(lambda *_: 0.4, num_classes=4), None),
+            (
+                lambda: mixing.MixUp(0.4, num_classes=4, include_clean=True),
+                None,
+            ),
+            (
+                lambda: mixing.MixUp(
+                    0.4, num_classes=4, per=mixing.SimilarityKernel()
+                ),
+                None,
+            ),
+        ],
+    )
+    def test_line_is_of_an_alpha_that_all_draws_have(
+        self, stage, expected, tmp_path, monkeypatch
+    ):
+        drawn = []
+        monkeypatch.setattr(
+            plots,
+            "mixing_coefficients",
+            lambda _, alpha: drawn.append(alpha) or draw(),
+        )
+        callback = callbacks.MixedBatchSummary(stage(), make_batch(), tmp_path)
+        callback.on_epoch_end(0)
+        callback.mixup.restrict(1, None)
+        callback.on_epoch_end(0)
+        callback.on_train_end()
+        assert drawn == [pytest.approx(expected) if expected else None, None]
 
     def test_given_partners_are_shown_as_partners(self, tmp_path, monkeypatch):
         shown = []

@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tf_mixup import _checks
@@ -19,9 +20,10 @@ class MixedBatchSummary(keras.callbacks.Callback):
 
     It replays the stage on the same examples in each epoch; the training
     dataset is not touched. Written are an image with each example's `lam` and
-    targets in the first step, and a histogram of the coefficients of the
-    epoch's steps, 256 at most. With more than two points the partners of an
-    example are shown as one image, averaged as they were mixed.
+    targets in the first step; and of the epoch's steps, 256 at most, histograms
+    of the coefficients and of the entropy of labels mixed by them, beside what
+    Beta(alpha, alpha) says of both. With more than two points the partners of
+    an example are shown as one image, averaged as they were mixed.
 
     Args:
         mixup: The stage that the training dataset went through.
@@ -76,8 +78,6 @@ class MixedBatchSummary(keras.callbacks.Callback):
         drawn = self.mixup.coefficients(
             self._batch, epoch=seen, steps=min(steps, _STEPS)
         )
-        if drawn.shape.rank > 2:
-            drawn = drawn[..., 0]
         if self._writer is None:
             self._writer = tf.summary.create_file_writer(self._log_dir)
         with self._writer.as_default():
@@ -88,8 +88,11 @@ class MixedBatchSummary(keras.callbacks.Callback):
                 replay.partner,
                 step=epoch,
                 targets=replay.targets,
-                drawn=drawn,
             )
+            drawn = np.reshape(drawn, (-1, *drawn.shape[2:]))
+            # A schedule may leave all batches of an epoch unmixed.
+            alpha = None if np.all(drawn == 1) else _find_alpha(self.mixup)
+            summaries.write_coefficients(drawn, step=epoch, alpha=alpha)
         self._writer.flush()
 
     def on_train_end(self, logs: dict | None = None) -> None:
@@ -97,3 +100,12 @@ class MixedBatchSummary(keras.callbacks.Callback):
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+
+def _find_alpha(stage: mixing.Stage) -> float | None:
+    """Returns the one alpha that all coefficients are drawn by, if any."""
+    if not isinstance(stage, mixing.MixUp) or stage.include_clean:
+        return None
+    own = stage.per in ("batch", "example")
+    alpha = stage.alpha if stage.tuned_alpha is None else stage.tuned_alpha
+    return float(alpha) if own and isinstance(alpha, float) else None
