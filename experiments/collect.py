@@ -50,9 +50,10 @@ def collect(
     workdir: pathlib.Path,
     sources: run_data.Sources,
     known: Mapping[str, Sequence[Record]],
+    embeddings: str | None = None,
 ) -> list[Record]:
     """Returns the records of a table's runs."""
-    configs = papers.TABLES[table].configs(scale)
+    configs = papers.TABLES[table].configs(scale, embeddings=embeddings)
     complete = {
         config: workdir / config.run_name
         for config in configs
@@ -137,6 +138,7 @@ def define_flags() -> None:
         "table", None, list(papers.TABLES), "One table; all by default."
     )
     flags.DEFINE_enum("scale", "small", tables.SCALES, "Of the tables.")
+    flags.DEFINE_string("embeddings", None, "Of the sweep, with --table=text.")
     flags.DEFINE_string(
         "output",
         str(records_lib.LEDGER),
@@ -151,7 +153,10 @@ def main() -> None:
     sources = run_data.Sources(data_dir=values.data_dir)
     known = records_lib.read_all(output)
     for table in [values.table] if values.table else papers.TABLES:
-        found = collect(table, values.scale, workdir, sources, known)
+        found = collect(
+            *(table, values.scale, workdir, sources, known),
+            embeddings=values.embeddings,
+        )
         if found:
             records_lib.write(found, output / f"{table}.jsonl")
 

@@ -19,6 +19,7 @@ a command for each run is printed (`print`).
 import functools
 import pathlib
 import statistics
+import sys
 from collections.abc import Sequence
 
 from absl import flags
@@ -27,7 +28,9 @@ from absl import logging
 from experiments import _entry
 from experiments import datasets
 from experiments import engines
+from experiments.analysis import arms
 from experiments.analysis import records
+from experiments.analysis import run_tables
 from experiments.distributed import preemption
 from experiments.engines import commands
 from experiments.engines import local
@@ -43,14 +46,23 @@ from tf_mixup import _checks
 
 
 def find_configs(
-    table: str, scale: str, seeds: int | None = None
+    table: str,
+    scale: str,
+    seeds: int | None = None,
+    embeddings: str | None = None,
 ) -> list[config_lib.Config]:
     """Returns the runs of a table.
 
+    Args:
+        table: Its name.
+        scale: One of `SCALES`.
+        seeds: How many; None for the table's default.
+        embeddings: File of word vectors that networks of sentences start from.
+
     Raises:
-        ValueError: If the table has no runs at this scale.
+        ValueError: If the table has no runs at this scale, or no sentences.
     """
-    configs = TABLES[table].configs(scale, seeds)
+    configs = TABLES[table].configs(scale, seeds, embeddings)
     if not configs:
         raise _checks.refusal(
             "A sweep needs runs",
@@ -85,10 +97,10 @@ def describe(
     configs: Sequence[config_lib.Config],
     workdir: pathlib.Path,
     sources: run_data.Sources,
-) -> list[str]:
-    """Describes each run: its fields, parameters and estimated hours.
+) -> str:
+    """Returns a Markdown table of the runs, and below it how many are left.
 
-    Hours are the median of the table's complete runs in this folder.
+    Hours are the median of the complete runs in this folder.
     """
     complete = {
         config
@@ -100,8 +112,8 @@ def describe(
         for config in complete
     ]
     hours = statistics.median(durations) / 3600 if durations else None
-    guess = f"{hours:.3f} h" if hours else "hours unknown before the first run"
-    lines, left = [], 0
+    estimate = f"{hours:.3f}" if hours else "unknown"
+    rows = [("run", "training", "parameters", "hours")]
     parameters: dict[tuple, int] = {}
     for config in configs:
         key = (
@@ -110,16 +122,21 @@ def describe(
         )
         if key not in parameters:
             parameters[key] = _count_parameters(config, sources)
-        done = config in complete
-        state = "done" if done else guess
-        lines.append(
-            f"{config.run_name}: {parameters[key]:,} parameters, {state};"
-            f" {config}"
+        rows.append(
+            (
+                config.run_name,
+                arms.describe_training(config),
+                f"{parameters[key]:,}",
+                "done" if config in complete else estimate,
+            )
         )
-        left += not done
-    total = f"{left * hours:.2f} h" if hours else guess
-    lines.append(f"{len(configs)} runs, {left} to do: {total}")
-    return lines
+    left = len(configs) - len(complete)
+    total = f"{left * hours:.2f} hours" if hours else "hours unknown"
+    note = "" if hours else " before the first run"
+    return (
+        f"{run_tables.markdown(rows)}\n"
+        f"{len(configs)} runs, {left} to do: {total}{note}\n"
+    )
 
 
 def _count_parameters(
@@ -155,6 +172,9 @@ def define_flags() -> None:
     )
     flags.DEFINE_integer(
         "seeds", None, "Number of seeds; the table's default.", lower_bound=1
+    )
+    flags.DEFINE_string(
+        "embeddings", None, "Word vectors of the table `text`, e.g. GloVe's."
     )
     flags.DEFINE_enum(
         "engine",
@@ -203,7 +223,7 @@ def define_flags() -> None:
     flags.DEFINE_bool(
         "dry_run",
         False,
-        "Print each run with its parameters and estimated hours, and stop.",
+        "Print a table of the runs, their parameters and hours, and stop.",
     )
 
 
@@ -226,7 +246,9 @@ def choose_engine(values: flags.FlagValues) -> engines.Engine:
 def main() -> None:
     """Runs or describes the table that the flags name."""
     values = flags.FLAGS
-    configs = find_configs(values.table, values.scale, values.seeds)
+    configs = find_configs(
+        values.table, values.scale, values.seeds, values.embeddings
+    )
     if values.skip_known:
         tables = records.read_all(records.LEDGER).values()
         known = {record.config for found in tables for record in found}
@@ -240,8 +262,7 @@ def main() -> None:
     )
     if values.dry_run:
         logging.info("%s", TABLES[values.table].describe(values.table))
-        for line in describe(configs, workdir, sources):
-            logging.info("%s", line)
+        sys.stdout.write(describe(configs, workdir, sources))
         return
     with preemption.Preemption():
         failures = sweep(configs, workdir, sources, choose_engine(values))

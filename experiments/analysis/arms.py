@@ -44,6 +44,8 @@ _PARTNERS = {
     "same_class": " within a class",
     "different_class": " between classes",
 }
+# Of mixing not both inputs and labels.
+_ALONE = {"nearest": "inputs only", "labels_only": "labels only"}
 # Places of mixing that are not named after their layer.
 _PLACES = {"spectrogram": " of spectrograms", "embedding": ""}
 # Rules by which alpha is tuned; that of the library has no name.
@@ -256,8 +258,7 @@ def describe_method(config: config_lib.Config) -> str:
         name = name.replace("mixup", "CAMixup")
     if config.points > 2:
         name = f"{config.points - 1}-Mixup"
-    if config.target == "nearest":
-        name = "inputs only"
+    name = _ALONE.get(config.target, name)
     if len(config.mix_layers) > 1:
         name = "MIT-A" if config.method == "mit" else "manifold mixup"
     elif config.mix_layers:

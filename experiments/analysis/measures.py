@@ -77,6 +77,12 @@ class Measure(NamedTuple):
 COLUMNS = (
     Measure("test_accuracy", "accuracy", better=1),
     Measure("test_top5_accuracy", "top-5 accuracy", better=1),
+    Measure("test_best_accuracy", "accuracy, best epoch", better=1),
+    Measure(
+        "test_median_accuracy",
+        "accuracy, median of the last 10 epochs",
+        better=1,
+    ),
     Measure("train_accuracy", "training accuracy"),
     Measure("train_real_accuracy", "training accuracy, true labels"),
     Measure("train_corrupted_accuracy", "training accuracy, corrupted labels"),
@@ -102,7 +108,12 @@ COLUMNS = (
 # Not in the tables of all runs.
 _OTHERS = (
     Measure("test_error", "error", better=-1),
+    Measure("test_gain_of_best", "gain of the best epoch, test set"),
     Measure("test_confidence", "confidence"),
+    Measure("test_ace", "average calibration error, 15 bins", better=-1),
+    Measure("test_mce", "MCE, 15 bins", better=-1),
+    Measure("train_first_logit", "largest logit, training set", ""),
+    Measure("train_second_logit", "second largest logit, training set", ""),
     Measure("test_oe_100", "OE, 100 bins", better=-1),
     Measure("test_brier", "Brier score", "", better=-1),
     Measure("validation_best_accuracy", "validation accuracy, best epoch"),

@@ -104,11 +104,8 @@ def rescale(
     it with others, and the prediction is unmixed (Carratino et al. 2020).
     """
     splits = run_data.load_splits(config, sources)
-    counts = np.bincount(splits.train.labels, minlength=splits.num_classes)
-    rescaling = posthoc.MixupRescaling(
-        config.alpha,
-        mean_inputs=splits.train.inputs.mean(axis=0),
-        class_priors=counts / counts.sum(),
+    rescaling = posthoc.MixupRescaling.from_examples(
+        config.alpha, splits.train, num_classes=splits.num_classes
     )
     model = load_model(folder)
     return _predict(

@@ -38,20 +38,30 @@ def draw(setting: common.Setting) -> common.Figures:
 def draw_errors(
     methods: Sequence[common.Method], title: str, *, printed: bool
 ) -> common.Figure:
-    """Draws errors of the validation set: means and bands of one deviation."""
+    """Draws errors by epoch: means and bands of one deviation.
+
+    They are of the test set where all runs measured it, else of the validation
+    set.
+    """
     figure = common.new_figure(7.2 if printed else 4.4, 3.8)
     count = common.count_seeds(method.records for method in methods)
     axes, *others = figure.subplots(1, 1 + printed, squeeze=False)[0]
+    tested = all(
+        record.config.test_each_epoch
+        for method in methods
+        for record in method.records
+    )
+    name, result = ("test", "test") if tested else ("validation", "val")
     axes.set_title(
-        f"{title}\nvalidation set, mean and deviation over {count}",
+        f"{title}\n{name} set, mean and deviation over {count}",
         fontsize="medium",
     )
     for method in methods:
-        errors = 100 * (1 - method.history("val_accuracy"))
+        errors = 100 * (1 - method.history(f"{result}_accuracy"))
         common.draw_history(axes, method, errors)
     for beside in others:
         beside.set_title(
-            "cifar10, DenseNet-190, in the paper\ntest set", fontsize="medium"
+            "CIFAR-10, DenseNet-190, in the paper\ntest set", fontsize="medium"
         )
         for name, curve in PRINTED.items():
             beside.plot(PRINTED_EPOCHS, curve, **common.style_of(name))

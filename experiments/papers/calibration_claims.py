@@ -38,6 +38,13 @@ _outside = functools.partial(
     least=0.05,
     source=f"{PAPER}, section 5",
 )
+_imagenet = functools.partial(
+    Claim,
+    table="imagenet_calibration",
+    arm=MIXUP,
+    least=0.005,
+    source=f"{PAPER}, figure 3",
+)
 _text = functools.partial(
     Claim,
     table="text",
@@ -163,6 +170,8 @@ CLAIMS = (
         "other_confidence",
         baseline=DROPOUT,
     ),
+    _imagenet("Mixup lowers ECE on ImageNet", "test_ece"),
+    _imagenet("Mixup lowers OE on ImageNet", "test_oe"),
     _text(
         "Mixup lowers ECE on text",
         "test_ece",

@@ -1,5 +1,6 @@
 """Table: a paper's table as a list of `Config`s, at two scales."""
 
+import dataclasses
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -31,11 +32,28 @@ class Table(NamedTuple):
     expected: str
 
     def configs(
-        self, scale: str, seeds: int | None = None
+        self,
+        scale: str,
+        seeds: int | None = None,
+        embeddings: str | None = None,
     ) -> list[config.Config]:
-        """Returns the runs at a scale."""
+        """Returns the runs at a scale.
+
+        Args:
+            scale: One of `SCALES`.
+            seeds: How many; None for the default.
+            embeddings: File of word vectors, for runs of sentences.
+
+        Raises:
+            ValueError: If there are embeddings for other runs.
+        """
         count = self.seeds[SCALES.index(scale)] if seeds is None else seeds
-        return self.build(scale, count)
+        configs = self.build(scale, count)
+        if embeddings is None:
+            return configs
+        return [
+            dataclasses.replace(each, embeddings=embeddings) for each in configs
+        ]
 
     @property
     def source(self) -> str:

@@ -10,6 +10,9 @@ import tensorflow as tf
 
 from tf_mixup.callbacks import _monitor
 
+# Prefix of names in `logs` -> folder of TensorBoard's files.
+_FOLDERS = {"val": "validation", "test": "test"}
+
 
 class EpochScalars(keras.callbacks.Callback):
     """Writes `logs` at each epoch's end, and flushes.
@@ -18,8 +21,8 @@ class EpochScalars(keras.callbacks.Callback):
     counts batches from 0 after a resume.
 
     Args:
-        directory: Gets `train/` and, for names that start with `val_`,
-            `validation/`.
+        directory: Gets `train/`, `validation/` for names that start with
+            `val_`, and `test/` for those with `test_`.
         callbacks: The other callbacks. Values that monitors among them measure
             are left out, since these write them.
     """
@@ -44,10 +47,12 @@ class EpochScalars(keras.callbacks.Callback):
         for name, value in (logs or {}).items():
             if name in written:
                 continue
-            validation = name.startswith("val_")
-            writer = self._writer("validation" if validation else "train")
-            with writer.as_default(step=epoch):
-                tf.summary.scalar(f"epoch_{name.removeprefix('val_')}", value)
+            prefix, _, rest = name.partition("_")
+            folder = _FOLDERS.get(prefix, "train")
+            if folder == "train":
+                rest = name
+            with self._writer(folder).as_default(step=epoch):
+                tf.summary.scalar(f"epoch_{rest}", value)
         for writer in self._writers.values():
             writer.flush()
 
@@ -62,6 +67,26 @@ class EpochScalars(keras.callbacks.Callback):
                 str(self._directory / name)
             )
         return self._writers[name]
+
+
+class TestAccuracy(keras.callbacks.Callback):
+    """Adds `test_accuracy` to `logs` after each epoch.
+
+    Args:
+        batches: Of the test set, as `evaluate` takes them.
+    """
+
+    def __init__(self, batches: tf.data.Dataset) -> None:
+        super().__init__()
+        self._batches = batches
+
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, float] | None = None
+    ) -> None:
+        """Evaluates the model as `fit` does with the validation set."""
+        found = self.model.evaluate(self._batches, verbose=0, return_dict=True)
+        if logs is not None:
+            logs["test_accuracy"] = found["accuracy"]
 
 
 class BestWeights(keras.callbacks.ModelCheckpoint):

@@ -27,7 +27,7 @@ CHOICES = {
     "tuning": ("none", *tuning.RULES, *tuning.CLASS_RULES),
     "per": ("batch", "sample", "class"),
     "partner": plans.PARTNERS,
-    "target": ("mixed", "nearest"),
+    "target": ("mixed", "nearest", "labels_only"),
     "optimizer": ("sgd", "adam", "adadelta"),
     "schedule": ("steps", "cosine", "constant"),
     "augmentation": ("none", "standard", "inception"),
@@ -120,7 +120,8 @@ class Config:
         partner: Who is mixed: `"random"`, `"same_class"`, `"different_class"`.
         neighbors: Partners are drawn among as many nearest examples of the
             whole training set, or of the class; 0 for examples of the batch.
-        target: `"mixed"`, or `"nearest"` to mix the inputs only.
+        target: `"mixed"`; `"nearest"` to mix the inputs only, for the label of
+            the nearest example; or `"labels_only"`, which keeps the inputs.
         mixing_warmup_epochs: First epochs, without mixing.
         label_smoothing: Share of each label spread over the other classes.
         entropy_weight: Weight of the entropy in the loss (ERL's kappa).
@@ -162,6 +163,8 @@ class Config:
         ood: Names of out-of-distribution sets, `folder:PATH`, or `.npz`
             files; each must differ in its `ood_names`.
         ood_every: Epochs between two looks at them; 0 for only the end.
+        test_each_epoch: Whether the test accuracy is also measured after each
+            epoch, as some papers print it. It decides nothing.
         seed: Fixes weights, subset, order, augmentation and mixing.
     """
 
@@ -212,6 +215,7 @@ class Config:
     placement: str = "auto"
     ood: tuple[str, ...] = ()
     ood_every: int = 0
+    test_each_epoch: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

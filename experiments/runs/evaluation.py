@@ -1,6 +1,7 @@
 """From predictions to the numbers that tables are made of."""
 
 import statistics
+from collections.abc import Mapping
 from collections.abc import Sequence
 
 import keras
@@ -65,7 +66,8 @@ def measure(
             also top-5 accuracy, mean confidence, negative log-likelihood in
             nats, Brier score, signed gap, adaptive ECE (15 bins of equally many
             examples), and for 15 bins and 100 (`_100`) ECE, OE and the null
-            ECE, which calibrated predictions of these confidences would show.
+            ECE, which calibrated predictions of these confidences would show;
+            of 15 also the average and the maximum calibration error.
             The likelihood counts a probability below 1e-7 as 1e-7, so that an
             example costs at most 16.1 nats: isotonic scaling gives exact zeros.
     """
@@ -106,6 +108,9 @@ def measure(
             "confidence": float(calibration.mean_confidence(bins)),
             "signed_gap": float(calibration.signed_gap(bins)),
         }
+    table = calibration.bin_predictions(labels, probabilities)
+    results["ace"] = float(calibration.average_calibration_error(table))
+    results["mce"] = float(calibration.maximum_calibration_error(table))
     if probabilities.shape[-1] > MANY_CLASSES:
         results["top5_accuracy"] = top_accuracy(labels, probabilities, 5)
     return {prefix + name: value for name, value in results.items()}
@@ -121,22 +126,29 @@ def top_accuracy(labels: np.ndarray, values: np.ndarray, k: int) -> float:
 
 
 def measure_training(
-    labels: np.ndarray, classes: np.ndarray, corrupted: np.ndarray
+    labels: np.ndarray, logits: np.ndarray, corrupted: np.ndarray
 ) -> dict[str, float]:
     """Measures how much of its training set a network has memorized.
 
     Args:
         labels: That it was trained on, `(N,)`.
-        classes: That it predicts for the unmixed examples, `(N,)`.
+        logits: Of the unmixed examples, `(N, K)`.
         corrupted: Bool `(N,)`: which labels were redrawn.
 
     Returns:
         results: `train_accuracy`, and where labels were redrawn
             `train_real_accuracy` of the others and `train_corrupted_accuracy`
-            of these, all against the labels it was trained on.
+            of these, all against the labels it was trained on; the means of
+            the largest and the second largest logit, `train_first_logit` and
+            `train_second_logit`.
     """
-    right = classes == labels
-    results = {"train_accuracy": float(right.mean())}
+    right = logits.argmax(axis=-1) == labels
+    second, first = np.partition(logits, -2, axis=-1)[:, -2:].mean(axis=0)
+    results = {
+        "train_accuracy": float(right.mean()),
+        "train_first_logit": float(first),
+        "train_second_logit": float(second),
+    }
     if corrupted.any() and not corrupted.all():
         results["train_real_accuracy"] = float(right[~corrupted].mean())
         results["train_corrupted_accuracy"] = float(right[corrupted].mean())
@@ -167,22 +179,31 @@ def find_chance(labels: np.ndarray, classes: np.ndarray) -> list[str]:
     ]
 
 
-def measure_epochs(accuracies: Sequence[float]) -> dict[str, float]:
-    """Measures the best epoch and the last ones, from validation accuracies.
+def measure_epochs(history: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """Measures the best epoch and the last ones.
+
+    Args:
+        history: With `val_accuracy`, and `test_accuracy` if it was measured
+            after each epoch.
 
     Returns:
         results: `validation_best_accuracy`, of the best epoch;
             `validation_gain_of_best`, over the last epoch, what was lost by
             training to the end; and `validation_median_accuracy`, of the last
-            ten epochs. The best of many is a little too good; the paper took
-            all of them on the test set.
+            ten epochs; and `test_best_accuracy`, ... of the test set, as the
+            mixup paper has them. The best of many is a little too good.
     """
-    best = max(accuracies)
-    return {
-        "validation_best_accuracy": best,
-        "validation_gain_of_best": best - accuracies[-1],
-        "validation_median_accuracy": statistics.median(accuracies[-10:]),
-    }
+    results: dict[str, float] = {}
+    for name, prefix in (("val", "validation"), ("test", "test")):
+        accuracies = history.get(f"{name}_accuracy")
+        if accuracies:
+            best, last = max(accuracies), accuracies[-10:]
+            results |= {
+                f"{prefix}_best_accuracy": best,
+                f"{prefix}_gain_of_best": best - last[-1],
+                f"{prefix}_median_accuracy": statistics.median(last),
+            }
+    return results
 
 
 def measure_ood(

@@ -17,6 +17,9 @@ from tf_mixup import losses
 from tf_mixup import metrics
 from tf_mixup import mixing
 
+# Field `target` -> option `mix` of the stage.
+_MIXED = {"mixed": "both", "nearest": "inputs", "labels_only": "targets"}
+
 
 def build_network(
     config: config_lib.Config, splits: datasets.Splits
@@ -156,7 +159,7 @@ def build_mixup(
     alpha = "auto" if config.tunes_alpha else config.alpha
     if config.method == "mit":
         return mixing.DecoupledMixUp(alpha, margin=config.margin, **options)
-    options["mix_targets"] = config.target == "mixed"
+    options["mix"] = _MIXED[config.target]
     if config.method == "cutmix":
         return mixing.CutMix(alpha, **options)
     return mixing.MixUp(

@@ -60,7 +60,7 @@ def evaluate(
     if splits.train.in_memory:
         results |= evaluation.measure_training(
             splits.train.labels,
-            predict_logits(network, splits.train.inputs).argmax(-1),
+            predict_logits(network, splits.train.inputs),
             splits.corrupted,
         )
     outputs_lib.write(outputs, workdir / run_files.PREDICTIONS)

@@ -121,7 +121,7 @@ def _run_owned(
         results, warnings = run_evaluation.evaluate(
             config, model, reported, sets, workdir
         )
-        results |= evaluation.measure_epochs(history["val_accuracy"])
+        results |= evaluation.measure_epochs(history)
     finally:
         keras.config.set_dtype_policy(previous_policy)
     record = run_files.write_record(
@@ -170,14 +170,9 @@ def train(
         worker=workers.index,
         workers=workers.count,
     ).apply(mixup)
-    validation = batches.evaluation_batches(
-        *splits.validation,
-        replicas=strategy.num_replicas_in_sync,
-        worker=workers.index,
-        workers=workers.count,
-    ).apply(mixup.evaluation)
+    validation = _evaluated(splits.validation, mixup, strategy)
     steps = int(training.cardinality())
-    training, validation = map(workers.distribute, (training, validation))
+    training = workers.distribute(training)
     with strategy.scope():
         model = workers.wrap(model)
         model.compile(
@@ -234,6 +229,7 @@ def train(
                     mixup, warmup_epochs=config.mixing_warmup_epochs
                 ),
                 *monitors,
+                *_test_accuracy(config, splits, mixup, strategy),
                 callbacks_lib.StopWhenDiverged(),
                 *([callbacks_lib.EpochScalars(logs, monitors)] if logs else []),
                 *best,
@@ -242,6 +238,34 @@ def train(
         )
     _set_result(model, best)
     return workers.detach(network), saver.history
+
+
+def _evaluated(
+    part: datasets.Arrays, mixup: mixing.MixUp, strategy: tf.distribute.Strategy
+) -> tf.data.Dataset:
+    """Returns this worker's unmixed batches of a set."""
+    workers = workers_lib.Workers.of(strategy)
+    return workers.distribute(
+        batches.evaluation_batches(
+            *part,
+            replicas=strategy.num_replicas_in_sync,
+            worker=workers.index,
+            workers=workers.count,
+        ).apply(mixup.evaluation)
+    )
+
+
+def _test_accuracy(
+    config: config_lib.Config,
+    splits: datasets.Splits,
+    mixup: mixing.MixUp,
+    strategy: tf.distribute.Strategy,
+) -> list[callbacks_lib.TestAccuracy]:
+    """Returns what measures the test set after each epoch, if asked for."""
+    if not config.test_each_epoch:
+        return []
+    test = _evaluated(splits.test, mixup, strategy)
+    return [callbacks_lib.TestAccuracy(test)]
 
 
 def _set_result(

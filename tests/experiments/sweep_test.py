@@ -121,6 +121,12 @@ class TestFindConfigs:
         found = sweep.find_configs("alpha_sweep", "small", 2)
         assert found == calibration.alpha_sweep("small", 2)
 
+    def test_sentences_start_from_the_embeddings_asked_for(self):
+        found = sweep.find_configs("text", "paper", 1, "glove.txt")
+        assert {config.embeddings for config in found} == {"glove.txt"}
+        with pytest.raises(ValueError, match="for the network of sentences"):
+            sweep.find_configs("uci", "small", 1, "glove.txt")
+
     def test_refuses_a_table_without_runs(self):
         with pytest.raises(
             ValueError,
@@ -160,7 +166,7 @@ class TestSweep:
         write_record(tmp_path, second)
         sweep.sweep(configs(), tmp_path, SOURCES, runner)
         assert [config.seed for config in runner] == [0, 2]
-        *_, total = sweep.describe(configs(), tmp_path, SOURCES)
+        _, total = cells(sweep.describe(configs(), tmp_path, SOURCES))
         assert total.startswith("3 runs, 0 to do")
 
     def test_goes_on_after_a_failure_and_counts_it(
@@ -180,37 +186,45 @@ class TestSweep:
         assert [config.seed for config in runner] == [1]
 
 
+def cells(table):
+    """Returns the cells of each run's row, and the line below the table."""
+    *lines, total = table.splitlines()
+    assert lines.pop() == ""
+    rows = [line.strip("| ").split(" | ") for line in lines]
+    assert rows[0] == ["run", "training", "parameters", "hours"]
+    return rows[2:], total
+
+
 class TestDescribe:
-    def test_says_fields_parameters_and_sum(self, tmp_path):
-        wanted = configs(2, width=4)
-        first, second, total = sweep.describe(wanted, tmp_path, SOURCES)
-        name, rest = first.split(": ", 1)
-        assert name == wanted[0].run_name
-        parameters, rest = rest.split(" parameters, ")
+    def test_says_training_parameters_and_sum(self, tmp_path):
+        wanted = [*configs(1, width=4), *configs(1, width=4, alpha=0.0)]
+        (first, second), total = cells(
+            sweep.describe(wanted, tmp_path, SOURCES)
+        )
         network = model_setup.build_network(
             wanted[0], run_data.load_splits(wanted[0], SOURCES)
         )
-        assert parameters == f"{model_setup.count_parameters(network):,}"
-        assert rest == f"hours unknown before the first run; {wanted[0]}"
-        assert "seed=1" in second
+        count = f"{model_setup.count_parameters(network):,}"
+        name = wanted[0].run_name
+        assert first == [name, "mixup, alpha 0.2", count, "unknown"]
+        assert second[1] == "no mixup"
         assert total == "2 runs, 2 to do: hours unknown before the first run"
 
     def test_estimates_by_what_is_done(self, tmp_path):
         wanted = configs(3, width=4)
         write_record(tmp_path, wanted[0], seconds=1800.0)
-        first, second, _, total = sweep.describe(wanted, tmp_path, SOURCES)
-        assert " parameters, done; Config(" in first
-        assert " parameters, 0.500 h; Config(" in second
-        assert total == "3 runs, 2 to do: 1.00 h"
+        rows, total = cells(sweep.describe(wanted, tmp_path, SOURCES))
+        assert [row[3] for row in rows] == ["done", "0.500", "0.500"]
+        assert total == "3 runs, 2 to do: 1.00 hours"
 
     def test_runs_of_other_tables_tell_no_hours(self, tmp_path):
         write_record(tmp_path, *configs(1, width=8), seconds=1800.0)
         wanted = configs(2, width=4)
-        *_, total = sweep.describe(wanted, tmp_path, SOURCES)
-        assert total.endswith("hours unknown before the first run")
+        described = sweep.describe(wanted, tmp_path, SOURCES)
+        assert described.endswith("hours unknown before the first run\n")
         write_record(tmp_path, wanted[0], seconds=3600.0)
-        *_, total = sweep.describe(wanted, tmp_path, SOURCES)
-        assert total == "2 runs, 1 to do: 1.00 h"
+        described = sweep.describe(wanted, tmp_path, SOURCES)
+        assert described.endswith("2 runs, 1 to do: 1.00 hours\n")
 
     def test_trains_nothing(self, runner, tmp_path):
         sweep.describe(configs(1, width=4), tmp_path, SOURCES)
@@ -221,15 +235,15 @@ class TestDescribe:
 @pytest.mark.slow
 def test_counts_the_papers_networks_for_imagenet(tmp_path):
     wanted = sweep.find_configs("imagenet", "paper", 1)
-    *lines, total = sweep.describe(wanted, tmp_path, SOURCES)
+    rows, total = cells(sweep.describe(wanted, tmp_path, SOURCES))
     counts = {
         "resnet50": "25,557,032",
         "resnet101": "44,549,160",
         "resnext101": "44,177,704",
         "resnext101_64x4d": "83,455,272",
     }
-    for config, line in zip(wanted, lines, strict=True):
-        assert f" {counts[config.network]} parameters, " in line
+    for config, row in zip(wanted, rows, strict=True):
+        assert row[2] == counts[config.network]
     assert total.startswith("14 runs, 14 to do")
 
 

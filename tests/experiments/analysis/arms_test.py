@@ -61,6 +61,7 @@ class TestGroups:
                 "",
                 "inputs only between classes, alpha 0.2",
             ),
+            ({"target": "labels_only"}, "", "labels only, alpha 0.2"),
             ({"per": "sample"}, "", "mixup per example, alpha 0.2"),
             (
                 {"per": "class", "tuning": "camixup"},

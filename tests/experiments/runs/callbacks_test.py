@@ -27,8 +27,10 @@ def scalar(value):
 
 
 class TestEpochScalars:
-    def test_writes_epochs_to_train_and_validation(self, tmp_path):
+    def test_writes_epochs_to_a_folder_for_each_set(self, tmp_path):
         scalars = callbacks_lib.EpochScalars(tmp_path)
+        scalars.on_epoch_end(0, {"test_accuracy": 0.5})
+        assert read(tmp_path / "test") == [("epoch_accuracy", 0, 0.5)]
         scalars.on_epoch_end(0, {"loss": 0.5, "val_loss": 0.25})
         scalars.on_epoch_end(1, {"loss": 0.125, "val_ece": 0.75})
         scalars.on_train_end()

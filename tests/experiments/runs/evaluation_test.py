@@ -71,6 +71,15 @@ class TestMeasure:
             found = evaluation.top_accuracy(labels, values, k)
             assert found == pytest.approx(expected)
 
+    def test_errors_of_bins_are_the_references(self):
+        results = evaluation.measure(LABELS, PROBABILITIES, prefix="test_")
+        for name, error in (
+            ("test_ace", reference.average_calibration_error),
+            ("test_mce", reference.maximum_calibration_error),
+        ):
+            expected = error(LABELS, PROBABILITIES, 15)
+            assert results[name] == pytest.approx(expected, abs=1e-6)
+
     def test_null_of_few_rows_in_many_bins_is_not_zero(self):
         results = evaluation.measure(LABELS, PROBABILITIES, prefix="")
         assert results["null_ece_100"] > 0.1
@@ -79,11 +88,16 @@ class TestMeasure:
 
 class TestMeasureTraining:
     def test_by_hand(self):
-        labels, classes = np.array([0, 1, 2, 0, 1]), np.array([0, 1, 0, 0, 2])
+        labels = np.array([0, 1, 2, 0, 1])
+        logits = np.array(
+            [[5, 1, 0], [1, 3, 2], [4, 0, 2], [6, 5, -9], [0, 1, 2]], "float32"
+        )
         corrupted = np.array([False, False, True, True, False])
-        results = evaluation.measure_training(labels, classes, corrupted)
+        results = evaluation.measure_training(labels, logits, corrupted)
         # Right are rows 0, 1 and 3; of the redrawn 2 and 3, one.
         assert results == {
+            "train_first_logit": pytest.approx((5 + 3 + 4 + 6 + 2) / 5),
+            "train_second_logit": pytest.approx((1 + 2 + 2 + 5 + 1) / 5),
             "train_accuracy": pytest.approx(3 / 5),
             "train_real_accuracy": pytest.approx(2 / 3),
             "train_corrupted_accuracy": pytest.approx(1 / 2),
@@ -92,24 +106,32 @@ class TestMeasureTraining:
     @pytest.mark.parametrize("all_of_them", [False, True])
     def test_tells_no_kinds_apart_where_there_is_one(self, all_of_them):
         corrupted = np.full(2, all_of_them)
-        results = evaluation.measure_training(LABELS[:2], [0, 0], corrupted)
-        assert results == {"train_accuracy": 0.5}
+        logits = np.array([[1.0, 0.0], [1.0, 0.0]])
+        results = evaluation.measure_training(LABELS[:2], logits, corrupted)
+        assert results["train_accuracy"] == 0.5
+        assert "train_real_accuracy" not in results
 
 
 class TestMeasureEpochs:
     def test_by_hand(self):
-        results = evaluation.measure_epochs([0.2, 0.75, 0.5])
+        history = {"val_accuracy": [0.2, 0.75, 0.5]}
+        results = evaluation.measure_epochs(history)
+        assert not any(name.startswith("test") for name in results)
         assert results["validation_best_accuracy"] == 0.75
         assert results["validation_gain_of_best"] == pytest.approx(0.25)
         assert results["validation_median_accuracy"] == 0.5
 
     def test_median_is_of_the_last_ten(self):
         accuracies = [0.9] * 20 + [0.1] * 4 + [0.2, 0.4] + [0.8] * 4
-        results = evaluation.measure_epochs(accuracies)
-        assert results["validation_median_accuracy"] == pytest.approx(0.3)
+        history = {"val_accuracy": [0.5], "test_accuracy": accuracies}
+        results = evaluation.measure_epochs(history)
+        assert results["validation_median_accuracy"] == 0.5
+        assert results["test_median_accuracy"] == pytest.approx(0.3)
+        assert results["test_best_accuracy"] == 0.9
+        assert results["test_gain_of_best"] == pytest.approx(0.1)
 
     def test_nothing_is_lost_where_the_last_is_best(self):
-        results = evaluation.measure_epochs([0.2, 0.5])
+        results = evaluation.measure_epochs({"val_accuracy": [0.2, 0.5]})
         assert results["validation_gain_of_best"] == 0
 
 

@@ -140,7 +140,8 @@ class TestBuildMixup:
         assert isinstance(build_mixup(method="cutmix"), mixing.CutMix)
         assert build_mixup(method="regmixup").include_clean
         assert build_mixup(points=4).num_points == 4
-        assert not build_mixup(target="nearest").mix_targets
+        assert build_mixup(target="nearest").mix == "inputs"
+        assert build_mixup(target="labels_only").mix == "targets"
         assert build_mixup(per="class", tuning="camixup").per == "class"
         assert build_mixup(per="class", method="erm").per == "batch"
         mit = build_mixup(method="mit", margin=0.5)

@@ -47,6 +47,7 @@ CONFIG = config_lib.Config(
     learning_rate=0.05,
     schedule="cosine",
     ood_every=2,
+    test_each_epoch=True,
 )
 # Prepended to the program: what is done there is followed by a kill.
 KILL = "import os, signal; kill = lambda: os.kill(os.getpid(), 9)\n"
@@ -229,6 +230,9 @@ class TestWorkdir:
         history = record["history"]
         assert {"loss", "val_ece", "val_oe", "uniform_auroc"} <= set(history)
         assert len(history["loss"]) == len(history["val_ece"]) == EPOCHS
+        measured = record["results"]["test_accuracy"]
+        assert len(history["test_accuracy"]) == EPOCHS
+        assert history["test_accuracy"][-1] == pytest.approx(measured)
         # Looked at in every second epoch.
         assert len(history["uniform_auroc"]) == EPOCHS // 2
 
