@@ -277,12 +277,13 @@ def render_summary(
         for judgment in judgments
         if judgment.claim.paper != papers.OWN
     ]
-    holds, fails, undecided = map(verdicts.count, Verdict)
+    holds, fails, undecided, missing = map(verdicts.count, Verdict)
     return (
         f"{run_tables.markdown(lines)}\nMean ± standard deviation over seeds;"
         " the validation set chose alpha.\n"
-        f"Of the papers' claims {holds} hold, {fails} do not and"
-        f" {undecided} are undecided ([results]({folder}/RESULTS.md))."
+        f"Of the papers' claims {holds} hold, {fails} do not,"
+        f" {undecided} are undecided and {missing} have no runs"
+        f" ([results]({folder}/RESULTS.md))."
     )
 
 

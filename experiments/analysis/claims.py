@@ -41,6 +41,7 @@ class Verdict(enum.Enum):
     HOLDS = "holds"
     FAILS = "does not hold"
     OPEN = "not decided here"
+    MISSING = "no runs"
 
 
 class Direction(enum.Enum):
@@ -121,9 +122,9 @@ class Judgment:
 
     claim: Claim
     setting: str = "-"
-    numbers: str = "no runs"
+    numbers: str = "-"
     difference: str = "-"
-    verdict: Verdict = Verdict.OPEN
+    verdict: Verdict = Verdict.MISSING
     effect: float = 0.0
 
     @property

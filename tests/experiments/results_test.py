@@ -82,7 +82,7 @@ class TestSummary:
         text = results.render_summary({})
         count = sum(each.paper != papers.OWN for each in papers.CLAIMS)
         assert 0 < count < len(papers.CLAIMS)
-        assert f"0 hold, 0 do not and {count} are" in text
+        assert f"0 are undecided and {count} have no runs" in text
 
     def test_goes_between_the_marks(self):
         text = f"a\n{results.BEGIN}\nold\n{results.END}\nb"

@@ -188,14 +188,12 @@ class TestJudge:
     @pytest.mark.parametrize(
         "runs", [[], lines(a0=(0.1, 0.1)), lines(a2=(0.1, 0.1))]
     )
-    def test_without_runs_it_is_open(self, runs):
-        found = self.judge(runs)
-        assert found.numbers == "no runs"
-        assert found.verdict is Verdict.OPEN
+    def test_without_runs_of_both_there_is_no_verdict(self, runs):
+        assert self.judge(runs).verdict is Verdict.MISSING
 
     def test_other_settings_are_left_out(self):
         found = self.judge(settings={"corruption": (0.5,)})
-        assert found.numbers == "no runs"
+        assert found.verdict is Verdict.MISSING
 
     def test_what_does_not_hold_is_explained(self):
         higher = {"direction": Direction.HIGHER}
