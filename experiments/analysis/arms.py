@@ -30,6 +30,7 @@ SETTING = (
     "width",
     "corruption",
     "augmentation",
+    "standardized",
     "num_train",
     "epochs",
 )
@@ -203,6 +204,8 @@ def describe_setting(setting: tuple[Any, ...]) -> str:
         parts.append(f"{fields['corruption']:.0%} of labels corrupted")
     if fields["augmentation"] != "none":
         parts.append("augmented")
+    if not fields["standardized"]:
+        parts.append("raw features")
     if fields["num_train"]:
         parts.append(f"{fields['num_train']:,} examples")
     return ", ".join([*parts, f"{fields['epochs']} epochs"])

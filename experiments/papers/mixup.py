@@ -138,10 +138,16 @@ def uci(scale: str, seeds: int) -> list[config.Config]:
     """Table 4: six UCI sets, in full at both scales.
 
     The paper does not state alpha, splits, scaling of the features or repeats.
+    So features are standardized, or left as they are.
     """
     del scale
     bases = [
-        {**defaults.PAPER_DEFAULTS[card.name], "dataset": card.name}
+        {
+            **defaults.PAPER_DEFAULTS[card.name],
+            "dataset": card.name,
+            "standardized": standardized,
+        }
+        for standardized in (True, False)
         for card in cards.CARDS
         if card.kind == "tables"
     ]

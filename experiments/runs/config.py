@@ -150,6 +150,8 @@ class Config:
         augmentation: `"none"`, or `"standard"`: pad by 4, crop, and flip what
             is no digit; or of photographs `"inception"`: crops of random area
             and aspect, flips.
+        standardized: Whether the network standardizes the features of a table;
+            else it sees them as they are.
         num_train: Training examples, drawn by the seed; 0 for all.
         num_validation: Examples carved from the training set.
         corruption: Share of training labels that is drawn anew.
@@ -205,6 +207,7 @@ class Config:
     restore_best: bool = False
     noise: float = 0.0
     augmentation: str = "none"
+    standardized: bool = True
     num_train: int = 0
     num_validation: int = 300
     corruption: float = 0.0

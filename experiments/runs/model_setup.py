@@ -37,7 +37,7 @@ def build_network(
     if splits.vocabulary:
         options["vocabulary"] = splits.vocabulary
         options["embeddings"] = config.embeddings
-    else:
+    elif _is_standardized(config):
         options["mean"], options["std"] = splits.mean, splits.std
     return networks.BUILDERS[config.network](
         splits.train.inputs.shape[1:],
@@ -69,6 +69,18 @@ def check_sentences(config: config_lib.Config, splits: datasets.Splits) -> None:
             f"method={config.method!r} without mix_layers",
             "Write --method=mixup --mix_layers=embedding",
         )
+
+
+def _is_standardized(config: config_lib.Config) -> bool:
+    """Returns whether to standardize; refuses not to but of tables."""
+    table = datasets.find_card(config.dataset).kind == "tables"
+    if not config.standardized and not table:
+        raise _checks.refusal(
+            "`standardized` is for the features of tables",
+            f"standardized=False with dataset={config.dataset!r}",
+            "Leave --nostandardized out",
+        )
+    return config.standardized
 
 
 def _check_batch_norm(config: config_lib.Config) -> None:

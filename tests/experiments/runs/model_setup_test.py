@@ -51,10 +51,27 @@ class TestBuildNetwork:
         expected = 116 + stages + 1700
         assert model_setup.count_parameters(network) == expected
 
+    @pytest.mark.parametrize("standardized", [True, False])
+    def test_features_are_standardized_or_left(self, standardized):
+        config = dataclasses.replace(
+            CONFIG,
+            dataset="uci:iris",
+            network="mlp",
+            standardized=standardized,
+        )
+        splits = datasets.make_placeholder("uci:iris")
+        splits = dataclasses.replace(splits, mean=(1.0,) * 4, std=(2.0,) * 4)
+        network = model_setup.build_network(config, splits)
+        seen = keras.Model(network.input, network.layers[1].output)
+        rows = np.array([[5.0, 1, 1, 3]], "float32")
+        expected = (rows - 1) / 2 if standardized else rows
+        np.testing.assert_allclose(seen.predict(rows, verbose=0), expected)
+
     @pytest.mark.parametrize(
         ("changes", "match"),
         [
             ({"network": "resnet19"}, "`network` must be one of"),
+            ({"standardized": False}, "is for the features of tables"),
             ({"network": "text_cnn"}, "Sentences take the network `text_cnn`"),
         ],
     )
