@@ -189,8 +189,8 @@ class TestBadInput:
 
     def test_outputs_that_are_others(self):
         for outputs, activation, message in (
-            ("logits", "sigmoid", "last layer that gives probabilities"),
-            ("probabilities", "linear", r"lie in \[0, 1\].*from_logits=False"),
+            ("logits", "sigmoid", "probabilities, by its last layer"),
+            ("probabilities", "linear", "logits, numbers from -.* outputs='auto'"),
             ("sigmoid", "sigmoid", "`outputs` must be"),
         ):
             with pytest.raises(ValueError, match=message):

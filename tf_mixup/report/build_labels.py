@@ -26,6 +26,8 @@ from tf_mixup.report.numbers import LabelNumbers
 # Labels whose reliability is drawn.
 _DRAWN = 5
 _ALL = "all labels"
+# What `outputs` says of logits.
+_KINDS = {"auto": None, "logits": True, "probabilities": False}
 
 
 class LabelReport(LabelNumbers):
@@ -107,12 +109,13 @@ def label_report(
     build.check_options(max_examples, batch_size, num_resamples, seed, verbose)
     model, name = build.open_model(model)
     report_run.check_output(model, output)
-    from_logits = _read_outputs(outputs)
+    from_logits = _KINDS[_checks.one_of("outputs", outputs, tuple(_KINDS))]
     logits = None
     if model_calls.runs_plainly(model):
         head = _cut_to_output(model, output)
         last_layer.refuse_softmax(head)
-        output_kind.agree(last_layer.last_layer_gives_logits(head), from_logits)
+        gives_logits = last_layer.last_layer_gives_logits(head)
+        _check_outputs(outputs, gives_logits, "by its last layer")
         logits = last_layer.before_softmax(head, several=True)
     run = report_run.run(
         model if logits is None else logits,
@@ -122,6 +125,9 @@ def label_report(
         output=output,
         verbose=verbose,
     )
+    low, high = run.outputs.min(), run.outputs.max()
+    if logits is None and not 0 <= low <= high <= 1:
+        _check_outputs(outputs, True, f"numbers from {low:.3g} to {high:.3g}")
     from_logits = logits is not None or output_kind.are_logits(
         run.outputs.reshape(-1, 1), from_logits, model=model
     )
@@ -161,10 +167,18 @@ def label_report(
     )
 
 
-def _read_outputs(outputs: str) -> bool | None:
-    """Returns whether `outputs` says logits; None if it says nothing."""
-    kinds = {"auto": None, "logits": True, "probabilities": False}
-    return kinds[_checks.one_of("outputs", outputs, tuple(kinds))]
+def _check_outputs(
+    outputs: str, gives_logits: bool | None, seen: str
+) -> None:
+    """Refuses what contradicts the last layer or the values."""
+    given = _KINDS[outputs]
+    if None not in (given, gives_logits) and given != gives_logits:
+        kind = "logits" if gives_logits else "probabilities"
+        raise _checks.refusal(
+            f"The model's outputs must be what `outputs` says, {outputs}",
+            f"{kind}, {seen}",
+            f"Write outputs='auto', which finds {kind}",
+        )
 
 
 def _cut_to_output(model: keras.Model, output: str | int | None) -> keras.Model:
