@@ -246,7 +246,8 @@ class TestClassGaps:
         gap, error = metric.class_gaps()
         # Class 0: .75 - 1 and .75 - 0; class 1: .75 - 1; none of class 2.
         np.testing.assert_allclose(gap, [0.25, -0.25, np.nan])
-        np.testing.assert_allclose(error, [0.5 / np.sqrt(2), 0, np.nan])
+        # Squares of class 0 are .25 twice, and one of 1 is counted too.
+        np.testing.assert_allclose(error, [np.sqrt(1.5) / 2, 1, np.nan])
 
     @pytest.mark.parametrize("one_hot", [False, True])
     def test_against_reference(self, one_hot):
@@ -290,7 +291,33 @@ class TestClassGaps:
             metric.class_gaps().gap, expected.class_gaps().gap, atol=1e-6
         )
 
+    def test_errors_do_not_depend_on_the_scale_of_weights(self):
+        labels, probabilities = draw(400, 3)
+        found = []
+        for weight in (None, 0.01, 100.0):
+            metric = metrics.ClassCalibrationMetrics(from_logits=False)
+            given = weight and np.full(400, weight)
+            metric.update_state(labels, probabilities, given)
+            errors = metric.class_gaps().standard_error
+            found.append([*errors, metric.signed_gap_error()])
+        np.testing.assert_allclose(found[1:], [found[0]] * 2, rtol=1e-5)
+
+    def test_weights_that_differ_tell_less(self):
+        # 5 % of weights are 200 times the others: some 20 examples.
+        labels, probabilities = draw(400, 3)
+        weight = np.ones(400)
+        weight[::20] = 200.0
+        metric = metrics.CalibrationMetrics(from_logits=False)
+        metric.update_state(labels, probabilities, weight)
+        generator = np.random.default_rng(0)
+        gaps = probabilities.max(-1) - (probabilities.argmax(-1) == labels)
+        drawn = generator.integers(400, size=(2000, 400))
+        means = (weight * gaps)[drawn].sum(1) / weight[drawn].sum(1)
+        error = metric.signed_gap_error()
+        assert error == pytest.approx(np.std(means), rel=0.25)
+
     def test_without_examples(self):
+        assert np.isnan(metrics.CalibrationMetrics().signed_gap_error())
         with pytest.raises(ValueError, match="Call `update_state` first"):
             metrics.ClassCalibrationMetrics().class_gaps()
 

@@ -542,9 +542,24 @@ class TestMixingCoefficients:
         assert [len(axes.patches) for axes in figure.axes] == [1, 1]
         assert figure.axes[0].get_legend() is None
 
-    def test_refuses_no_shares(self):
-        with pytest.raises(ValueError, match="must be a share to draw"):
-            plots.mixing_coefficients([])
+    @pytest.mark.parametrize(
+        "shares", [[], [[0.5, 0.9]], np.full((2, 3, 2), 0.5)]
+    )
+    def test_refuses_what_are_no_shares_of_a_mixture(self, shares):
+        with pytest.raises(
+            ValueError, match=r"\(N, P\), which sum to 1.*ravel"
+        ):
+            plots.mixing_coefficients(shares)
+
+    def test_takes_one_share_or_a_column(self):
+        for shares in (0.5, [[0.5], [0.5]]):
+            figure = plots.mixing_coefficients(shares)
+            (heights,) = self.bars(figure.axes[0])
+            assert heights[12] == 100
+
+    def test_refuses_an_alpha_below_0(self):
+        with pytest.raises(ValueError, match="`alpha` must be"):
+            plots.mixing_coefficients([0.5], alpha=-1.0)
 
 
 class TestFiles:

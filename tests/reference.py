@@ -586,12 +586,17 @@ def inception_window(height, width, sides, place):
 
 
 def signed_gap(probabilities, labels):
-    """Mean confidence minus accuracy, and the standard error of that mean."""
+    """Mean confidence minus accuracy, and the standard error of that mean.
+
+    One more difference of 1 is counted among the squares.
+    """
     differences = [
         max(row) - (int(np.argmax(row)) == label)
         for row, label in zip(probabilities, labels, strict=True)
     ]
-    return np.mean(differences), np.std(differences) / np.sqrt(len(labels))
+    size = len(labels)
+    error = math.sqrt(size * np.var(differences) + 1) / size
+    return np.mean(differences), error
 
 
 def class_gap(labels, probabilities, which):
@@ -602,7 +607,7 @@ def class_gap(labels, probabilities, which):
             gaps.append(max(row) - float(int(np.argmax(row)) == label))
     mean = sum(gaps) / len(gaps)
     variance = sum((gap - mean) ** 2 for gap in gaps) / len(gaps)
-    return mean, math.sqrt(variance / len(gaps))
+    return mean, math.sqrt(len(gaps) * variance + 1) / len(gaps)
 
 
 def camixup(labels, probabilities, num_classes, alpha):

@@ -47,6 +47,19 @@ class TestByHand:
         found = selective.excess_aurc(LABELS, PROBABILITIES)
         assert found == pytest.approx(excess)
 
+    @pytest.mark.parametrize("weight", [0.05, 0.7, 2.95])
+    def test_equal_weights_change_nothing(self, weight):
+        confidence = np.linspace(0.99, 0.6, 30)
+        probabilities = np.stack([confidence, 1 - confidence], axis=1)
+        labels = np.zeros(30, int)
+        labels[[5, 15, 25]] = 1
+        found = selective.coverage_at_risk(
+            *(labels, probabilities),
+            risk=0.1,
+            sample_weight=np.full(30, weight),
+        )
+        assert found == 1
+
     @pytest.mark.parametrize(
         ("risk", "coverage"),
         [(0, 0.25), (0.1, 0.25), (1 / 3, 0.75), (0.5, 1), (1, 1)],

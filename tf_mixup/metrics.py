@@ -60,8 +60,9 @@ class _BinnedMetric(keras.metrics.Metric):
         # Parts of the table: count, confidence, correct.
         self._table: Any = self._make_table()
         # Negative log-likelihood, Brier score, number of examples left out,
-        # evidence that outputs are logits, number of examples counted.
-        self._totals = self._add_sums("totals", 5)
+        # evidence that outputs are logits, number of examples counted, sum of
+        # squared weights.
+        self._totals = self._add_sums("totals", 6)
 
     def _make_table(self) -> Any:
         """Returns the variable `(3, ...)`; None if it needs the first batch."""
@@ -230,6 +231,26 @@ class CalibrationMetrics(_BinnedMetric):
         weight, size = ops.sum(table[0]), ops.convert_to_tensor(self._totals)[4]
         table = table * (size / ops.where(weight == 0, 1.0, weight))
         return calibration.Bins(table[0], table[1], table[2])
+
+    def signed_gap_error(self) -> float:
+        """Returns the standard error of `signed_gap`, by chance of examples.
+
+        Confidences of a bin are taken to be equal. It does not depend on the
+        scale of weights, and one example more that misses by 1 is counted, so
+        that few examples which agree are not taken for certain. NaN without
+        examples.
+        """
+        count, confidence, correct = map(ops.convert_to_numpy, self.fine_bins())
+        total = float(count.sum())
+        if not total:
+            return math.nan
+        mean = confidence / np.maximum(count, 1e-30)
+        squares = mean * confidence - 2 * mean * correct + correct
+        gap = (confidence.sum() - correct.sum()) / total
+        squared = float(ops.convert_to_numpy(self._totals)[5])
+        return float(
+            _error_of_mean(squares.sum() / total - gap**2, total**2 / squared)
+        )
 
     def fine_bins(self) -> calibration.Bins:
         """Returns about 300 bins of equal width, summed over replicas."""
@@ -424,6 +445,7 @@ class LabelCalibrationMetrics(_BinnedMetric):
             ops.sum(ops.cast(left_out, self._sums)),
             ops.cast(scores.evidence, self._sums),
             ops.sum(ops.cast(weight > 0, self._sums)),
+            ops.sum(ops.square(weight)),
         )
         self._table.assign_add(ops.stack(bins))
         self._totals.assign_add(ops.stack(totals))
@@ -530,6 +552,7 @@ def _add_batch(
         ops.sum(ops.cast(left_out, dtype)),
         ops.cast(scores.evidence, dtype),
         ops.sum(ops.cast(weight > 0, dtype)),
+        ops.sum(ops.square(weight)),
     )
     residuals = _sum_residuals(
         scores, counted, weight, variables[2].shape[1], edges
@@ -719,7 +742,8 @@ class ClassGaps(NamedTuple):
     Attributes:
         gap: Mean confidence minus accuracy of the examples of each class,
             float `(K,)` in [-1, 1]; NaN for a class without examples.
-        standard_error: Of each gap, `(K,)`.
+        standard_error: Of each gap, `(K,)`, as
+            `CalibrationMetrics.signed_gap_error` has it.
     """
 
     gap: np.ndarray
@@ -749,7 +773,8 @@ class ClassCalibrationMetrics(CalibrationMetrics):
 
     def __init__(self, num_bins: int = 15, **options: Any) -> None:
         super().__init__(num_bins, **options)
-        # Count, gap and squared gap of each class; made when K is known.
+        # Of each class the sums of weights, of squared weights, of gaps and of
+        # squared gaps; made when K is known.
         self._class_sums: Any = None
 
     def build(self, num_classes: int) -> None:
@@ -757,7 +782,7 @@ class ClassCalibrationMetrics(CalibrationMetrics):
         super().build(num_classes)
         if self._class_sums is None:
             with _outside_of_functions():
-                self._class_sums = self._add_sums("classes", 3, num_classes)
+                self._class_sums = self._add_sums("classes", 4, num_classes)
 
     def update_state(
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
@@ -771,7 +796,10 @@ class ClassCalibrationMetrics(CalibrationMetrics):
         weight = ops.cast(weight, gap.dtype) * ops.ones_like(gap)
         counted = ops.logical_and(ops.isfinite(gap), weight >= 0)
         gap, weight = (ops.where(counted, x, 0.0) for x in (gap, weight))
-        parts = [weight, weight * gap, weight * ops.square(gap)]
+        parts = [
+            *(weight, ops.square(weight)),
+            *(weight * gap, weight * ops.square(gap)),
+        ]
         sums = ops.stack([scores.sum_targets(part) for part in parts])
         self._class_sums.assign_add(ops.cast(sums, self._sums))
 
@@ -790,8 +818,24 @@ class ClassCalibrationMetrics(CalibrationMetrics):
                 "a metric without any",
                 "Call `update_state` first",
             )
-        count, total, squares = ops.convert_to_numpy(self._class_sums)
+        sums = ops.convert_to_numpy(self._class_sums)
+        weight, squared, total, squares = sums
         with np.errstate(invalid="ignore", divide="ignore"):
-            gap = total / count
-            variance = np.maximum(squares / count - gap**2, 0)
-            return ClassGaps(gap, np.sqrt(variance / count))
+            gap = total / weight
+            size = weight**2 / squared
+            return ClassGaps(
+                gap, _error_of_mean(squares / weight - gap**2, size)
+            )
+
+
+def _error_of_mean(variance: Any, size: Any) -> Any:
+    """Returns the standard error of a mean of gaps, each in [-1, 1].
+
+    One more that is 1 off is counted: few that agree are not certain.
+
+    Args:
+        variance: Of the gaps.
+        size: Their number; of weights the number of equal ones that would tell
+            as much, (sum of w)^2 / sum of w^2.
+    """
+    return np.sqrt(size * np.maximum(variance, 0) + 1) / size

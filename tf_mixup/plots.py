@@ -773,7 +773,8 @@ def mixing_coefficients(
         figure: Two histograms side by side.
 
     Raises:
-        ValueError: If there is no share, or one is not in [0, 1].
+        ValueError: If there is no share, one is not in [0, 1], or those of P
+            examples do not sum to 1.
 
     References:
         Zhang et al. mixup: Beyond Empirical Risk Minimization. ICLR 2018.
@@ -784,15 +785,11 @@ def mixing_coefficients(
     """
     import scipy.special
 
-    shape = np.shape(shares)
-    columns = read_shares("shares", shares)
-    if not columns.size:
-        raise _checks.refusal(
-            "There must be a share to draw", f"shape {shape}", "Give some"
+    if alpha is not None:
+        _checks.real_at_least(
+            "alpha", alpha, 0, remedy="Write that of the stage"
         )
-    columns = columns.reshape(len(shares), -1)
-    if columns.shape[-1] < 2:
-        columns = np.concatenate([columns, 1 - columns], axis=-1)
+    columns = _read_points(shares)
     points = columns.shape[-1]
     entropies = scipy.special.entr(columns).sum(axis=-1)
     edges = np.linspace(0, 1, _COEFFICIENT_BARS + 1)
@@ -819,10 +816,30 @@ def mixing_coefficients(
             )
         axes.set(xlim=(0, ends[-1]), ylim=(0, None))
     row[0].set(xlabel="coefficient of an example", ylabel="of all draws (%)")
-    row[1].set(xlabel="entropy of the mixed label (nats)")
+    row[1].set(xlabel="entropy of a label mixed so (nats)")
     if alpha:
         row[0].legend(loc="upper center", fontsize="small")
     return figure
+
+
+def _read_points(shares: Any) -> np.ndarray:
+    """Returns the shares of all examples of mixtures, `(N, P)`."""
+    shape = np.shape(shares)
+    columns = read_shares("shares", shares)
+    several = len(shape) == 2 and shape[1] > 1
+    if several:
+        columns = columns.reshape(shape)
+    else:
+        columns = np.stack([columns, 1 - columns], axis=-1)
+    off = np.abs(columns.sum(axis=-1) - 1)
+    if not columns.size or len(shape) > 2 or np.any(off > _ROUNDING):
+        raise _checks.refusal(
+            "Shares must be (N,), or those of all P examples of a mixture,"
+            " (N, P), which sum to 1",
+            f"shape {shape}" + (" with other sums" if several else ""),
+            "Write `np.ravel(mixup.coefficients(...))` for pairs",
+        )
+    return columns
 
 
 def _expect_coefficients(

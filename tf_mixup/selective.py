@@ -157,6 +157,8 @@ def rank_scores(
         weight = weight * keras.ops.convert_to_numpy(given)
         kept = weight != 0
         scores, correct, weight = scores[kept], correct[kept], weight[kept]
+        # First by the least: equal weights are then exactly 1.
+        weight = weight / weight.min(initial=np.inf)
         weight = weight / weight.mean() if weight.size else weight
     distinct, place = np.unique(scores, return_inverse=True)
     count = np.bincount(place, weight, minlength=distinct.size)
@@ -315,7 +317,8 @@ def coverage_at_risk(
     curve = risk_coverage_curve(labels, probabilities, **options)
     if not np.isfinite(curve.risk).all() or not curve.risk.size:
         return float("nan")
-    allowed = np.flatnonzero(curve.risk <= risk)
+    # Sums of weights are rounded.
+    allowed = np.flatnonzero(curve.risk <= risk * (1 + 1e-12))
     return float(curve.coverage[allowed[-1]]) if allowed.size else 0.0
 
 

@@ -354,6 +354,16 @@ class TestTrainings:
         history = fit(model, mixup, tuner, epochs=1)
         assert history["alpha"] == [pytest.approx(math.exp(-0.5))]
 
+    def test_another_model_that_is_trained_starts_anew_with_a_warning(self):
+        mixup, other, own = make_mixup(), make_model(), make_mixup()
+        fit(other, own, callbacks.AlphaTuner(own), epochs=1)
+        tuner = callbacks.AlphaTuner(mixup, start=0.5, rule=Recorder(-0.5))
+        fit(make_model(), mixup, tuner, epochs=1)
+        tuner.rule = Recorder(-0.1)
+        with pytest.warns(UserWarning, match="starts with alpha=0.5"):
+            history = fit(other, mixup, tuner, epochs=1)
+        assert history["alpha"] == [pytest.approx(0.5)]
+
     def test_another_model_starts_anew(self):
         mixup = make_mixup()
         tuner = callbacks.AlphaTuner(mixup, rule=Recorder())

@@ -119,7 +119,9 @@ class TestMixedBatchSummary:
         ("stage", "expected"),
         [
             (lambda: mixing.MixUp(0.4, num_classes=4), 0.4),
-            (lambda: mixing.CutMix(num_classes=4), 1.0),
+            (lambda: mixing.CutMix(num_classes=4), None),
+            (lambda: mixing.MixUp(0.4, num_classes=4, num_points=3), 0.4),
+            (lambda: mixing.MixUp(0.4, num_classes=4, probability=0.5), None),
             (make_tuned, 0.25),
             (lambda: mixing.MixUp(lambda *_: 0.4, num_classes=4), None),
             (

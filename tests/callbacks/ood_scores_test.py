@@ -45,6 +45,48 @@ def logits_of(model, x):
     return features.predict(x, verbose=0) @ kernel + bias
 
 
+class TestNames:
+    @pytest.mark.parametrize(
+        ("sets", "options", "key"),
+        [
+            (["far", "far_energy"], {}, "far_energy_auroc"),
+            (["a", "b"], {"groups": {"a_energy": ["b"]}}, "a_energy_auroc"),
+            (
+                ["far", "far_energy"],
+                {"score": ["energy", "confidence"], "quantiles": [0.5]},
+                "far_energy_auroc",
+            ),
+        ],
+    )
+    def test_two_values_of_one_name_are_refused(self, sets, options, key):
+        options = {"score": ["confidence", "energy"]} | options
+        with pytest.raises(ValueError, match=rf"two values '{key}'.*Rename"):
+            monitors.OODMonitor(
+                dict.fromkeys(sets, FAR),
+                reference=REFERENCE,
+                noise=(),
+                **options,
+            )
+
+    def test_of_one_score_a_name_may_end_like_another(self):
+        sets = {"far": FAR, "far_energy": FAR}
+        monitors.OODMonitor(sets, reference=REFERENCE, noise=())
+
+
+class TestNoise:
+    @pytest.mark.parametrize("labels", [True, False])
+    def test_is_like_the_examples_that_count(self, labels):
+        inputs = np.ones((64, 4), "float32")
+        inputs[32:] = 1000
+        weights = np.repeat([1.0, 0.0], 32)
+        reference = inputs, np.zeros(64) if labels else None, weights
+        monitor = monitors.OODMonitor(
+            {}, reference=reference, noise=("gaussian",)
+        )
+        (batch,) = monitor._sets["gaussian"].read(labeled=False).batches()
+        np.testing.assert_allclose(batch.inputs, np.ones((32, 4)), atol=1e-6)
+
+
 class TestValues:
     @pytest.mark.parametrize(
         ("units", "activation"),

@@ -162,6 +162,20 @@ class TestBatches:
         for _, y, w in make_batches().apply(stage):
             np.testing.assert_allclose(w, y.numpy() @ weights, rtol=1e-6)
 
+    def test_targets_alone_have_the_shares_of_boxes_that_are_not_cut(self):
+        alone, both = (
+            make_cutmix(mix=mix, per="example") for mix in ("targets", "both")
+        )
+        clean = read(make_batches().apply(alone.evaluation))
+        for (x, y), (own, _), (_, expected) in zip(
+            read(make_batches().apply(alone)),
+            clean,
+            read(make_batches().apply(both)),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(x, own)
+            np.testing.assert_array_equal(y, expected)
+
     def test_nearest_target_is_that_of_the_larger_area(self):
         stage, soft = (
             make_cutmix(mix=mix, per="example") for mix in ("inputs", "both")

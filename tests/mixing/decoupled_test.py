@@ -182,6 +182,10 @@ class TestBatches:
             inputs, inputs, replayed.lam.numpy(), replayed.partner
         )
         np.testing.assert_allclose(replayed.inputs, expected, atol=1e-6)
+        # Training decouples, for targets that are not mixed.
+        np.testing.assert_array_equal(
+            replayed.targets, np.eye(NUM_CLASSES)[labels]
+        )
 
 
 class TestTrainingModel:

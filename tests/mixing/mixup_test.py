@@ -116,6 +116,22 @@ class TestBatches:
             np.testing.assert_array_equal(x, own)
             np.testing.assert_array_equal(y, expected)
 
+    def test_replay_shows_the_inputs_that_targets_alone_leave(self):
+        mixup = make_mixup(mix="targets")
+        (x, y), *_ = read(make_batches().apply(mixup))
+        images, labels = make_rows()
+        replay = mixup.replay((images[:8], labels[:8]), epoch=0, step=0)
+        np.testing.assert_array_equal(replay.inputs, x)
+        np.testing.assert_array_equal(replay.targets, y)
+
+    def test_targets_of_ids_are_mixed_without_a_rule(self):
+        ids = np.arange(ROWS)[:, None]
+        batches = tf.data.Dataset.from_tensor_slices((ids, make_rows()[1]))
+        mixed = batches.batch(8).apply(make_mixup(mix="targets"))
+        (x, y), *_ = read(mixed)
+        np.testing.assert_array_equal(x, ids[:8])
+        assert ((y > 0) & (y < 1)).any()
+
     def test_sample_weights_are_mixed(self):
         _, labels = make_rows()
         weights = np.arange(ROWS, dtype="float32")

@@ -123,9 +123,9 @@ class TestMixupRescaling:
         assert found.alpha == 0.4
 
     def test_examples_of_weight_0_are_left_out(self):
-        inputs, weights = np.array([[1.0], [3.0], [99.0]]), [1.0, 3.0, 0.0]
+        inputs, weights = np.array([[1.0], [3.0], [np.nan]]), [1.0, 3.0, 0.0]
         found = posthoc.MixupRescaling.from_examples(
-            1.0, (inputs, [0, 1, 1], np.array(weights)), num_classes=2
+            1.0, (inputs, [0, 1, -1], np.array(weights)), num_classes=2
         )
         assert found.mean_inputs.tolist() == [2.5]
         assert found.class_priors.tolist() == [0.25, 0.75]
@@ -133,6 +133,26 @@ class TestMixupRescaling:
             posthoc.MixupRescaling.from_examples(
                 1.0, (inputs, [0, 1, 1], np.zeros(3)), num_classes=2
             )
+
+    def test_refuses_weights_below_0_and_a_fraction_of_classes(self):
+        train = np.zeros((2, 1)), np.array([0, 1]), np.array([1.0, -1.0])
+        with pytest.raises(ValueError, match="must be at least 0"):
+            posthoc.MixupRescaling.from_examples(1.0, train, num_classes=2)
+        with pytest.raises(ValueError, match="`num_classes` must be"):
+            posthoc.MixupRescaling.from_examples(1.0, train, num_classes=2.5)
+
+    def test_attached_to_a_model_of_any_size(self):
+        inputs = keras.Input((None, None, 1))
+        pooled = keras.layers.GlobalAveragePooling2D()(inputs)
+        model = keras.Model(inputs, keras.layers.Dense(3)(pooled))
+        rescaling = self.make(mean_inputs=np.ones((8, 8, 1)))
+        attached = rescaling.attach(model, from_logits=True)
+        images = np.random.default_rng(0).normal(size=(5, 8, 8, 1))
+        np.testing.assert_allclose(
+            attached.predict(images, verbose=0),
+            rescaling.predict(model, images),
+            atol=1e-6,
+        )
 
     @pytest.mark.parametrize("label", [-1, 2])
     def test_refuses_labels_that_are_no_classes(self, label):

@@ -190,7 +190,11 @@ class TestBadInput:
     def test_outputs_that_are_others(self):
         for outputs, activation, message in (
             ("logits", "sigmoid", "probabilities, by its last layer"),
-            ("probabilities", "linear", "logits, numbers from -.* outputs='auto'"),
+            (
+                "probabilities",
+                "linear",
+                "logits, numbers from -.* outputs='auto'",
+            ),
             ("sigmoid", "sigmoid", "`outputs` must be"),
         ):
             with pytest.raises(ValueError, match=message):

@@ -192,10 +192,10 @@ class Examples:
         if self._labeled is False and _is_inputs(element, self._model):
             return Batch(element, None, None)
         inputs, labels, weights = columns_lib.split(element, self._takes)
-        if labels is None:
-            weights = None
         if self._labeled is False:
             labels = None
+        elif labels is None:
+            weights = None
         if self._labeled and labels is None:
             raise _checks.refusal(
                 f"Examples of `{self.name}` must come with their labels",

@@ -8,19 +8,19 @@ makes of the gap. docs/tuning.md explains the default rule.
 
 import math
 import warnings
+import weakref
 from collections.abc import Callable
 from typing import Any
+from typing import ClassVar
 from typing import NamedTuple
 
 import keras
 import numpy as np
 
 from tf_mixup import _checks
-from tf_mixup import calibration
 from tf_mixup import metrics
 from tf_mixup import mixing
 from tf_mixup import summaries
-from tf_mixup._checks import numbers
 from tf_mixup.callbacks import calibration_monitor
 from tf_mixup.callbacks import mixing_schedule
 
@@ -125,7 +125,8 @@ class AlphaTuner(calibration_monitor.CalibrationMonitor):
       these epochs only, by as much.
     - A gap that is known no better than to 3.5 points, as of fewer than some
       200 examples, is warned about. A gap that is no number changes nothing.
-    - A second `fit` of the same model goes on with the alpha of the first.
+    - A second `fit` of the same model goes on with the alpha of the first;
+      another model begins with `start`.
       After a resume with `initial_epoch` in a new process call `set_state`.
     - A dataset with `.repeat()` before or after the stage is read ahead: the
       first batches of an epoch may be mixed with the alpha of the last one.
@@ -164,6 +165,10 @@ class AlphaTuner(calibration_monitor.CalibrationMonitor):
 
     # Defaults of the smallest and the largest alpha.
     LIMITS = (0.01, 1.0)
+    _new: ClassVar[dict[str, Any]] = {
+        **calibration_monitor.CalibrationMonitor._new,
+        "_tuned": None,
+    }
     _compiled_types = (metrics.CalibrationMetrics,)
 
     def __init__(
@@ -212,6 +217,8 @@ class AlphaTuner(calibration_monitor.CalibrationMonitor):
         self._epochs = 0
         self._standard_error = math.nan
         self._restored = self._has_warned = False
+        # The model that it has tuned last.
+        self._tuned: Any = None
         self.mixup.set_alpha(self.alpha)
 
     def __repr__(self) -> str:
@@ -268,6 +275,10 @@ class AlphaTuner(calibration_monitor.CalibrationMonitor):
         """Starts, or goes on with a model that it has tuned before."""
         super().on_train_begin(logs)
         trained = mixing_schedule.has_trained(self.model)
+        other = self._tuned is not None and self._tuned() is not self.model
+        self._tuned = weakref.ref(self.model)
+        if other and not self._restored:
+            self._epochs = 0
         if trained and not self._epochs and not self._restored:
             warnings.warn(
                 f"AlphaTuner starts with alpha={self.start:g}, though the model"
@@ -275,7 +286,7 @@ class AlphaTuner(calibration_monitor.CalibrationMonitor):
                 " state to `set_state`.",
                 stacklevel=2,
             )
-        if not trained and not self._restored:
+        if (other or not trained) and not self._restored:
             self._log_alphas = [math.log(self.start)] * len(self._log_alphas)
             self._peak, self._epochs = 0.0, 0
         self._restored = False
@@ -294,10 +305,9 @@ class AlphaTuner(calibration_monitor.CalibrationMonitor):
         """Returns the calibration, and the alpha that it came from."""
         values = super().measure(validated)
         gaps, errors = [], []
-        for name, (fine, *_) in self._tables.items():
-            gap = values[f"{self._prefix(name)}signed_gap"]
-            gaps.append(gap)
-            errors.append(_standard_error(fine, gap))
+        for name, metric in self._metrics.items():
+            gaps.append(values[f"{self._prefix(name)}signed_gap"])
+            errors.append(metric.signed_gap_error())
         self._standard_error = float(np.mean(errors))
         self._gaps = [(float(np.mean(gaps)), self._standard_error)]
         if self._by_class:
@@ -406,20 +416,3 @@ def _check_limits(limits: Any) -> tuple[float, float]:
             "Write (0.01, 1.0)",
         )
     return low, high
-
-
-def _standard_error(fine: calibration.Bins, gap: float) -> float:
-    """Returns the standard error of the signed gap.
-
-    In a bin confidences are taken to be equal: there are about 300.
-    """
-    count, confidence, correct = (
-        numbers.to_numpy(part, "Bins", dtype=float) for part in fine
-    )
-    total = count.sum()
-    if not total:
-        return math.nan
-    mean = confidence / np.maximum(count, 1e-30)
-    squares = mean * confidence - 2 * mean * correct + correct
-    variance = max(squares.sum() / total - gap**2, 0.0)
-    return math.sqrt(variance / total)

@@ -91,7 +91,8 @@ class MixedBatchSummary(keras.callbacks.Callback):
             )
             drawn = np.reshape(drawn, (-1, *drawn.shape[2:]))
             # A schedule may leave all batches of an epoch unmixed.
-            alpha = None if np.all(drawn == 1) else _find_alpha(self.mixup)
+            unmixed = np.all(drawn.reshape(len(drawn), -1)[:, 0] == 1)
+            alpha = None if unmixed else _find_alpha(self.mixup)
             summaries.write_coefficients(drawn, step=epoch, alpha=alpha)
         self._writer.flush()
 
@@ -103,9 +104,12 @@ class MixedBatchSummary(keras.callbacks.Callback):
 
 
 def _find_alpha(stage: mixing.Stage) -> float | None:
-    """Returns the one alpha that all coefficients are drawn by, if any."""
+    """Returns the alpha of the law that all coefficients follow, if any."""
     if not isinstance(stage, mixing.MixUp) or stage.include_clean:
         return None
-    own = stage.per in ("batch", "example")
+    # Subclasses draw others: CutMix cuts boxes at the border.
+    plain = type(stage) is mixing.MixUp and isinstance(stage.per, str)
+    if not plain or stage.probability < 1:
+        return None
     alpha = stage.alpha if stage.tuned_alpha is None else stage.tuned_alpha
-    return float(alpha) if own and isinstance(alpha, float) else None
+    return float(alpha) if isinstance(alpha, float) else None

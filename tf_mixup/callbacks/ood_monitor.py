@@ -136,6 +136,7 @@ class OODMonitor(_monitor.Monitor):
         self._positive = _checks.one_of("positive", positive, ood.POSITIVES)
 
         self._groups = _check_groups(groups or {}, [*names, *noise])
+        self._check_keys(["reference", *names, *noise])
 
         def prepare(name: str, data: Any) -> _monitor.Source:
             return _monitor.Source(name, data, batch_size, max_examples)
@@ -149,6 +150,27 @@ class OODMonitor(_monitor.Monitor):
             for index, kind in enumerate(noise):
                 drawn = ood.noise_like(inputs, kind=kind, seed=seed + index)
                 self._sets[kind] = prepare(kind, drawn)
+
+    def _check_keys(self, names: Sequence[str]) -> None:
+        """Refuses names of which two values would have one key in `logs`."""
+        keys = []
+        for score in self._scores:
+            infix = "" if score == "confidence" else f"{score}_"
+            means = [f"{name}_{score}" for name in names]
+            shares = [f"_q{100 * share:g}" for share in self._quantiles]
+            keys += [mean + end for mean in means for end in ("", *shares)]
+            measured = [*names[1:], *self._groups]
+            keys += [
+                f"{each}_{infix}{key}" for each in measured for key in _OOD_KEYS
+            ]
+        twice = [key for key in keys if keys.count(key) > 1]
+        if twice:
+            raise _checks.refusal(
+                "Each value of each set must have a name of its own",
+                f"sets and groups {[*names, *self._groups]} with two values"
+                f" {twice[0]!r}",
+                "Rename the set or group that ends like a score",
+            )
 
     def __repr__(self) -> str:
         return f"<OODMonitor of {', '.join(self.names)}, freq={self.freq}>"
@@ -276,8 +298,13 @@ class OODMonitor(_monitor.Monitor):
     def _only_array(self) -> np.ndarray:
         """Returns the reference's inputs, if they are one array."""
         batches = self._read(self._predictor)["reference"].batches()
-        inputs = [batch.inputs for batch in batches]
-        _check_array(inputs[0])
+        inputs = []
+        for batch in batches:
+            _check_array(batch.inputs)
+            kept = slice(None)
+            if batch.weights is not None:
+                kept = np.ravel(batch.weights) != 0
+            inputs.append(np.asarray(batch.inputs)[kept])
         return np.concatenate(inputs)
 
     def _choose(self, model: keras.Model, outputs: Any) -> np.ndarray:

@@ -94,6 +94,8 @@ class InputRules:
         lam: tf.Tensor,
         partner: tf.Tensor,
         mix: Callable[[tuple], tuple],
+        *,
+        mixes: bool = True,
     ) -> Any:
         """Combines the inputs of a batch, each by its rule.
 
@@ -102,11 +104,12 @@ class InputRules:
             lam: Coefficients, `(B,)` or `(B, P)`.
             partner: Partners, `(B,)` or `(B, P - 1)`.
             mix: Mixes a tuple of tensors: those under the rule `"mix"`.
+            mixes: As of `resolve`.
 
         Returns:
             combined: The same structure, of B examples.
         """
-        measured = self.select_mixed(inputs)
+        measured = self.select_mixed(inputs, mixes=mixes)
         mixed = iter(mix(measured) if measured else ())
         combine = {
             "mix": lambda _: next(mixed),
@@ -114,9 +117,10 @@ class InputRules:
             "union": lambda leaf: _unite(leaf, lam, partner),
         }
         leaves = tf.nest.flatten(inputs)
+        rules = self.resolve(inputs, mixes=mixes)
         combined = [
             combine[rule](leaf)
-            for rule, leaf in zip(self.resolve(inputs), leaves, strict=True)
+            for rule, leaf in zip(rules, leaves, strict=True)
         ]
         return tf.nest.pack_sequence_as(inputs, combined)
 

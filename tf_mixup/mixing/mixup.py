@@ -380,6 +380,7 @@ class MixUp(Stage):
             self._check_distances(spec)
         if self.num_places:
             return
+        mixes = mixes and self.mix != "targets"
         mixed = self._rules.select_mixed(spec, mixes=mixes)
         if not mixed and mixes and self.alpha != 0:
             raise _checks.refusal(
@@ -420,11 +421,13 @@ class MixUp(Stage):
     def _replay_element(self, position: Position, element: tuple) -> Replay:
         batch = _encoding.encode(element, self.labels)
         plan = self._shown_plan(position, batch)
+        applied = self._applied_plan(plan)
         inputs = self._rules.combine(
             batch.inputs,
-            plan.lam,
-            plan.partner,
-            lambda mixed: self._mix(mixed, plan),
+            applied.lam,
+            applied.partner,
+            lambda mixed: self._mix(mixed, applied),
+            mixes=self.mix != "targets",
         )
         targets = self._combine(batch, plan)[0]
         return Replay(plan.lam, plan.partner, inputs, targets)
@@ -455,14 +458,14 @@ class MixUp(Stage):
     def _apply(self, inputs: Any, plan: Plan) -> Any:
         """Applies the plan here, or sends it along to the model."""
         own = self._identity(_encoding.size_of(plan))
-        if self.mix == "targets":
-            plan = own
+        plan = self._applied_plan(plan)
         if not self.num_places:
             return self._rules.combine(
                 inputs,
                 plan.lam,
                 plan.partner,
                 lambda mixed: self._mix_inputs(mixed, plan),
+                mixes=self.mix != "targets",
             )
         sent = {
             "inputs": inputs,
@@ -470,6 +473,15 @@ class MixUp(Stage):
             "partner_offset": plan.partner - own.partner,
         }
         return sent | ({"place": plan.where} if self.num_places > 1 else {})
+
+    def _applied_plan(self, plan: Plan) -> Plan:
+        """Returns what inputs are mixed by: nothing if targets alone are."""
+        if self.mix != "targets":
+            return plan
+        own = self._identity(_encoding.size_of(plan))
+        # Of CutMix an empty box.
+        where = tf.nest.map_structure(tf.zeros_like, plan.where)
+        return own._replace(where=where)
 
     def _combine(self, batch: _encoding.Batch, plan: Plan) -> tuple:
         return _encoding.combine(

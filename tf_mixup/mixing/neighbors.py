@@ -5,7 +5,7 @@
     indices = tf.concat([indices, partners], axis=0)
 
 A batch of these examples goes through `MixUp(..., partner="given")`. With the
-neighbors of each example's own class and `target="nearest"` it is SMOTE.
+neighbors of each example's own class and `mix="inputs"` it is SMOTE.
 Shapes: N examples of a training set, B examples of a batch.
 
 References:

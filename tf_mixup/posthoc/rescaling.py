@@ -15,6 +15,7 @@ from tf_mixup._models import last_layer
 from tf_mixup._models import model_calls
 from tf_mixup._models import output_kind
 from tf_mixup._models import output_layers
+from tf_mixup.calibration import bins as bins_lib
 from tf_mixup.calibration import per_example
 from tf_mixup.posthoc import ensembles
 
@@ -104,6 +105,9 @@ class MixupRescaling:
             >>> found.mean_inputs.tolist(), found.class_priors.tolist()
             ([0.5], [0.5, 0.5])
         """
+        num_classes = _checks.integer_at_least(
+            "num_classes", num_classes, 1, remedy="Write the number of classes"
+        )
         examples = examples_lib.read(train, name="train", labeled=True)
         weight: Any = 0.0
         inputs, targets = weight, weight
@@ -116,12 +120,15 @@ class MixupRescaling:
                 )
             each = np.ones(batch.size)
             if batch.weights is not None:
-                each = np.asarray(batch.weights, np.float64).reshape(-1)
-            columns = per_example.to_targets(batch.labels, num_classes)
+                given = bins_lib.read_weights(batch.weights, batch.size)
+                each = each * keras.ops.convert_to_numpy(given)
+            # Left out, not only weighted by 0: 0 * NaN is NaN.
+            kept = each != 0
+            each, labels = each[kept], np.asarray(batch.labels)[kept]
+            columns = per_example.to_targets(labels, num_classes)
             weight = weight + each.sum()
-            inputs = inputs + np.tensordot(
-                each, np.asarray(batch.inputs, np.float64), axes=1
-            )
+            rows = np.asarray(batch.inputs, np.float64)[kept]
+            inputs = inputs + np.tensordot(each, rows, axes=1)
             targets = targets + each @ keras.ops.convert_to_numpy(columns)
         if not weight or not np.all(np.isfinite(targets)):
             raise _checks.refusal(
@@ -237,7 +244,7 @@ class MixupRescaling:
             )
         mean = self.mean_inputs.shape
         if len(mean) > len(shape) or any(
-            size not in (1, whole)
+            whole is not None and size not in (1, whole)
             for size, whole in zip(mean[::-1], shape[::-1], strict=False)
         ):
             raise _checks.refusal(

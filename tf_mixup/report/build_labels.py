@@ -167,9 +167,7 @@ def label_report(
     )
 
 
-def _check_outputs(
-    outputs: str, gives_logits: bool | None, seen: str
-) -> None:
+def _check_outputs(outputs: str, gives_logits: bool | None, seen: str) -> None:
     """Refuses what contradicts the last layer or the values."""
     given = _KINDS[outputs]
     if None not in (given, gives_logits) and given != gives_logits:
