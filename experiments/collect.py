@@ -12,6 +12,7 @@ its records of the ledger, from any table, so that several machines can
 contribute.
 """
 
+import collections
 import dataclasses
 import pathlib
 from collections.abc import Callable
@@ -66,11 +67,18 @@ def collect(
         else:
             found += _recall(config, table, known)
     if table in WITH_NETWORKS:
-        found += _with_networks(complete, sources)
-    if table in MEASURES:
+        found += _with_networks(complete, configs, sources)
+    if table in MEASURES and complete:
         after, measure = MEASURES[table]
-        for config, results in measure(complete, sources):
-            found.append(Record(config, after, results))
+        if len(complete) < len(configs):
+            # Attacks go from seed to seed.
+            logging.info("%s: %s needs all runs here.", table, after)
+            found += _recall_derived(complete, table, known, (after,))
+        else:
+            found += [
+                Record(config, after, results)
+                for config, results in measure(complete, sources)
+            ]
     num_found = len({record.config for record in found})
     logging.info(
         "%s: %d runs here, %d in the ledger, %d missing.",
@@ -108,12 +116,34 @@ def _recall(
     return []
 
 
+def _recall_derived(
+    complete: Mapping[config_lib.Config, pathlib.Path],
+    table: str,
+    known: Mapping[str, Sequence[Record]],
+    afters: Sequence[str],
+) -> list[Record]:
+    """Returns what the ledger has of networks that cannot be measured again."""
+    return [
+        record
+        for record in known.get(table, ())
+        if record.config in complete and record.after in afters
+    ]
+
+
 def _with_networks(
     complete: Mapping[config_lib.Config, pathlib.Path],
+    configs: Sequence[config_lib.Config],
     sources: run_data.Sources,
 ) -> Iterator[Record]:
-    """Yields the records of ensembles and of rescaled mixup."""
+    """Yields the records of ensembles and of rescaled mixup.
+
+    An ensemble is of all seeds of an arm, and is left out where one is not in
+    the folder.
+    """
     groups: dict[config_lib.Config, list[pathlib.Path]] = {}
+    sizes = collections.Counter(
+        dataclasses.replace(config, seed=0) for config in configs
+    )
     for config, folder in complete.items():
         alike = dataclasses.replace(config, seed=0)
         groups.setdefault(alike, []).append(folder)
@@ -124,7 +154,8 @@ def _with_networks(
             yield Record(config, "rescaling", results)
     for config, folders in groups.items():
         unmixed = not config.alpha and not config.label_smoothing
-        if len(folders) > 1 and unmixed and not config.entropy_weight:
+        whole = 1 < len(folders) == sizes[config]
+        if whole and unmixed and not config.entropy_weight:
             outputs = posthoc.average(config, folders, sources)
             results = evaluation.measure_outputs(outputs)
             yield Record(config, "ensemble", results)
@@ -141,15 +172,16 @@ def define_flags() -> None:
     flags.DEFINE_string("embeddings", None, "Of the sweep, with --table=text.")
     flags.DEFINE_string(
         "output",
-        str(records_lib.LEDGER),
-        "Folder that gets a file for each table.",
+        None,
+        "Folder that gets a file for each table; the ledger's by default.",
     )
 
 
 def main() -> None:
     """Writes the ledger of the chosen tables that have a run."""
     values = flags.FLAGS
-    workdir, output = pathlib.Path(values.workdir), pathlib.Path(values.output)
+    workdir = pathlib.Path(values.workdir)
+    output = pathlib.Path(values.output or records_lib.ledger(values.scale))
     sources = run_data.Sources(data_dir=values.data_dir)
     known = records_lib.read_all(output)
     for table in [values.table] if values.table else papers.TABLES:

@@ -3,6 +3,9 @@ r"""Writes RESULTS.md from the ledger, and the table of results in README.md.
 Command:
     python -m experiments.results
     python -m experiments.results --check
+    python -m experiments.results --scale=paper
+
+Results at the papers' scale go into a page of their own beside their ledger.
 """
 
 import pathlib
@@ -24,10 +27,12 @@ from experiments.analysis import run_tables
 from experiments.analysis.claims import Judgment
 from experiments.analysis.claims import Verdict
 from experiments.analysis.records import Record
+from experiments.papers import tables as tables_lib
 from experiments.runs import atomic_files
 from experiments.runs import config
 
 RESULTS = pathlib.Path(__file__).with_name("RESULTS.md")
+SMALL = tables_lib.SCALES[0]
 README = pathlib.Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 # What the table in README.md compares.
@@ -69,6 +74,14 @@ small scale: real data, a narrow network, minutes per run. The
 [README](README.md) of the experiments lists the differences from the papers.
 
 """
+PAPER_INTRODUCTION = """\
+# Results at the papers' scale
+
+`python -m experiments.results --scale=paper` writes this page from the files
+beside it, which `python -m experiments.collect --scale=paper` fills from
+finished runs.
+
+"""
 RULE = """\
 ## The rule
 
@@ -86,6 +99,8 @@ compared, and in claims about errors the one with the highest mean validation
 accuracy; a tuned alpha is compared with the one that is best on the validation
 set in the measure of the claim. Intervals are not corrected for the number of
 claims.
+Of sources with a star, 1905.11001 and 2306.00740, the section, figure and table
+numbers were not checked: the papers' text was not at hand.
 
 Numbers are means ± standard deviations over seeds. The null ECE is the ECE of
 perfectly calibrated predictions with the same confidences on as many examples.
@@ -93,6 +108,8 @@ The NLL counts probabilities below 1e-7 as 1e-7, that is at most 16.1 nats per
 example, because isotonic scaling predicts exact zeros.
 """
 
+# Of tables whose name is an abbreviation.
+HEADINGS = {"cifar": "CIFAR", "gans": "GANs", "uci": "UCI"}
 # Of claims that are no more.
 REMOVED = """\
 - Removed: mixing the inputs only does not lower ECE, which held on neither data
@@ -100,10 +117,11 @@ REMOVED = """\
 """
 
 
-def render(tables: Mapping[str, Sequence[Record]]) -> str:
-    """Returns RESULTS.md."""
+def render(tables: Mapping[str, Sequence[Record]], scale: str = SMALL) -> str:
+    """Returns RESULTS.md of a scale."""
     judgments = judge_all(tables)
-    parts = [INTRODUCTION + render_verdicts(judgments), RULE]
+    introduction = INTRODUCTION if scale == SMALL else PAPER_INTRODUCTION
+    parts = [introduction + render_verdicts(judgments), RULE]
     parts.append(render_changes(judgments))
     parts.append(f"## Claims\n\n{render_claims(judgments)}")
     shown: set[config.Config] = set()
@@ -111,7 +129,7 @@ def render(tables: Mapping[str, Sequence[Record]]) -> str:
         records = tables.get(name, ())
         if not records:
             continue
-        parts.append(render_heading(name, records))
+        parts.append(render_heading(name, records, scale))
         for setting, group in arms.by_setting(records).items():
             parts.append(f"### {arms.describe_setting(setting)}\n")
             configs = {record.config for record in group}
@@ -145,7 +163,7 @@ def render_verdicts(judgments: Iterable[Judgment]) -> str:
     for paper, verdicts in counts.items():
         numbers = (str(verdicts.count(verdict)) for verdict in Verdict)
         lines.append([papers.TITLES[paper], *numbers])
-    text = "Verdicts on claims, each in every setting that has runs:\n\n"
+    text = "Verdicts on claims, one for each setting:\n\n"
     text += run_tables.markdown(lines)
     text += "\nClaims that do not hold here:\n\n"
     for says, found in by_claim.items():
@@ -192,18 +210,24 @@ def render_claims(judgments: Iterable[Judgment]) -> str:
             [
                 *(claim.says, each.setting, measure.heading, each.numbers),
                 *(each.difference, least, f"**{each.verdict.value}**"),
-                *(claim.printed or "-", claim.source),
+                *(claim.printed or "-", _mark(claim)),
             ]
         )
     return run_tables.markdown(lines)
 
 
-def render_heading(name: str, records: Sequence[Record]) -> str:
+def _mark(claim: claims.Claim) -> str:
+    """Returns a claim's source, with a mark if its number is not checked."""
+    mark = " *" if claim.paper in papers.UNCHECKED else ""
+    return f"{claim.source}{mark}"
+
+
+def render_heading(name: str, records: Sequence[Record], scale: str) -> str:
     """Returns a table's title, command, duration and expected number."""
     runs = sum(not record.after for record in records)
     return (
-        f"## {name.replace('_', ' ').capitalize()}\n\n"
-        f"{papers.TABLES[name].describe(name)}"
+        f"## {HEADINGS.get(name, name.replace('_', ' ').capitalize())}\n\n"
+        f"{papers.TABLES[name].describe(name, scale)}"
         f" Runs here: {runs}.\n"
     )
 
@@ -277,13 +301,14 @@ def render_summary(
         for judgment in judgments
         if judgment.claim.paper != papers.OWN
     ]
+    says = {claim.says for claim in papers.CLAIMS if claim.paper != papers.OWN}
     holds, fails, undecided, missing = map(verdicts.count, Verdict)
     return (
         f"{run_tables.markdown(lines)}\nMean ± standard deviation over seeds;"
         " the validation set chose alpha.\n"
-        f"Of the papers' claims {holds} hold, {fails} do not,"
-        f" {undecided} are undecided and {missing} have no runs"
-        f" ([results]({folder}/RESULTS.md))."
+        f"Of {len(verdicts)} verdicts on the papers' {len(says)} claims"
+        f" {holds} hold, {fails} do not, {undecided} are undecided and"
+        f" {missing} have no runs ([results]({folder}/RESULTS.md))."
     )
 
 
@@ -298,15 +323,22 @@ def define_flags() -> None:
     flags.DEFINE_bool(
         "check", False, "Fail if a document differs from the ledger."
     )
+    flags.DEFINE_enum("scale", SMALL, tables_lib.SCALES, "Of the ledger.")
 
 
 def main() -> None:
     """Writes RESULTS.md and the summary, or checks them."""
-    tables = records_lib.read_all(records_lib.LEDGER)
-    wanted = {
-        RESULTS: render(tables),
-        README: insert_summary(README.read_text(), render_summary(tables)),
-    }
+    scale = flags.FLAGS.scale
+    ledger = records_lib.ledger(scale)
+    tables = records_lib.read_all(ledger)
+    if scale == SMALL:
+        summary = render_summary(tables)
+        wanted = {
+            RESULTS: render(tables),
+            README: insert_summary(README.read_text(), summary),
+        }
+    else:
+        wanted = {ledger / RESULTS.name: render(tables, scale)}
     for path, text in wanted.items():
         if not flags.FLAGS.check:
             atomic_files.write_text(path, text)

@@ -16,6 +16,7 @@ and begin anew.
 a command for each run is printed (`print`).
 """
 
+import dataclasses
 import functools
 import pathlib
 import statistics
@@ -145,6 +146,8 @@ def _count_parameters(
     """Counts without the data if its shape is known."""
     if config.dataset in gan.MODES:
         return gan.count_parameters()
+    # They are large, and change no number.
+    config = dataclasses.replace(config, embeddings=None)
     try:
         splits = datasets.make_placeholder(
             config.dataset, image_size=config.image_size
@@ -261,7 +264,8 @@ def main() -> None:
         checkpoint_every_steps=values.checkpoint_every_steps,
     )
     if values.dry_run:
-        logging.info("%s", TABLES[values.table].describe(values.table))
+        table = TABLES[values.table]
+        logging.info("%s", table.describe(values.table, values.scale))
         sys.stdout.write(describe(configs, workdir, sources))
         return
     with preemption.Preemption():

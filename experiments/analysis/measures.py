@@ -97,10 +97,14 @@ COLUMNS = (
     Measure("test_null_ece_100", "null ECE, 100 bins"),
     Measure("test_adaptive_ece", "adaptive ECE", better=-1),
     Measure("test_oe", "OE, 15 bins", better=-1),
+    Measure("test_ace", "average calibration error, 15 bins", better=-1),
+    Measure("test_mce", "MCE, 15 bins", better=-1),
     Measure("test_signed_gap", "signed gap"),
     Measure("bayes_gap", "distance to the true probabilities", better=-1),
     Measure("test_nll", "NLL", "nats", better=-1),
     Measure("bayes_kl", "KL to the true probabilities", "nats", better=-1),
+    Measure("train_first_logit", "largest logit, training set", ""),
+    Measure("train_second_logit", "second largest logit, training set", ""),
     Measure("modes_found", "modes found", better=1),
     Measure("good_samples", "samples near a mode", better=1),
     Measure("escaped_samples", "samples that escaped", better=-1),
@@ -110,10 +114,6 @@ _OTHERS = (
     Measure("test_error", "error", better=-1),
     Measure("test_gain_of_best", "gain of the best epoch, test set"),
     Measure("test_confidence", "confidence"),
-    Measure("test_ace", "average calibration error, 15 bins", better=-1),
-    Measure("test_mce", "MCE, 15 bins", better=-1),
-    Measure("train_first_logit", "largest logit, training set", ""),
-    Measure("train_second_logit", "second largest logit, training set", ""),
     Measure("test_oe_100", "OE, 100 bins", better=-1),
     Measure("test_brier", "Brier score", "", better=-1),
     Measure("validation_best_accuracy", "validation accuracy, best epoch"),
@@ -150,7 +150,10 @@ _SETS = {
     "gaussian": "noise",
     "uniform": "uniform noise",
     "other": "the other set",
+    "mnist": "MNIST",
     "mnist_test": "MNIST",
+    "svhn_cropped": "SVHN",
+    "imagenet_unseen": "other classes of ImageNet",
     "cifar100_test_subset1000": "CIFAR-100",
 }
 # Methods that are applied to the outputs of a run.
@@ -174,6 +177,11 @@ _BY_ENDING = {each.name: each for each in _ENDINGS}
 def find(name: str) -> Measure:
     """Returns the measure of a result; an unknown one has no unit."""
     return _find(name) or Measure(name, name.replace("_", " "), "")
+
+
+def describe_set(name: str) -> str:
+    """Returns the name of an out-of-distribution set for readers."""
+    return _SETS.get(name, name.replace("_", " "))
 
 
 def is_known(name: str) -> bool:
@@ -206,6 +214,6 @@ def _find(name: str) -> Measure | None:
         return found._replace(name=name, title=title)
     if place and ending in _BY_ENDING:
         found, place = _BY_ENDING[ending], place.removeprefix("between_")
-        place = _SETS.get(place, place.replace("_", " "))
+        place = describe_set(place)
         return found._replace(name=name, title=found.title.format(place))
     return None

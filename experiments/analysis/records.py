@@ -14,6 +14,7 @@ from experiments.runs import atomic_files
 from experiments.runs import config as config_lib
 from experiments.runs import run_files
 
+# Of runs at small scale; those at the papers' are in a folder within.
 LEDGER = pathlib.Path(__file__).parents[1] / "ledger"
 
 
@@ -147,6 +148,11 @@ def read(path: pathlib.Path) -> list[Record]:
                 " `python -m experiments.collect`."
             ) from error
     return records
+
+
+def ledger(scale: str) -> pathlib.Path:
+    """Returns the folder of the ledger of a scale."""
+    return LEDGER if scale == "small" else LEDGER / scale
 
 
 def read_all(folder: pathlib.Path) -> dict[str, list[Record]]:

@@ -147,9 +147,14 @@ def load_ood(
         found = images.read_npz(images.resolve(name, data_dir))
     elif name.startswith(images.FOLDER):
         # Photographs differ in size: squares at once, stretched only then.
-        found = images.read_files(
-            images.find_images(images.resolve(name, data_dir)),
-            image_size=max(input_shape[:2]),
+        paths = np.array(images.find_images(images.resolve(name, data_dir)))
+        # Drawn first: a folder may hold a million.
+        return images.convert_images(
+            images.read_files(
+                paths[_draw(len(paths), num_examples, seed)].tolist(),
+                image_size=max(input_shape[:2]),
+            ),
+            input_shape,
         )
     elif find_card(name).kind == "images":
         found = images.read(name, data_dir, download=download)[1].inputs
@@ -160,7 +165,12 @@ def load_ood(
             "Name a set of images, of photographs a folder of some as"
             " folder:PATH",
         )
-    if num_examples is not None:
-        order = np.random.default_rng(seed).permutation(len(found))
-        found = found[order[:num_examples]]
+    found = found[_draw(len(found), num_examples, seed)]
     return images.convert_images(found, input_shape)
+
+
+def _draw(count: int, num_examples: int | None, seed: int) -> np.ndarray:
+    """Returns the places of drawn examples, all in order for None."""
+    if num_examples is None:
+        return np.arange(count)
+    return np.random.default_rng(seed).permutation(count)[:num_examples]

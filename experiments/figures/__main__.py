@@ -9,6 +9,7 @@ images in `logs`. Tables without runs are skipped and named. Measures that are
 taken when runs are collected are drawn from the ledger.
 """
 
+import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable
@@ -93,7 +94,11 @@ def find_settings(
     sources: run_data.Sources | None = None,
 ) -> list[Setting]:
     """Returns the complete runs of a table, by data set and network."""
-    complete = {record.config: record for record in runs.complete}
+    # Whatever vectors words have started from.
+    complete = {
+        dataclasses.replace(record.config, embeddings=None): record
+        for record in runs.complete
+    }
     groups: dict[str, list[Record]] = {}
     for config in papers.TABLES[table].configs(scale):
         if config in complete:
@@ -108,9 +113,11 @@ def draw(table: str, setting: Setting, output: pathlib.Path) -> None:
         _write(f"{table}/{setting.name}/{figure_name}", figure, output)
 
 
-def draw_ledger(table: str, output: pathlib.Path) -> int:
+def draw_ledger(
+    table: str, output: pathlib.Path, scale: str = tables.SCALES[0]
+) -> int:
     """Draws a table from the ledger; returns the number of figures."""
-    found = records.read_all(records.LEDGER).get(table, [])
+    found = records.read_all(records.ledger(scale)).get(table, [])
     if not found:
         logging.info("Skipped %s: the ledger has no run of it.", table)
     count = 0
@@ -189,7 +196,9 @@ def main() -> None:
         sources = run_data.Sources(data_dir=values.data_dir)
     with tf.summary.create_file_writer(str(output / "logs")).as_default():
         drawn = sum(
-            draw_ledger(table, output) for table in OF_LEDGER if table in chosen
+            draw_ledger(table, output, values.scale)
+            for table in OF_LEDGER
+            if table in chosen
         )
         of_runs = [table for table in chosen if table in DRAWN]
         if of_runs:

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 import matplotlib.axes
 import numpy as np
 
+from experiments.analysis import measures
 from experiments.analysis import posthoc
 from experiments.figures import common
 from experiments.papers import calibration_claims as paper
 from experiments.runs import outputs as outputs_lib
 from experiments.runs import run_files
 from experiments.runs.outputs import Outputs
-from tf_mixup import ood
 from tf_mixup import plots
 from tf_mixup import posthoc as posthoc_lib
 
@@ -77,6 +77,7 @@ def draw_ood(
     yield "confidence", draw_confidences(outputs, names, title)
     styles = {method: common.style_of(method) for method in outputs}
     for name in names:
+        place = measures.describe_set(name)
         pairs = {
             method: [
                 (
@@ -92,7 +93,7 @@ def draw_ood(
             plots.roc_curves(
                 pairs,
                 styles=styles,
-                title=f"{title}\ntest set against {_describe(name)}",
+                title=f"{title}\ntest set against {place}",
             ),
         )
 
@@ -102,7 +103,9 @@ def draw_confidences(
 ) -> common.Figure:
     """Draws a histogram for each method (row) and set (column)."""
     sets = {"test set": "test"}
-    sets |= {_describe(name): outputs_lib.OOD + name for name in names}
+    sets |= {
+        measures.describe_set(name): outputs_lib.OOD + name for name in names
+    }
     figure = common.new_figure(7.0, 1.2 + 0.8 * len(outputs))
     figure.suptitle(title, fontsize="medium")
     grid = figure.subplots(
@@ -124,11 +127,6 @@ def draw_confidences(
     figure.supxlabel("confidence", fontsize="medium")
     figure.supylabel("share of examples (%)", fontsize="medium")
     return figure
-
-
-def _describe(name: str) -> str:
-    """Returns a set's name for readers."""
-    return f"{name} noise" if name in ood.NOISES else name.replace("_", " ")
 
 
 def _draw_histogram(

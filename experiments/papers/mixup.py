@@ -125,7 +125,8 @@ def corrupt_labels(scale: str, seeds: int) -> list[config.Config]:
 def adversarial(scale: str, seeds: int) -> list[config.Config]:
     """Table 3: errors under attacks, which `collect` measures.
 
-    The paper does not state the alpha of its network; here it is table 1's.
+    The paper does not state the alpha of its network; here it is table 1's, and
+    at small scale 1.
     """
     if scale == "small":
         base, alpha = calibration.small_base("cifar10"), 1.0

@@ -60,16 +60,22 @@ class Table(NamedTuple):
         """The paper, in words."""
         return f"arXiv {self.paper}" if self.paper[0].isdigit() else self.paper
 
-    def describe(self, name: str) -> str:
-        """Returns contents, command, duration and expected result."""
+    def describe(self, name: str, scale: str = SCALES[0]) -> str:
+        """Returns contents and command; of small scale what to expect."""
         shows = (self.build.__doc__ or "").partition("\n")[0]
-        return (
+        small = scale == SCALES[0]
+        option = "" if small else f" --scale={scale}"
+        text = (
             f"{self.source}. {shows}\n\n"
-            f"Command: `python -m experiments.sweep --table={name}"
-            " --data_dir=DIR --workdir=runs`. About"
-            f" {self.hours:g} hours on two CPU cores. Expected, without -> with"
-            f" mixup: {self.expected}."
+            f"Command: `python -m experiments.sweep --table={name}{option}"
+            " --data_dir=DIR --workdir=runs`."
         )
+        if small:
+            text += (
+                f" About {self.hours:g} hours on two CPU cores. Expected,"
+                f" without -> with mixup: {self.expected}."
+            )
+        return text
 
 
 def of_paper(

@@ -83,6 +83,7 @@ class TestSummary:
         count = sum(each.paper != papers.OWN for each in papers.CLAIMS)
         assert 0 < count < len(papers.CLAIMS)
         assert f"0 are undecided and {count} have no runs" in text
+        assert f"Of {count} verdicts on the papers'" in text
 
     def test_goes_between_the_marks(self):
         text = f"a\n{results.BEGIN}\nold\n{results.END}\nb"

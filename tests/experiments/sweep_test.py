@@ -210,6 +210,13 @@ class TestDescribe:
         assert second[1] == "no mixup"
         assert total == "2 runs, 2 to do: hours unknown before the first run"
 
+    def test_needs_no_vectors_of_words(self, tmp_path):
+        wanted = sweep.find_configs("text", "paper", 1, "absent.txt")[:1]
+        ((_, _, count, _),), _ = cells(
+            sweep.describe(wanted, tmp_path, SOURCES)
+        )
+        assert int(count.replace(",", "")) > 1e6
+
     def test_estimates_by_what_is_done(self, tmp_path):
         wanted = configs(3, width=4)
         write_record(tmp_path, wanted[0], seconds=1800.0)

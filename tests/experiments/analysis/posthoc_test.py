@@ -172,6 +172,34 @@ class TestCollect:
         assert "| dropout 0.3, ensemble | 1 |" in text
         assert "T, temperature scaling on noisy labels |" in text
 
+    def test_does_not_derive_from_a_part_of_the_seeds(
+        self, monkeypatch, tmp_path
+    ):
+        second = dataclasses.replace(ERM, seed=1)
+        table = tables.Table(
+            lambda scale, seeds: [ERM, second], "", (2, 2), 0.0, ""
+        )
+        for name in ("out_of_distribution", "adversarial"):
+            monkeypatch.setitem(papers.TABLES, name, table)
+        folder = tmp_path / ERM.run_name
+        folder.mkdir()
+        (folder / "record.json").touch()
+        plain = records.Record(ERM, "", {})
+        monkeypatch.setattr(collect, "_measure", lambda *_: [plain])
+        other = records.Record(second, "", {"test_ece": 0.1})
+        attacked = records.Record(ERM, "attacked", {"clean_error": 0.5})
+        ensemble = records.Record(ERM, "ensemble", {})
+        known = {"adversarial": [other, attacked]}
+        found = collect.collect(
+            "adversarial", "small", tmp_path, SOURCES, known
+        )
+        assert found == [plain, other, attacked]
+        known = {"out_of_distribution": [other, ensemble]}
+        found = collect.collect(
+            "out_of_distribution", "small", tmp_path, SOURCES, known
+        )
+        assert found == [plain, other]
+
     def test_recalls_what_is_not_here(self, monkeypatch, tmp_path):
         table = tables.Table(lambda scale, seeds: [ERM], "", (1, 1), 0.0, "")
         monkeypatch.setitem(papers.TABLES, "image_overlap", table)

@@ -64,6 +64,18 @@ class TestReadRuns:
         assert runs.complete[0].folder == tmp_path / "a/b/erm-0.0-0"
         assert runs.complete[0].hours == 0.5
 
+    def test_each_scale_has_a_ledger_of_its_own(self):
+        assert records.ledger("small") == records.LEDGER
+        assert records.ledger("paper") == records.LEDGER / "paper"
+
+    def test_one_run_has_one_result_in_all_tables(self):
+        found = {}
+        for table, lines in records.read_all(records.LEDGER).items():
+            for line in lines:
+                key = line.config, line.after
+                name, results = found.setdefault(key, (table, line.results))
+                assert results == line.results, (name, table, key)
+
     def test_leaves_out_runs_without_a_record(self, tmp_path):
         folder = write_run(tmp_path, 0.2, 0, {})
         (folder / "record.json").unlink()

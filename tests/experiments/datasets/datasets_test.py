@@ -459,6 +459,24 @@ class TestLoadOod:
         )
         assert found.shape == (7, 4, 4, 1)
 
+    def test_reads_only_the_images_that_are_drawn(
+        self, unlike_images, monkeypatch
+    ):
+        name, shape = f"folder:{unlike_images}", (4, 4, 1)
+        whole = datasets.load_ood(name, input_shape=shape)
+        read, given = images.read_files, []
+        monkeypatch.setattr(
+            images,
+            "read_files",
+            lambda paths, **options: (
+                given.extend(paths) or read(paths, **options)
+            ),
+        )
+        found = datasets.load_ood(name, input_shape=shape, num_examples=3)
+        assert len(given) == len(set(given)) == len(found) == 3
+        for image in found:
+            assert (image == whole).all(axis=(1, 2, 3)).any()
+
     def test_real_photographs_and_digits(self, data_dir):
         for name, size in [
             ("ood/mnist_test.npz", 10_000),

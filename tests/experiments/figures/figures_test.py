@@ -323,7 +323,7 @@ class TestOod:
         )
         assert line.get_color() == common.color_of("no mixup")
         title = drawn["roc-gaussian"].get_suptitle()
-        assert title == "a set, 2 seeds\ntest set against gaussian noise"
+        assert title == "a set, 2 seeds\ntest set against noise"
 
     def test_histograms_by_hand(self):
         # Two rows of 5/6 and two of 1/2, of two seeds: bars of 50 %.

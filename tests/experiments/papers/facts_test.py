@@ -219,7 +219,11 @@ SETTINGS = (
     (
         "longer_training",
         {},
-        {"network": {"resnet18"}, "milestones": {(120, 240, 320)}},
+        {
+            "network": {"resnet18"},
+            "dataset": {"cifar10", "cifar100"},
+            "milestones": {(120, 240, 320)},
+        },
         "adds ResNet-18 on CIFAR-10/100",
     ),
     (
@@ -229,6 +233,7 @@ SETTINGS = (
             "batch_size": {50},
             "optimizer": {"adadelta"},
             "mix_layers": {("embedding",)},
+            # SST-2 is ours.
             "dataset": {"trec", "mr", "imdb", "sst2"},
         },
         "dropout 0.5, max-norm 3, batch 50, Adadelta",

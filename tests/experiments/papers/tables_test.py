@@ -13,6 +13,7 @@ from experiments.datasets import batches
 from experiments.distributed import strategy as strategy_lib
 from experiments.papers import CLAIMS
 from experiments.papers import TABLES
+from experiments.papers.tables import SCALES
 from experiments.runs import config as config_lib
 from experiments.runs import model_setup
 from experiments.runs import optimizers
@@ -73,6 +74,17 @@ class TestTables:
             "variants",
         ):
             assert set(images) & set(TABLES[name].configs("small", 1))
+
+    def test_describes_a_scale(self):
+        table = TABLES["imagenet"]
+        small, paper = (table.describe("imagenet", x) for x in SCALES)
+        assert "--scale" not in small
+        assert "hours on two CPU cores" in small
+        assert (
+            "`python -m experiments.sweep --table=imagenet --scale=paper"
+            in (paper)
+        )
+        assert "hours" not in paper
 
     def test_hours_are_those_of_the_ledger(self):
         for name, found in records.read_all(records.LEDGER).items():
