@@ -9,7 +9,8 @@ scaling, with MC dropout, as an ensemble over seeds, and with test-time
 rescaling of mixup; runs of the table `adversarial` under attacks, and those of
 `cifar` between their training points. A run that is not in the folder keeps
 its records of the ledger, from any table, so that several machines can
-contribute.
+contribute. What is measured here also replaces what other tables of the ledger
+have of the same runs.
 """
 
 import collections
@@ -116,6 +117,28 @@ def _recall(
     return []
 
 
+def share(
+    found: Sequence[Record], workdir: pathlib.Path, output: pathlib.Path
+) -> None:
+    """Writes what was measured here into the other tables of the same runs.
+
+    A run that was trained again has one result, whichever table shows it.
+    """
+    fresh = {
+        (record.config, record.after): record
+        for record in found
+        if (workdir / record.config.run_name / run_files.RECORD).exists()
+    }
+    for name, lines in records_lib.read_all(output).items():
+        keys = [(line.config, line.after) for line in lines]
+        if not fresh.keys().isdisjoint(keys):
+            pairs = zip(keys, lines, strict=True)
+            records_lib.write(
+                [fresh.get(key, line) for key, line in pairs],
+                output / f"{name}.jsonl",
+            )
+
+
 def _recall_derived(
     complete: Mapping[config_lib.Config, pathlib.Path],
     table: str,
@@ -191,6 +214,7 @@ def main() -> None:
         )
         if found:
             records_lib.write(found, output / f"{table}.jsonl")
+            share(found, workdir, output)
 
 
 if __name__ == "__main__":

@@ -200,6 +200,21 @@ class TestCollect:
         )
         assert found == [plain, other]
 
+    def test_a_run_that_was_trained_again_has_one_result(self, tmp_path):
+        old, new = (
+            records.Record(ERM, "", {"test_ece": each}) for each in (0.1, 0.2)
+        )
+        other = records.Record(CONFIG, "", {"test_ece": 0.3})
+        records.write([old, other], tmp_path / "image_overlap.jsonl")
+        records.write([other], tmp_path / "cifar.jsonl")
+        folder = tmp_path / "runs" / ERM.run_name
+        folder.mkdir(parents=True)
+        (folder / "record.json").touch()
+        recalled = records.Record(CONFIG, "", {"test_ece": 0.9})
+        collect.share([new, recalled], tmp_path / "runs", tmp_path)
+        found = records.read_all(tmp_path)
+        assert found == {"cifar": [other], "image_overlap": [new, other]}
+
     def test_recalls_what_is_not_here(self, monkeypatch, tmp_path):
         table = tables.Table(lambda scale, seeds: [ERM], "", (1, 1), 0.0, "")
         monkeypatch.setitem(papers.TABLES, "image_overlap", table)
