@@ -206,7 +206,7 @@ def define_flags() -> None:
     flags.DEFINE_float(
         "peak_tflops",
         None,
-        "Most that the GPU can do, 1e12 FLOPs a second, for its utilisation.",
+        "Most that the GPU can do, 1e12 FLOPs a second, for its utilization.",
         lower_bound=0.001,
     )
     flags.DEFINE_string("output", None, "JSON file with all rounds.")

@@ -241,7 +241,7 @@ def convert_images(
     Grayscale becomes RGB by repetition, RGB grayscale by its luma (0.299 R +
     0.587 G + 0.114 B). Sides are resized bilinearly, with antialiasing when
     they shrink; another aspect ratio stretches the image. Resized images are
-    smoother than real ones: a model may tell them apart by that alone.
+    smoother than real ones: a model may distinguish them by that alone.
 
     Raises:
         ValueError: If channels are neither equal nor 1 and 3.

@@ -74,7 +74,7 @@ def load(
     classes, labels = np.unique(table[:, -1], return_inverse=True)
     if len(classes) < 2:
         raise _checks.refusal(
-            "A data set must have rows of two classes",
+            "A data set must have examples of two classes",
             f"{len(table)} rows of `{name}`, of {len(classes)} classes",
             _AS_PUBLISHED,
         )
@@ -85,10 +85,10 @@ def load(
     train, validation = splits.carve(rest, seed=seed, **counts)
     if not len(train.labels):
         raise _checks.refusal(
-            "A split must leave rows to train on",
+            "A split must leave examples to train on",
             f"{len(table)} rows of `{name}`, {len(test.labels)} of them for"
             f" testing and num_validation={counts.get('num_validation')}",
-            "Ask for fewer validation rows",
+            "Ask for fewer validation examples",
         )
     features = _complete(table[:, :-1], name, train.inputs)
     scaler = preprocessing.StandardScaler().fit(features[train.inputs])

@@ -488,7 +488,7 @@ class TestRefusals:
         write_iris(tmp_path)
         with pytest.raises(ValueError, match="must fit into 6 examples"):
             load("uci:iris", tmp_path, num_validation=7)
-        with pytest.raises(ValueError, match="must leave rows to train on"):
+        with pytest.raises(ValueError, match="must leave examples to train on"):
             load("uci:iris", tmp_path, num_validation=6)
 
     def test_unknown_table(self, tmp_path):
