@@ -307,7 +307,7 @@ def render_summary(
         f"{run_tables.markdown(lines)}\nMean ± standard deviation over seeds;"
         " the validation set chose alpha.\n"
         f"Of {len(verdicts)} verdicts on the papers' {len(says)} claims"
-        f" {holds} hold, {fails} do not, {undecided} are undecided and"
+        f"\n{holds} hold, {fails} do not, {undecided} are undecided and"
         f" {missing} have no runs ([results]({folder}/RESULTS.md))."
     )
 
