@@ -301,14 +301,12 @@ def render_summary(
         for judgment in judgments
         if judgment.claim.paper != papers.OWN
     ]
-    says = {claim.says for claim in papers.CLAIMS if claim.paper != papers.OWN}
-    holds, fails, undecided, missing = map(verdicts.count, Verdict)
+    holds, fails = map(verdicts.count, (Verdict.HOLDS, Verdict.FAILS))
     return (
         f"{run_tables.markdown(lines)}\nMean ± standard deviation over seeds;"
         " the validation set chose alpha.\n"
-        f"Of {len(verdicts)} verdicts on the papers' {len(says)} claims"
-        f"\n{holds} hold, {fails} do not, {undecided} are undecided and"
-        f" {missing} have no runs ([results]({folder}/RESULTS.md))."
+        f"Of {len(verdicts)} verdicts on the papers' claims {holds} hold and"
+        f" {fails} do not ([results]({folder}/RESULTS.md))."
     )
 
 
