@@ -286,4 +286,5 @@ def _describe_per(config: config_lib.Config) -> str:
 def _describe_alpha(config: config_lib.Config) -> str:
     if config.tuning not in _RULES:
         return f"alpha {config.alpha:g}"
-    return f"alpha tuned{_RULES[config.tuning]}"
+    start = "" if config.alpha == 1 else f" from {config.alpha:g}"
+    return f"alpha tuned{_RULES[config.tuning]}{start}"

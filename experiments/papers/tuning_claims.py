@@ -40,6 +40,15 @@ ALTERNATIVES = (
     Arm("alphas by class", {"per": "class", "tuning": "follow"}),
 )
 
+STARTS = {
+    str(start): Arm(
+        f"tuned alpha from {start}",
+        {**_MIXUP, "tuning": "follow", "alpha": start},
+    )
+    for start in (0.1, 0.3)
+}
+FROM_ONE = Arm("tuned alpha", {**_MIXUP, "tuning": "follow", "alpha": 1.0})
+
 # See docs/tuning.md.
 _WHY = {
     "digits,": "digits need no mixup, and what the first epochs mixed stays",
@@ -58,6 +67,9 @@ _claim = functools.partial(
 _FEW = "the gap of a class is known to 7 points from 50 validation examples"
 _BY_CLASS = ("CAMixup", "alphas by class")
 _other = functools.partial(_claim, table="tuning_alternatives", explanation="")
+_start = functools.partial(
+    _claim, table="tuning_starts", baseline=FROM_ONE, explanation=""
+)
 _not_higher = functools.partial(_claim, direction=Direction.NOT_HIGHER)
 _not_lower = functools.partial(_claim, direction=Direction.NOT_LOWER)
 
@@ -112,6 +124,23 @@ CLAIMS = (
         "test_nll",
         arm=TUNED_SCALED,
         baseline=SCALED,
+    ),
+    # What a lower start is good for, committed before its runs.
+    *(
+        _start(f"From {start} {words}", result, arm=arm, **options)
+        for start, arm in STARTS.items()
+        for words, result, options in (
+            (
+                "a tuned alpha has a higher accuracy than from 1",
+                "test_accuracy",
+                {"direction": Direction.HIGHER},
+            ),
+            (
+                "a tuned alpha has no higher ECE than from 1",
+                "test_ece",
+                {"direction": Direction.NOT_HIGHER},
+            ),
+        )
     ),
     # What their papers claim: of ECE before and after a temperature.
     *(

@@ -61,6 +61,8 @@ class TestGroups:
                 "",
                 "inputs only between classes, alpha 0.2",
             ),
+            ({"tuning": "follow", "alpha": 1.0}, "", "mixup, alpha tuned"),
+            ({"tuning": "follow"}, "", "mixup, alpha tuned from 0.2"),
             ({"target": "labels_only"}, "", "labels only, alpha 0.2"),
             ({"per": "sample"}, "", "mixup per example, alpha 0.2"),
             (
