@@ -5,10 +5,10 @@ all of them.
 
 `alpha_rules` chooses the library's rule, `alpha_tuning` compares it with what
 else a user would try, `tuning_alternatives` with what others have proposed, and
-`tuning_starts` where it begins. For all but the first see `tuning_claims`. For the first this was fixed before its
-runs: of the rules whose mean test NLL is on no data set more than .02 nats
-above the lowest, the one with the lowest mean test ECE over the data sets. It
-chose `follow`.
+`tuning_starts` where it begins. For all but the first see `tuning_claims`. For
+the first this was fixed before its runs: of the rules whose mean test NLL is on
+no data set more than .02 nats above the lowest, the one with the lowest mean
+test ECE over the data sets. It chose `follow`.
 """
 
 from typing import Any
@@ -134,7 +134,7 @@ def tuning_alternatives(scale: str, seeds: int) -> list[config.Config]:
 
 
 def tuning_starts(scale: str, seeds: int) -> list[config.Config]:
-    """Where a tuned alpha starts, on data of short trainings and small needs."""
+    """Where a tuned alpha starts, on data that need little mixing."""
     follow = tuning.AUTO["tuning"]
     arms = [
         calibration.ERM,

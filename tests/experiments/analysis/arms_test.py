@@ -73,7 +73,7 @@ class TestGroups:
             (
                 {"per": "class", "tuning": "follow"},
                 "",
-                "mixup by class, alpha tuned",
+                "mixup by class, alpha tuned from 0.2",
             ),
             ({"method": "mit", "alpha": 1.0}, "", "MIT-L, alpha 1"),
             (
