@@ -16,6 +16,7 @@ from experiments.analysis import seed_statistics
 from experiments.analysis.arms import Arm
 from experiments.analysis.records import Record
 from experiments.datasets import gaussians
+from experiments.figures import bars
 from experiments.figures import common
 from experiments.papers import overlaps_claims as paper
 
@@ -31,11 +32,15 @@ STYLES: tuple[tuple[Arm, dict[str, Any]], ...] = (
     (paper.TWO, {"color": common.GREEN}),
     (paper.FOUR, {"color": common.PURPLE}),
 )
+LOGITS = ("train_first_logit", "train_second_logit")
 PANELS = ("test_nll", "test_ece", "bayes_gap")
 
 
 def draw(records: Sequence[Record]) -> common.Figures:
-    """Draws a table of overlapping classes, a figure for each network."""
+    """Draws a table of overlapping classes, a figure for each network.
+
+    And the largest logits of training examples, where they were measured.
+    """
     groups: dict[str, list[Record]] = {}
     for record in records:
         config = record.config
@@ -47,6 +52,14 @@ def draw(records: Sequence[Record]) -> common.Figures:
     for name, group in groups.items():
         if len(order_by_overlap(group)) > 1:
             yield name, draw_overlaps(group, _title(group))
+    # Older runs did not measure logits.
+    measured = [
+        record
+        for record in records
+        if not np.isnan(record.value(LOGITS[0])) and not record.after
+    ]
+    for name, figure in bars.draw(measured, LOGITS) if measured else ():
+        yield f"logits-{name}", figure
 
 
 def _title(records: Sequence[Record]) -> str:

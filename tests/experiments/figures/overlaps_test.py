@@ -30,6 +30,22 @@ def make_lines(table, network, seeds=2):
     return lines
 
 
+class TestLogits:
+    def test_are_drawn_of_runs_that_measured_them(self):
+        lines = make_lines("image_overlap", "resnet_narrow")
+        plain = [line for line in lines if not line.after]
+        for line in plain:
+            if line.config.corruption:
+                continue
+            line.results.update(train_first_logit=9.0, train_second_logit=1.0)
+        found = dict(overlaps.draw(lines))
+        (name,) = (name for name in found if name.startswith("logits"))
+        first, second = found[name].axes
+        assert first.get_title().startswith("largest logit")
+        assert {bar.get_width() for bar in first.patches} == {9.0}
+        assert {bar.get_width() for bar in second.patches} == {1.0}
+
+
 @pytest.fixture
 def images():
     return make_lines("image_overlap", "resnet_narrow")
