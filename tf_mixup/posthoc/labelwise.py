@@ -87,6 +87,16 @@ class LabelwiseScaling(Scaler):
             ValueError: If the shapes do not fit, a label lies outside of
                 [0, 1], or as the scaler of a label, with its number.
         """
+        return super().fit(
+            logits,
+            labels,
+            sample_weight=sample_weight,
+            ignore_label=ignore_label,
+        )
+
+    def _read(
+        self, logits: Any, labels: Any, sample_weight: Any, ignore_label: Any
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         shape, targets, columns, weight = per_label.flatten(
             labels, logits, sample_weight, ignore_label
         )
@@ -97,25 +107,29 @@ class LabelwiseScaling(Scaler):
         weights = np.ones(targets.shape)
         if weight is not None:
             weights = keras.ops.convert_to_numpy(weight).reshape(shape)
+        return columns, targets, weights
+
+    def _fit(
+        self, logits: np.ndarray, targets: np.ndarray, weights: np.ndarray
+    ) -> None:
         scalers = []
-        for k in range(shape[1]):
+        for k in range(logits.shape[1]):
             scaler = copy.deepcopy(self.scaler)
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 try:
                     scaler.fit(
-                        *(columns[:, k], targets[:, k]),
+                        *(logits[:, k], targets[:, k]),
                         sample_weight=weights[:, k],
                     )
                 except ValueError as error:
                     raise ValueError(f"Label {k}: {error}") from error
             for each in caught:
                 warnings.warn(
-                    f"Label {k}: {each.message}", each.category, stacklevel=2
+                    f"Label {k}: {each.message}", each.category, stacklevel=4
                 )
             scalers.append(scaler)
-        self.scalers, self._num_classes = scalers, len(scalers)
-        return self
+        self.scalers = scalers
 
     def get_config(self) -> dict[str, Any]:
         """Returns the argument and what was fitted, for JSON."""
@@ -138,9 +152,6 @@ class LabelwiseScaling(Scaler):
         fitted = f"fitted on {self._num_classes} labels"
         said = fitted if self.scalers else "not fitted"
         return f"{type(self).__name__}({type(self.scaler).__name__}, {said})"
-
-    def _fit(self, *columns: np.ndarray) -> None:
-        raise NotImplementedError("Each label has a scaler of its own.")
 
     def _apply(self, logits: np.ndarray) -> np.ndarray:
         columns = zip(self.scalers, logits.T, strict=True)

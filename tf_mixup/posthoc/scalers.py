@@ -87,7 +87,7 @@ class Scaler(abc.ABC):
             ValueError: If logits are not finite, labels are out of range or
                 all of one class, or the shapes do not fit.
         """
-        columns = _check_examples(logits, labels, sample_weight, ignore_label)
+        columns = self._read(logits, labels, sample_weight, ignore_label)
         self._fit(*columns)
         self._num_classes = columns[0].shape[1]
         return self
@@ -190,6 +190,12 @@ class Scaler(abc.ABC):
     def _describe(self) -> str:
         """Returns in a few words what was fitted."""
         return f"fitted on {self._num_classes} classes"
+
+    def _read(
+        self, logits: Any, labels: Any, sample_weight: Any, ignore_label: Any
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns what `fit` takes as columns for `_fit`."""
+        return _check_examples(logits, labels, sample_weight, ignore_label)
 
     @abc.abstractmethod
     def _fit(
