@@ -69,17 +69,25 @@ def collect(
             found += _recall(config, table, known)
     if table in WITH_NETWORKS:
         found += _with_networks(complete, configs, sources)
-    if table in MEASURES and complete:
+    if table in MEASURES:
         after, measure = MEASURES[table]
-        if len(complete) < len(configs):
-            # Attacks go from seed to seed.
-            logging.info("%s: %s needs all runs here.", table, after)
-            found += _recall_derived(complete, table, known, (after,))
-        else:
-            found += [
-                Record(config, after, results)
-                for config, results in measure(complete, sources)
-            ]
+        # Attacks go from seed to seed, so that all of a data set are needed.
+        partial = {each.dataset for each in configs if each not in complete}
+        whole = {
+            config: folder
+            for config, folder in complete.items()
+            if config.dataset not in partial
+        }
+        found += [
+            Record(config, after, results)
+            for config, results in measure(whole, sources)
+        ]
+        found += [
+            record
+            for record in known.get(table, ())
+            if record.after == after
+            and record.config in complete.keys() - whole.keys()
+        ]
     num_found = len({record.config for record in found})
     logging.info(
         "%s: %d runs here, %d in the ledger, %d missing.",
@@ -137,20 +145,6 @@ def share(
                 [fresh.get(key, line) for key, line in pairs],
                 output / f"{name}.jsonl",
             )
-
-
-def _recall_derived(
-    complete: Mapping[config_lib.Config, pathlib.Path],
-    table: str,
-    known: Mapping[str, Sequence[Record]],
-    afters: Sequence[str],
-) -> list[Record]:
-    """Returns what the ledger has of networks that cannot be measured again."""
-    return [
-        record
-        for record in known.get(table, ())
-        if record.config in complete and record.after in afters
-    ]
 
 
 def _with_networks(

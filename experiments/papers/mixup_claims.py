@@ -205,7 +205,7 @@ CLAIMS = (
         "White-box FGSM: mixup's error is below no mixup's",
         "fgsm_white_error",
         explanation="at this epsilon both arms misclassify nearly every"
-        " attacked image",
+        " attacked image; see the claim at a weaker attack",
         printed=f"{_IMAGENET}: 90.7 -> 75.2 %",
     ),
     _attacked(
