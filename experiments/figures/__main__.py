@@ -65,7 +65,6 @@ BARS: dict[str, tuple[tuple[str, ...], str]] = {
     "ablation": (("test_error",), ""),
     "variants": (("test_error",), ""),
     "speech": (("test_error",), ""),
-    "uci": (("test_error",), ""),
     "adversarial": (
         (
             *("clean_error", "fgsm_matched_error"),
@@ -74,11 +73,22 @@ BARS: dict[str, tuple[tuple[str, ...], str]] = {
         "attacked",
     ),
 }
+
+
+def draw_tables(found: Sequence[Record]) -> common.Figures:
+    """Draws standardized and raw features apart: six panels each."""
+    for standardized, ending in ((True, ""), (False, "-raw")):
+        chosen = [x for x in found if x.config.standardized is standardized]
+        for name, figure in bars.draw(chosen, ("test_error",)):
+            yield f"{name}{ending}", figure
+
+
 OF_LEDGER: dict[str, Callable[[Sequence[Record]], common.Figures]] = {
     "gaussian_overlap": overlaps.draw,
     "image_overlap": overlaps.draw,
     "cifar": between.draw,
     "alpha_tuning": by_alpha.draw,
+    "uci": draw_tables,
     **{
         table: functools.partial(bars.draw, results=results, after=after)
         for table, (results, after) in BARS.items()
