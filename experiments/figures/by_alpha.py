@@ -52,8 +52,14 @@ def draw_measure(
         fontsize="small",
         frameon=False,
     )
-    counts = [list(arms.by_arm(group).values()) for _, group in settings]
-    seeds = common.count_seeds(list(each) for runs in counts for each in runs)
+    # Of the trainings; what is applied to them may have been added later.
+    trained = [
+        arms.by_arm(record for record in group if not record.after)
+        for _, group in settings
+    ]
+    seeds = common.count_seeds(
+        list(runs) for by_arm in trained for runs in by_arm.values()
+    )
     figure.suptitle(
         f"Test {measure.title}: mean ± deviation over {seeds}",
         fontsize="medium",
