@@ -137,7 +137,9 @@ class TestProgram:
         numbers = json.loads(pathlib.Path("out/report.json").read_text())
         assert numbers["num_labels"] == len(numbers["labels"]) == 2
         values["outputs"] = "logits"
-        with pytest.raises(ValueError, match="gives probabilities"):
+        with pytest.raises(
+            ValueError, match="probabilities, by its last layer"
+        ):
             program._write_report(types.SimpleNamespace(**values))
 
     @pytest.mark.parametrize(
