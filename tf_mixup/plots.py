@@ -796,29 +796,53 @@ def mixing_coefficients(
     expected: list[Any] = [None, None]
     if alpha:
         expected = _expect_coefficients(alpha, points, edges)
-    figure = _new_figure(7.0, 3.2)
-    row = figure.subplots(1, 2)
-    for axes, values, ends, share in zip(
-        row,
-        (columns[:, 0], entropies),
-        (edges, edges * np.log(points)),
-        expected,
-        strict=True,
+    widths = (edges, edges * np.log(points))
+    values = (columns[:, 0].clip(0, 1), entropies.clip(0, np.log(points)))
+    bars = [
+        100 * np.histogram(each, ends)[0] / len(each)
+        for each, ends in zip(values, widths, strict=True)
+    ]
+    lines = [None if each is None else 100 * each for each in expected]
+    tops = [
+        _round_up(max(heights.max(), 0 if line is None else line.max()))
+        for heights, line in zip(bars, lines, strict=True)
+    ]
+    label = f"Beta({alpha:g}, {(points - 1) * alpha:g})" if alpha else ""
+    figure = _build(_frame_coefficients, points, label, *tops)
+    for axes, heights, line, ends in zip(
+        figure.grid.flat, bars, lines, widths, strict=True
     ):
-        counts, _ = np.histogram(values.clip(0, ends[-1]), ends)
-        axes.stairs(
-            100 * counts / counts.sum(), ends, fill=True, color=DATA_COLOR
+        axes.stairs(heights, ends, fill=True, color=DATA_COLOR)
+        if line is not None:
+            axes.stairs(line, ends, color=GAP_COLOR, linewidth=1.5)
+    return figure
+
+
+def _frame_coefficients(
+    points: int, label: str, left: float, right: float
+) -> "_panel_figure.PanelFigure":
+    """Returns the figure without data; the panels end at these heights."""
+    import matplotlib.lines
+
+    figure = _new_panel_figure(7.0, 3.2)
+    figure.add_grid(1, 2)
+    first, second = figure.grid.flat
+    first.set(
+        xlabel="coefficient of an example",
+        ylabel="of all draws (%)",
+        xlim=(0, 1),
+        ylim=(0, left),
+    )
+    second.set(
+        xlabel="entropy of a label mixed so (nats)",
+        xlim=(0, np.log(points)),
+        ylim=(0, right),
+    )
+    if label:
+        line = matplotlib.lines.Line2D([], [], color=GAP_COLOR, label=label)
+        figure.legend(
+            handles=[line], loc="outside upper center", fontsize="small"
         )
-        if share is not None:
-            label = f"Beta({alpha:g}, {(points - 1) * alpha:g})"
-            axes.stairs(
-                *(100 * share, ends), color=GAP_COLOR, lw=1.5, label=label
-            )
-        axes.set(xlim=(0, ends[-1]), ylim=(0, None))
-    row[0].set(xlabel="coefficient of an example", ylabel="of all draws (%)")
-    row[1].set(xlabel="entropy of a label mixed so (nats)")
-    if alpha:
-        row[0].legend(loc="upper center", fontsize="small")
     return figure
 
 

@@ -362,14 +362,17 @@ def write_coefficients(
         description="The share of an example in its mixture, the rest is its"
         " partner's; 1 is no mixing.",
     )
-    write_figure(
-        f"{name}/coefficients",
-        plots.mixing_coefficients(shares, alpha=alpha),
-        step=step,
-        description="Left: the share of an example in its mixture. Right: the"
-        " entropy of the label that it gives to two different classes, or"
-        " more. The line is what the distribution of that alpha says.",
-    )
+    from tf_mixup import _panel_figure
+
+    with _panel_figure.reusing():
+        write_figure(
+            f"{name}/coefficients",
+            plots.mixing_coefficients(shares, alpha=alpha),
+            step=step,
+            description="Left: the share of an example in its mixture. Right:"
+            " the entropy of the label that it gives to two different classes,"
+            " or more. The line is what the distribution of that alpha says.",
+        )
 
 
 def write_figure(
