@@ -354,6 +354,8 @@ def write_coefficients(
     """
     if not _has_writer():
         return
+    from tf_mixup import _panel_figure
+
     shares = np.asarray(shares)
     _write_shares(
         f"{name}/lam",
@@ -362,8 +364,6 @@ def write_coefficients(
         description="The share of an example in its mixture, the rest is its"
         " partner's; 1 is no mixing.",
     )
-    from tf_mixup import _panel_figure
-
     with _panel_figure.reusing():
         write_figure(
             f"{name}/coefficients",

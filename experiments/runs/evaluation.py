@@ -108,9 +108,10 @@ def measure(
             "confidence": float(calibration.mean_confidence(bins)),
             "signed_gap": float(calibration.signed_gap(bins)),
         }
-    table = calibration.bin_predictions(labels, probabilities)
-    results["ace"] = float(calibration.average_calibration_error(table))
-    results["mce"] = float(calibration.maximum_calibration_error(table))
+        if not suffix:
+            ace = calibration.average_calibration_error(bins)
+            mce = calibration.maximum_calibration_error(bins)
+            results |= {"ace": float(ace), "mce": float(mce)}
     if probabilities.shape[-1] > MANY_CLASSES:
         results["top5_accuracy"] = top_accuracy(labels, probabilities, 5)
     return {prefix + name: value for name, value in results.items()}

@@ -457,7 +457,6 @@ class MixUp(Stage):
 
     def _apply(self, inputs: Any, plan: Plan) -> Any:
         """Applies the plan here, or sends it along to the model."""
-        own = self._identity(_encoding.size_of(plan))
         plan = self._applied_plan(plan)
         if not self.num_places:
             return self._rules.combine(
@@ -467,6 +466,7 @@ class MixUp(Stage):
                 lambda mixed: self._mix_inputs(mixed, plan),
                 mixes=self.mix != "targets",
             )
+        own = self._identity(_encoding.size_of(plan))
         sent = {
             "inputs": inputs,
             "lam": plan.lam,
