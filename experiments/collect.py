@@ -71,22 +71,23 @@ def collect(
         found += _with_networks(complete, configs, sources)
     if table in MEASURES:
         after, measure = MEASURES[table]
-        # Attacks go from seed to seed, so that all of a data set are needed.
-        partial = {each.dataset for each in configs if each not in complete}
-        whole = {
+        # Attacks go from one seed here to the next.
+        pairs = {(each.dataset, each.seed) for each in complete}
+        seeds = collections.Counter(dataset for dataset, _ in pairs)
+        several = {
             config: folder
             for config, folder in complete.items()
-            if config.dataset not in partial
+            if seeds[config.dataset] > 1
         }
         found += [
             Record(config, after, results)
-            for config, results in measure(whole, sources)
+            for config, results in measure(several, sources)
         ]
         found += [
             record
             for record in known.get(table, ())
             if record.after == after
-            and record.config in complete.keys() - whole.keys()
+            and record.config in complete.keys() - several.keys()
         ]
     num_found = len({record.config for record in found})
     logging.info(

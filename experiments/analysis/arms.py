@@ -47,8 +47,14 @@ _PARTNERS = {
 }
 # Of mixing not both inputs and labels.
 _ALONE = {"nearest": "inputs only", "labels_only": "labels only"}
-# Places of mixing that are not named after their layer.
-_PLACES = {"spectrogram": " of spectrograms", "embedding": ""}
+# Places of mixing that are not named after their layer: a residual network's
+# are numbered, as in the paper's ablation.
+_PLACES = {
+    "spectrogram": " of spectrograms",
+    "embedding": "",
+    "stem": " at layer 1",
+    **{f"stage{number}": f" at layer {number + 1}" for number in range(1, 5)},
+}
 # Rules by which alpha is tuned; that of the library has no name.
 _RULES = {
     "calibrate_late": " late",

@@ -282,7 +282,7 @@ CLAIMS = (
         printed="error 4.98 -> 4.24 %",
     ),
     _ablated(
-        "Mixing before the first stage is better than before the pooling",
+        "Mixing at layer 1 is better than at layer 5",
         arm=_best("layer 1", mix_layers=("stem",)),
         baseline=_best("layer 5", mix_layers=("stage4",)),
         printed="error 5.15 -> 4.44 %",

@@ -39,12 +39,19 @@ _gaussian = functools.partial(
         " scaling as published, which stops near T = 1.1, it holds",
     },
 )
+# The published scaling stops at T = 1.1.
+_PRINTED = "CIFAR-10: 5.95 with scaling, 1.77 with mixup"
 _images = functools.partial(
     Claim,
     table="image_overlap",
     baseline=SCALED_NOISY,
     source=f"{PAPER}, table 2",
     settings={"corruption": (0.25, 0.5)},
+    explanation={
+        "50% of labels": "mixup still fits most of the training labels, so it"
+        " is overconfident, too; after temperatures of their own it is mixup"
+        " that has the lower NLL",
+    },
 )
 
 CLAIMS = (
@@ -104,8 +111,7 @@ CLAIMS = (
         "test_nll",
         arm=MIXUP,
         least=0.05,
-        printed="CIFAR-10: 5.95 with scaling, 1.77 with mixup; the published"
-        " scaling stops at T = 1.1",
+        printed=_PRINTED,
     ),
     _images(
         "With flipped labels mixup has a lower NLL than temperature"
@@ -129,6 +135,20 @@ CLAIMS = (
         arm=MIXUP,
         baseline=SCALED,
         least=0.01,
+    ),
+    *(
+        _images(
+            f"With flipped labels mixup has a lower {name} than temperature"
+            " scaling as published",
+            f"test_{name.lower()}",
+            arm=MIXUP,
+            baseline=SCALED_PUBLISHED,
+            least=least,
+            printed=printed,
+            changed="added when claims against a converged temperature did not"
+            " hold",
+        )
+        for name, least, printed in (("NLL", 0.05, _PRINTED), ("ECE", 0.01, ""))
     ),
     Claim(
         "After scaling, mixup is less calibrated than no mixup",

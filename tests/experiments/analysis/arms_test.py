@@ -92,7 +92,7 @@ class TestGroups:
                 "mixup by similarity (width 0.25), alpha 1",
             ),
             ({"mix_layers": ("input", "a")}, "", "manifold mixup, alpha 0.2"),
-            ({"mix_layers": ("stem",)}, "", "mixup at stem, alpha 0.2"),
+            ({"mix_layers": ("stem",)}, "", "mixup at layer 1, alpha 0.2"),
             ({"mix_layers": ("embedding",)}, "", "mixup, alpha 0.2"),
             ({"neighbors": 5}, "", "mixup with 5 neighbors, alpha 0.2"),
             ({"weight_decay": 0.1}, "", "mixup, alpha 0.2, weight decay 0.1"),

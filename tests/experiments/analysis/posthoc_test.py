@@ -172,9 +172,40 @@ class TestCollect:
         assert "| dropout 0.3, ensemble | 1 |" in text
         assert "T, temperature scaling on noisy labels |" in text
 
-    def test_does_not_derive_from_a_part_of_the_seeds(
-        self, monkeypatch, tmp_path
-    ):
+    def test_attacks_the_seeds_that_are_here(self, monkeypatch, tmp_path):
+        seeds = [dataclasses.replace(ERM, seed=seed) for seed in range(3)]
+        table = tables.Table(lambda scale, _: seeds, "", (3, 3), 0.0, "")
+        monkeypatch.setitem(papers.TABLES, "adversarial", table)
+        monkeypatch.setattr(
+            collect,
+            "_measure",
+            lambda config, _: [records.Record(config, "", {})],
+        )
+        monkeypatch.setitem(
+            collect.MEASURES,
+            "adversarial",
+            (
+                "attacked",
+                lambda runs, _: [(run, {"clean_error": 0.2}) for run in runs],
+            ),
+        )
+        for config in seeds[1:]:
+            folder = tmp_path / config.run_name
+            folder.mkdir()
+            (folder / "record.json").touch()
+        known = [records.Record(seeds[0], "attacked", {"clean_error": 0.5})]
+        found = collect.collect(
+            *("adversarial", "small", tmp_path, SOURCES),
+            {"adversarial": known},
+        )
+        errors = {
+            record.config.seed: record.value("clean_error")
+            for record in found
+            if record.after
+        }
+        assert errors == {0: 0.5, 1: 0.2, 2: 0.2}
+
+    def test_does_not_derive_from_one_of_the_seeds(self, monkeypatch, tmp_path):
         second = dataclasses.replace(ERM, seed=1)
         table = tables.Table(
             lambda scale, seeds: [ERM, second], "", (2, 2), 0.0, ""
