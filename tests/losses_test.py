@@ -213,3 +213,40 @@ class TestHalfPrecision:
         least = 2.0**-24 if dtype == "float16" else np.finfo("float32").tiny
         found = float(loss(np.array([1]), probabilities))
         np.testing.assert_allclose(found, -np.log(least), rtol=1e-5)
+
+
+class TestIgnoredExamples:
+    """Examples without a label change neither the loss nor its gradient."""
+
+    @pytest.mark.parametrize("weights", [None, [0, 1, 0, 1, 1, 1]])
+    @pytest.mark.parametrize("shape", [(6,), (6, 1), (2, 3), (2, 3, 1)])
+    @pytest.mark.parametrize("columns", [4, 1])
+    @pytest.mark.parametrize(
+        "loss_class",
+        [
+            losses.LabelSmoothingCrossentropy,
+            losses.ConfidencePenaltyCrossentropy,
+        ],
+    )
+    def test_have_no_gradient(self, loss_class, columns, shape, weights):
+        labels = np.array([-1, 1, -1, 0, 1, 0])
+        kept = labels >= 0
+        steps = shape[:2] if len(shape) > 1 and shape[1] > 1 else shape[:1]
+        loss = loss_class(from_logits=True, ignore_label=-1)
+        logits = keras.ops.convert_to_tensor(LOGITS[:, :columns])
+
+        def total(values):
+            return loss(
+                labels.reshape(shape),
+                keras.ops.reshape(values, (*steps, columns)),
+                None if weights is None else np.reshape(weights, steps),
+            )
+
+        gradient = backends.gradient(total, logits)
+        assert np.isfinite(gradient).all()
+        assert (gradient[~kept] == 0).all()
+        plain = loss_class(from_logits=True)
+        expected = backends.gradient(
+            lambda values: plain(labels[kept], values), logits[kept]
+        )
+        np.testing.assert_allclose(gradient[kept], expected, atol=1e-7)

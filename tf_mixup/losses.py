@@ -111,8 +111,15 @@ class _Loss(keras.losses.Loss, abc.ABC):
         Raises:
             ValueError: If the shapes do not fit.
         """
-        losses = self._measure(*self._read(y_true, y_pred))
-        return _leave_out(losses, y_true, self.ignore_label)
+        labels = per_example.to_label_tensor(y_true)
+        rank = max(len(y_pred.shape) - 1, 1)
+        kept = _find_kept(labels, rank, self.ignore_label)
+        if kept is None:
+            return self._measure(*self._read(labels, y_pred))
+        # The NaN of a label that is none would be in the gradient, too.
+        shown = kept[..., None] if len(labels.shape) > rank else kept
+        labels = ops.where(shown, labels, ops.zeros_like(labels))
+        return _leave_out(self._measure(*self._read(labels, y_pred)), kept)
 
     @abc.abstractmethod
     def _measure(self, targets: Any, logs: Any) -> Any:
@@ -309,16 +316,19 @@ def _to_logits(columns: output_kind.Columns) -> Any:
     return ops.where(columns.from_logits, logits, ops.log(inside))
 
 
-def _leave_out(losses: Any, labels: Any, ignore_label: int | None) -> Any:
-    """Returns losses that are 0, and not counted, where there is no label."""
+def _find_kept(labels: Any, rank: int, ignore_label: int | None) -> Any:
+    """Returns which examples or steps have a label; None if all have."""
     if ignore_label is None:
-        return losses
-    labels = per_example.to_label_tensor(labels)
-    if len(labels.shape) > len(losses.shape):
+        return None
+    if len(labels.shape) > rank:
         if labels.shape[-1] != 1:
-            return losses
+            return None
         labels = labels[..., 0]
-    kept = labels != ops.cast(ignore_label, labels.dtype)
+    return labels != ops.cast(ignore_label, labels.dtype)
+
+
+def _leave_out(losses: Any, kept: Any) -> Any:
+    """Returns losses that are 0, and not counted, where nothing is kept."""
     losses = ops.where(kept, losses, 0.0)
     try:
         # Keras' reductions leave out masked losses, as for `ignore_class`.
