@@ -82,6 +82,15 @@ class TestByHand:
         )
         assert found == risk
 
+    @pytest.mark.parametrize("unit", [1, 0.2, 0.1])
+    def test_the_unit_of_weights_does_not_matter(self, unit):
+        probabilities = [[0.99, 0.01], [0.8, 0.2], [0.7, 0.3]]
+        weights = unit * np.array([3, 2, 1])
+        found = selective.risk_at_coverage(
+            [0, 1, 0], probabilities, coverage=0.5, sample_weight=weights
+        )
+        assert found == 0
+
     def test_tied_examples_are_accepted_together(self):
         # Right at 0.9; one of two right at 0.8.
         bins = selective.rank_scores([0.8, 0.9, 0.8], [1, 1, 0])

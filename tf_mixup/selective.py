@@ -46,6 +46,8 @@ from tf_mixup.calibration.bins import Bins
 _CELLS_PER_OCTAVE = 8
 # Float32 has no number between this far from 1 and 1.
 _LAST_STEP = 2.0**-24
+# Of sums of weights.
+_ROUNDING = 1e-12
 
 
 class RiskCoverageCurve(NamedTuple):
@@ -317,8 +319,7 @@ def coverage_at_risk(
     curve = risk_coverage_curve(labels, probabilities, **options)
     if not np.isfinite(curve.risk).all() or not curve.risk.size:
         return float("nan")
-    # Sums of weights are rounded.
-    allowed = np.flatnonzero(curve.risk <= risk * (1 + 1e-12))
+    allowed = np.flatnonzero(curve.risk <= risk * (1 + _ROUNDING))
     return float(curve.coverage[allowed[-1]]) if allowed.size else 0.0
 
 
@@ -347,7 +348,7 @@ def risk_at_coverage(
         "coverage", coverage, 0, 1, remedy="Write 0.8 for 80 %", dtype="float64"
     )
     curve = risk_coverage_curve(labels, probabilities, **options)
-    enough = np.flatnonzero(curve.coverage >= coverage)
+    enough = np.flatnonzero(curve.coverage >= coverage * (1 - _ROUNDING))
     return float(curve.risk[enough[0]]) if enough.size else float("nan")
 
 
@@ -411,9 +412,8 @@ def ranked_edges(num_bins: int, edges: str = "right") -> np.ndarray:
 
 def _read(labels: Any, probabilities: Any, options: dict[str, Any]) -> Bins:
     """Returns the table that a measure got, or makes it, as NumPy arrays."""
-    given = {key: each for key, each in options.items() if each is not None}
     bins = bins_lib.table_of(
-        Bins, rank_predictions, labels, probabilities, given
+        Bins, rank_predictions, labels, probabilities, options
     )
     bins = Bins(*(_to_float64(part, "Bins") for part in bins))
     if bins.count.ndim != 1:

@@ -1,5 +1,6 @@
 """AlphaTuner in real `fit`s: what it sees, decides, keeps and refuses."""
 
+import copy
 import json
 import math
 import pickle
@@ -363,6 +364,41 @@ class TestTrainings:
         with pytest.warns(UserWarning, match="starts with alpha=0.5"):
             history = fit(other, mixup, tuner, epochs=1)
         assert history["alpha"] == [pytest.approx(0.5)]
+
+    def test_a_copy_is_new(self):
+        mixup, model = make_mixup(), make_model()
+        tuner = callbacks.AlphaTuner(mixup, start=0.5, rule=Recorder())
+        fit(model, mixup, tuner, epochs=2)
+        for other in (copy.deepcopy(tuner), copy.copy(tuner)):
+            assert (
+                other.get_state()
+                == callbacks.AlphaTuner(make_mixup(), start=0.5).get_state()
+            )
+
+    def test_epochs_without_mixing_change_nothing(self):
+        mixup, rule = make_mixup(), Recorder(-0.5, -0.5)
+        tuner = callbacks.AlphaTuner(mixup, rule=rule)
+        held_out = batches_of(examples(300, seed=1), 100)
+        history = (
+            make_model()
+            .fit(
+                batches_of(examples(16 * BATCHES)).apply(mixup),
+                validation_data=held_out.apply(mixup.evaluation),
+                epochs=5,
+                shuffle=False,
+                verbose=0,
+                callbacks=[
+                    callbacks.MixingSchedule(
+                        mixup, warmup_epochs=2, stop_epoch=4
+                    ),
+                    tuner,
+                ],
+            )
+            .history
+        )
+        expected = [0, 0, 1, math.exp(-0.5), 0]
+        assert history["alpha"] == pytest.approx(expected)
+        assert len(rule.seen) == 2
 
     def test_another_model_starts_anew(self):
         mixup = make_mixup()

@@ -226,6 +226,12 @@ class TestMixedBatchSummary:
             with pytest.raises(ValueError, match=r"must be \(x, y\) with one"):
                 callbacks.MixedBatchSummary(mixup, batch, tmp_path)
 
+    def test_rejects_what_is_no_stage(self, tmp_path):
+        with pytest.raises(
+            ValueError, match=r"a mixing stage\. Received: a fl"
+        ):
+            callbacks.MixedBatchSummary(0.2, make_batch(), tmp_path)
+
     def test_rejects_every_below_one(self, tmp_path):
         mixup = mixing.MixUp(0.4, num_classes=4)
         with pytest.raises(ValueError, match="freq=0"):

@@ -136,6 +136,34 @@ class TestValues:
         expected = score.of_features(train, outside).mean()
         assert values["far_neighbors"] == pytest.approx(expected, abs=1e-5)
 
+    def test_neighbors_may_have_any_name(self):
+        model = build(3, "softmax")
+        score = ood.NearestNeighbors(
+            REFERENCE[:20], layer="features", k=2, name="logits"
+        )
+        values = measure(model, score=["energy", score])
+        alone = measure(model, score="energy")
+        assert values["far_energy"] == pytest.approx(alone["far_energy"])
+
+    def test_one_quantile_needs_no_list(self):
+        values = measure(build(3, "softmax"), quantiles=0.05)
+        assert "far_confidence_q5" in values
+
+    def test_descriptions_name_the_score(self):
+        monitor = monitors.OODMonitor(
+            {"far": FAR},
+            reference=REFERENCE,
+            score="max_logit",
+            quantiles=[0.1],
+        )
+        mean, quantile, auroc = (
+            monitor._describe(f"far_max_logit{ending}")
+            for ending in ("", "_q10", "_auroc")
+        )
+        assert mean == "Mean max_logit on this set."
+        assert quantile.startswith("A quantile of max_logit on this set: 10 %")
+        assert auroc.startswith("How well max_logit separates")
+
     def test_quantiles_groups_and_positives(self):
         model = build(3, "softmax")
         values = measure(

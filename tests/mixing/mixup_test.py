@@ -1144,6 +1144,19 @@ class TestSeeds:
         again.epoch_counter.start_epoch(2)
         assert_same(read(make_batches().apply(again)), expected)
 
+    def test_batches_with_keys_are_replayed(self):
+        mixup = make_mixup()
+        images, labels = next(iter(make_batches()))
+        batch = {"image": images, "label": labels}
+        for first, second in zip(
+            mixup.replay(batch, epoch=1, step=2),
+            mixup.replay((images, labels), epoch=1, step=2),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(first, second)
+        lam = mixup.coefficients(batch, epoch=0, steps=3)
+        assert lam.shape == (3, len(labels))
+
 
 class TestRefusals:
     @pytest.mark.parametrize(

@@ -251,6 +251,11 @@ class TestModel:
 
 
 class TestRefusals:
+    @pytest.mark.parametrize("name", ["per_class", "allow_empty"])
+    def test_words_for_flags(self, name):
+        with pytest.raises(ValueError, match=f"`{name}` must be True or False"):
+            posthoc.ConformalSets(**{name: "no"})
+
     @pytest.mark.parametrize(
         ("options", "message"),
         [

@@ -76,6 +76,10 @@ def needs_logits(score: Score) -> bool:
     return any(score is ood.SCORES[name] for name in ood.NEED_LOGITS)
 
 
+# Name of the logits among the parts of a model; no score has it.
+_LOGITS = ""
+
+
 class Scorer:
     """Scores of a model's examples, from one prediction of each.
 
@@ -105,14 +109,13 @@ class Scorer:
         self._parts: dict[str, keras.Model] = {}
         self._train: dict[str, np.ndarray] = {}
         if not from_logits and any(map(needs_logits, scores.values())):
-            self._parts["logits"] = _logits_of(head, scores)
+            self._parts[_LOGITS] = _logits_of(head, scores)
         for name, score in scores.items():
             if isinstance(score, ood.NearestNeighbors):
                 self._parts[name] = score.features_of(model)
         if self._parts:
             tensors = [each.outputs[0] for each in self._parts.values()]
-            sequential = isinstance(model, keras.Sequential)
-            inputs = model.inputs[0] if sequential else model.input
+            inputs = model_calls.input_structure(model)
             outputs = (head or model).outputs[0]
             with _monitor.scope(model):
                 self._model = keras.Model(inputs, [outputs, *tensors])
@@ -152,7 +155,7 @@ class Scorer:
         if isinstance(score, ood.NearestNeighbors):
             return score.of_features(self._train[name], parts[name])
         if needs_logits(score):
-            found = score(parts.get("logits", outputs), from_logits=True)
+            found = score(parts.get(_LOGITS, outputs), from_logits=True)
         elif score in ood.SCORES.values():
             found = score(outputs, from_logits=self._from_logits)
         else:

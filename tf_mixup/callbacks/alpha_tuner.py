@@ -24,7 +24,7 @@ from tf_mixup import summaries
 from tf_mixup.callbacks import calibration_monitor
 from tf_mixup.callbacks import mixing_schedule
 
-# A gap that is known no better tells little: of 200 examples.
+# A gap that is known no better says little: of 200 examples.
 _COARSE = 0.035
 # Of `follow_gap`; docs/tuning.md has the runs that chose it.
 _GAIN = 6.0
@@ -131,6 +131,8 @@ class AlphaTuner(calibration_monitor.CalibrationMonitor):
     - A dataset with `.repeat()` before or after the stage is read ahead: the
       first batches of an epoch may be mixed with the alpha of the last one.
     - All replicas and workers measure the same, and so agree.
+    - Epochs that a `MixingSchedule` leaves unmixed have alpha 0 in `logs`, and
+      their gap changes nothing.
     - `mixup.replay` mixes with the present alpha, whatever the epoch.
     - With `MixUp(per="class")` each class has an alpha of its own, which the
       rule changes by the gap of the examples with its label. Compile
@@ -233,6 +235,19 @@ class AlphaTuner(calibration_monitor.CalibrationMonitor):
         alphas = [0.0 if alpha <= off else alpha for alpha in alphas]
         return np.array(alphas) if self._by_class else alphas[0]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Returns the state of copies and pickles, which start anew."""
+        return {
+            **super().__getstate__(),
+            "_log_alphas": self._first_log_alphas(),
+            "_peak": 0.0,
+            "_epochs": 0,
+            "_has_warned": False,
+        }
+
+    def _first_log_alphas(self) -> list[float]:
+        return [math.log(self.start)] * len(self._log_alphas)
+
     def get_state(self) -> dict[str, Any]:
         """Returns what `set_state` needs to go on: numbers, as JSON has them.
 
@@ -287,7 +302,7 @@ class AlphaTuner(calibration_monitor.CalibrationMonitor):
                 stacklevel=2,
             )
         if (other or not trained) and not self._restored:
-            self._log_alphas = [math.log(self.start)] * len(self._log_alphas)
+            self._log_alphas = self._first_log_alphas()
             self._peak, self._epochs = 0.0, 0
         self._restored = False
 
@@ -314,7 +329,7 @@ class AlphaTuner(calibration_monitor.CalibrationMonitor):
             self._gaps = self._read_classes()
         return {
             **values,
-            "alpha": float(np.mean(self.alpha)),
+            "alpha": float(np.mean(self.alpha)) if self._mixes() else 0.0,
             f"{self.name}_signed_gap_error": self._standard_error,
         }
 
@@ -377,7 +392,14 @@ class AlphaTuner(calibration_monitor.CalibrationMonitor):
             )
             for gap, error in self._gaps
         ]
-        self._log_alphas = [*map(self._change, self._log_alphas, seen)]
+        if self._mixes():
+            self._log_alphas = [*map(self._change, self._log_alphas, seen)]
+
+    def _mixes(self) -> bool:
+        """Returns whether a schedule lets the present epoch be mixed."""
+        first, end = self.mixup.window
+        epoch = self.mixup.epoch_counter.epoch
+        return epoch >= first and (end is None or epoch < end)
 
     def _change(self, log_alpha: float, seen: Observation) -> float:
         """Returns the logarithm of the next alpha."""

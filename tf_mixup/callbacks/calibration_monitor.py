@@ -57,12 +57,14 @@ LABEL_KEYS = {
 # How to fix labels that could not be measured.
 _CLASSES = (
     "Count classes from 0, and leave out examples without a label by a weight"
-    " of 0, or by `ignore_label=-1`; for several labels of an example compile"
+    " of 0 (of a metric in `weighted_metrics`, which gets the weights), or by"
+    " `ignore_label=-1`; for several labels of an example compile"
     " `metrics.LabelCalibrationMetrics`, or write `multi_label=True`"
 )
 _LABELS = (
     "Write 1 where an example has a label and 0 where not, and leave unknown"
-    " ones out by a weight of 0, or by `ignore_label=-1`"
+    " ones out by a weight of 0 (of a metric in `weighted_metrics`), or by"
+    " `ignore_label=-1`"
 )
 
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tf_mixup import _checks
 from tf_mixup import mixing
 from tf_mixup import summaries
+from tf_mixup.callbacks import mixing_schedule
 
 # Steps of an epoch whose coefficients make a histogram.
 _STEPS = 256
@@ -28,12 +29,13 @@ class MixedBatchSummary(keras.callbacks.Callback):
     Args:
         mixup: The stage that the training dataset went through.
         batch: An unmixed batch of images, `(x, y)` with x of shape `(B, H, W)`
-            or `(B, H, W, C)`, e.g. `next(iter(train))`.
+            or `(B, H, W, C)`, e.g. `(x[:8], y[:8])`.
         log_dir: Folder for TensorBoard; files go to `<log_dir>/mixing`.
         freq: Epochs between two pictures. Defaults to 1.
 
     Raises:
-        ValueError: If `freq` is below 1, or x is not one array of images.
+        ValueError: If `mixup` is no stage, `freq` is below 1, or x is not one
+            array of images.
 
     Example:
         >>> mixup = mixing.MixUp(alpha=0.2, num_classes=2, seed=0)
@@ -50,7 +52,7 @@ class MixedBatchSummary(keras.callbacks.Callback):
         freq: int = 1,
     ) -> None:
         super().__init__()
-        self.mixup = mixup
+        self.mixup = mixing_schedule.check_stage(mixup)
         self.freq = _checks.integer_at_least(
             "freq", freq, 1, remedy="Write 1 for a picture each epoch"
         )
@@ -60,8 +62,8 @@ class MixedBatchSummary(keras.callbacks.Callback):
             raise _checks.refusal(
                 "The batch must be (x, y) with one array of images as x",
                 f"a {type(batch).__name__} of shapes {shapes}",
-                "Write `next(iter(train))`, or leave this callback out for"
-                " other inputs",
+                "Write `(x[:8], y[:8])`, or leave this callback out for other"
+                " inputs",
             )
         self._batch = tuple(batch)
         self._log_dir = os.path.join(os.fspath(log_dir), "mixing")

@@ -10,6 +10,17 @@ from tf_mixup import _checks
 from tf_mixup import mixing
 
 
+def check_stage(mixup: mixing.Stage) -> mixing.Stage:
+    """Returns a mixing stage; refuses anything else."""
+    if not isinstance(mixup, mixing.Stage):
+        raise _checks.refusal(
+            "`mixup` must be a mixing stage",
+            f"a {type(mixup).__name__}",
+            "Give the `MixUp` that the dataset was applied to",
+        )
+    return mixup
+
+
 class MixingSchedule(keras.callbacks.Callback):
     """Announces each epoch to `MixUp`, and says in which epochs to mix.
 
@@ -53,13 +64,7 @@ class MixingSchedule(keras.callbacks.Callback):
         stop_epoch: int | None = None,
     ) -> None:
         super().__init__()
-        if not isinstance(mixup, mixing.Stage):
-            raise _checks.refusal(
-                "A schedule is of a mixing stage",
-                f"a {type(mixup).__name__}",
-                "Give the `MixUp` that the dataset was applied to",
-            )
-        self.mixup = mixup
+        self.mixup = check_stage(mixup)
         self.warmup_epochs = _checks.integer_at_least(
             "warmup_epochs", warmup_epochs, 0, remedy="Write 0 for none"
         )

@@ -60,8 +60,8 @@ class OODMonitor(_monitor.Monitor):
             sigmoid, are those of its logits. Defaults to `"confidence"`.
         groups: Name of a group -> names of its sets, such as `{"near": [...],
             "far": [...]}`; adds `<group>_auroc`, ..., the means over its sets.
-        quantiles: Of each score, in [0, 1], to add beside its mean, as
-            `<set>_confidence_q5` for 0.05.
+        quantiles: One or several of each score, in [0, 1], to add beside its
+            mean, as `<set>_confidence_q5` for 0.05.
         positive: Whose examples AUPR and FPR95 count as positive, `"in"` or
             `"out"`; packages differ. Defaults to `"in"`.
         log_dir: Folder for TensorBoard: values and histograms of confidence
@@ -107,7 +107,7 @@ class OODMonitor(_monitor.Monitor):
         noise: Sequence[str] = ood.NOISES,
         score: Any = "confidence",
         groups: Mapping[str, Sequence[str]] | None = None,
-        quantiles: Sequence[float] = (),
+        quantiles: float | Sequence[float] = (),
         positive: str = "in",
         log_dir: str | os.PathLike[str] | None = None,
         freq: int = 1,
@@ -131,7 +131,7 @@ class OODMonitor(_monitor.Monitor):
         self._scores = _ood_scores.read(score)
         self._quantiles = [
             _checks.real_between("quantiles", each, 0, 1, remedy="Write 0.05")
-            for each in quantiles
+            for each in np.atleast_1d(quantiles)
         ]
         self._positive = _checks.one_of("positive", positive, ood.POSITIVES)
 
@@ -276,16 +276,15 @@ class OODMonitor(_monitor.Monitor):
     def _describe(self, key: str) -> str:
         """Returns what TensorBoard says of a value."""
         rest, _, ending = key.rpartition("_")
+        for name in self._scores:
+            if key.endswith(f"_{name}"):
+                return f"Mean {name} on this set."
         named = [name for name in self._scores if rest.endswith(f"_{name}")]
         score = (named or ["confidence"])[0]
         if ending in _OOD_KEYS:
             positive = "`reference`" if self._positive == "in" else "this set"
             return _OOD_KEYS[ending].format(score, positive=positive)
-        if named:
-            return (
-                f"A quantile of {score} on this set: {ending[1:]} % lie below."
-            )
-        return f"Mean {ending} on this set."
+        return f"A quantile of {score} on this set: {ending[1:]} % lie below."
 
     def _read(
         self, model: keras.Model | None

@@ -117,14 +117,18 @@ def _from_py_dataset(data: Any) -> tf.data.Dataset:
 
 def _split_keys(data: tf.data.Dataset) -> tf.data.Dataset:
     """Returns (x, y) of elements such as `{"image": x, "label": y}`."""
-    spec = data.element_spec
-    if not isinstance(spec, Mapping) or columns.split(spec)[1] is None:
+    if not isinstance(data.element_spec, Mapping):
         return data
+    if columns.split(data.element_spec)[1] is None:
+        return data
+    return data.map(tf.autograph.experimental.do_not_convert(parts_of))
 
-    def choose(element: Mapping) -> tuple:
-        return _present(columns.split(element))
 
-    return data.map(tf.autograph.experimental.do_not_convert(choose))
+def parts_of(batch: Any) -> tuple:
+    """Returns (x, y), with weights if it has some, of a batch of a dataset."""
+    if isinstance(batch, Mapping):
+        return _present(columns.split(batch))
+    return tuple(batch)
 
 
 def _present(parts: tuple) -> tuple:

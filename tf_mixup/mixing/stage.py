@@ -283,7 +283,9 @@ class Stage(epoch_counter_lib.Bound, abc.ABC):
         for name, value in place.items():
             _checks.integer_at_least(name, value, 0, remedy="Count from 0")
         position = tf.constant(epoch, tf.int64), tf.constant(step, tf.int64)
-        stage = tf.data.Dataset.from_tensors((position, tuple(batch)))
+        stage = tf.data.Dataset.from_tensors(
+            (position, _batches.parts_of(batch))
+        )
         return Replay(*next(iter(stage.map(self._replay_graph))))
 
     def coefficients(
@@ -305,8 +307,8 @@ class Stage(epoch_counter_lib.Bound, abc.ABC):
         _checks.integer_at_least("steps", steps, 1, remedy="Ask for some")
         epochs = tf.data.Dataset.range(epoch, epoch + 1).repeat(steps)
         positions = tf.data.Dataset.zip(epochs, tf.data.Dataset.range(steps))
-        examples = tf.data.Dataset.from_tensors(tuple(batch)).repeat(steps)
-        stage = tf.data.Dataset.zip(positions, examples)
+        examples = tf.data.Dataset.from_tensors(_batches.parts_of(batch))
+        stage = tf.data.Dataset.zip(positions, examples.repeat(steps))
         return next(iter(stage.map(self._lam_graph).batch(steps)))
 
     @property

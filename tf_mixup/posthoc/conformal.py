@@ -107,8 +107,8 @@ class ConformalSets(scalers.Scaler):
         super().__init__()
         self.score = _checks.one_of("score", score, SCORES)
         self.coverage = _check_coverage(coverage)
-        self.per_class = bool(per_class)
-        self.allow_empty = bool(allow_empty)
+        self.per_class = _checks.boolean("per_class", per_class)
+        self.allow_empty = _checks.boolean("allow_empty", allow_empty)
         self.penalty = _checks.real_at_least(
             "penalty", penalty, 0, remedy="Write 0 for none"
         )
