@@ -55,7 +55,7 @@ class TestCalibration:
         assert first.level == "good"
         assert "not above its null range" in first.text
         assert "shows no difference beyond chance" in second.text
-        assert "ECE of these halves" in second.text
+        assert "On them ECE goes from" in second.text
         assert second.text.startswith("Temperature 0.9") or (
             second.text.startswith("Temperature 1")
         )

@@ -133,8 +133,9 @@ def find_in_detection(
                 "warning",
                 f"Confidence does not separate {name} from the data: its mean"
                 f" is {each.confidence:.1%} there and {confidence:.1%} on the"
-                f" data, AUROC {each.auroc:.1%} (50% is chance). Mixup often"
-                " helps with noise, an ensemble with other images.",
+                f" data, AUROC {each.auroc:.1%} (50% is chance). What to"
+                " try: an ensemble, or another score (tf_mixup.ood). Mixup"
+                " lowers such confidence, but seldom separates the sets.",
             )
 
 
@@ -299,9 +300,9 @@ def _judge_temperature(
         "note",
         f"Temperature {temperature.temperature:.3g} {verdict}: on examples"
         f" that it was not fitted on, NLL goes from {before:.3f} to"
-        f" {after:.3f} nats{interval}. ECE of these halves, to which chance"
-        " adds more than to that of all examples, goes from"
+        f" {after:.3f} nats{interval}. On them ECE goes from"
         f" {temperature.mean('ece_before'):.1%} to"
-        f" {temperature.mean('ece_after'):.1%}."
+        f" {temperature.mean('ece_after'):.1%}; chance adds more to it than to"
+        " the ECE of all examples."
         + (" It does not change class bias." if biased else ""),
     )
