@@ -104,6 +104,10 @@ numbers were not checked: the papers' text was not at hand.
 
 Numbers are means ± standard deviations over seeds. The null ECE is the ECE of
 perfectly calibrated predictions with the same confidences on as many examples.
+ECE and OE are the expected calibration and overconfidence errors, ERL is the
+confidence penalty; `docs/measures.md` defines them and the others.
+Numbers of a replication in the column of the paper are those of an independent
+one of 1905.11001, with four trials.
 The NLL counts probabilities below 1e-7 as 1e-7, that is at most 16.1 nats per
 example, because isotonic scaling predicts exact zeros.
 """
@@ -200,7 +204,7 @@ def render_claims(judgments: Iterable[Judgment]) -> str:
     """Returns a table with a line for each claim and setting."""
     head = (
         "claim|setting|measure|numbers|difference, 95 % interval|least effect"
-        "|verdict|printed|source"
+        "|verdict|in the paper|source"
     )
     lines = [head.split("|")]
     for each in judgments:
@@ -274,9 +278,7 @@ def render_scaled(records: Sequence[Record]) -> Iterator[str]:
     yield from render_table(runs, names)
 
 
-def render_summary(
-    tables: Mapping[str, Sequence[Record]], *, folder: str = "experiments"
-) -> str:
+def render_summary(tables: Mapping[str, Sequence[Record]]) -> str:
     """Returns what README.md shows: two ECEs per data set, and the verdicts."""
     judgments = judge_all(tables)
     claim = next(x for x in papers.CLAIMS if x.says == SUMMARY_CLAIM)
@@ -301,12 +303,15 @@ def render_summary(
         for judgment in judgments
         if judgment.claim.paper != papers.OWN
     ]
-    holds, fails = map(verdicts.count, (Verdict.HOLDS, Verdict.FAILS))
+    holds, fails, undecided = map(
+        verdicts.count, (Verdict.HOLDS, Verdict.FAILS, Verdict.OPEN)
+    )
     return (
         f"{run_tables.markdown(lines)}\nMean ± standard deviation over seeds;"
         " the validation set chose alpha.\n"
-        f"Of {len(verdicts)} verdicts on the papers' claims {holds} hold and"
-        f" {fails} do not ([results]({folder}/RESULTS.md))."
+        f"Of {holds + fails + undecided} verdicts on the papers' claims"
+        f" {holds} hold, {fails} do not and {undecided} need more seeds:\n"
+        f"[results]({RESULTS.parent.name}/{RESULTS.name})."
     )
 
 

@@ -804,7 +804,10 @@ def mixing_coefficients(
     ]
     lines = [None if each is None else 100 * each for each in expected]
     tops = [
-        _round_up(max(heights.max(), 0 if line is None else line.max()))
+        min(
+            _round_up(max(heights.max(), 0 if line is None else line.max())),
+            100,
+        )
         for heights, line in zip(bars, lines, strict=True)
     ]
     label = f"Beta({alpha:g}, {(points - 1) * alpha:g})" if alpha else ""
@@ -834,7 +837,7 @@ def _frame_coefficients(
         ylim=(0, left),
     )
     second.set(
-        xlabel="entropy of a label mixed so (nats)",
+        xlabel="entropy of two classes mixed by it (nats)",
         xlim=(0, np.log(points)),
         ylim=(0, right),
     )

@@ -273,6 +273,8 @@ def describe_method(config: config_lib.Config) -> str:
     elif config.mix_layers:
         (place,) = config.mix_layers
         name += _PLACES.get(place, f" at {place}")
+    elif config.network.startswith("speech_"):
+        name += " of waveforms"
     name += _PARTNERS[config.partner]
     if config.neighbors:
         name += f" with {config.neighbors} neighbors"

@@ -1,1 +1,1 @@
-"""Figures of the calibration paper, from the runs of its tables."""
+"""Figures of the papers, from the runs of their tables."""

@@ -218,7 +218,11 @@ def main() -> None:
             except (FileNotFoundError, ValueError) as error:
                 if not drawn:
                     raise
-                logging.info("Skipped the figures of runs: %s", error)
+                logging.info(
+                    "Drew the figures of the ledger alone: no runs in"
+                    " --workdir=%s. %s",
+                    *(workdir, error),
+                )
             else:
                 draw_runs(found, output)
 

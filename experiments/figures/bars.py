@@ -1,5 +1,7 @@
 """Bars of every arm of a table, a panel for each setting, from the ledger."""
 
+import collections
+import math
 import textwrap
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -18,6 +20,9 @@ from experiments.figures import common
 # Characters in an inch of a panel's title, of the names and of the figure's.
 _SMALL, _NAMES, _LARGE = 13, 14, 11
 _PANEL = 2.2
+_MOST_IN_A_ROW = 3
+# What several arms of the ablation have in common.
+_DECAY = ", weight decay "
 # Result -> that of calibrated predictions.
 _NULLS = {"test_ece": "test_null_ece"}
 
@@ -90,32 +95,55 @@ def _split_titles(titles: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def draw_panels(panels: Sequence[Panel], title: str) -> common.Figure:
-    """Draws panels side by side, with the same arms from top to bottom."""
-    names = list(dict.fromkeys(name for each in panels for name in each.runs))
-    width = max(map(len, names)) / _NAMES + (_PANEL + 0.5) * len(panels)
+    """Draws panels, in two rows if many, with the same arms top to bottom."""
+    arms_of = [name for each in panels for name in each.runs]
+    names, note = _shorten(list(dict.fromkeys(arms_of)))
+    rows = 1 if len(panels) <= _MOST_IN_A_ROW else 2
+    columns = math.ceil(len(panels) / rows)
+    width = max(map(len, names.values())) / _NAMES + (_PANEL + 0.5) * columns
     seeds = [list(runs) for each in panels for runs in each.runs.values()]
-    title += f"; mean ± deviation over {common.count_seeds(seeds)}"
     title = textwrap.fill(title, int(_LARGE * width))
+    title += f"\nmean ± deviation over {common.count_seeds(seeds)}{note}"
     headings = [
         textwrap.fill(each.title, int(_SMALL * _PANEL)) for each in panels
     ]
     lines = title.count("\n") + max(each.count("\n") for each in headings)
-    figure = common.new_figure(width, 1.5 + 0.2 * lines + 0.23 * len(names))
-    row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for axes, panel, heading in zip(row, panels, headings, strict=True):
+    height = 0.5 + 0.2 * lines + 0.23 * len(names)
+    figure = common.new_figure(width, 1.0 + rows * height)
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    for axes, panel, heading in zip(grid.flat, panels, headings, strict=False):
         _draw_panel(axes, panel, names)
         axes.set_title(heading, fontsize="small")
     # Shared: the first arm is at the top.
-    row[0].invert_yaxis()
-    common.add_legend(row[0], columns=2)
+    grid[0, 0].invert_yaxis()
+    common.add_legend(grid[0, 0], columns=2)
     figure.suptitle(title, fontsize="medium")
     return figure
 
 
+def _shorten(names: Sequence[str]) -> tuple[dict[str, str], str]:
+    """Returns arms with a star for what several end with, and what it means."""
+    endings = collections.Counter(name.rpartition(_DECAY)[2] for name in names)
+    decay, count = endings.most_common(1)[0]
+    ending = f"{_DECAY}{decay}"
+    if count < 2 or not any(name.endswith(ending) for name in names):
+        return {name: name for name in names}, ""
+    short = {
+        name: f"{name.removesuffix(ending)} *"
+        if name.endswith(ending)
+        else name
+        for name in names
+    }
+    return short, f"; *{ending.removeprefix(',')}"
+
+
 def _draw_panel(
-    axes: matplotlib.axes.Axes, panel: Panel, names: Sequence[str]
+    axes: matplotlib.axes.Axes, panel: Panel, names: Mapping[str, str]
 ) -> None:
-    places = [names.index(name) for name in panel.runs]
+    order = list(names)
+    places = [order.index(name) for name in panel.runs]
     scale = panel.measure.scale
     digits = 1 if panel.measure.unit == "%" else 3
     values = [
@@ -155,7 +183,7 @@ def _draw_panel(
             color="black",
             label="calibrated predictions (null ECE)",
         )
-    axes.set_yticks(range(len(names)), names, fontsize="small")
+    axes.set_yticks(range(len(names)), names.values(), fontsize="small")
     axes.set_xlim(left=0)
     axes.grid(axis="x", **common.GRID)
     axes.set_axisbelow(True)

@@ -58,7 +58,9 @@ def draw_between(records: Sequence[Record], title: str) -> common.Figure:
             runs = list(arms.select(records, arm).values())
             if runs:
                 _draw_band(axes, runs, result, label=arm.name, color=color)
-        axes.set(xlabel="lam", ylabel=label, xlim=(0, 0.5))
+        axes.set(
+            xlabel="share of the other image, lam", ylabel=label, xlim=(0, 0.5)
+        )
         axes.set_ylim(bottom=0)
         axes.grid(**common.GRID)
     for arm, color in STYLES:
@@ -66,7 +68,12 @@ def draw_between(records: Sequence[Record], title: str) -> common.Figure:
         curve = PRINTED[arm.name]
         row[0].plot(interpolation.LAMS, curve, ":", color=color, label=label)
     common.add_legend(row[0], columns=2)
-    figure.suptitle(f"{title}, between its training images", fontsize="medium")
+    seeds = [arms.select(records, arm) for arm, _ in STYLES]
+    count = common.count_seeds([*filter(None, map(list, seeds))])
+    figure.suptitle(
+        f"{title}, between its training images\nmean ± deviation over {count}",
+        fontsize="medium",
+    )
     return figure
 
 

@@ -39,8 +39,10 @@ def draw_samples(
         for axes, (iterations, points) in zip(
             panels, samples.items(), strict=False
         ):
-            axes.scatter(*modes.T, s=24, color=common.ORANGE)
-            axes.scatter(*points.T, s=1, color=common.BLUE, alpha=0.3)
+            axes.scatter(*modes.T, s=24, color=common.ORANGE, label="target")
+            axes.scatter(
+                *points.T, s=1, color=common.BLUE, alpha=0.3, label="samples"
+            )
             axes.set(
                 xlim=(-REACH, REACH),
                 ylim=(-REACH, REACH),
@@ -48,5 +50,6 @@ def draw_samples(
                 xticks=(),
                 yticks=(),
             )
-            axes.set_title(f"{int(iterations):,}", fontsize="medium")
+            axes.set_title(f"{int(iterations):,} iterations", fontsize="small")
+    common.add_legend(grid[0, 0], columns=2)
     return figure

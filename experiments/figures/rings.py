@@ -19,7 +19,7 @@ ARMS = (
 # The square that is drawn, and its pixels a side.
 REACH = 1.6
 PIXELS = 161
-COLORS = (common.GREEN, common.ORANGE)
+COLORS = {"outer ring": common.GREEN, "inner ring": common.ORANGE}
 
 
 def draw(setting: common.Setting) -> common.Figures:
@@ -33,11 +33,11 @@ def draw(setting: common.Setting) -> common.Figures:
         surfaces[method.name] = 1 / (1 + np.exp(-np.float64(odds)))
         splits = run_data.load_splits(config, run_data.Sources())
     if splits is not None:
-        yield "surface", draw_surfaces(surfaces, splits)
+        yield "surface", draw_surfaces(surfaces, splits, setting.title)
 
 
 def draw_surfaces(
-    surfaces: Mapping[str, np.ndarray], splits: Splits
+    surfaces: Mapping[str, np.ndarray], splits: Splits, title: str
 ) -> common.Figure:
     """Draws probabilities of the inner ring, under the training points."""
     figure = common.new_figure(1.2 + 3.4 * len(surfaces), 3.8)
@@ -52,11 +52,14 @@ def draw_surfaces(
             vmin=0,
             vmax=1,
         )
-        for label, color in enumerate(COLORS):
-            axes.scatter(*points[labels == label].T, s=3, color=color)
+        for label, (ring, color) in enumerate(COLORS.items()):
+            chosen = points[labels == label]
+            axes.scatter(*chosen.T, s=3, color=color, label=ring)
         axes.set_title(name, fontsize="medium")
         axes.set(xticks=(), yticks=())
     figure.colorbar(image, ax=list(row), label="p(inner ring)")
+    common.add_legend(row[0], columns=2)
+    figure.suptitle(f"{title}, training points", fontsize="medium")
     return figure
 
 

@@ -11,8 +11,8 @@ from experiments.analysis.arms import PLAIN
 from experiments.analysis.arms import Arm
 from experiments.analysis.claims import Claim
 from experiments.analysis.claims import Direction
+from experiments.papers import calibration
 
-PAPER = "1905.11001"
 _MIXED = {"method": "mixup", "target": "mixed"}
 MIXUP = Arm("mixup", _MIXED, chosen_by="validation_ece")
 SMOOTHING = Arm("label smoothing", {**PLAIN, "label_smoothing": 0.1})
@@ -29,28 +29,28 @@ _image = functools.partial(
     table="image_calibration",
     arm=MIXUP,
     least=0.01,
-    source=f"{PAPER}, figure 2",
+    source=f"{calibration.PAPER}, figure 2",
 )
 _outside = functools.partial(
     Claim,
     table="out_of_distribution",
     arm=MIXUP,
     least=0.05,
-    source=f"{PAPER}, section 5",
+    source=f"{calibration.PAPER}, section 5",
 )
 _imagenet = functools.partial(
     Claim,
     table="imagenet_calibration",
     arm=MIXUP,
     least=0.005,
-    source=f"{PAPER}, figure 3",
+    source=f"{calibration.PAPER}, figure 3",
 )
 _text = functools.partial(
     Claim,
     table="text",
     arm=MIXUP,
     least=0.01,
-    source=f"{PAPER}, figure 4",
+    source=f"{calibration.PAPER}, figure 4",
 )
 # Replication's mean over 4 trials, of no mixup and of alpha .2.
 _STL = "STL-10, VGG-16 (replication)"
@@ -114,7 +114,7 @@ CLAIMS = (
         "test_ece",
         arm=MIXUP_SAME,
         baseline=INPUTS_ONLY,
-        source=f"{PAPER}, section 4.2",
+        source=f"{calibration.PAPER}, section 4.2",
     ),
     _outside("Mixup is less confident on random noise", "gaussian_confidence"),
     _outside(
@@ -132,7 +132,7 @@ CLAIMS = (
             f"Mixup separates noise from test images better by {words}",
             f"gaussian_auroc_{score}",
             least=0.01,
-            source=f"{PAPER}, section 5, here by another score",
+            source=f"{calibration.PAPER}, section 5, here by another score",
             changed=_ADDED,
         )
         for score, words in (
@@ -146,7 +146,7 @@ CLAIMS = (
         "other_auroc_energy",
         least=0.01,
         explanation="by this score both arms detect little more than chance",
-        source=f"{PAPER}, section 5, here by another score",
+        source=f"{calibration.PAPER}, section 5, here by another score",
         changed=_ADDED,
     ),
     _outside(
@@ -192,7 +192,7 @@ CLAIMS = (
     Claim(
         "After long training mixup is still better calibrated",
         "test_ece",
-        source=f"{PAPER}, section 4.3",
+        source=f"{calibration.PAPER}, section 4.3",
         table="longer_training",
         arm=MIXUP,
         least=0.01,

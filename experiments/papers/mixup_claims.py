@@ -13,8 +13,8 @@ from experiments.analysis.arms import NO_MIXUP
 from experiments.analysis.arms import Arm
 from experiments.analysis.claims import Claim
 from experiments.analysis.claims import Direction
+from experiments.papers import mixup
 
-PAPER = "1710.09412"
 DROPOUT = Arm("dropout", {"method": "erm", "dropout": 0.5})
 # The best alpha of the paper's table 2 that both scales have.
 STRONG = Arm(
@@ -39,14 +39,14 @@ _corrupt = functools.partial(
     table="corrupt_labels",
     arm=STRONG,
     least=0.01,
-    source=f"{PAPER}, table 2",
+    source=f"{mixup.PAPER}, table 2",
 )
 _imagenet = functools.partial(
     Claim,
     table="imagenet",
     result="test_error",
     arm=MIXUP,
-    source=f"{PAPER}, table 1",
+    source=f"{mixup.PAPER}, table 1",
 )
 _attacked = functools.partial(
     Claim,
@@ -54,7 +54,7 @@ _attacked = functools.partial(
     arm=MIXUP.then("attacked"),
     baseline=NO_MIXUP.then("attacked"),
     least=0.01,
-    source=f"{PAPER}, table 3",
+    source=f"{mixup.PAPER}, table 3",
 )
 _remark = functools.partial(
     Claim,
@@ -62,21 +62,21 @@ _remark = functools.partial(
     result="test_accuracy",
     direction=Direction.NOT_LOWER,
     least=0.005,
-    source=f"{PAPER}, section 2",
+    source=f"{mixup.PAPER}, section 2",
 )
 _between = functools.partial(
     Claim,
     table="cifar",
     arm=MIXUP_BETWEEN,
     baseline=NO_MIXUP_BETWEEN,
-    source=f"{PAPER}, figure 2",
+    source=f"{mixup.PAPER}, figure 2",
 )
 _gan = functools.partial(
     Claim,
     table="gans",
     arm=MIXUP,
     least=0.1,
-    source=f"{PAPER}, figure 5",
+    source=f"{mixup.PAPER}, figure 5",
     printed="a picture: without mixup samples diverge, with it all modes are"
     " covered",
 )
@@ -90,7 +90,7 @@ def _best(name: str, **fields: Any) -> Arm:
 _spoken = functools.partial(
     Claim,
     result="test_error",
-    source=f"{PAPER}, figure 4",
+    source=f"{mixup.PAPER}, figure 4",
     table="speech",
     arm=Arm(
         "mixup of spectrograms",
@@ -108,7 +108,7 @@ _ablated = functools.partial(
     arm=_INPUTS_AND_LABELS,
     result="test_error",
     least=0.005,
-    source=f"{PAPER}, table 5",
+    source=f"{mixup.PAPER}, table 5",
 )
 _IMAGENET = "ImageNet, ResNet-101"
 
@@ -121,7 +121,7 @@ def _uci(
     return Claim(
         says=f"Mixup {'lowers' if lower else 'does not raise'} the error on"
         f" {name}",
-        source=f"{PAPER}, table 4",
+        source=f"{mixup.PAPER}, table 4",
         table="uci",
         result="test_error",
         arm=_best("mixup"),
@@ -153,7 +153,7 @@ CLAIMS = (
     Claim(
         "Mixup with alpha 1 has a lower test error",
         "test_error",
-        source=f"{PAPER}, figure 3",
+        source=f"{mixup.PAPER}, figure 3",
         table="cifar",
         arm=Arm("mixup, alpha 1", {"method": "mixup", "alpha": 1.0}),
         least=0.005,

@@ -9,8 +9,8 @@ from experiments.analysis.arms import NO_MIXUP
 from experiments.analysis.arms import Arm
 from experiments.analysis.claims import Claim
 from experiments.analysis.claims import Direction
+from experiments.papers import overlaps
 
-PAPER = "2306.00740"
 MIXUP = Arm("mixup", {"method": "mixup", "points": 2, "alpha": 1.0})
 TWO = Arm("2-Mixup", {"method": "mixup", "points": 3})
 FOUR = Arm("4-Mixup", {"method": "mixup", "points": 5})
@@ -32,7 +32,7 @@ _gaussian = functools.partial(
     table="gaussian_overlap",
     baseline=SCALED,
     least=0.05,
-    source=f"{PAPER}, table 1",
+    source=f"{overlaps.PAPER}, table 1",
     explanation={
         "mu 0.25": _APART,
         "mu": "the temperature is fitted to convergence here; against the"
@@ -45,7 +45,7 @@ _images = functools.partial(
     Claim,
     table="image_overlap",
     baseline=SCALED_NOISY,
-    source=f"{PAPER}, table 2",
+    source=f"{overlaps.PAPER}, table 2",
     settings={"corruption": (0.25, 0.5)},
     explanation={
         "50% of labels": "mixup still fits most of the training labels, so it"
@@ -107,7 +107,7 @@ CLAIMS = (
     ),
     _images(
         "With flipped labels mixup has a lower NLL than temperature"
-        " scaling on labels as noisy",
+        " scaling fitted on labels as noisy",
         "test_nll",
         arm=MIXUP,
         least=0.05,
@@ -115,7 +115,7 @@ CLAIMS = (
     ),
     _images(
         "With flipped labels mixup has a lower NLL than temperature"
-        " scaling on clean labels",
+        " scaling fitted on clean labels",
         "test_nll",
         arm=MIXUP,
         baseline=SCALED,
@@ -123,14 +123,14 @@ CLAIMS = (
     ),
     _images(
         "With flipped labels mixup has a lower ECE than temperature"
-        " scaling on labels as noisy",
+        " scaling fitted on labels as noisy",
         "test_ece",
         arm=MIXUP,
         least=0.01,
     ),
     _images(
         "With flipped labels mixup has a lower ECE than temperature"
-        " scaling on clean labels",
+        " scaling fitted on clean labels",
         "test_ece",
         arm=MIXUP,
         baseline=SCALED,

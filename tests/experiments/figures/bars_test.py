@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from experiments.analysis import measures
 from experiments.analysis.records import Record
 from experiments.figures import __main__ as figures
 from experiments.figures import bars
@@ -54,11 +55,27 @@ class TestDraw:
         ((_, figure),) = bars.draw(records, ["test_ece"])
         titles = [axes.get_title() for axes in figure.axes]
         assert titles == ["CIFAR-10", "MNIST"]
-        title = figure.get_suptitle().replace("\n", " ")
-        assert title == (
-            "ECE, 15 bins (%): narrow ResNet, 30 epochs; mean ± deviation over"
+        assert figure.get_suptitle() == (
+            "ECE, 15 bins (%): narrow ResNet, 30 epochs\nmean ± deviation over"
             " 1-2 seeds"
         )
+
+    def test_many_panels_have_two_rows(self, records):
+        names = [
+            "no mixup, weight decay 0.1",
+            "mixup",
+            "mixup, weight decay 0.1",
+        ]
+        runs = {name: {0: records[0]} for name in names}
+        measure = measures.find("test_ece")
+        panels = [bars.Panel(str(place), runs, measure) for place in range(5)]
+        figure = bars.draw_panels(panels, "title")
+        places = [axes.get_subplotspec().rowspan.start for axes in figure.axes]
+        assert places == [0, 0, 0, 1, 1, 1]
+        # What several arms end with stands in the title.
+        names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+        assert names == ["no mixup *", "mixup", "mixup *"]
+        assert figure.get_suptitle().endswith("1 seed; * weight decay 0.1")
 
     def test_a_panel_for_each_result_of_one_setting(self, records):
         ((name, figure),) = bars.draw(

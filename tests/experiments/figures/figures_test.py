@@ -521,5 +521,5 @@ class TestBinary:
         )
         assert len(list((output / "text").glob("*.png"))) == 2
         assert said[-1].startswith(
-            "Skipped the figures of runs: A sweep's folder must exist."
+            "Drew the figures of the ledger alone: no runs in --workdir="
         )
