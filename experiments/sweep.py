@@ -98,10 +98,12 @@ def describe(
     configs: Sequence[config_lib.Config],
     workdir: pathlib.Path,
     sources: run_data.Sources,
+    known: Sequence[records.Record] = (),
 ) -> str:
     """Returns a Markdown table of the runs, and below it how many are left.
 
-    Hours are the median of the complete runs in this folder.
+    Hours are the median of the complete runs in this folder, or without one of
+    those that are `known`.
     """
     complete = {
         config
@@ -112,7 +114,9 @@ def describe(
         run_files.read_record(workdir / config.run_name)["duration_seconds"]
         for config in complete
     ]
-    hours = statistics.median(durations) / 3600 if durations else None
+    found = [each / 3600 for each in durations]
+    found = found or [each.hours for each in known if not each.after]
+    hours = statistics.median(found) if found else None
     estimate = f"{hours:.3f}" if hours else "unknown"
     rows = [("run", "training", "parameters", "hours")]
     parameters: dict[tuple, int] = {}
@@ -132,11 +136,12 @@ def describe(
             )
         )
     left = len(configs) - len(complete)
-    total = f"{left * hours:.2f} hours" if hours else "hours unknown"
-    note = "" if hours else " before the first run"
+    total = f"{left * (hours or 0):.2f} hours"
+    if left and not hours:
+        total = "hours unknown before the first run"
     return (
         f"{run_tables.markdown(rows)}\n"
-        f"{len(configs)} runs, {left} to do: {total}{note}\n"
+        f"{len(configs)} runs, {left} to do: {total}\n"
     )
 
 
@@ -252,10 +257,11 @@ def main() -> None:
     configs = find_configs(
         values.table, values.scale, values.seeds, values.embeddings
     )
+    tables = records.read_all(records.ledger(values.scale))
+    known = tables.get(values.table, [])
     if values.skip_known:
-        tables = records.read_all(records.LEDGER).values()
-        known = {record.config for found in tables for record in found}
-        configs = [config for config in configs if config not in known]
+        done = {each.config for found in tables.values() for each in found}
+        configs = [config for config in configs if config not in done]
     workdir = pathlib.Path(values.workdir)
     sources = run_data.Sources(
         data_dir=values.data_dir,
@@ -266,7 +272,7 @@ def main() -> None:
     if values.dry_run:
         table = TABLES[values.table]
         logging.info("%s", table.describe(values.table, values.scale))
-        sys.stdout.write(describe(configs, workdir, sources))
+        sys.stdout.write(describe(configs, workdir, sources, known))
         return
     with preemption.Preemption():
         failures = sweep(configs, workdir, sources, choose_engine(values))

@@ -103,7 +103,7 @@ def bim(
     """Runs the basic iterative method: several small steps of `fgsm`.
 
     After each step values are clipped to `[low, high]` and to `epsilon`
-    around the inputs. `iterative_fgsm` is another name of this function.
+    around the inputs.
 
     Args:
         model: As in `fgsm`.
@@ -161,10 +161,6 @@ def bim(
             moved = np.clip(moved + step, lower, upper)
         adversarial[part] = moved
     return adversarial
-
-
-# Kurakin et al. call it the basic iterative method.
-iterative_fgsm = bim
 
 
 def _check_inputs(inputs: Any, low: float, high: float) -> np.ndarray:

@@ -405,7 +405,7 @@ def _measure_on_gpu(
     size: Size, batch: tuple[np.ndarray, np.ndarray], repeats: int
 ) -> timing.Section:
     """Times mixing in the model, where there is a GPU."""
-    pairs = [(f"Keras{each}", f"layers.Mix{each}") for each in AFFINES]
+    pairs = [(f"Keras{each}", f"mixing.Mix{each}") for each in AFFINES]
     measured: dict[str, Any] = {
         name: None for pair in pairs for name in reversed(pair)
     }

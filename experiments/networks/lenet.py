@@ -39,7 +39,7 @@ def build_lenet(
         raise _checks.refusal(
             f"LeNet needs images of at least {MINIMUM_SIDE} pixels a side",
             f"input_shape={tuple(input_shape)}",
-            "Take the narrow ResNet for smaller images",
+            "Write --network=resnet_narrow for smaller images",
         )
     for filters in (width, width * 8 // 3):
         features = keras.layers.Conv2D(

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from tf_mixup import _checks
+from tf_mixup._checks import channels
 
 Statistic = float | Sequence[float] | None
 
@@ -93,10 +94,10 @@ def _standardize(
     inputs: keras.KerasTensor, mean: Statistic, std: Statistic
 ) -> keras.KerasTensor:
     """Subtracts `mean` and divides by `std`, along the last axis."""
-    mean, std = _checks.statistics(
+    mean, std = channels.statistics(
         127.5 if mean is None else mean, 127.5 if std is None else std
     )
-    _checks.fits_channels(mean, std, inputs.shape)
+    channels.check_fit(mean, std, inputs.shape)
     means, stds = (
         np.broadcast_to(each, inputs.shape[-1]) for each in (mean, std)
     )

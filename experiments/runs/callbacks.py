@@ -1,4 +1,4 @@
-"""Callbacks of every run: scalars for TensorBoard, and a look at the loss."""
+"""Callbacks of runs: scalars, test accuracy, best weights, failed losses."""
 
 import math
 import pathlib

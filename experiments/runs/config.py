@@ -105,9 +105,10 @@ class Config:
             the first epochs. No mixing is stored as `method="erm"` with alpha
             0, whichever of the two is given.
         tuning: The rule by which alpha changes after each epoch, one of
-            `tuning.RULES`; `"none"` keeps it. With `per="class"` each class
-            has an alpha; `"camixup"` then turns mixing on and off. Half of the
-            validation examples tune alpha, and are not reported.
+            `tuning.RULES` or `CLASS_RULES`; `"none"` keeps it. With
+            `per="class"` each class has an alpha; `"camixup"` then turns mixing
+            on and off. Half of the validation examples tune alpha, and are not
+            reported.
         points: Examples in a mixture: 2, or d + 1 for d-Mixup.
         mix_layers: Names of layers whose outputs are mixed, one of them drawn
             for each batch; empty for the inputs.

@@ -15,8 +15,8 @@ from tf_mixup.calibration import resampling
 
 # Scores that detect other sets beside the confidence; of saved logits.
 OTHER_SCORES = ("entropy", "energy", "max_logit")
-# Another name for the two tables of bins that every result is given in.
-CONVENTIONS = {"": "guo", "_100": "paper"}
+# Suffix of a result -> key of `calibration.CONVENTIONS`.
+SUFFIXES = {"": "guo", "_100": "paper"}
 # Of more classes top-5 accuracy is measured, too.
 MANY_CLASSES = 10
 # Below it probabilities count as this, so that no example decides a mean.
@@ -83,7 +83,7 @@ def measure(
     results["adaptive_ece"] = calibration.adaptive_calibration_error(
         labels, probabilities
     )
-    for suffix, name in CONVENTIONS.items():
+    for suffix, name in SUFFIXES.items():
         convention = calibration.CONVENTIONS[name]
         bins = calibration.bin_predictions(
             labels,

@@ -307,13 +307,17 @@ def _feed(training: Any, steps: int, *, repeats: bool) -> dict[str, Any]:
     return {"x": training.repeat(), "steps_per_epoch": steps}
 
 
+def _figure_freq(config: config_lib.Config) -> int:
+    return max(config.epochs // NUM_FIGURES, 1)
+
+
 def _calibration_monitor(
     config: config_lib.Config, mixup: mixing.MixUp, logs: pathlib.Path | None
 ) -> callbacks.CalibrationMonitor:
     """Returns what measures each epoch, and with `tuning` sets alpha."""
     options: dict[str, Any] = {
         "log_dir": logs,
-        "figure_freq": max(config.epochs // NUM_FIGURES, 1),
+        "figure_freq": _figure_freq(config),
     }
     if not config.tunes_alpha:
         return callbacks.CalibrationMonitor(**options)
@@ -343,7 +347,7 @@ def _monitors(
     logs: pathlib.Path | None,
 ) -> list[keras.callbacks.Callback]:
     """Returns what else is measured; drawn where there are logs."""
-    freq = max(config.epochs // NUM_FIGURES, 1)
+    freq = _figure_freq(config)
     found: list[keras.callbacks.Callback] = []
     if config.tuning == "follow_average":
         # `fit` then validates what will be the result.

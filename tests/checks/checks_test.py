@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tf_mixup import _checks
+from tf_mixup._checks import channels
 
 
 class TestRefusal:
@@ -77,17 +78,17 @@ class TestStatistics:
         [(2, 2.0), (np.float32(2), 2.0), ([1, 2], (1.0, 2.0)), (None, 0.0)],
     )
     def test_are_floats(self, given, kept):
-        mean, std = _checks.statistics(given, 1)
+        mean, std = channels.statistics(given, 1)
         assert (mean, std) == (kept, 1.0)
         json.dumps(mean)
 
     def test_fit_the_last_axis(self):
         for shape in ((4, 2), (4, 5, 2), (4, None)):
-            _checks.fits_channels((1.0, 2.0), 1.0, shape)
-            _checks.fits_channels(1.0, (1.0,), shape)
-        _checks.fits_channels(1.0, 1.0, (4,))
+            channels.check_fit((1.0, 2.0), 1.0, shape)
+            channels.check_fit(1.0, (1.0,), shape)
+        channels.check_fit(1.0, 1.0, (4,))
         with pytest.raises(ValueError, match=r"`std`.*shape \(4, 1\)"):
-            _checks.fits_channels(0.0, (1.0, 2.0), (4, 1))
+            channels.check_fit(0.0, (1.0, 2.0), (4, 1))
 
     @pytest.mark.parametrize(
         "options",
@@ -102,27 +103,27 @@ class TestStatistics:
     )
     def test_refuses_what_float32_cannot_hold(self, options):
         with pytest.raises(ValueError, match=r"`(std|mean)` must be a"):
-            _checks.statistics(**{"mean": None, "std": None} | options)
+            channels.statistics(**{"mean": None, "std": None} | options)
 
 
 class TestChannels:
     def test_are_on_the_last_axis(self):
-        assert [_checks.channel_axis(rank) for rank in (1, 2, 3, 4)] == [
+        assert [channels.find_axis(rank) for rank in (1, 2, 3, 4)] == [
             *(0, 1, 2, 3)
         ]
-        assert _checks.along_channels((1.0, 2.0), 4).shape == (2,)
-        assert _checks.along_channels(1.0, 4).shape == ()
+        assert channels.along((1.0, 2.0), 4).shape == (2,)
+        assert channels.along(1.0, 4).shape == ()
 
     def test_follow_the_format_of_keras(self, channels_first):
         del channels_first
-        assert [_checks.channel_axis(rank) for rank in (1, 2, 3, 4)] == [
+        assert [channels.find_axis(rank) for rank in (1, 2, 3, 4)] == [
             *(0, 1, 1, 1)
         ]
-        assert _checks.along_channels((1.0, 2.0), 4).shape == (2, 1, 1)
-        assert _checks.along_channels((1.0, 2.0), 2).shape == (2,)
-        _checks.fits_channels((1.0, 2.0), 1.0, (4, 2, 5, 5))
+        assert channels.along((1.0, 2.0), 4).shape == (2, 1, 1)
+        assert channels.along((1.0, 2.0), 2).shape == (2,)
+        channels.check_fit((1.0, 2.0), 1.0, (4, 2, 5, 5))
         with pytest.raises(ValueError, match=r"axis 1.*image_data_format"):
-            _checks.fits_channels((1.0, 2.0), 1.0, (4, 5, 5, 2))
+            channels.check_fit((1.0, 2.0), 1.0, (4, 5, 5, 2))
 
 
 class TestOneOf:
@@ -157,4 +158,4 @@ class TestStatisticsForms:
     )
     def test_refuses_what_is_no_number(self, wrong):
         with pytest.raises(ValueError, match="`std` must be a finite number"):
-            _checks.statistics(None, wrong)
+            channels.statistics(None, wrong)

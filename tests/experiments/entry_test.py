@@ -109,8 +109,9 @@ class TestStart:
         with pytest.raises(app.UsageError, match="alpha"):
             _entry.start(sys.exit)
 
-    def test_a_good_end_is_quiet(self):
+    def test_a_good_end_is_quiet(self, capfd):
         _entry.start(lambda: None)
+        assert capfd.readouterr() == ("", "")
 
 
 class TestDescribe:

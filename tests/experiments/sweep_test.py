@@ -15,6 +15,7 @@ from absl import flags
 from absl import logging
 
 from experiments import sweep
+from experiments.analysis import records
 from experiments.engines import commands
 from experiments.engines import local
 from experiments.engines import ray_tasks
@@ -223,6 +224,19 @@ class TestDescribe:
         rows, total = cells(sweep.describe(wanted, tmp_path, SOURCES))
         assert [row[3] for row in rows] == ["done", "0.500", "0.500"]
         assert total == "3 runs, 2 to do: 1.00 hours"
+
+    def test_hours_are_those_of_the_ledger_before_the_first_run(self, tmp_path):
+        wanted = configs()
+        known = [
+            records.Record(wanted[0], "", {}, hours=0.5),
+            records.Record(wanted[0], "temperature", {}),
+        ]
+        rows, total = cells(sweep.describe(wanted, tmp_path, SOURCES, known))
+        assert {row[-1] for row in rows[1:]} == {"0.500"}
+        assert total == "3 runs, 3 to do: 1.50 hours"
+        assert sweep.describe([], tmp_path, SOURCES, known).endswith(
+            "0 runs, 0 to do: 0.00 hours\n"
+        )
 
     def test_runs_of_other_tables_tell_no_hours(self, tmp_path):
         write_record(tmp_path, *configs(1, width=8), seconds=1800.0)

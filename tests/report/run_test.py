@@ -119,7 +119,7 @@ class TestRun:
     def test_refuses_a_missing_input(self):
         inputs = {name: keras.Input((2,), name=name) for name in "ab"}
         model = keras.Model(inputs, keras.layers.Add()([*inputs.values()]))
-        with pytest.raises(ValueError, match=r"2 inputs.*training twin"):
+        with pytest.raises(ValueError, match=r"2 inputs.*training model"):
             report_run.run(model, numbered(4))
 
     def test_refuses_several_outputs(self):

@@ -20,21 +20,28 @@ _PASSING = (
 )
 
 
-def structured_inputs(model: keras.Model) -> Any:
-    """Returns the symbolic inputs of a model of one output, as given to it."""
+def input_structure(model: keras.Model) -> Any:
+    """Returns the symbolic inputs of a model, structured as it takes them.
+
+    Raises:
+        ValueError: If they are not defined.
+    """
     try:
-        outputs = model.outputs
         sequential = isinstance(model, keras.Sequential)
-        inputs = model.inputs[0] if sequential else model.input
-    except (AttributeError, ValueError):
-        inputs = outputs = None
-    if inputs is None or not outputs:
+        return model.inputs[0] if sequential else model.input
+    except (AttributeError, ValueError) as error:
         raise _checks.refusal(
             "The model must have defined inputs",
             f"a {type(model).__name__} named {model.name!r}",
             "Build it as a functional model, or start a `keras.Sequential`"
             " with `keras.Input(shape)`",
-        )
+        ) from error
+
+
+def structured_inputs(model: keras.Model) -> Any:
+    """Returns the symbolic inputs of a model of one output, as given to it."""
+    inputs = input_structure(model)
+    outputs = model.outputs
     if len(outputs) != 1 or len(outputs[0].shape) > 2:
         raise _checks.refusal(
             "The model must have one output, (B, K), or one sigmoid column",
@@ -95,8 +102,7 @@ def before_softmax(
         if getattr(layer, "activation", None) is None:
             return None
         inside = BeforeActivation(layer, name=f"{layer.name}_logits")(inside)
-    sequential = isinstance(model, keras.Sequential)
-    inputs = model.inputs[0] if sequential else model.input
+    inputs = input_structure(model)
     return keras.Model(inputs, inside, name=f"{model.name}_logits")
 
 

@@ -127,17 +127,17 @@ def single_output(outputs: Any) -> Any:
     return outputs
 
 
-def check_one_output(outputs: Any, *, name: str = "model") -> np.ndarray:
+def check_one_output(outputs: Any) -> Any:
     """Returns the one output of a model; refuses several."""
     outputs = single_output(outputs)
     if keras.tree.is_nested(outputs):
         keys = list(outputs) if isinstance(outputs, Mapping) else len(outputs)
         raise _checks.refusal(
-            f"The {name} must have one output",
+            "The model must have one output",
             f"several outputs: {keys}",
             "Cut it with `keras.Model(model.inputs, one_output)`",
         )
-    return np.asarray(outputs)
+    return outputs
 
 
 def check_model(model: Any) -> None:

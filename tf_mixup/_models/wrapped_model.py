@@ -152,11 +152,4 @@ def _step(model: keras.Model, inputs: Any) -> Any:
         outputs = model.predict_step((inputs,))
     else:
         outputs = model(inputs, training=False)
-    outputs = model_calls.single_output(outputs)
-    if keras.tree.is_nested(outputs):
-        raise _checks.refusal(
-            "The model must have one output",
-            f"a model named {model.name!r} with several",
-            "Cut it with `keras.Model(model.inputs, one_output)`",
-        )
-    return outputs
+    return model_calls.check_one_output(outputs)

@@ -175,6 +175,8 @@ def table_of(
     options: Mapping[str, Any],
 ) -> Any:
     """Returns the table that a measure got as `labels`, or makes it."""
+    # None is what a measure has where nothing was given.
+    options = {key: each for key, each in options.items() if each is not None}
     if not isinstance(labels, kind):
         if probabilities is not None:
             return make(labels, probabilities, **options)

@@ -78,9 +78,8 @@ def adaptive_calibration_error(
         "sample_weight": sample_weight,
         "ignore_label": ignore_label,
     }
-    given = {key: each for key, each in options.items() if each is not None}
     table = bins_lib.table_of(
-        Bins, sum_by_confidence, labels, probabilities, given
+        Bins, sum_by_confidence, labels, probabilities, options
     )
     if table is labels:
         merged = equal_mass_bins(table, num_bins)
@@ -200,9 +199,8 @@ def read_exact(labels: Any, probabilities: Any, **options: Any) -> Bins | None:
     Raises:
         ValueError: If the shapes do not fit.
     """
-    given = {key: each for key, each in options.items() if each is not None}
     table = bins_lib.table_of(
-        Bins, sum_by_confidence, labels, probabilities, given
+        Bins, sum_by_confidence, labels, probabilities, options
     )
     table = Bins(*(numbers.to_numpy(x, "Bins", dtype="float64") for x in table))
     if table.count.ndim != 1:

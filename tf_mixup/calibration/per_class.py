@@ -160,9 +160,8 @@ def class_bias(
         "sample_weight": sample_weight,
         "ignore_label": ignore_label,
     }
-    given = {key: each for key, each in options.items() if each is not None}
     sums = bins_lib.table_of(
-        ClassSums, class_sums, labels, probabilities, given
+        ClassSums, class_sums, labels, probabilities, options
     )
     count, squared, probability, target, variance, residual = (
         np.asarray(ops.convert_to_numpy(each), "float64") for each in sums

@@ -115,7 +115,7 @@ class Scorer:
                 self._parts[name] = score.features_of(model)
         if self._parts:
             tensors = [each.outputs[0] for each in self._parts.values()]
-            inputs = model_calls.input_structure(model)
+            inputs = last_layer.input_structure(model)
             outputs = (head or model).outputs[0]
             with _monitor.scope(model):
                 self._model = keras.Model(inputs, [outputs, *tensors])

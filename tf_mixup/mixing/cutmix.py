@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_mixup import _checks
+from tf_mixup._checks import channels
 from tf_mixup.mixing import mixup
 from tf_mixup.mixing import plans
 from tf_mixup.mixing import stage
@@ -136,8 +137,8 @@ class CutMix(mixup.MixUp):
 
 def _box_axes(rank: int) -> list[int]:
     """Returns the axes of a batch that a box is cut along."""
-    channels = _checks.channel_axis(rank)
-    return [axis for axis in range(1, rank) if axis != channels]
+    apart = channels.find_axis(rank)
+    return [axis for axis in range(1, rank) if axis != apart]
 
 
 def _has_boxes(images: Any) -> bool:

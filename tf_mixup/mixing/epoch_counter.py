@@ -127,7 +127,7 @@ class EpochCounter(Bound):
     def start_training(
         self, steps_per_epoch: int | None, *, goes_on: bool = False
     ) -> None:
-        """Tells that epochs will be announced; `fit` starts.
+        """Notes that epochs will be announced; `fit` starts.
 
         If the first epoch is 0 though there was a training before, this one
         has draws of its own.
@@ -162,7 +162,7 @@ class EpochCounter(Bound):
             period.announced = epoch + period.first, step
 
     def end_training(self) -> None:
-        """Tells that no epoch will be announced; `fit` has ended."""
+        """Notes that no epoch will be announced; `fit` has ended."""
         with self._lock:
             self._leave()
 

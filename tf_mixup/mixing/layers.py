@@ -14,6 +14,7 @@ import keras
 from keras import ops
 
 from tf_mixup import _checks
+from tf_mixup._checks import channels
 
 _WIDE_INTEGERS = ("int64", "uint32", "uint64")
 
@@ -81,7 +82,7 @@ class Mix(_Planned):
         # Without autocast: half precision would round the coefficients.
         super().__init__(name=name, dtype=dtype)
         self.supports_masking = True
-        self.mean, self.std = _checks.statistics(mean, std)
+        self.mean, self.std = channels.statistics(mean, std)
         self.places = _checks.integer_at_least(
             "places", places, 1, remedy="Write 1 to mix every batch"
         )
@@ -139,7 +140,7 @@ class Mix(_Planned):
                 f"no `place` with places={self.places}",
                 "Give what the stage sends as `place`",
             )
-        _checks.fits_channels(self.mean, self.std, inputs.shape)
+        channels.check_fit(self.mean, self.std, inputs.shape)
         mixes = training and lam is not None
         scales = self.mean != 0.0 or self.std != 1.0
         if not (mixes or scales):
@@ -150,7 +151,7 @@ class Mix(_Planned):
             examples = self._mix(examples, lam, partner_offset, place)
         if scales:
             mean, std = (
-                _checks.along_channels(numbers, len(examples.shape))
+                channels.along(numbers, len(examples.shape))
                 for numbers in (self.mean, self.std)
             )
             examples = (examples - ops.convert_to_tensor(mean, "float32")) / (

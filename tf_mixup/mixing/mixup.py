@@ -20,6 +20,7 @@ import keras
 import tensorflow as tf
 
 from tf_mixup import _checks
+from tf_mixup._checks import channels
 from tf_mixup._checks import run_time
 from tf_mixup.mixing import _encoding
 from tf_mixup.mixing import _input_rules
@@ -392,7 +393,7 @@ class MixUp(Stage):
         if self._affine is not None:
             mean, std = self._affine
             for each in mixed:
-                _checks.fits_channels(mean, std, each.shape)
+                channels.check_fit(mean, std, each.shape)
 
     def _check_distances(self, spec: Any) -> None:
         if not self._rules.select_mixed(spec, mixes=False):
@@ -664,7 +665,7 @@ class MixUp(Stage):
             return inputs
         wide = plans.widen(inputs.dtype)
         mean, std = (
-            _checks.along_channels(numbers, inputs.shape.rank)
+            channels.along(numbers, inputs.shape.rank)
             for numbers in self._affine
         )
         shifted = tf.cast(inputs, wide) - tf.cast(mean, wide)

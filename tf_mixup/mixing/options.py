@@ -13,6 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_mixup import _checks
+from tf_mixup._checks import channels
 from tf_mixup.mixing import _input_rules
 from tf_mixup.mixing import plans
 
@@ -174,11 +175,11 @@ class Inputs(_Group):
     @property
     def affine(
         self,
-    ) -> tuple[_checks.ChannelNumbers, _checks.ChannelNumbers] | None:
+    ) -> tuple[channels.Numbers, channels.Numbers] | None:
         """Mean and std with defaults; None if inputs stay as they are."""
         if self.mean is None and self.std is None:
             return None
-        return _checks.statistics(self.mean, self.std)
+        return channels.statistics(self.mean, self.std)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import keras
 
 from tf_mixup import _checks
+from tf_mixup._models import last_layer
 from tf_mixup._models import model_calls
 from tf_mixup.mixing import _input_rules
 from tf_mixup.mixing import layers
@@ -299,7 +300,7 @@ def _trace(model: keras.Model) -> tuple[list[_Call], list[Any], list[Any]]:
 
 
 def _is_nested(layer: Any) -> bool:
-    """Tells whether a layer is a model whose own layers can be reached."""
+    """Returns whether a layer is a model whose own layers can be reached."""
     return isinstance(layer, keras.Model) and model_calls.runs_plainly(layer)
 
 
@@ -338,16 +339,8 @@ def _is_float(tensor: Any) -> bool:
 
 def _structures(model: keras.Model) -> tuple[Any, Any]:
     """Returns the structures of a model's inputs and outputs."""
+    inputs = last_layer.input_structure(model)
     sequential = isinstance(model, keras.Sequential)
-    try:
-        inputs = model.inputs[0] if sequential else model.input
-    except (AttributeError, ValueError) as error:
-        raise _checks.refusal(
-            "The model must have defined inputs",
-            f"a {type(model).__name__} named {model.name!r}",
-            "Build it as a functional model, or start a `keras.Sequential`"
-            " with `keras.Input(shape)`",
-        ) from error
     return inputs, model.outputs[0] if sequential else model.output
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from tf_mixup import _checks
 from tf_mixup._checks import numbers
+from tf_mixup._models import last_layer
 from tf_mixup._models import model_calls
 
 
@@ -71,8 +72,7 @@ class NearestNeighbors:
                 f"layer={self.layer!r} for a model of layers {names}",
                 "Write one of these names, or build the model from layers",
             )
-        sequential = isinstance(model, keras.Sequential)
-        inputs = model.inputs[0] if sequential else model.input
+        inputs = last_layer.input_structure(model)
         return keras.Model(inputs, model.get_layer(self.layer).output)
 
     def train_features(self, features: keras.Model) -> np.ndarray:

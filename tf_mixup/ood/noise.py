@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import ml_dtypes
 import numpy as np
 
 from tf_mixup import _checks
+from tf_mixup._checks import channels
 from tf_mixup._checks import numbers as numbers_lib
 
 
@@ -116,7 +116,7 @@ def noise_like(
         seed: Integer that fixes the draw.
         channel_axis: The axis along which mean and variance are separate, or
             None for one mean and one variance. Defaults to `"auto"`: the last
-            axis, but the second of images `(N, C, H, W)` where
+            axis, but the second of `(N, C, ...)` with three axes or more where
             `keras.config.image_data_format()` is `"channels_first"`.
 
     Returns:
@@ -255,8 +255,7 @@ def _find_channels(channel_axis: int | str | None, rank: int) -> int | None:
     if channel_axis is None:
         return None
     if channel_axis == "auto":
-        first = keras.config.image_data_format() == "channels_first"
-        return 1 if first and rank > 3 else -1
+        return channels.find_axis(rank)
     if isinstance(channel_axis, str) or not -rank <= channel_axis < rank:
         raise _checks.refusal(
             "`channel_axis` must be 'auto', None or an axis of the inputs",

@@ -112,7 +112,7 @@ def calibrate(
         last_layer.refuse_softmax(model)
     model, from_logits = _cut(model, from_logits, several=several)
     predicted = model_calls.predict_examples(model, examples, verbose=verbose)
-    outputs = model_calls.check_one_output(predicted.outputs)
+    outputs = np.asarray(model_calls.check_one_output(predicted.outputs))
     # `fit` checks declared logits, and warns once.
     looked_at = outputs[:1] if from_logits else outputs
     if several:

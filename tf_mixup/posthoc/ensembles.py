@@ -373,8 +373,10 @@ def predict_logits(
     from_logits: bool | None,
 ) -> np.ndarray:
     """Returns the logits that a model predicts, float32 `(N, K)`."""
-    outputs = model_calls.check_one_output(
-        model_calls.predict(model, inputs, batch_size=batch_size)
+    outputs = np.asarray(
+        model_calls.check_one_output(
+            model_calls.predict(model, inputs, batch_size=batch_size)
+        )
     )
     from_logits = output_kind.are_logits(outputs, from_logits, model=model)
     return output_layers.to_logits(outputs, from_logits)

@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_mixup import _checks
+from tf_mixup._checks import channels
 from tf_mixup._data import folders
 from tf_mixup._data import tfds as tfds_lib
 
@@ -87,7 +88,7 @@ class Preparation:
             if np.ndim(given) == 0:
                 given = (given,)
             object.__setattr__(self, name, tuple(given))
-        _checks.statistics(self.mean or None, self.std or None)
+        channels.statistics(self.mean or None, self.std or None)
         if self.channels not in (None, 1, 3):
             raise _checks.refusal(
                 "`channels` must be 1, 3 or None",
@@ -121,7 +122,7 @@ class Preparation:
             row = tf.cast(row, tf.float32)
             row = row / 255 if self.scale == "0-1" else row / 127.5 - 1
         if self.mean or self.std:
-            _checks.fits_channels(
+            channels.check_fit(
                 tuple(self.mean), tuple(self.std), (None, *row.shape)
             )
         rank = len(row.shape) + 1
@@ -130,7 +131,7 @@ class Preparation:
             (self.std, tf.divide),
         ):
             if values:
-                shaped = _checks.along_channels(tuple(values), rank)
+                shaped = channels.along(tuple(values), rank)
                 row = operation(
                     tf.cast(row, tf.float32), tf.cast(shaped, tf.float32)
                 )

@@ -49,14 +49,8 @@ def measure(predictions: Predictions, *, seed: int) -> list[SetQuality]:
         qualities: One for each score and coverage; none of too few examples,
             or of soft targets, which have no class that a set could hold.
     """
-    order = np.random.default_rng(seed).permutation(len(predictions))
-    halves = np.sort(order[::2]), np.sort(order[1::2])
-    classes = [np.unique(predictions.labels[half]).size for half in halves]
-    if (
-        len(order) < _LEAST_EXAMPLES
-        or min(classes) < 2
-        or not _are_classes(predictions)
-    ):
+    halves = predictions.halves(seed=seed, least=_LEAST_EXAMPLES)
+    if halves is None or not _are_classes(predictions):
         return []
     found = []
     for score in SHOWN:

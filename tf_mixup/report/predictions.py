@@ -141,6 +141,24 @@ class Predictions:
         ids = self.targets[at]
         return (ids[:, None] == np.arange(self.num_classes)).astype(np.float32)
 
+    def halves(
+        self, *, seed: int, least: int
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Splits the examples: to fit a method on a half, test on the other.
+
+        Args:
+            seed: Fixes the split.
+            least: Examples that it takes.
+
+        Returns:
+            halves: Places of the examples, in order; None if there are fewer
+                than `least`, or not two classes in each half.
+        """
+        order = np.random.default_rng(seed).permutation(len(self))
+        halves = np.sort(order[::2]), np.sort(order[1::2])
+        classes = [np.unique(self.labels[half]).size for half in halves]
+        return None if len(order) < least or min(classes) < 2 else halves
+
     def take(self, examples: np.ndarray) -> "Predictions":
         """Returns some of the examples."""
         return dataclasses.replace(

@@ -321,8 +321,8 @@ def _check_inputs(model: keras.Model, inputs: Any, name: str) -> None:
         raise _checks.refusal(
             f"The set `{name}` must have the model's {len(wanted)} inputs",
             f"{len(given)} inputs",
-            "Give a dictionary of inputs by name; of a training twin save the"
-            " model that it was made from",
+            "Give a dictionary of inputs by name; of a training model save"
+            " the one that it was made from",
         )
     if len(given) == 1:
         shape, model_shape = given[0].shape[1:], tuple(wanted[0].shape[1:])

@@ -76,10 +76,8 @@ def measure(
     predictions: Predictions, *, seed: int, num_resamples: int = 500
 ) -> Temperature | None:
     """Fits temperatures and tests them; None of too few examples."""
-    order = np.random.default_rng(seed).permutation(len(predictions))
-    halves = np.sort(order[::2]), np.sort(order[1::2])
-    classes = [np.unique(predictions.labels[half]).size for half in halves]
-    if len(order) < _LEAST_EXAMPLES or min(classes) < 2:
+    halves = predictions.halves(seed=seed, least=_LEAST_EXAMPLES)
+    if halves is None:
         return None
     both = _fit(predictions, np.arange(len(predictions)))
     tested, changes = [], []
