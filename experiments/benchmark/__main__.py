@@ -180,7 +180,7 @@ def define_flags() -> None:
         "repeats", 7, "Rounds; medians are of these.", lower_bound=1
     )
     flags.DEFINE_integer(
-        "rows", 500, "Examples of the validation set.", lower_bound=1
+        "examples", 500, "Examples of the validation set.", lower_bound=1
     )
     flags.DEFINE_integer(
         "num_parallel_calls",
@@ -219,7 +219,7 @@ def main() -> None:
     tables = run(
         values.what,
         repeats=values.repeats,
-        num_examples=values.rows,
+        num_examples=values.examples,
         num_parallel_calls=values.num_parallel_calls,
         data=values.data,
         image_size=values.image_size,

@@ -88,7 +88,7 @@ class TestRightStages:
         plan = draw_plan(beta(alpha), seed, per)
         report = check(x, y, mix(x, *plan), mix(y, *plan), alpha=alpha, per=per)
         assert report.num_batches == NUM_BATCHES
-        assert report.num_rows == NUM_BATCHES * NUM_ROWS
+        assert report.num_examples == NUM_BATCHES * NUM_ROWS
         assert report.largest_residual < 1e-5
         assert report.largest_coefficient_difference < 1e-4
         assert report.repeated_plans == 0
@@ -96,7 +96,7 @@ class TestRightStages:
     def test_alpha_of_zero(self):
         x, y = draw_batches()
         report = check(x, y, x, y, alpha=0)
-        assert report.num_unmixed == report.num_rows
+        assert report.num_unmixed == report.num_examples
 
     @pytest.mark.parametrize("per", ["batch", "example"])
     def test_folded(self, per):
@@ -146,7 +146,7 @@ class TestRightStages:
         mixup = stages.make_stage(num_classes=7, seed=1, **options, **choice)
         report = testing.check_mixing(stage=mixup, dataset=train)
         # 88 full batches and one of 16 examples.
-        assert (report.num_batches, report.num_rows) == (89, 1600)
+        assert (report.num_batches, report.num_examples) == (89, 1600)
         assert report.repeated_examples == 0
 
 
@@ -229,7 +229,7 @@ class TestFaults:
         z = mix(x, *plan)
         z[3, 5, 0] = value
         names = failed_names(x, y, z, mix(y, *plan), alpha=0.4)
-        assert names == {"nonfinite_rows"}
+        assert names == {"num_nonfinite"}
 
     def test_gaps_that_spread_to_partners(self):
         x, y = draw_batches()
@@ -238,7 +238,7 @@ class TestFaults:
         z = mix(x, lam, partner)
         spread = int(np.isnan(z).any(-1).sum())
         assert spread == 2
-        with pytest.raises(ValueError, match="nonfinite_rows=2") as caught:
+        with pytest.raises(ValueError, match="num_nonfinite=2") as caught:
             check(x, y, z, mix(y, lam, partner), alpha=0.4)
         assert "Before mixing 1 examples are not" in str(caught.value)
 
@@ -292,7 +292,7 @@ class TestFaults:
             check(x, y, z, y, alpha=0.4)
         lines = str(caught.value).splitlines()[1:]
         assert lines[0].startswith(
-            "- Inputs and targets must be finite. Received: nonfinite_rows=1."
+            "- Inputs and targets must be finite. Received: num_nonfinite=1."
         )
         assert lines[1].endswith("Draw once, and use it for both.")
 
@@ -472,7 +472,9 @@ class TestStageAndDataset:
     def test_report_is_short(self):
         x, y = draw_batches()
         found = repr(check(x, y, x, y, alpha=0))
-        assert found.startswith("MixingReport(num_batches=100, num_rows=1600,")
+        assert found.startswith(
+            "MixingReport(num_batches=100, num_examples=1600,"
+        )
         assert len(found) < 80
 
 

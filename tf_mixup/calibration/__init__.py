@@ -32,8 +32,6 @@ from tf_mixup.calibration.errors import overconfidence_error
 from tf_mixup.calibration.errors import overconfident_part
 from tf_mixup.calibration.errors import signed_gap
 from tf_mixup.calibration.errors import underconfident_part
-from tf_mixup.calibration.intervals import interval_coverage
-from tf_mixup.calibration.intervals import quantile_calibration_error
 from tf_mixup.calibration.per_class import ClassBias
 from tf_mixup.calibration.per_class import ClassSums
 from tf_mixup.calibration.per_class import class_bias
@@ -42,6 +40,8 @@ from tf_mixup.calibration.per_example import brier_score
 from tf_mixup.calibration.per_example import negative_log_likelihood
 from tf_mixup.calibration.per_example import top_label
 from tf_mixup.calibration.per_label import label_bins
+from tf_mixup.calibration.regression import interval_coverage
+from tf_mixup.calibration.regression import quantile_calibration_error
 from tf_mixup.calibration.resampling import Interval
 from tf_mixup.calibration.resampling import NullRange
 from tf_mixup.calibration.resampling import bootstrap_interval

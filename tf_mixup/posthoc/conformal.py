@@ -19,7 +19,7 @@ from keras import ops
 
 from tf_mixup import _checks
 from tf_mixup._models import output_layers
-from tf_mixup.calibration import intervals
+from tf_mixup.calibration import regression
 from tf_mixup.posthoc import scalers
 
 SCORES = ("lac", "aps", "raps")
@@ -350,7 +350,7 @@ def conformal_radius(
         2018, algorithm 2. https://arxiv.org/abs/1604.04173
     """
     coverage = _check_coverage(coverage)
-    y, predicted = intervals.read_columns(
+    y, predicted = regression.read_columns(
         {"targets": targets, "predictions": predictions}
     )
     residuals = np.abs(y - predicted)

@@ -44,9 +44,9 @@ class MixingReport:
 
     Attributes:
         num_batches: Batches that were compared.
-        num_rows: Examples of these batches.
+        num_examples: Examples of these batches.
         nonfinite_before: Examples with NaN or infinity before mixing.
-        nonfinite_rows: Examples with NaN or infinity after mixing, which
+        num_nonfinite: Examples with NaN or infinity after mixing, which
             spreads them to partners; left out of all below.
         num_unmixed: Examples whose own coefficient is 1, within the
             tolerance.
@@ -68,9 +68,9 @@ class MixingReport:
     """
 
     num_batches: int
-    num_rows: int
+    num_examples: int
     nonfinite_before: int
-    nonfinite_rows: int
+    num_nonfinite: int
     num_unmixed: int
     p_value: float
     largest_residual: float
@@ -83,7 +83,8 @@ class MixingReport:
     def __repr__(self) -> str:
         return (
             f"MixingReport(num_batches={self.num_batches},"
-            f" num_rows={self.num_rows}, p_value={self.p_value:.3g}, ...)"
+            f" num_examples={self.num_examples},"
+            f" p_value={self.p_value:.3g}, ...)"
         )
 
 
@@ -462,9 +463,9 @@ def _measure(
         )
     return MixingReport(
         num_batches=len(plans),
-        num_rows=sum(plan.finite.size for plan in plans),
+        num_examples=sum(plan.finite.size for plan in plans),
         nonfinite_before=sum(plan.num_nonfinite_before for plan in plans),
-        nonfinite_rows=sum(int((~plan.finite).sum()) for plan in plans),
+        num_nonfinite=sum(int((~plan.finite).sum()) for plan in plans),
         num_unmixed=sum(
             plan.lam.size - _mixed_lam(plan, law).size for plan in plans
         ),
@@ -590,7 +591,7 @@ def _failures(
 
     outcomes = [
         (
-            "nonfinite_rows",
+            "num_nonfinite",
             above(0),
             "Inputs and targets must be finite",
             f"Before mixing {report.nonfinite_before} examples are not, and"
