@@ -21,12 +21,12 @@ from absl import flags
 from absl import logging
 
 from experiments import _entry
-from experiments.analysis import alpha_figure
 from experiments.analysis import arms
 from experiments.analysis import measures
 from experiments.analysis import records as records_lib
 from experiments.analysis import run_tables
 from experiments.analysis import seed_statistics
+from experiments.figures import against_alpha
 from experiments.runs import atomic_files
 from experiments.runs import config as config_lib
 from tf_mixup import _checks
@@ -259,7 +259,7 @@ def main() -> None:
         # File systems take 255 bytes; a data set's folder may have more.
         ending = os.fsdecode(os.fsencode(name)[-200:])
         path = workdir / f"alpha-{ending}.png"
-        plots.save_figure(alpha_figure.draw(table), path)
+        plots.save_figure(against_alpha.draw(table), path)
         logging.info("Drew %s", folders.printable(path))
 
 

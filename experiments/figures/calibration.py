@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from experiments.analysis import alpha_figure
 from experiments.analysis import run_tables
 from experiments.analysis.records import Record
+from experiments.figures import against_alpha
 from experiments.figures import common
 from experiments.papers import calibration_claims as paper
 from tf_mixup import calibration
@@ -42,7 +42,7 @@ def draw(setting: common.Setting) -> common.Figures:
         )
     table = arrange_alphas(setting.records)
     if table is not None and len(table.rows) > 2:
-        yield "alpha", alpha_figure.draw(table)
+        yield "alpha", against_alpha.draw(table)
     else:
         logging.info(
             "Skipped alpha of %s: it takes runs of three alphas.", title

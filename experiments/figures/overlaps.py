@@ -87,9 +87,10 @@ def draw_overlaps(records: Sequence[Record], title: str) -> common.Figure:
             xlabel=_name_axis(records[0]), ylabel=measures.find(result).heading
         )
     common.add_legend(row[0], columns=3)
-    seeds = {record.config.seed for record in records}
+    by_arm = arms.by_arm(records).values()
+    count = common.count_seeds(map(list, by_arm))
     figure.suptitle(
-        f"{title}, test set: mean ± deviation over {len(seeds)} seeds",
+        f"{title}, test set: mean ± deviation over {count}",
         fontsize="medium",
     )
     return figure

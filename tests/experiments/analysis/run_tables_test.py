@@ -1,10 +1,8 @@
-"""Tables of runs: rows, choices, figures."""
+"""Tables of runs: rows and choices."""
 
-import numpy as np
 import pytest
 
 from experiments import tabulate
-from experiments.analysis import alpha_figure
 from experiments.analysis import records
 from experiments.analysis import run_tables
 from tests.experiments.analysis.sweeps import read_table
@@ -96,32 +94,3 @@ class TestChoose:
     def test_finds_nothing_without_the_result(self, tmp_path):
         table = read_table(write_sweep(tmp_path))
         assert table.choose("validation_gone") is None
-
-
-class TestFigure:
-    def test_shows_means_and_deviations(self, tmp_path):
-        figure = alpha_figure.draw(read_table(write_sweep(tmp_path)))
-        axes = {each.get_title(): each for each in figure.axes}
-        (bars,) = axes["overconfidence error"].containers
-        line = bars.lines[0]
-        np.testing.assert_allclose(line.get_ydata(orig=False), [9, 3, 2])
-        # Deviations are .01 in all rows: bars from mean - 1 to mean + 1.
-        segments = np.stack(bars.lines[2][0].get_segments())
-        np.testing.assert_allclose(segments[:, :, 1], [[8, 10], [2, 4], [1, 3]])
-        ticks = [x.get_text() for x in figure.axes[-1].get_xticklabels()]
-        assert ticks == ["0\nno mixup", "0.2", "0.4"]
-
-    def test_draws_one_seed(self, tmp_path):
-        table = read_table(write_sweep(tmp_path, seeds=(0,)))
-        figure = alpha_figure.draw(table)
-        assert figure.get_suptitle().endswith("over seeds (n = 1)")
-
-    def test_refuses_rows_of_other_fields(self, tmp_path):
-        write_run(tmp_path, 0.2, 0, {}, target="mixed")
-        write_run(tmp_path, 0.2, 0, {}, target="nearest")
-        with pytest.raises(
-            ValueError,
-            match=r"--figures draws against alpha alone\. Received: rows by"
-            r" target\. Make tables of the other fields with --tables_by\.",
-        ):
-            alpha_figure.draw(read_table(tmp_path))

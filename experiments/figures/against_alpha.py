@@ -1,14 +1,14 @@
-"""Draws results against alpha, with their spread over seeds."""
+"""Results of a table of runs against alpha, with their spread over seeds."""
 
 from collections.abc import Sequence
 
 import matplotlib.axes
-import matplotlib.figure
 import numpy as np
 
 from experiments.analysis import measures
 from experiments.analysis import run_tables
 from experiments.analysis import seed_statistics
+from experiments.figures import common
 from tf_mixup import _checks
 from tf_mixup import _figure_text
 from tf_mixup import plots
@@ -17,7 +17,7 @@ from tf_mixup import plots
 COLORS = (*plots.SET_COLORS[:-1], "#66ccee")
 
 
-def draw(table: run_tables.Table) -> matplotlib.figure.Figure:
+def draw(table: run_tables.Table) -> common.Figure:
     """Draws accuracy, ECE, OE and confidence on other sets against alpha.
 
     Points are means, bars standard deviations, small dots single seeds. Alphas
@@ -32,9 +32,7 @@ def draw(table: run_tables.Table) -> matplotlib.figure.Figure:
             f"rows by {', '.join(table.fields)}",
             "Make tables of the other fields with --tables_by",
         )
-    figure = matplotlib.figure.Figure(
-        figsize=(8.0, 6.0), dpi=120, layout="constrained"
-    )
+    figure = common.new_figure(8.0, 6.0)
     panels = figure.subplots(2, 2, sharex=True)
     draws = {
         "accuracy": ["test_accuracy"],
@@ -54,9 +52,8 @@ def draw(table: run_tables.Table) -> matplotlib.figure.Figure:
     for axes in panels[1]:
         axes.set_xticks(range(len(labels)), labels)
         axes.set_xlabel("alpha")
-    seeds = sorted({len(runs) for runs in table.rows.values()})
-    count = "-".join(str(n) for n in (seeds[0], seeds[-1])[: len(seeds)])
-    title = f"{table.heading}: mean ± deviation over seeds (n = {count})"
+    count = common.count_seeds(map(list, table.rows.values()))
+    title = f"{table.heading}: mean ± deviation over {count}"
     figure.suptitle(
         _figure_text.fit(title, figure.get_figwidth() - 0.2, 12),
         **_figure_text.AS_WRITTEN,
@@ -92,7 +89,7 @@ def _draw_panel(
             linestyle="--" if name == "test_null_ece" else "-",
         )
     axes.set(title=title, ylabel="%")
-    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
+    axes.grid(axis="y", **common.GRID)
     axes.set_axisbelow(True)
     if len(names) > 1:
         _figure_text.add_legend(axes, handles, width=2.0, fontsize="small")
