@@ -35,6 +35,7 @@ from experiments.papers import defaults
 from experiments.runs import config as config_lib
 from experiments.runs import gan
 from experiments.runs import run_data
+from experiments.runs import run_files
 from experiments.runs import training
 from experiments.runs import tuning
 from tf_mixup import _checks
@@ -212,7 +213,10 @@ def main() -> None:
             owner_timeout=values.owner_timeout,
             preemption=asked,
         )
-        record = training.run(config_from_flags(), workdir, sources)
+        config = config_from_flags()
+        if run_files.is_complete(workdir, config):
+            logging.info("%s is complete. These are its results:", workdir)
+        record = training.run(config, workdir, sources)
     if record:  # Of several workers the chief has it.
         for name, value in sorted(record["results"].items()):
             logging.info("%-28s %.4f", name, value)

@@ -1,5 +1,7 @@
 """Entropies of mixed targets: closed forms, the test, and the pipeline."""
 
+import pathlib
+
 import numpy as np
 import pytest
 import scipy.integrate
@@ -9,6 +11,7 @@ from experiments import label_entropy
 from tests import binaries
 from tests import reference
 
+README = pathlib.Path(label_entropy.__file__).with_name("README.md")
 ALPHAS = (0.1, 0.2, 0.4, 1.0, 8.0)
 
 
@@ -164,6 +167,18 @@ class TestDraw:
 
 
 class TestBinary:
+    @pytest.mark.slow
+    def test_prints_the_table_of_the_document(self, tmp_path, capsys):
+        binaries.run(label_entropy, f"--output={tmp_path}")
+        rows = [
+            [cell.strip() for cell in line.strip("|\n").split("|")]
+            for line in capsys.readouterr().out.splitlines()[2:]
+        ]
+        text = README.read_text().partition("## Label entropy")[2]
+        for alpha, _, measured, expected, statistic, p_value, *_ in rows:
+            cells = (alpha, measured, expected, statistic, p_value)
+            assert f"| {' | '.join(cells)} |" in text
+
     def test_prints_and_draws(self, tmp_path, capsys):
         arguments = ("--alphas=1", "--targets=1000", f"--output={tmp_path}")
         binaries.run(label_entropy, *arguments)
