@@ -229,10 +229,11 @@ def _mark(claim: claims.Claim) -> str:
 def render_heading(name: str, records: Sequence[Record], scale: str) -> str:
     """Returns a table's title, command, duration and expected number."""
     runs = sum(not record.after for record in records)
+    wanted = len(papers.TABLES[name].configs(scale))
     return (
         f"## {HEADINGS.get(name, name.replace('_', ' ').capitalize())}\n\n"
         f"{papers.TABLES[name].describe(name, scale)}"
-        f" Runs here: {runs}.\n"
+        f" Runs here: {runs} of {wanted}.\n"
     )
 
 

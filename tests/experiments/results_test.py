@@ -12,7 +12,8 @@ from tests.experiments.analysis.claims_test import RUNS
 class TestRender:
     def test_tables_show_what_there_is(self):
         text = results.render({"image_calibration": RUNS})
-        assert "Runs here: 6." in text
+        wanted = papers.TABLES["image_calibration"].configs("small")
+        assert f"Runs here: 6 of {len(wanted)}." in text
         assert "| arm | seeds | ECE, 15 bins (%) | NLL (nats) |" in text
         assert "| no mixup | 2 | 10.50 ± 0.71 | 1.105 ± 0.007 |" in text
         assert "| arm | seeds | AUROC against the other set (%) |" in text
