@@ -18,6 +18,7 @@ import numpy as np
 from tf_mixup import calibration
 from tf_mixup import ood
 from tf_mixup import selective
+from tf_mixup.calibration import equal_mass
 from tf_mixup.calibration import resampling
 from tf_mixup.calibration.resampling import Interval
 from tf_mixup.report.predictions import Predictions
@@ -156,10 +157,7 @@ def measure_overall(
 
 def measure_without_bins(examples: Predictions) -> dict[str, float]:
     """Measures `smooth_ece`, and `calibration.BrierParts` by their names."""
-    distinct, place = np.unique(examples.confidence, return_inverse=True)
-    count = np.bincount(place).astype(np.float64)
-    correct = np.bincount(place, examples.correct)
-    table = calibration.Bins(count, count * distinct, correct)
+    table = selective.rank_scores(examples.confidence, examples.correct)
     error = calibration.smooth_calibration_error(table)
     parts = calibration.brier_decomposition(table)
     return {"smooth_ece": error, **parts._asdict()}
@@ -169,12 +167,11 @@ def measure_selective(
     examples: Predictions, *, num_resamples: int, seed: int
 ) -> dict[str, Interval]:
     """Measures `SELECTIVE`, with percentile intervals."""
-    distinct, place = np.unique(examples.confidence, return_inverse=True)
+    place = equal_mass.rank(examples.confidence)
 
     def measure(weight: np.ndarray) -> list[float]:
-        count = np.bincount(place, weight)
-        correct = np.bincount(place, weight * examples.correct)
-        bins = calibration.Bins(count, count * distinct, correct)
+        columns = examples.confidence, examples.correct
+        bins = equal_mass.sum_groups(place, *columns, weight)
         return [each(bins) for each in SELECTIVE.values()]
 
     size = len(examples)
