@@ -255,7 +255,10 @@ def render_table(
     table = run_tables.Table({}, ("arm",), rows)
     names = table.names(columns)
     if names:
-        yield table.markdown(names)
+        text = table.markdown(names)
+        # More than a head and its rule.
+        if text.count("\n") > 2:
+            yield text
 
 
 def render_scaled(records: Sequence[Record]) -> Iterator[str]:

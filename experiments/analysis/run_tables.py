@@ -92,15 +92,24 @@ class Table:
     def markdown(self, names: Iterable[str]) -> str:
         """Returns a Markdown table: a line per row, a column per result.
 
-        Rows without any of the results are left out.
+        Rows without any of the results are left out, and so are results that
+        no row has of all its runs.
         """
-        shown = [measures.find(name) for name in names]
-        lines = [[*self.fields, "seeds", *(each.heading for each in shown)]]
-        for row, runs in self.rows.items():
-            cells = [
-                each.format_spread(self.values(row, each.name))
-                for each in shown
+        columns = {
+            measure.heading: [
+                measure.format_spread(self.values(row, measure.name))
+                for row in self.rows
             ]
+            for measure in map(measures.find, names)
+        }
+        shown = {
+            heading: cells
+            for heading, cells in columns.items()
+            if set(cells) != {"-"}
+        }
+        lines = [[*self.fields, "seeds", *shown]]
+        for place, (row, runs) in enumerate(self.rows.items()):
+            cells = [column[place] for column in shown.values()]
             if set(cells) != {"-"}:
                 fields = map(format_field, self.fields, row)
                 lines.append([*fields, str(len(runs)), *cells])

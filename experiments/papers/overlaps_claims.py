@@ -47,11 +47,9 @@ _images = functools.partial(
     baseline=SCALED_NOISY,
     source=f"{overlaps.PAPER}, table 2",
     settings={"corruption": (0.25, 0.5)},
-    explanation={
-        "50% of labels": "mixup still fits most of the training labels, so it"
-        " is overconfident, too; after temperatures of their own it is mixup"
-        " that has the lower NLL",
-    },
+    explanation="mixup still fits most of the training labels, so it is"
+    " overconfident, too; after temperatures of their own it is mixup that has"
+    " the lower NLL",
 )
 
 CLAIMS = (
