@@ -19,6 +19,8 @@ AFFINES = {
     "": (None, None),
     NORMALIZED: (photographs.MEAN, photographs.STD),
 }
+# Keras' layer and ours in the model.
+MODEL_PAIRS = [(f"Keras{each}", f"mixing.Mix{each}") for each in AFFINES]
 COPY = "copy of the float32 result"
 # Targets at ImageNet's size: times the copy; another's time over ours.
 MAX_COPIES = 1.2
@@ -405,9 +407,8 @@ def _measure_on_gpu(
     size: Size, batch: tuple[np.ndarray, np.ndarray], repeats: int
 ) -> timing.Section:
     """Times mixing in the model, where there is a GPU."""
-    pairs = [(f"Keras{each}", f"mixing.Mix{each}") for each in AFFINES]
     measured: dict[str, Any] = {
-        name: None for pair in pairs for name in reversed(pair)
+        name: None for pair in MODEL_PAIRS for name in reversed(pair)
     }
     ratios: tuple[timing.Ratio, ...] = ()
     if tf.config.list_logical_devices("GPU"):
@@ -415,7 +416,7 @@ def _measure_on_gpu(
             measured = timing.run_in_turns(
                 model_cases(size, batch), repeats=repeats
             )
-        ratios = tuple(timing.compare(measured, *pair) for pair in pairs)
+        ratios = tuple(timing.compare(measured, *pair) for pair in MODEL_PAIRS)
     return timing.Section(
         title=f"Mixing in the model on a GPU, {size.name}, ms a call",
         milliseconds=measured,
@@ -431,13 +432,13 @@ def model_cases(
     lam, partner = draw_plan(size)
     partner_offset = partner - tf.range(size.shape[0])
     cases: dict[str, timing.Case] = {}
-    for suffix, (mean, std) in AFFINES.items():
+    for (other, own), (mean, std) in zip(
+        MODEL_PAIRS, AFFINES.values(), strict=True
+    ):
         ours = _model_op(mean, std)
         theirs = _keras_op(mean, std)
-        cases[f"layers.Mix{suffix}"] = timing.calling(
+        cases[own] = timing.calling(
             ours, images, lam, partner_offset, calls=size.calls
         )
-        cases[f"Keras{suffix}"] = timing.calling(
-            theirs, images, calls=size.calls
-        )
+        cases[other] = timing.calling(theirs, images, calls=size.calls)
     return cases
