@@ -86,7 +86,7 @@ def draw_overlaps(records: Sequence[Record], title: str) -> common.Figure:
         axes.set(
             xlabel=_name_axis(records[0]), ylabel=measures.find(result).heading
         )
-    common.add_legend(row[0], columns=3)
+    common.add_legend(row[0], columns=len(panels))
     by_arm = arms.by_arm(records).values()
     count = common.count_seeds(map(list, by_arm))
     figure.suptitle(
