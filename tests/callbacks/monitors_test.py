@@ -251,7 +251,7 @@ class TestCalibrationMonitor:
         with pytest.raises(
             ValueError,
             match=r"Received: 11 examples that are not\. Count classes from 0,"
-            r".* weight of 0, or by `ignore_label=-1`;",
+            r".* weight of 0 \(.*`weighted_metrics`.*or by `ignore_label=-1`;",
         ):
             fit(model, monitors.CalibrationMonitor((x, unknown)))
 

@@ -182,6 +182,7 @@ def test_runs_are_collected_and_drawn(short, tmp_path):
     assert all(line.value("modes_found") == 1 for line in lines)
     rows = {"no mixup": {"10": points, "20": 2 * points}}
     figure = gan_figures.draw_samples(rows, points)
-    assert [axes.get_title() for axes in figure.axes] == ["10", "20"]
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == ["10 iterations", "20 iterations"]
     shown = figure.axes[1].collections[1].get_offsets()
     np.testing.assert_allclose(shown, 2 * points)
