@@ -254,11 +254,9 @@ def render_table(
     rows = {(name,): runs for name, runs in arms.by_arm(records).items()}
     table = run_tables.Table({}, ("arm",), rows)
     names = table.names(columns)
-    if names:
-        text = table.markdown(names)
-        # More than a head and its rule.
-        if text.count("\n") > 2:
-            yield text
+    text = table.markdown(names) if names else ""
+    if text:
+        yield text
 
 
 def render_scaled(records: Sequence[Record]) -> Iterator[str]:

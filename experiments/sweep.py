@@ -112,11 +112,10 @@ def describe(
     }
     durations = [
         run_files.read_record(workdir / config.run_name)["duration_seconds"]
+        / 3600
         for config in complete
-    ]
-    found = [each / 3600 for each in durations]
-    found = found or [each.hours for each in known if not each.after]
-    hours = statistics.median(found) if found else None
+    ] or [each.hours for each in known if not each.after]
+    hours = statistics.median(durations) if durations else None
     estimate = f"{hours:.3f}" if hours else "unknown"
     rows = [("run", "training", "parameters", "hours")]
     parameters: dict[tuple, int] = {}
@@ -257,8 +256,9 @@ def main() -> None:
     configs = find_configs(
         values.table, values.scale, values.seeds, values.embeddings
     )
-    tables = records.read_all(records.ledger(values.scale))
-    known = tables.get(values.table, [])
+    tables = {}
+    if values.skip_known or values.dry_run:
+        tables = records.read_all(records.ledger(values.scale))
     if values.skip_known:
         done = {each.config for found in tables.values() for each in found}
         configs = [config for config in configs if config not in done]
@@ -272,6 +272,7 @@ def main() -> None:
     if values.dry_run:
         table = TABLES[values.table]
         logging.info("%s", table.describe(values.table, values.scale))
+        known = tables.get(values.table, ())
         sys.stdout.write(describe(configs, workdir, sources, known))
         return
     with preemption.Preemption():

@@ -35,7 +35,6 @@ from experiments.papers import defaults
 from experiments.runs import config as config_lib
 from experiments.runs import gan
 from experiments.runs import run_data
-from experiments.runs import run_files
 from experiments.runs import training
 from experiments.runs import tuning
 from tf_mixup import _checks
@@ -213,10 +212,7 @@ def main() -> None:
             owner_timeout=values.owner_timeout,
             preemption=asked,
         )
-        config = config_from_flags()
-        if run_files.is_complete(workdir, config):
-            logging.info("%s is complete. These are its results:", workdir)
-        record = training.run(config, workdir, sources)
+        record = training.run(config_from_flags(), workdir, sources)
     if record:  # Of several workers the chief has it.
         for name, value in sorted(record["results"].items()):
             logging.info("%-28s %.4f", name, value)

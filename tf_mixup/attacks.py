@@ -273,7 +273,7 @@ def _rebuild(model: keras.Model) -> tuple[keras.Model, bool]:
     It shares the model's layers. Before the softmax there is no rounding to 0
     and 1. The flag is whether one was removed.
     """
-    inputs = last_layer.structured_inputs(model)
+    inputs = last_layer.single_output_inputs(model)
     if keras.tree.is_nested(inputs):
         raise _checks.refusal(
             "The model must have one input",

@@ -93,7 +93,7 @@ class Table:
         """Returns a Markdown table: a line per row, a column per result.
 
         Rows without any of the results are left out, and so are results that
-        no row has of all its runs.
+        no row has of all its runs. Empty if nothing remains.
         """
         columns = {
             measure.heading: [
@@ -113,7 +113,7 @@ class Table:
             if set(cells) != {"-"}:
                 fields = map(format_field, self.fields, row)
                 lines.append([*fields, str(len(runs)), *cells])
-        return markdown(lines)
+        return markdown(lines) if len(lines) > 1 else ""
 
     def describe(self, row: Row) -> str:
         """Returns a row's fields in words."""

@@ -125,18 +125,19 @@ def draw_panels(panels: Sequence[Panel], title: str) -> common.Figure:
 
 def _shorten(names: Sequence[str]) -> tuple[dict[str, str], str]:
     """Returns arms with a star for what several end with, and what it means."""
-    endings = collections.Counter(name.rpartition(_DECAY)[2] for name in names)
-    decay, count = endings.most_common(1)[0]
-    ending = f"{_DECAY}{decay}"
-    if count < 2 or not any(name.endswith(ending) for name in names):
-        return {name: name for name in names}, ""
-    short = {
-        name: f"{name.removesuffix(ending)} *"
-        if name.endswith(ending)
-        else name
-        for name in names
-    }
-    return short, f"; *{ending.removeprefix(',')}"
+    short = {name: name for name in names}
+    endings = collections.Counter(
+        name[name.index(_DECAY) :] for name in names if _DECAY in name
+    )
+    for ending, count in endings.most_common(1):
+        if count > 1:
+            short |= {
+                name: f"{name.removesuffix(ending)} *"
+                for name in names
+                if name.endswith(ending)
+            }
+            return short, f"; *{ending.removeprefix(',')}"
+    return short, ""
 
 
 def _draw_panel(

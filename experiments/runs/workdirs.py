@@ -1,6 +1,7 @@
 """Who may run in a workdir: one process at a time, of one config."""
 
 import contextlib
+import logging
 import pathlib
 from collections.abc import Iterator
 
@@ -44,7 +45,10 @@ def take(
         if owned:
             atomic_files.remove_partial(workdir)
         # Another process may have ended it just before the lock.
-        yield record.exists()
+        complete = record.exists()
+        if complete:
+            logging.info("%s is complete and not run again.", workdir)
+        yield complete
 
 
 def claim(workdir: pathlib.Path, config: config_lib.Config) -> None:

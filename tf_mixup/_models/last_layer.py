@@ -38,7 +38,7 @@ def input_structure(model: keras.Model) -> Any:
         ) from error
 
 
-def structured_inputs(model: keras.Model) -> Any:
+def single_output_inputs(model: keras.Model) -> Any:
     """Returns the symbolic inputs of a model of one output, as given to it."""
     inputs = input_structure(model)
     outputs = model.outputs

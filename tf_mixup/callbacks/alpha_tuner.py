@@ -239,14 +239,14 @@ class AlphaTuner(calibration_monitor.CalibrationMonitor):
         """Returns the state of copies and pickles, which start anew."""
         return {
             **super().__getstate__(),
-            "_log_alphas": self._first_log_alphas(),
-            "_peak": 0.0,
-            "_epochs": 0,
+            **self._beginning(),
             "_has_warned": False,
         }
 
-    def _first_log_alphas(self) -> list[float]:
-        return [math.log(self.start)] * len(self._log_alphas)
+    def _beginning(self) -> dict[str, Any]:
+        """Returns what `get_state` has before the first epoch."""
+        log_alphas = [math.log(self.start)] * len(self._log_alphas)
+        return {"_log_alphas": log_alphas, "_peak": 0.0, "_epochs": 0}
 
     def get_state(self) -> dict[str, Any]:
         """Returns what `set_state` needs to go on: numbers, as JSON has them.
@@ -302,8 +302,7 @@ class AlphaTuner(calibration_monitor.CalibrationMonitor):
                 stacklevel=2,
             )
         if (other or not trained) and not self._restored:
-            self._log_alphas = self._first_log_alphas()
-            self._peak, self._epochs = 0.0, 0
+            self.__dict__.update(self._beginning())
         self._restored = False
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:

@@ -137,7 +137,7 @@ def _cut(
     """Returns the model before its softmax, if it has one."""
     if from_logits is True or not model_calls.runs_plainly(model):
         return model, from_logits
-    last_layer.structured_inputs(model)
+    last_layer.single_output_inputs(model)
     before = last_layer.before_softmax(model, several=several)
     return (model, from_logits) if before is None else (before, True)
 

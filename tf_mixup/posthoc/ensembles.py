@@ -144,7 +144,7 @@ class MonteCarloDropout(_Averaged):
         self.seed = _checks.integer_at_least("seed", seed, 0, remedy="Write 0")
         model_calls.check_model(model)
         check_plain(model, "Dropout can be made active in")
-        last_layer.structured_inputs(model)
+        last_layer.single_output_inputs(model)
         self._active: list[_ActiveDropout] = []
         self._model = keras.models.clone_model(
             model, clone_function=self._reuse, recursive=True
@@ -284,12 +284,12 @@ class DeepEnsemble(_Averaged):
             return wrapped_model.WrappedModel(
                 self.models, from_logits, name="ensemble"
             )
-        inputs = last_layer.structured_inputs(self.models[0])
+        inputs = last_layer.single_output_inputs(self.models[0])
         members = []
         for number, model in enumerate(self.models):
             # Models of one builder have one name, which must be unique here.
             member = keras.Model(
-                last_layer.structured_inputs(model),
+                last_layer.single_output_inputs(model),
                 model.outputs[0],
                 name=f"member_{number}",
             )
@@ -360,7 +360,7 @@ def _describe(model: keras.Model) -> str | None:
         return None
     structure = keras.tree.map_structure(
         lambda tensor: (tensor.shape[1:], tensor.dtype),
-        last_layer.structured_inputs(model),
+        last_layer.single_output_inputs(model),
     )
     return f"inputs {structure} and outputs {model.outputs[0].shape[1:]}"
 

@@ -256,7 +256,7 @@ class MixupRescaling:
 
 def _single_input(model: keras.Model) -> Any:
     """Returns the symbolic input of a model that has one."""
-    structure = last_layer.structured_inputs(model)
+    structure = last_layer.single_output_inputs(model)
     inputs = keras.tree.flatten(structure)
     if len(inputs) != 1:
         raise _checks.refusal(

@@ -148,7 +148,7 @@ class Scaler(abc.ABC):
                 multi_label=self.multi_label,
                 name=name,
             )
-        inputs = last_layer.structured_inputs(model)
+        inputs = last_layer.single_output_inputs(model)
         to_logits = output_layers.Logits(
             from_logits, multi_label=self.multi_label
         )
