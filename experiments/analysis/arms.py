@@ -45,6 +45,7 @@ _PARTNERS = {
     "same_class": " within a class",
     "different_class": " between classes",
 }
+_GAN_PAIRS = {"real_generated": "", "any": " of any two points"}
 # Of mixing not both inputs and labels.
 _ALONE = {"nearest": "inputs only", "labels_only": "labels only"}
 # Places of mixing that are not named after their layer: a residual network's
@@ -107,11 +108,7 @@ class Arm:
 
     def includes(self, record: Record) -> bool:
         """Returns whether the run is one of the arm's."""
-        return self.after == record.after and all(
-            getattr(record.config, name)
-            in (value if isinstance(value, frozenset) else (value,))
-            for name, value in self.fields.items()
-        )
+        return self.after == record.after and record.config.has(self.fields)
 
 
 # Other ways of training have one of these fields, too.
@@ -275,7 +272,7 @@ def describe_method(config: config_lib.Config) -> str:
         name += _PLACES.get(place, f" at {place}")
     elif config.network.startswith("speech_"):
         name += " of waveforms"
-    name += _PARTNERS[config.partner]
+    name += _PARTNERS[config.partner] + _GAN_PAIRS[config.gan_pairs]
     if config.neighbors:
         name += f" with {config.neighbors} neighbors"
     return f"{name}{_describe_per(config)}, {_describe_alpha(config)}"
@@ -292,6 +289,8 @@ def _describe_per(config: config_lib.Config) -> str:
 
 
 def _describe_alpha(config: config_lib.Config) -> str:
+    if config.gan_pairs == "any":
+        return f"lam up to {config.alpha:g}"
     if config.tuning not in _RULES:
         return f"alpha {config.alpha:g}"
     start = "" if config.alpha == 1 else f" from {config.alpha:g}"

@@ -11,7 +11,11 @@ from experiments.runs import atomic_files
 from experiments.runs import gan
 from experiments.runs import run_files
 
-ARMS = (paper.NO_MIXUP, Arm("mixup", {"method": "mixup"}))
+ARMS = (
+    paper.NO_MIXUP,
+    paper.MIXUP_GAN,
+    Arm("any two points mixed", {"method": "mixup", "gan_pairs": "any"}),
+)
 # Half a side of the picture.
 REACH = 1.5
 

@@ -31,6 +31,7 @@ THREE_POINTS = Arm("mixup of three points", {"method": "mixup", "points": 3})
 SAME_CLASS = Arm(
     "mixup within a class", {"method": "mixup", "partner": "same_class"}
 )
+MIXUP_GAN = Arm("mixup", {"method": "mixup", "gan_pairs": "real_generated"})
 # The paper does not state the alpha of its tables.
 _BEST = "validation_accuracy"
 
@@ -74,7 +75,7 @@ _between = functools.partial(
 _gan = functools.partial(
     Claim,
     table="gans",
-    arm=MIXUP,
+    arm=MIXUP_GAN,
     least=0.1,
     source=f"{mixup.PAPER}, figure 5",
     printed="a picture: without mixup samples diverge, with it all modes are"

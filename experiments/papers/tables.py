@@ -23,6 +23,8 @@ class Table(NamedTuple):
         seeds: How many by default, at each of `SCALES`.
         hours: Of all runs at small scale, on two CPU cores.
         expected: A result at small scale, without -> with mixup.
+        further: Of runs that claims at small scale need more often: how many
+            seeds by default, and the fields that tell them, as of an `Arm`.
     """
 
     build: Build
@@ -30,6 +32,7 @@ class Table(NamedTuple):
     seeds: tuple[int, int]
     hours: float
     expected: str
+    further: tuple[tuple[int, Mapping[str, Any]], ...] = ()
 
     def configs(
         self,
@@ -41,18 +44,31 @@ class Table(NamedTuple):
 
         Args:
             scale: One of `SCALES`.
-            seeds: How many; None for the default.
+            seeds: How many of each run; None for the default.
             embeddings: File of word vectors, for runs of sentences.
 
         Raises:
             ValueError: If there are embeddings for other runs.
         """
-        count = self.seeds[SCALES.index(scale)] if seeds is None else seeds
-        configs = self.build(scale, count)
+        if seeds is None:
+            configs = self._default_configs(scale)
+        else:
+            configs = self.build(scale, seeds)
         if embeddings is None:
             return configs
         return [
             dataclasses.replace(each, embeddings=embeddings) for each in configs
+        ]
+
+    def _default_configs(self, scale: str) -> list[config.Config]:
+        count = self.seeds[SCALES.index(scale)]
+        further = self.further if scale == SCALES[0] else ()
+        most = max([count, *(more for more, _ in further)])
+        return [
+            each
+            for each in self.build(scale, most)
+            if each.seed < count
+            or any(each.seed < more and each.has(at) for more, at in further)
         ]
 
     @property
@@ -79,9 +95,14 @@ class Table(NamedTuple):
 
 
 def of_paper(
-    paper: str, entries: Mapping[Build, tuple[tuple[int, int], float, str]]
+    paper: str, entries: Mapping[Build, tuple[Any, ...]]
 ) -> dict[str, Table]:
-    """Returns name -> table, named as the functions that build them."""
+    """Returns name -> table, named as the functions that build them.
+
+    Args:
+        paper: Number on arXiv, or a name.
+        entries: Builder of a table -> its fields from `seeds` on.
+    """
     return {
         build.__name__: Table(build, paper, *entry)
         for build, entry in entries.items()

@@ -7,6 +7,7 @@ import pathlib
 import re
 import typing
 from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,6 +36,7 @@ CHOICES = {
     "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
     "strategy": ("none", "mirrored", "multiworker"),
     "placement": ("auto", "host", "model"),
+    "gan_pairs": ("real_generated", "any"),
 }
 
 
@@ -166,6 +168,10 @@ class Config:
         ood: Names of out-of-distribution sets, `folder:PATH`, or `.npz`
             files; each must differ in its `ood_names`.
         ood_every: Epochs between two looks at them; 0 for only the end.
+        gan_pairs: What a GAN mixes: `"real_generated"`, real points with
+            generated ones, as in the paper; or `"any"`, the points of two
+            batches of both, with coefficients from U(0, alpha), as in its
+            authors' code.
         test_each_epoch: Whether the test accuracy is also measured after each
             epoch, as some papers print it. It decides nothing.
         seed: Fixes weights, subset, order, augmentation and mixing.
@@ -219,6 +225,7 @@ class Config:
     placement: str = "auto"
     ood: tuple[str, ...] = ()
     ood_every: int = 0
+    gan_pairs: str = "real_generated"
     test_each_epoch: bool = False
     seed: int = 0
 
@@ -311,7 +318,12 @@ class Config:
             )
         self._check_mit()
         self._check_classes()
-
+        if self.gan_pairs != "real_generated" and self.network != "gan":
+            raise _checks.refusal(
+                "`gan_pairs` are for GANs",
+                f"network={self.network!r}",
+                "Write --network=gan, or leave --gan_pairs out",
+            )
         if self.embeddings is not None and self.network != "text_cnn":
             raise _checks.refusal(
                 "`embeddings` are for the network of sentences",
@@ -369,6 +381,14 @@ class Config:
     def tunes_alpha(self) -> bool:
         """Whether alpha changes after each epoch, by a rule."""
         return self.tuning != "none"
+
+    def has(self, fields: Mapping[str, Any]) -> bool:
+        """Returns whether each field has its value, or one of a frozenset."""
+        return all(
+            getattr(self, name)
+            in (value if isinstance(value, frozenset) else (value,))
+            for name, value in fields.items()
+        )
 
     @property
     def run_name(self) -> str:

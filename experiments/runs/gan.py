@@ -169,11 +169,22 @@ def judge(
     real: tf.Tensor,
     fake: tf.Tensor,
     lam: tf.Tensor | None,
+    order: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Returns the discriminator's loss, a scalar.
 
     Without mixing `l(d(real), 1) + l(d(fake), 0)`, with `lam` `(B,)`
     `l(d(lam * real + (1 - lam) * fake), lam)`, `l` the binary cross-entropy.
+    With `order` any two points are mixed, and so are their targets: those of
+    the first halves of `real` and `fake` with those of the second, so ordered.
+
+    Args:
+        discriminator: `(B, 2)` -> logits `(B, 1)`.
+        real: Points of the target, `(B, 2)`.
+        fake: Points of the generator, `(B, 2)`.
+        lam: `(B,)`; None without mixing.
+        order: Permutation `(B,)`, as in the authors' code; None for the paper's
+            mixing.
 
     References:
         Zhang, Cisse, Dauphin and Lopez-Paz. mixup: Beyond Empirical Risk
@@ -184,6 +195,13 @@ def judge(
         of_real, of_fake = tf.split(logits, 2)
         return _loss(of_real, 1.0) + _loss(of_fake, 0.0)
     lam = lam[:, tf.newaxis]
+    if order is not None:
+        halves = zip(tf.split(real, 2), tf.split(fake, 2), strict=True)
+        first, second = (tf.concat(each, axis=0) for each in halves)
+        targets = tf.repeat([[1.0], [0.0]], len(first) // 2, axis=0)
+        second, others = tf.gather(second, order), tf.gather(targets, order)
+        mixed = lam * first + (1 - lam) * second
+        return _loss(discriminator(mixed), lam * targets + (1 - lam) * others)
     return _loss(discriminator(lam * real + (1 - lam) * fake), lam)
 
 
@@ -233,38 +251,67 @@ class Game:
         """Returns all that an iteration draws; XLA has no Beta.
 
         Returns:
-            real: Points of the target, `(steps, B, 2)`.
-            noise: For the generator, of its own step too, `(steps + 1, B, 2)`.
+            real: Points of the target, `(steps, B, 2)`; two batches in one if
+                any two points are mixed.
+            noise: For the generator: `(steps, B, 2)`.
+            last: For its own step: one batch.
             lam: `(steps, B)`; empty without mixing.
+            order: Permutations, `(steps, B)`; empty if real points are mixed
+                with generated ones.
         """
-        size = (DISCRIMINATOR_STEPS, self._config.batch_size)
+        config = self._config
+        mixes_any = config.alpha and config.gan_pairs == "any"
+        size = (
+            DISCRIMINATOR_STEPS,
+            config.batch_size * (2 if mixes_any else 1),
+        )
         first, second, third, fourth = tf.unstack(tf.random.split(seed, 4))
         chosen = tf.random.stateless_uniform(
             size, first, 0, len(self._modes), tf.int32
         )
         spread = tf.random.stateless_normal([*size, DIMENSIONS], second)
         real = tf.gather(self._modes, chosen) + DEVIATION * spread
+        count = math.prod(size)
         noise = tf.random.stateless_normal(
-            [size[0] + 1, size[1], DIMENSIONS], third
+            [count + config.batch_size, DIMENSIONS], third
         )
-        if not self._config.alpha:
-            return real, noise, tf.zeros([0])
-        alpha = tf.constant(self._config.alpha)
-        lam = mixing.draw_lam(alpha, math.prod(size), seed=fourth)
-        return real, noise, tf.reshape(lam, size)
+        noise, last = tf.split(noise, [count, config.batch_size])
+        noise = tf.reshape(noise, [*size, DIMENSIONS])
+        none = tf.zeros([0])
+        if not config.alpha:
+            return real, noise, last, none, none
+        if mixes_any:
+            lam = tf.random.stateless_uniform(size, fourth, 0, config.alpha)
+            keys = tf.random.stateless_uniform(
+                size, tf.random.fold_in(fourth, 1)
+            )
+            return real, noise, last, lam, tf.argsort(keys)
+        alpha = tf.constant(config.alpha)
+        lam = mixing.draw_lam(alpha, count, seed=fourth)
+        return real, noise, last, tf.reshape(lam, size), none
 
     @tf.function(jit_compile=True)
-    def _iterate(self, real: tf.Tensor, noise: tf.Tensor, lam: Any) -> None:
+    def _iterate(
+        self,
+        real: tf.Tensor,
+        noise: tf.Tensor,
+        last: tf.Tensor,
+        lam: tf.Tensor,
+        order: tf.Tensor,
+    ) -> None:
         """Some steps of the discriminator, then one of the generator."""
         generator, discriminator = self._generator, self._discriminator
-        *noises, last = tf.unstack(noise)
-        fakes = tf.split(generator(tf.concat(noises, axis=0)), len(noises))
-        lams = tf.unstack(lam) or [None] * len(noises)
-        for points, fake, each in zip(
-            tf.unstack(real), fakes, lams, strict=True
+        steps = len(noise)
+        fake = generator(tf.reshape(noise, [-1, DIMENSIONS]))
+        for each in zip(
+            tf.unstack(real),
+            tf.split(fake, steps),
+            tf.unstack(lam) or [None] * steps,
+            tf.unstack(order) or [None] * steps,
+            strict=True,
         ):
             with tf.GradientTape() as tape:
-                loss = judge(discriminator, points, fake, each)
+                loss = judge(discriminator, *each)
             self._step(tape, loss, discriminator)
         # Up the discriminator's loss on fakes that are not mixed: as the
         # authors' demonstration has it, for both kinds of GAN.

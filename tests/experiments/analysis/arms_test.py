@@ -64,6 +64,11 @@ class TestGroups:
             ({"tuning": "follow", "alpha": 1.0}, "", "mixup, alpha tuned"),
             ({"tuning": "follow"}, "", "mixup, alpha tuned from 0.2"),
             ({"target": "labels_only"}, "", "labels only, alpha 0.2"),
+            (
+                {"network": "gan", "gan_pairs": "any"},
+                "",
+                "mixup of any two points, lam up to 0.2",
+            ),
             ({"per": "sample"}, "", "mixup per example, alpha 0.2"),
             (
                 {"per": "class", "tuning": "camixup"},

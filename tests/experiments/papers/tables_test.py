@@ -51,6 +51,19 @@ class TestTables:
             config for config in configs if config.seed == 0
         ]
 
+    @pytest.mark.parametrize("name", TABLES)
+    def test_further_seeds_are_of_some_runs(self, name):
+        table = TABLES[name]
+        configs, count = table.configs("small"), table.seeds[0]
+        for more, fields in table.further:
+            found = {each.seed for each in configs if each.has(fields)}
+            assert found == set(range(more))
+            assert more > count
+        assert all(each in configs for each in table.configs("small", count))
+        assert len(table.configs("paper")) == len(
+            table.configs("paper", table.seeds[1])
+        )
+
     @pytest.mark.parametrize("scale", ["small", "paper"])
     def test_claims_speak_of_runs_that_there_are(self, scale):
         for claim in CLAIMS:

@@ -1,5 +1,6 @@
 """GANs in the plane: counts by hand, the loss by hand, and a short game."""
 
+import itertools
 import signal
 import threading
 
@@ -87,6 +88,34 @@ class TestJudge:
         ).mean()
         assert self.loss(self.LAM) == pytest.approx(expected, rel=1e-6)
 
+    def test_any_two_points_by_hand(self):
+        # A pair of real, generated points; the second pair is turned around.
+        real = np.array([[1.0, 0.0], [0.0, 2.0]], "float32")
+        fake = np.array([[0.0, 1.0], [3.0, 1.0]], "float32")
+        lam = np.array([0.25, 1.0], "float32")
+        loss = gan.judge(self.discriminator, real, fake, lam, np.array([1, 0]))
+        # .25 * 1 + .75 * 2 of a real and a generated point; -1 of the other.
+        logits, targets = np.array([1.75, -1.0]), np.array([0.25, 0.0])
+        expected = (
+            targets * np.log1p(np.exp(-logits))
+            + (1 - targets) * np.log1p(np.exp(logits))
+        ).mean()
+        assert float(loss) == pytest.approx(expected, rel=1e-6)
+
+
+def test_draws_of_any_two_points():
+    fields = {**vars(RING), "gan_pairs": "any", "alpha": 0.2, "batch_size": 64}
+    game = gan.Game(config_lib.Config(**fields))
+    seed = tf.constant([3, 4])
+    real, noise, last, lam, order = map(np.asarray, game._draw(seed))
+    assert real.shape == noise.shape == (gan.DISCRIMINATOR_STEPS, 128, 2)
+    assert last.shape == (64, 2)
+    # 640 draws of U(0, .2): mean .1, deviation .2 / sqrt(12).
+    assert 0 <= lam.min() < 0.01 < 0.19 < lam.max() <= 0.2
+    assert lam.mean() == pytest.approx(0.1, abs=0.01)
+    np.testing.assert_array_equal(np.sort(order), [range(128)] * len(order))
+    assert len({tuple(each) for each in order}) == len(order)
+
 
 def test_parameters_by_hand():
     # 2*512 + 512, twice 512*512 + 512, and 513 an output; 2 and 1 of them.
@@ -119,9 +148,12 @@ def test_a_signal_ends_a_game(short, monkeypatch):
 
 class TestRun:
     @pytest.mark.slow
-    @pytest.mark.parametrize("method", ["erm", "mixup"])
-    def test_plays_and_keeps_samples(self, short, tmp_path, method):
-        config = config_lib.Config(**{**vars(RING), "method": method})
+    @pytest.mark.parametrize(
+        "fields",
+        [{"method": "erm"}, {"method": "mixup"}, {"gan_pairs": "any"}],
+    )
+    def test_plays_and_keeps_samples(self, short, tmp_path, fields):
+        config = config_lib.Config(**{**vars(RING), **fields})
         record = gan.run(config, tmp_path / "one")
         with np.load(tmp_path / "one" / gan.SAMPLES) as samples:
             assert set(samples.files) == {"1", "4"}
@@ -137,13 +169,13 @@ class TestRun:
     @pytest.mark.slow
     def test_mixing_changes_the_game(self, short):
         drawn = []
-        for method in ("erm", "mixup"):
+        for fields in ({"method": "erm"}, {}, {"gan_pairs": "any"}):
             keras.utils.set_random_seed(0)
-            fields = {**vars(RING), "method": method}
-            game = gan.Game(config_lib.Config(**fields))
+            game = gan.Game(config_lib.Config(**{**vars(RING), **fields}))
             game.play(3)
             drawn.append(game.sample(10))
-        assert np.abs(drawn[0] - drawn[1]).max() > 1e-5
+        for one, other in itertools.combinations(drawn, 2):
+            assert np.abs(one - other).max() > 1e-5
 
     @pytest.mark.slow
     def test_going_on_is_the_same_as_going_at_once(self, short):
@@ -155,6 +187,10 @@ class TestRun:
                 game.play(stop)
             drawn.append(game.sample(10))
         np.testing.assert_array_equal(*drawn)
+
+    def test_refuses_pairs_of_other_networks(self):
+        with pytest.raises(ValueError, match="`gan_pairs` are for GANs"):
+            config_lib.Config(gan_pairs="any")
 
     def test_refuses_another_target(self, tmp_path):
         config = config_lib.Config(dataset="digits", network="gan")
