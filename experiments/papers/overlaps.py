@@ -94,13 +94,16 @@ TABLES = tables.of_paper(
             (3, 5),
             2.9,
             "NLL 1.743 -> 0.929 nats (MLP, mu 0.01, alpha 1)",
-            ((5, {"epochs": 50}),),
+            ((5, {"epochs": 50, "network": "mlp"}),),
         ),
         image_overlap: (
             (3, 1),
             2.4,
             "NLL 2.575 -> 1.714 nats (25 % of labels flipped, alpha 1)",
-            ((10, {"points": 2}),),
+            (
+                (5, {"points": 2}),
+                (10, {"points": 2, "corruption": frozenset(FLIPS[1:])}),
+            ),
         ),
     },
 )
