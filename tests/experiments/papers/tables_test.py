@@ -57,7 +57,7 @@ class TestTables:
         configs, count = table.configs("small"), table.seeds[0]
         for more, fields in table.further:
             found = {each.seed for each in configs if each.has(fields)}
-            assert found == set(range(more))
+            assert found >= set(range(more))
             assert more > count
         assert all(each in configs for each in table.configs("small", count))
         assert len(table.configs("paper")) == len(
