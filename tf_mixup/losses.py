@@ -168,8 +168,7 @@ class _Loss(keras.losses.Loss, abc.ABC):
         return ops.where(unused, valid, labels)
 
 
-# Version 0.1 saved models with these names of the losses.
-@keras.saving.register_keras_serializable("tf_mixup", "SmoothedCrossentropy")
+@keras.saving.register_keras_serializable("tf_mixup")
 class LabelSmoothingCrossentropy(_Loss):
     """Cross-entropy against smoothed targets.
 
@@ -236,7 +235,7 @@ class LabelSmoothingCrossentropy(_Loss):
         }
 
 
-@keras.saving.register_keras_serializable("tf_mixup", "EntropyRegularized")
+@keras.saving.register_keras_serializable("tf_mixup")
 class ConfidencePenaltyCrossentropy(_Loss):
     """Cross-entropy minus `kappa` times the predictions' entropy.
 

@@ -90,8 +90,7 @@ class _BinnedMetric(keras.metrics.Metric):
         return ops.cast(ops.convert_to_tensor(self._totals)[3], "float32")
 
 
-# Version 0.1 saved models with this name.
-@keras.saving.register_keras_serializable("tf_mixup", "CalibrationBins")
+@keras.saving.register_keras_serializable("tf_mixup")
 class CalibrationMetrics(_BinnedMetric):
     """Sums predictions into bins of confidence; the result is ECE.
 
@@ -669,11 +668,8 @@ def _outside_of_functions() -> Any:
     return tf.init_scope()
 
 
-# ECE by its name; a class of its own in files of version 0.1.
+# ECE by its name.
 ExpectedCalibrationError = CalibrationMetrics
-keras.saving.get_custom_objects().setdefault(
-    "tf_mixup>ExpectedCalibrationError", CalibrationMetrics
-)
 
 
 @keras.saving.register_keras_serializable("tf_mixup")

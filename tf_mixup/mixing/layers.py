@@ -104,8 +104,6 @@ class Mix(_Planned):
         place: Any = None,
         training: bool = False,
         mask: Any = None,
-        *,
-        shift: Any = None,
     ) -> Any:
         """Returns the mixed examples in training, else the examples.
 
@@ -121,12 +119,10 @@ class Mix(_Planned):
             training: Whether to mix.
             mask: Refused with `lam`: two examples of different lengths have no
                 common mask.
-            shift: Refused: what models of version 0.1 name `partner_offset`.
 
         Returns:
             mixed: Tensor like `inputs`, of the layer's compute type.
         """
-        _refuse_shift(shift)
         if mask is not None and lam is not None:
             raise _checks.refusal(
                 "Examples with a mask cannot be mixed",
@@ -271,7 +267,6 @@ class Unite(_Planned):
         lam: Any = None,
         partner_offset: Any = None,
         training: bool = False,
-        shift: Any = None,
     ) -> Any:
         """Returns the united masks in training, else the masks.
 
@@ -280,12 +275,10 @@ class Unite(_Planned):
             lam: As `Mix.call` takes it.
             partner_offset: As `Mix.call` takes it.
             training: Whether to unite.
-            shift: As `Mix.call` takes it.
 
         Returns:
             united: Tensor like `inputs`, of its type.
         """
-        _refuse_shift(shift)
         if not training:
             return inputs
         dtype = keras.backend.standardize_dtype(inputs.dtype)
@@ -300,18 +293,7 @@ class Unite(_Planned):
 
     def compute_output_spec(self, inputs: Any, *_: Any, **kwargs: Any) -> Any:
         """Returns the specification of the result, that of `inputs`."""
-        _refuse_shift(kwargs.get("shift"))
         return keras.KerasTensor(inputs.shape, inputs.dtype)
-
-
-def _refuse_shift(shift: Any) -> None:
-    if shift is not None:
-        raise _checks.refusal(
-            "A model that mixes inside is trained by the version that made it",
-            "a layer that is called with `shift`, as version 0.1 did",
-            "Load the model that it was made of, and call"
-            " `mixup.training_model(model)` again",
-        )
 
 
 def _read_plan(
