@@ -165,8 +165,8 @@ def _with_networks(
     for config, folder in complete.items():
         alike = dataclasses.replace(config, seed=0)
         groups.setdefault(alike, []).append(folder)
-        plain = config.points == 2 and not config.mix_layers
-        if config.method == "mixup" and plain and config.target == "mixed":
+        plain = config.num_points == 2 and not config.mix_layers
+        if config.method == "mixup" and plain and config.mix == "both":
             outputs = posthoc.rescale(config, folder, sources)
             results = evaluation.measure_outputs(outputs)
             yield Record(config, "rescaling", results)

@@ -47,7 +47,7 @@ _PARTNERS = {
 }
 _GAN_PAIRS = {"real_generated": "", "any": " of any two points"}
 # Of mixing not both inputs and labels.
-_ALONE = {"nearest": "inputs only", "labels_only": "labels only"}
+_ALONE = {"inputs": "inputs only", "targets": "labels only"}
 # Places of mixing that are not named after their layer: a residual network's
 # are numbered, as in the paper's ablation.
 _PLACES = {
@@ -262,9 +262,9 @@ def describe_method(config: config_lib.Config) -> str:
     name = _METHODS[config.method]
     if config.tuning == "camixup":
         name = name.replace("mixup", "CAMixup")
-    if config.points > 2:
-        name = f"{config.points - 1}-Mixup"
-    name = _ALONE.get(config.target, name)
+    if config.num_points > 2:
+        name = f"{config.num_points - 1}-Mixup"
+    name = _ALONE.get(config.mix, name)
     if len(config.mix_layers) > 1:
         name = "MIT-A" if config.method == "mit" else "manifold mixup"
     elif config.mix_layers:
@@ -285,7 +285,7 @@ def _describe_per(config: config_lib.Config) -> str:
         return f" by similarity (width {config.kernel_width:g})"
     if config.per == "class" and config.tuning != "camixup":
         return " by class"
-    return " per example" if config.per == "sample" else ""
+    return " per example" if config.per == "example" else ""
 
 
 def _describe_alpha(config: config_lib.Config) -> str:

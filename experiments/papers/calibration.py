@@ -27,7 +27,7 @@ def mixup(alpha: float, **fields: Any) -> dict[str, Any]:
     return {"method": "mixup", "alpha": alpha, **fields}
 
 
-INPUTS_ONLY = mixup(0.4, target="nearest")
+INPUTS_ONLY = mixup(0.4, mix="inputs")
 
 # Out-of-distribution sets, in addition to noise.
 _OOD = {

@@ -13,11 +13,11 @@ from experiments.analysis.claims import Claim
 from experiments.analysis.claims import Direction
 from experiments.papers import calibration
 
-_MIXED = {"method": "mixup", "target": "mixed"}
+_MIXED = {"method": "mixup", "mix": "both"}
 MIXUP = Arm("mixup", _MIXED, chosen_by="validation_ece")
 SMOOTHING = Arm("label smoothing", {**PLAIN, "label_smoothing": 0.1})
 ERL = Arm("ERL", {**PLAIN, "entropy_weight": 0.1})
-INPUTS_ONLY = Arm("inputs only", {"method": "mixup", "target": "nearest"})
+INPUTS_ONLY = Arm("inputs only", {"method": "mixup", "mix": "inputs"})
 MIXUP_SAME = Arm("mixup, the same alpha", {**_MIXED, "alpha": 0.4})
 STRONGEST = Arm("mixup, alpha 1", {**_MIXED, "alpha": 1.0})
 SCALED = NO_MIXUP.then("temperature", "temperature scaling")

@@ -92,9 +92,9 @@ def variants(scale: str, seeds: int) -> list[config.Config]:
     arms = [
         ERM,
         mixup(1.0),
-        mixup(1.0, points=3),
+        mixup(1.0, num_points=3),
         within,
-        mixup(1.0, per="sample"),
+        mixup(1.0, per="example"),
     ]
     configs = tables.cross(range(seeds), [base], arms)
     if scale == "small":
@@ -251,7 +251,7 @@ def _ablation_rows(
     """Returns the arms without and with mixing."""
     near = {"neighbors": neighbors}
     within = {"partner": "same_class"}
-    hard = mixup(1.0, target="nearest")
+    hard = mixup(1.0, mix="inputs")
     unmixed = [
         ERM,
         *({**ERM, **_smooth(epsilon)} for epsilon in (0.05, 0.1, 0.2)),
@@ -284,7 +284,7 @@ _DROPOUT = {"method": "erm", "dropout": 0.5}
 _MIXUP = {"method": "mixup", "dropout": None}
 _PAIRS = {
     "method": "mixup",
-    "target": "mixed",
+    "mix": "both",
     "partner": "random",
     "mix_layers": (),
 }

@@ -25,9 +25,11 @@ MIXUP_BETWEEN = MIXUP.then("between", "mixup, alpha 1")
 NO_MIXUP_BETWEEN = NO_MIXUP.then("between")
 TWO_POINTS = Arm(
     "mixup",
-    {"method": "mixup", "points": 2, "partner": "random", "per": "batch"},
+    {"method": "mixup", "num_points": 2, "partner": "random", "per": "batch"},
 )
-THREE_POINTS = Arm("mixup of three points", {"method": "mixup", "points": 3})
+THREE_POINTS = Arm(
+    "mixup of three points", {"method": "mixup", "num_points": 3}
+)
 SAME_CLASS = Arm(
     "mixup within a class", {"method": "mixup", "partner": "same_class"}
 )
@@ -101,7 +103,7 @@ _spoken = functools.partial(
     changed="was one claim about both networks, which did not hold on LeNet",
 )
 # The better of two weight decays, if both were run.
-_SOFT: dict[str, Any] = {"target": "mixed", "partner": "random"}
+_SOFT: dict[str, Any] = {"mix": "both", "partner": "random"}
 _INPUTS_AND_LABELS = _best("mixup", **_SOFT, neighbors=0, mix_layers=())
 _ablated = functools.partial(
     Claim,
@@ -285,7 +287,7 @@ CLAIMS = (
     _ablated(
         "Mixing inputs and labels is better than mixing inputs only, with"
         " smoothed labels or without",
-        baseline=_best("inputs only", target="nearest"),
+        baseline=_best("inputs only", mix="inputs"),
         printed="error 4.98 -> 4.24 %",
     ),
     _ablated(

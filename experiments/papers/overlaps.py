@@ -18,8 +18,8 @@ PAPER = "2306.00740"
 ARMS = (
     calibration.ERM,
     calibration.mixup(1.0),
-    calibration.mixup(1.0, points=3),
-    calibration.mixup(1.0, points=5),
+    calibration.mixup(1.0, num_points=3),
+    calibration.mixup(1.0, num_points=5),
 )
 DISTANCES = (0.25, 0.05, 0.01)
 FLIPS = (0.0, 0.25, 0.5)
@@ -51,7 +51,7 @@ def gaussian_overlap(scale: str, seeds: int) -> list[config_lib.Config]:
     ]
     if scale == "small":
         long = {**_SETTING, "dataset": "gaussians:0.01", "network": "mlp"}
-        arms = [arm for arm in ARMS if arm.get("points") != 3]
+        arms = [arm for arm in ARMS if arm.get("num_points") != 3]
         configs += tables.cross(range(seeds), [long], arms)
     return configs
 
@@ -101,8 +101,8 @@ TABLES = tables.of_paper(
             2.4,
             "NLL 2.575 -> 1.714 nats (25 % of labels flipped, alpha 1)",
             (
-                (5, {"points": 2}),
-                (10, {"points": 2, "corruption": frozenset(FLIPS[1:])}),
+                (5, {"num_points": 2}),
+                (10, {"num_points": 2, "corruption": frozenset(FLIPS[1:])}),
             ),
         ),
     },

@@ -11,9 +11,9 @@ from experiments.analysis.claims import Claim
 from experiments.analysis.claims import Direction
 from experiments.papers import overlaps
 
-MIXUP = Arm("mixup", {"method": "mixup", "points": 2, "alpha": 1.0})
-TWO = Arm("2-Mixup", {"method": "mixup", "points": 3})
-FOUR = Arm("4-Mixup", {"method": "mixup", "points": 5})
+MIXUP = Arm("mixup", {"method": "mixup", "num_points": 2, "alpha": 1.0})
+TWO = Arm("2-Mixup", {"method": "mixup", "num_points": 3})
+FOUR = Arm("4-Mixup", {"method": "mixup", "num_points": 5})
 SCALED = NO_MIXUP.then("temperature", "no mixup, temperature scaling")
 SCALED_NOISY = NO_MIXUP.then(
     "temperature_noisy", "no mixup, temperature scaling on noisy labels"

@@ -26,9 +26,9 @@ NO_MIXING = {"method": "erm", "alpha": 0.0, "tuning": "none"}
 CHOICES = {
     "method": ("erm", "mixup", "cutmix", "regmixup", "mit"),
     "tuning": ("none", *tuning.RULES, *tuning.CLASS_RULES),
-    "per": ("batch", "sample", "class"),
+    "per": ("batch", "example", "class"),
     "partner": plans.PARTNERS,
-    "target": ("mixed", "nearest", "labels_only"),
+    "mix": ("both", "inputs", "targets"),
     "optimizer": ("sgd", "adam", "adadelta"),
     "schedule": ("steps", "cosine", "constant"),
     "augmentation": ("none", "standard", "inception"),
@@ -64,7 +64,7 @@ _BOUNDS: tuple[tuple[str, Callable[..., Any], tuple, str], ...] = (
         (0,),
         "Count from 0",
     ),
-    ("points", _checks.integer_at_least, (2,), "Write 2 to mix pairs"),
+    ("num_points", _checks.integer_at_least, (2,), "Write 2 to mix pairs"),
     (
         "width image_size",
         _checks.integer_at_least,
@@ -111,20 +111,20 @@ class Config:
             `per="class"` each class has an alpha; `"camixup"` then turns mixing
             on and off. Half of the validation examples tune alpha, and are not
             reported.
-        points: Examples in a mixture: 2, or d + 1 for d-Mixup.
+        num_points: Examples in a mixture: 2, or d + 1 for d-Mixup.
         mix_layers: Names of layers whose outputs are mixed, one of them drawn
             for each batch; empty for the inputs.
         margin: Of `"mit"`, the least difference of a pair's two coefficients.
-        per: One coefficient for each `"batch"` or each `"sample"`; or for each
-            sample by the alpha of its `"class"`, which `tuning` sets.
+        per: One coefficient for each `"batch"` or each `"example"`; or for each
+            example by the alpha of its `"class"`, which `tuning` sets.
         kernel_width: Standard deviation of the similarity kernel, by which
             each pair has a coefficient of its own, whatever `per` says; 0 for
             no kernel.
         partner: Who is mixed: `"random"`, `"same_class"`, `"different_class"`.
         neighbors: Partners are drawn among as many nearest examples of the
             whole training set, or of the class; 0 for examples of the batch.
-        target: `"mixed"`; `"nearest"` to mix the inputs only, for the label of
-            the nearest example; or `"labels_only"`, which keeps the inputs.
+        mix: What is mixed: `"both"`, inputs and labels; `"inputs"`, for the
+            label of the nearest example; or `"targets"` alone.
         mixing_warmup_epochs: First epochs, without mixing.
         label_smoothing: Share of each label spread over the other classes.
         entropy_weight: Weight of the entropy in the loss (ERL's kappa).
@@ -187,14 +187,14 @@ class Config:
     method: str = "mixup"
     alpha: float = 0.2
     tuning: str = "none"
-    points: int = 2
+    num_points: int = 2
     mix_layers: tuple[str, ...] = ()
     margin: float = 0.0
     per: str = "batch"
     kernel_width: float = 0.0
     partner: str = "random"
     neighbors: int = 0
-    target: str = "mixed"
+    mix: str = "both"
     mixing_warmup_epochs: int = 0
     label_smoothing: float = 0.0
     entropy_weight: float = 0.0
@@ -332,12 +332,12 @@ class Config:
             )
 
     def _check_mit(self) -> None:
-        plain = (2, "mixed", 0)
-        given = self.points, self.target, self.kernel_width
+        plain = (2, "both", 0)
+        given = self.num_points, self.mix, self.kernel_width
         if self.method == "mit" and given != plain:
             raise _checks.refusal(
                 "MIT mixes pairs twice, for unmixed targets",
-                f"points={self.points}, target={self.target!r},"
+                f"num_points={self.num_points}, mix={self.mix!r},"
                 f" kernel_width={self.kernel_width} with method='mit'",
                 "Leave them out",
             )

@@ -17,9 +17,6 @@ from tf_mixup import losses
 from tf_mixup import metrics
 from tf_mixup import mixing
 
-# Field `target` -> option `mix` of the stage.
-_MIXED = {"mixed": "both", "nearest": "inputs", "labels_only": "targets"}
-
 
 def build_network(
     config: config_lib.Config, splits: datasets.Splits
@@ -164,14 +161,14 @@ def build_mixup(
             groups=replicas if placement == "model" else 1,
         ),
     }
-    if config.points > 2:
-        options["num_points"] = config.points
+    if config.num_points > 2:
+        options["num_points"] = config.num_points
     if config.network == "text_cnn" and not config.alpha:
         options["inputs"] = None if placement == "model" else "keep"
     alpha = "auto" if config.tunes_alpha else config.alpha
     if config.method == "mit":
         return mixing.DecoupledMixUp(alpha, margin=config.margin, **options)
-    options["mix"] = _MIXED[config.target]
+    options["mix"] = config.mix
     if config.method == "cutmix":
         return mixing.CutMix(alpha, **options)
     return mixing.MixUp(
@@ -186,7 +183,7 @@ def _choose_per(config: config_lib.Config) -> str | mixing.SimilarityKernel:
         return mixing.SimilarityKernel(config.kernel_width)
     if config.per == "class" and not config.alpha:
         return "batch"
-    return "example" if config.per == "sample" else config.per
+    return config.per
 
 
 def training_model(

@@ -55,21 +55,21 @@ class TestGroups:
         ("fields", "after", "name"),
         [
             ({"method": "erm"}, "", "no mixup"),
-            ({"points": 5}, "", "4-Mixup, alpha 0.2"),
+            ({"num_points": 5}, "", "4-Mixup, alpha 0.2"),
             (
-                {"target": "nearest", "partner": "different_class"},
+                {"mix": "inputs", "partner": "different_class"},
                 "",
                 "inputs only between classes, alpha 0.2",
             ),
             ({"tuning": "follow", "alpha": 1.0}, "", "mixup, alpha tuned"),
             ({"tuning": "follow"}, "", "mixup, alpha tuned from 0.2"),
-            ({"target": "labels_only"}, "", "labels only, alpha 0.2"),
+            ({"mix": "targets"}, "", "labels only, alpha 0.2"),
             (
                 {"network": "gan", "gan_pairs": "any"},
                 "",
                 "mixup of any two points, lam up to 0.2",
             ),
-            ({"per": "sample"}, "", "mixup per example, alpha 0.2"),
+            ({"per": "example"}, "", "mixup per example, alpha 0.2"),
             (
                 {"per": "class", "tuning": "camixup"},
                 "",

@@ -218,7 +218,7 @@ class TestVariants:
             if config.augmentation != "none":
                 continue
             accuracy = 0.5 + 0.1 * bool(config.alpha)
-            if config.points == 3:
+            if config.num_points == 3:
                 accuracy = 0.6 + gain + 0.001 * config.seed
             if config.partner == "same_class":
                 accuracy = 0.5 + gain + 0.001 * config.seed

@@ -28,12 +28,12 @@ class TestArrange:
         assert {table.fields for table in tables} == {("alpha",)}
 
     def test_rows_of_another_sweep(self, tmp_path):
-        for target in ("mixed", "nearest"):
+        for mix in ("both", "inputs"):
             for ood in ((), ("mnist", "svhn_cropped")):
-                write_run(tmp_path, 0.2, 0, {}, target=target, ood=ood)
+                write_run(tmp_path, 0.2, 0, {}, mix=mix, ood=ood)
         table = read_table(tmp_path)
-        assert table.fields == ("target", "ood")
-        assert ("nearest", ("mnist", "svhn_cropped")) in table.rows
+        assert table.fields == ("mix", "ood")
+        assert ("inputs", ("mnist", "svhn_cropped")) in table.rows
         assert table.baseline is None
 
     def test_alpha_says_less_than_the_method_that_determines_it(self, tmp_path):

@@ -28,11 +28,11 @@ class TestFigure:
         assert figure.get_suptitle().endswith("mean ± deviation over 1 seed")
 
     def test_refuses_rows_of_other_fields(self, tmp_path):
-        write_run(tmp_path, 0.2, 0, {}, target="mixed")
-        write_run(tmp_path, 0.2, 0, {}, target="nearest")
+        write_run(tmp_path, 0.2, 0, {}, mix="both")
+        write_run(tmp_path, 0.2, 0, {}, mix="inputs")
         with pytest.raises(
             ValueError,
             match=r"--figures draws against alpha alone\. Received: rows by"
-            r" target\. Make tables of the other fields with --tables_by\.",
+            r" mix\. Make tables of the other fields with --tables_by\.",
         ):
             against_alpha.draw(read_table(tmp_path))

@@ -251,7 +251,7 @@ SETTINGS = (
                 "weight_decay": {0.0},
                 "augmentation": {"none"},
                 "network": {network},
-                "points": {2, 3, 5},
+                "num_points": {2, 3, 5},
             },
             "Adam lr 1e-3 (default betas, no weight decay), batch 500, **200"
             " epochs, no lr schedule, no augmentation**",

@@ -27,7 +27,7 @@ REFUSED = [
     ("corruption", 1.1),
     *(("width", 0), ("image_size", 0), ("image_size", 1.5)),
     ("dropout", 1.0),
-    *(("mc_passes", -1), ("neighbors", -1), ("points", 1), ("noise", -0.1)),
+    *(("mc_passes", -1), ("neighbors", -1), ("num_points", 1), ("noise", -0.1)),
     *(("batch_size", -1), ("batch_size", True), ("seed", 2**32)),
     *(("learning_rate", 0.0), ("learning_rate", float("nan"))),
     *(("alpha", 1e39), ("alpha", 1e-39), ("learning_rate", 1e-45)),
@@ -76,7 +76,7 @@ class TestConfig:
             config_lib.Config(mix_layers=("stage1",), method="regmixup")
 
     @pytest.mark.parametrize(
-        "options", [{"points": 3}, {"target": "nearest"}, {"kernel_width": 0.5}]
+        "options", [{"num_points": 3}, {"mix": "inputs"}, {"kernel_width": 0.5}]
     )
     def test_mit_mixes_pairs_for_their_own_targets(self, options):
         config_lib.Config(method="mit", margin=0.5, mix_layers=("stem",))

@@ -156,15 +156,15 @@ class TestBuildMixup:
     def test_each_method_has_its_stage(self):
         assert isinstance(build_mixup(method="cutmix"), mixing.CutMix)
         assert build_mixup(method="regmixup").include_clean
-        assert build_mixup(points=4).num_points == 4
-        assert build_mixup(target="nearest").mix == "inputs"
-        assert build_mixup(target="labels_only").mix == "targets"
+        assert build_mixup(num_points=4).num_points == 4
+        assert build_mixup(mix="inputs").mix == "inputs"
+        assert build_mixup(mix="targets").mix == "targets"
         assert build_mixup(per="class", tuning="camixup").per == "class"
         assert build_mixup(per="class", method="erm").per == "batch"
         mit = build_mixup(method="mit", margin=0.5)
         assert isinstance(mit, mixing.DecoupledMixUp)
         assert mit.margin == 0.5
-        kernel = build_mixup(kernel_width=0.5, per="sample").per
+        kernel = build_mixup(kernel_width=0.5, per="example").per
         assert kernel == mixing.SimilarityKernel(0.5)
         assert build_mixup(neighbors=5).partner.kind == "given"
         assert build_mixup(neighbors=5, method="erm").partner.kind == "random"
@@ -193,7 +193,7 @@ class TestBuildMixup:
             ),
             ({"method": "cutmix", "placement": "model"}, "mixes on the host"),
             ({"neighbors": 5, "placement": "model"}, "neighbors=5"),
-            ({"method": "cutmix", "points": 3}, "Leave `num_points` out"),
+            ({"method": "cutmix", "num_points": 3}, "Leave `num_points` out"),
         ],
     )
     def test_what_no_stage_could_do_is_refused(self, changes, match):

@@ -734,13 +734,13 @@ class TestMethods:
         [
             pytest.param({"method": "cutmix"}, id="cutmix"),
             pytest.param({"method": "regmixup"}, id="regmixup"),
-            pytest.param({"points": 3}, id="points"),
+            pytest.param({"num_points": 3}, id="points"),
             pytest.param(
                 {"mix_layers": ("stage1", "stage2"), "placement": "auto"},
                 id="mix_layers",
             ),
             pytest.param(
-                {"neighbors": 3, "partner": "same_class", "target": "nearest"},
+                {"neighbors": 3, "partner": "same_class", "mix": "inputs"},
                 id="smote",
             ),
         ],
