@@ -8,9 +8,7 @@ from tf_mixup.ood.measures import auroc
 from tf_mixup.ood.measures import fpr_at_95_tpr
 from tf_mixup.ood.neighbors import NearestNeighbors
 from tf_mixup.ood.noise import NOISES
-from tf_mixup.ood.noise import gaussian_noise
 from tf_mixup.ood.noise import noise_like
-from tf_mixup.ood.noise import uniform_noise
 from tf_mixup.ood.scores import NEED_LOGITS
 from tf_mixup.ood.scores import SCORES
 from tf_mixup.ood.scores import confidence
@@ -31,9 +29,7 @@ __all__ = (
     "confidence",
     "energy",
     "fpr_at_95_tpr",
-    "gaussian_noise",
     "max_logit",
     "negative_entropy",
     "noise_like",
-    "uniform_noise",
 )

@@ -1,6 +1,5 @@
 """Noise with the shape and type of real inputs."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import ml_dtypes
@@ -28,70 +27,6 @@ def _standard_uniform(
 # What draws numbers of mean 0 and deviation 1, float32 or float64.
 _STANDARD = {"gaussian": _standard_gaussian, "uniform": _standard_uniform}
 NOISES = tuple(_STANDARD)
-
-
-def gaussian_noise(
-    shape: Sequence[int],
-    mean: Any,
-    std: Any,
-    *,
-    num_examples: int,
-    seed: int,
-    dtype: Any = "float32",
-) -> np.ndarray:
-    """Draws examples of independent Gaussian noise.
-
-    Args:
-        shape: Shape of one example, e.g. `(32, 32, 3)`.
-        mean: Mean, a number or an array that broadcasts to `shape`.
-        std: Standard deviation, of the same form.
-        num_examples: Number of examples to draw, N.
-        seed: Integer that fixes the draw.
-        dtype: A float, integer or Boolean type. Values are clipped to its
-            range, and rounded for an integer, which lowers the variance where
-            the mean is within two deviations of an end.
-
-    Returns:
-        noise: Array of shape `(N, *shape)`.
-
-    Raises:
-        ValueError: If `num_examples` is below 1, or `dtype` has no numbers.
-
-    Example:
-        >>> gaussian_noise((4, 4), 0.5, 0.1, num_examples=2, seed=0).shape
-        (2, 4, 4)
-    """
-    options = {"num_examples": num_examples, "seed": seed, "dtype": dtype}
-    return _noise("gaussian", shape, mean, std, **options)
-
-
-def uniform_noise(
-    shape: Sequence[int],
-    mean: Any,
-    std: Any,
-    *,
-    num_examples: int,
-    seed: int,
-    dtype: Any = "float32",
-) -> np.ndarray:
-    """Draws uniform noise, independent within `mean ± sqrt(3) * std`.
-
-    Args:
-        shape: As in `gaussian_noise`, as all other arguments.
-        mean: Mean.
-        std: Standard deviation.
-        num_examples: Number of examples to draw, N.
-        seed: Integer that fixes the draw.
-        dtype: A float, integer or Boolean type.
-
-    Returns:
-        noise: Array of shape `(N, *shape)`.
-
-    Raises:
-        ValueError: As `gaussian_noise`.
-    """
-    options = {"num_examples": num_examples, "seed": seed, "dtype": dtype}
-    return _noise("uniform", shape, mean, std, **options)
 
 
 def noise_like(
@@ -138,9 +73,27 @@ def noise_like(
     _checks.one_of("kind", kind, NOISES)
     numbers_lib.check_dense(inputs, "Inputs")
     inputs = np.asarray(inputs)
-    dtype = _check_inputs(inputs)
+    _check_inputs(inputs)
+    mean, std = _find_moments(inputs, _find_channels(channel_axis, inputs.ndim))
+    count = inputs.shape[0] if num_examples is None else num_examples
+    standard = _draw(kind, (count, *inputs.shape[1:]), seed, inputs.dtype)
+    working = standard.dtype.type
+    noise = standard * np.asarray(std, working) + np.asarray(mean, working)
+    if inputs.dtype.kind not in "iub":
+        largest = working(float(ml_dtypes.finfo(inputs.dtype).max))
+        return noise.clip(-largest, largest).astype(inputs.dtype)
+    low, high = working(inputs.min()), working(inputs.max())
+    # The largest integers of 64 bits lie just below a float.
+    if int(high) > int(inputs.max()):
+        high = np.nextafter(high, working(0))
+    return np.rint(noise).clip(low, high).astype(inputs.dtype)
+
+
+def _find_moments(
+    inputs: np.ndarray, channel_axis: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns mean and deviation, broadcastable to the shape of an example."""
     axes = tuple(range(inputs.ndim))
-    channel_axis = _find_channels(channel_axis, inputs.ndim)
     if channel_axis is not None:
         axes = tuple(a for a in axes if a != channel_axis % inputs.ndim)
     # Squares of float64 may overflow.
@@ -155,99 +108,19 @@ def noise_like(
             f"inputs with mean {np.ravel(mean).tolist()}",
             "Drop or repair examples with NaN or infinite values",
         )
-    whole = dtype.kind in "iub"
-    limits = (inputs.min(), inputs.max()) if whole else _limits(dtype)
-    count = inputs.shape[0] if num_examples is None else num_examples
-    standard = _draw(kind, inputs.shape[1:], count, seed, dtype)
-    return _finish(standard, mean, std, dtype, limits)
-
-
-def _noise(
-    kind: str,
-    shape: Sequence[int],
-    mean: Any,
-    std: Any,
-    *,
-    num_examples: int,
-    seed: int,
-    dtype: Any,
-) -> np.ndarray:
-    dtype = _numeric_dtype(dtype)
-    _check_moments(shape, mean, std)
-    standard = _draw(kind, shape, num_examples, seed, dtype)
-    return _finish(standard, mean, std, dtype, _limits(dtype))
+    return mean, std
 
 
 def _draw(
-    kind: str,
-    shape: Sequence[int],
-    num_examples: int,
-    seed: int,
-    dtype: np.dtype,
+    kind: str, size: tuple[int, ...], seed: int, dtype: np.dtype
 ) -> np.ndarray:
-    """Returns draws of mean 0 and deviation 1, `(num_examples, *shape)`."""
-    _checks.integer_at_least(
-        "num_examples", num_examples, 1, remedy="Draw some"
-    )
+    """Returns draws of mean 0 and deviation 1, float32 or float64."""
+    _checks.integer_at_least("num_examples", size[0], 1, remedy="Draw some")
     seed = _checks.integer_at_least("seed", seed, 0, remedy="Write 0")
     generator = np.random.default_rng(seed)
-    size = (num_examples, *shape)
     # Float32 holds whole numbers of two bytes, and every shorter float.
     wide = dtype.itemsize > 4 or (dtype.kind in "iu" and dtype.itemsize > 2)
     return _STANDARD[kind](generator, size, np.float64 if wide else np.float32)
-
-
-def _finish(
-    standard: np.ndarray,
-    mean: Any,
-    std: Any,
-    dtype: np.dtype,
-    limits: tuple[Any, Any],
-) -> np.ndarray:
-    """Returns noise of a mean and a deviation, within limits, in `dtype`."""
-    working = standard.dtype.type
-    noise = standard * np.asarray(std, working) + np.asarray(mean, working)
-    low, high = (working(limit) for limit in limits)
-    if dtype.kind in "iub":
-        noise = np.rint(noise)
-        # The largest integers of 64 bits lie just below a float.
-        if int(high) > int(limits[1]):
-            high = np.nextafter(high, working(0))
-    return np.clip(noise, low, high).astype(dtype)
-
-
-def _check_moments(shape: Sequence[int], mean: Any, std: Any) -> None:
-    """Refuses moments that do not fit examples of this shape."""
-    for name, given, least in (("mean", mean, -np.inf), ("std", std, 0)):
-        numbers = numbers_lib.to_numpy(given, f"`{name}`", dtype=np.float64)
-        try:
-            fits = np.broadcast_shapes(numbers.shape, shape) == tuple(shape)
-        except (TypeError, ValueError):
-            fits = False
-        if not fits:
-            raise _checks.refusal(
-                f"`{name}` must be a number, or an array that broadcasts to"
-                " the shape of an example",
-                f"{name} of shape {numbers.shape} with shape={shape}",
-                "Write `shape=(32, 32, 3)` and one number for each channel",
-            )
-        if not np.all(np.isfinite(numbers) & (numbers >= least)):
-            raise _checks.refusal(
-                f"`{name}` must be finite{', at least 0' if not least else ''}",
-                f"{name}={given!r}",
-                "Look for NaN in the inputs that it was taken from",
-            )
-
-
-def _limits(dtype: np.dtype) -> tuple[Any, Any]:
-    """Returns the smallest and the largest number of a type."""
-    if dtype.kind == "b":
-        return np.False_, np.True_
-    if dtype.kind in "iu":
-        info = np.iinfo(dtype)
-        return dtype.type(info.min), dtype.type(info.max)
-    largest = float(ml_dtypes.finfo(dtype).max)
-    return -largest, largest
 
 
 def _find_channels(channel_axis: int | str | None, rank: int) -> int | None:
@@ -265,28 +138,8 @@ def _find_channels(channel_axis: int | str | None, rank: int) -> int | None:
     return int(channel_axis)
 
 
-def _numeric_dtype(dtype: Any) -> np.dtype:
-    """Returns a NumPy type of real numbers, such as bfloat16."""
-    bfloat16 = np.dtype(ml_dtypes.bfloat16)
-    # TensorFlow's types have a name, too.
-    name = getattr(dtype, "name", dtype)
-    try:
-        found = bfloat16 if name == "bfloat16" else np.dtype(name)
-    except TypeError:
-        found = np.dtype(object)
-    # Types such as bfloat16 are none of NumPy's own floats.
-    if found.kind not in "biuf" and found != bfloat16:
-        raise _checks.refusal(
-            "Noise is drawn for a float, integer or Boolean type",
-            f"dtype={dtype}",
-            "Give an array of numbers, or a set of examples of your own"
-            " instead of noise",
-        )
-    return found
-
-
-def _check_inputs(inputs: np.ndarray) -> np.dtype:
-    """Returns the type of inputs; refuses those that noise cannot match."""
+def _check_inputs(inputs: np.ndarray) -> None:
+    """Refuses inputs that noise cannot match."""
     if inputs.ndim < 2 or not inputs.size:
         raise _checks.refusal(
             "Noise is drawn like an array (N, ...) with some examples",
@@ -294,4 +147,11 @@ def _check_inputs(inputs: np.ndarray) -> np.dtype:
             "Give one array of inputs, or a set of examples of your own"
             " instead of noise",
         )
-    return _numeric_dtype(inputs.dtype)
+    # Types such as bfloat16 are none of NumPy's own floats.
+    if inputs.dtype.kind not in "biuf" and inputs.dtype != ml_dtypes.bfloat16:
+        raise _checks.refusal(
+            "Noise is drawn for a float, integer or Boolean type",
+            f"dtype={inputs.dtype}",
+            "Give an array of numbers, or a set of examples of your own"
+            " instead of noise",
+        )
