@@ -1,7 +1,7 @@
 """What the papers say, in slow NumPy: one loop for each sum sign.
 
 Shares no code with the library and imports neither TensorFlow nor Keras, so
-that agreement means something. Letters: B rows, K classes, M bins.
+that agreement means something. Shapes: B examples, K classes, M bins.
 """
 
 import math

@@ -48,7 +48,9 @@ def smooth(targets: Any, epsilon: float, *, spread: str = "others") -> Any:
         Szegedy et al. Rethinking the Inception Architecture. CVPR 2016.
         https://arxiv.org/abs/1512.00567
     """
-    _checks.real_between("epsilon", epsilon, 0, 1, remedy="It is a share")
+    _checks.real_between(
+        "epsilon", epsilon, 0, 1, remedy="Write a number from 0 to 1"
+    )
     _checks.one_of("spread", spread, SPREADS)
     num_classes = targets.shape[-1]
     if num_classes < 2:
@@ -218,7 +220,7 @@ class LabelSmoothingCrossentropy(_Loss):
             dtype=dtype,
         )
         self.epsilon = _checks.real_between(
-            "epsilon", epsilon, 0, 1, remedy="It is a share"
+            "epsilon", epsilon, 0, 1, remedy="Write a number from 0 to 1"
         )
         self.spread = _checks.one_of("spread", spread, SPREADS)
 

@@ -464,8 +464,8 @@ class LabelCalibrationMetrics(_BinnedMetric):
         """
         if self._table is None:
             raise _checks.refusal(
-                "Tables of labels are those of examples",
-                "a metric without any",
+                "`bins()` needs at least one batch",
+                "an empty metric",
                 "Call `update_state` first",
             )
         return calibration.Bins(
@@ -810,8 +810,8 @@ class ClassCalibrationMetrics(CalibrationMetrics):
         """
         if self._class_sums is None:
             raise _checks.refusal(
-                "Gaps of classes are those of examples",
-                "a metric without any",
+                "`class_gaps()` needs at least one batch",
+                "an empty metric",
                 "Call `update_state` first",
             )
         sums = ops.convert_to_numpy(self._class_sums)
@@ -831,7 +831,7 @@ def _error_of_mean(variance: Any, size: Any) -> Any:
 
     Args:
         variance: Of the gaps.
-        size: Their number; of weights the number of equal ones that would tell
-            as much, (sum of w)^2 / sum of w^2.
+        size: Their number; with weights the effective sample size,
+            (sum of w)^2 / sum of w^2.
     """
     return np.sqrt(size * np.maximum(variance, 0) + 1) / size

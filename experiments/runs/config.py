@@ -77,7 +77,7 @@ _BOUNDS: tuple[tuple[str, Callable[..., Any], tuple, str], ...] = (
         "corruption label_smoothing margin",
         _checks.real_between,
         (0, 1),
-        "It is a share",
+        "Write a number from 0 to 1",
     ),
     ("dropout", _checks.real_between, (0, 0.99), "It is a rate"),
     ("ema", _checks.real_between, (0, 0.99999), "Write e.g. 0.999"),

@@ -1,6 +1,6 @@
 """What the laws are tried on, and how often.
 
-Letters: B rows of a batch, N rows of a data set, K classes, P points.
+Shapes: B examples of a batch, N examples of a data set, K classes, P points.
 """
 
 from collections.abc import Callable
@@ -66,7 +66,7 @@ class Batch(NamedTuple):
 def batches(draw):
     size, num_classes = draw(BATCH_SIZES), draw(st.integers(2, 5))
     return Batch(
-        draw(rows(size)),
+        draw(examples(size)),
         draw(labels(size, num_classes)),
         num_classes,
         *draw(plans(size)),
@@ -74,7 +74,7 @@ def batches(draw):
 
 
 @st.composite
-def rows(draw, size):
+def examples(draw, size):
     """Finite numbers of any type, `(size, ...)`."""
     dtype = draw(st.sampled_from(FLOATS + INTEGERS))
     values = 100 * draw(generators()).normal(size=(size, *draw(SHAPES)))
@@ -144,10 +144,10 @@ class Stage(NamedTuple):
 
 @st.composite
 def stages(draw):
-    """Ten batches for any stage that mixes pairs or more rows of a batch."""
+    """Ten batches for any stage that mixes pairs, or more, of a batch."""
     groups = draw(st.sampled_from([1, 2, 3]))
     size = groups * draw(st.sampled_from([3, 1, 2]))
-    num_rows = 10 * size - draw(st.integers(0, size - 1))
+    num_examples = 10 * size - draw(st.integers(0, size - 1))
     num_classes = draw(st.integers(2, 5))
     options = {
         "alpha": draw(ALPHAS),
@@ -167,8 +167,8 @@ def stages(draw):
     batch = {"batch_size": size, "drop_remainder": draw(st.booleans())}
     return Stage(
         options,
-        draw(rows(num_rows)),
-        draw(labels(num_rows, num_classes)),
+        draw(examples(num_examples)),
+        draw(labels(num_examples, num_classes)),
         batch,
     )
 
@@ -197,7 +197,7 @@ def scored(draw):
 
 
 def weights(size):
-    """Weights of rows, some of them 0."""
+    """Weights of examples, some of them 0."""
     return hnp.arrays("float32", size, elements=st.floats(0, 9, width=32))
 
 

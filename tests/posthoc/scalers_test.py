@@ -212,7 +212,7 @@ class TestVectorScaling:
         ]
         assert losses[1] < losses[0] - 0.01
 
-    def test_a_strong_pull_leaves_the_temperature(self):
+    def test_a_strong_penalty_leaves_the_temperature(self):
         logits, labels = draw(bias=np.array([1.0, 0.0, -1.0]))
         temperature = posthoc.TemperatureScaling().fit(logits, labels)
         vector = posthoc.VectorScaling(l2=1e6).fit(logits, labels)
@@ -259,7 +259,7 @@ class TestVectorScaling:
             rise = objective(point + step)[0] - objective(point - step)[0]
             assert gradient[i] == pytest.approx(rise / 2e-5, abs=1e-8)
 
-    def test_refuses_a_negative_pull(self):
+    def test_refuses_a_negative_penalty(self):
         with pytest.raises(ValueError, match="`l2` must be a finite number"):
             posthoc.VectorScaling(l2=-1)
 

@@ -148,7 +148,7 @@ def check_from_logits(from_logits: Any) -> bool | None:
         raise _checks.refusal(
             "`from_logits` must be True, False or None",
             f"from_logits={from_logits!r}",
-            "Leave it out to have it found out",
+            "Omit it to detect it automatically",
         )
     return bool(from_logits)
 

@@ -170,8 +170,8 @@ def flatten(
     fits = given[1:] == (columns,) or (columns == 1 and len(given) == 1)
     if not fits or (None not in (size, given[0]) and size != given[0]):
         raise _checks.refusal(
-            "Labels of several at once must be multi-hot: (B, K) of 0 and 1, a"
-            " column for each label",
+            "Multi-label targets must be multi-hot: (B, K) of 0 and 1, a column"
+            " for each label",
             f"labels of shape {given} for outputs of shape"
             f" {tuple(outputs.shape)}",
             "Encode lists of labels, e.g. with"
@@ -191,7 +191,7 @@ def flatten(
         labels = ops.where(weight == 0, 0.0, labels)
     labels = output_kind.refuse_outside(
         labels,
-        "Labels of several at once",
+        "Multi-label targets",
         received="labels",
         remedy="Write 1 where an example has a label and 0 where not, and leave"
         " unknown ones out by `ignore_label=-1`",

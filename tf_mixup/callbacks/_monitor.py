@@ -97,7 +97,7 @@ class Monitor(keras.callbacks.Callback, abc.ABC):
         return copy.copy(self)
 
     def set_model(self, model: keras.Model) -> None:
-        """Refuses what is no model of Keras 3."""
+        """Refuses what is not a Keras 3 model."""
         model_calls.check_model(model)
         super().set_model(model)
 

@@ -213,7 +213,7 @@ class MixUp(Stage):
         )
         if self.per not in ("batch", "example") and self.num_points != 2:
             raise _checks.refusal(
-                "By class or by similarity pairs are mixed",
+                "Mixing by class or by similarity supports pairs only",
                 f"per={per!r} with num_points={self.num_points}",
                 'Leave `num_points` out, or write `per="example"`',
             )
@@ -360,8 +360,7 @@ class MixUp(Stage):
     def _send_plans(self, num_places: int) -> None:
         if self.partner.kind == "given":
             raise _checks.refusal(
-                "Partners that are given are mixed on the host, each with its"
-                " example",
+                "`partner='given'` works on the host only, and without groups",
                 "partner='given' with a model that mixes",
                 "Train `model` itself, and leave `training_model` out",
             )

@@ -90,14 +90,13 @@ class Partners(_Group):
         )
         if self.kind == "given" and self.groups != 1:
             raise _checks.refusal(
-                "Partners that are given are mixed on the host, each with its"
-                " example",
+                "`partner='given'` works on the host only, and without groups",
                 f"partner='given' with groups={self.groups}",
                 "Leave `groups` out",
             )
         if (self.kind == "similar_target") != (self.bandwidth is not None):
             raise _checks.refusal(
-                "Partners of similar targets, and no others, have a bandwidth",
+                "`bandwidth` belongs to partner='similar_target'",
                 f"partner={self.kind!r} with bandwidth={self.bandwidth!r}",
                 'Write `mixing.Partners("similar_target", bandwidth=...)`, e.g.'
                 " a tenth of the targets' standard deviation",

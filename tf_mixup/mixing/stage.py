@@ -304,7 +304,7 @@ class Stage(epoch_counter_lib.Bound, abc.ABC):
             lam: float32 `(steps, B)`; with P > 2 points `(steps, B, P)`.
         """
         _checks.integer_at_least("epoch", epoch, 0, remedy="Count from 0")
-        _checks.integer_at_least("steps", steps, 1, remedy="Ask for some")
+        _checks.integer_at_least("steps", steps, 1, remedy="Write 1 or more")
         epochs = tf.data.Dataset.range(epoch, epoch + 1).repeat(steps)
         positions = tf.data.Dataset.zip(epochs, tf.data.Dataset.range(steps))
         examples = tf.data.Dataset.from_tensors(_batches.parts_of(batch))

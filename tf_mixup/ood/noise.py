@@ -115,7 +115,9 @@ def _draw(
     kind: str, size: tuple[int, ...], seed: int, dtype: np.dtype
 ) -> np.ndarray:
     """Returns draws of mean 0 and deviation 1, float32 or float64."""
-    _checks.integer_at_least("num_examples", size[0], 1, remedy="Draw some")
+    _checks.integer_at_least(
+        "num_examples", size[0], 1, remedy="Write 1 or more"
+    )
     seed = _checks.integer_at_least("seed", seed, 0, remedy="Write 0")
     generator = np.random.default_rng(seed)
     # Float32 holds whole numbers of two bytes, and every shorter float.

@@ -76,7 +76,7 @@ def calibrate(
 
     Raises:
         ValueError: If the sets share examples, if the model has several
-            outputs or is none of Keras 3, or as `Scaler.fit`.
+            outputs or is not a Keras 3 model, or as `Scaler.fit`.
 
     Example:
         >>> import tf_mixup

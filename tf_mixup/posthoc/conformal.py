@@ -1,9 +1,10 @@
-"""Conformal prediction sets: classes that hold the true one often enough.
+"""Conformal prediction sets: classes that cover the true one often enough.
 
 A split conformal predictor: each example of a held-out set gives a score to
 its true class, and a set has all classes whose score is at most a quantile of
-these. Whatever the model, the sets then hold the true class of new examples
-with at least the chosen probability, if these are drawn as the held-out ones.
+these. Whatever the model, the sets then contain the true class of new
+examples with at least the chosen probability, if these are drawn as the
+held-out ones.
 
 Shapes: N examples, K classes.
 """
@@ -32,7 +33,7 @@ _ROUNDING = 5e-7
 
 @keras.saving.register_keras_serializable("tf_mixup")
 class ConformalSets(scalers.Scaler):
-    """Predicts sets of classes that hold the true one with a given coverage.
+    """Predicts sets of classes that contain the true one with a given coverage.
 
     It is fitted, attached and saved as a scaler is, on examples that neither
     trained the model, nor tuned or scaled it, nor test it:
@@ -55,7 +56,7 @@ class ConformalSets(scalers.Scaler):
 
     Args:
         score: `"lac"`, `"aps"` or `"raps"`.
-        coverage: Share of examples whose set is to hold their class, in (0, 1).
+        coverage: Share of examples whose set contains their class, in (0, 1).
         per_class: Whether each class gets a quantile of its own, and so the
             coverage (Mondrian). A class needs `coverage / (1 - coverage)`
             examples, 9 at 0.9; one with fewer is in every set.
@@ -323,7 +324,7 @@ def conformal_radius(
     """Returns r so that `prediction +- r` holds new targets often enough.
 
     Split conformal regression: the ceil((n + 1) coverage)-th smallest absolute
-    residual of n held-out examples. Whatever the model, the interval holds a
+    residual of n held-out examples. Whatever the model, the interval covers a
     new target with at least this probability, if it is drawn as these are. All
     intervals have the same width.
 
@@ -331,7 +332,7 @@ def conformal_radius(
         targets: Numbers `(B,)` or `(B, 1)` of examples that nothing else was
             fitted on, and that do not test the model.
         predictions: The model's, in the same shapes.
-        coverage: Share of new targets to be held, in (0, 1).
+        coverage: Share of new targets to be covered, in (0, 1).
 
     Returns:
         radius: In the unit of the targets; infinite where there are fewer than

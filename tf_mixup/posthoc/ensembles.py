@@ -179,8 +179,8 @@ class MonteCarloDropout(_Averaged):
 class DeepEnsemble(_Averaged):
     """Averages the predictions of models trained from different seeds.
 
-    Averaging softens. Members that mixup has already made underconfident
-    become more so: calibrate the ensemble, not its members.
+    Averaging lowers confidence. Members that mixup has already made
+    underconfident become more so: calibrate the ensemble, not its members.
 
     Args:
         models: At least one model of one output; all with the same inputs and

@@ -341,7 +341,7 @@ class VectorScaling(Scaler):
     def __init__(self, l2: float = 1e-4) -> None:
         super().__init__()
         self.l2 = _checks.real_at_least(
-            "l2", l2, 0, remedy="Write 0 for no pull"
+            "l2", l2, 0, remedy="Write 0 for no penalty"
         )
         self.weight = np.empty(0)
         self.bias = np.empty(0)
@@ -351,7 +351,7 @@ class VectorScaling(Scaler):
     ) -> None:
         import scipy.optimize
 
-        # In units in which logits have variance 1, so that one pull fits all.
+        # In units in which logits have variance 1: one penalty fits all.
         unit = float(logits.std()) or 1.0
         logits = logits / unit
         start = 1 / _fit_temperature(logits, targets, weights, BOUNDS)

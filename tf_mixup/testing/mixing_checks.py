@@ -117,8 +117,8 @@ def check_mixing(
     from the inputs by least squares, and from the targets again. A second
     pass over the mixed data must have other mixes than the first.
 
-    It misleads when batches are few: below about 50 of them it cannot
-    distinguish similar distributions with `per="batch"`. Ablations that leave
+    Use at least 50 batches with `per="batch"`: with fewer the test has little
+    power to distinguish similar distributions. Ablations that leave
     labels unmixed fail, as they should. It knows mixtures of two whole
     examples only: of this library's stages those with more `num_points`,
     `include_clean` or CutMix are refused.
@@ -245,7 +245,7 @@ def _check_stage(stage: Any) -> None:
     """Refuses a stage whose mixtures are not of two whole examples."""
     if not callable(stage):
         raise _checks.refusal(
-            "A stage makes a dataset of a dataset",
+            "`stage` must be callable and map a dataset to a dataset",
             f"a {type(stage).__name__} as `stage`",
             "Give a `MixUp`, or a function that `dataset.apply` takes",
         )
@@ -634,7 +634,7 @@ def _failures(
         (
             "num_unmixed",
             lambda _: not _unmixed_in_order(plans, law),
-            "As many examples must be unmixed as alpha and chance make",
+            "The number of unmixed examples must match alpha and `probability`",
             "With alpha 0 mix none; else mix whole batches, or check with the"
             " `self_share` of the stage",
         ),
