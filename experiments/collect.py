@@ -5,7 +5,7 @@ Command:
     python -m experiments.results
 
 Each complete run is also measured after temperature, vector and isotonic
-scaling, with MC dropout, as an ensemble over seeds, and with test-time
+scaling, with MC dropout, as an ensemble of three seeds, and with test-time
 rescaling of mixup; runs of the table `adversarial` under attacks, and those of
 `cifar` between their training points. A run that is not in the folder keeps
 its records of the ledger, from any table, so that several machines can
@@ -13,7 +13,6 @@ contribute. What is measured here also replaces what other tables of the ledger
 have of the same runs.
 """
 
-import collections
 import dataclasses
 import pathlib
 from collections.abc import Callable
@@ -39,6 +38,8 @@ from experiments.runs import run_files
 
 # Tables whose networks are also averaged over seeds and rescaled.
 WITH_NETWORKS = ("out_of_distribution", "further_methods")
+# Seeds whose networks are averaged.
+ENSEMBLE_SIZE = 3
 # Table -> key of `measures.AFTER`, and the function that measures its networks.
 MEASURES: dict[str, tuple[str, Callable[..., Iterator]]] = {
     "adversarial": ("attacked", adversarial.measure),
@@ -68,27 +69,22 @@ def collect(
         else:
             found += _recall(config, table, known)
     if table in WITH_NETWORKS:
-        found += _with_networks(complete, configs, sources)
+        found += _with_networks(complete, sources)
     if table in MEASURES:
         after, measure = MEASURES[table]
-        # Attacks go from one seed here to the next.
-        pairs = {(each.dataset, each.seed) for each in complete}
-        seeds = collections.Counter(dataset for dataset, _ in pairs)
-        several = {
-            config: folder
-            for config, folder in complete.items()
-            if seeds[config.dataset] > 1
-        }
         found += [
             Record(config, after, results)
-            for config, results in measure(several, sources)
+            for config, results in measure(complete, sources)
         ]
-        found += [
-            record
-            for record in known.get(table, ())
-            if record.after == after
-            and record.config in complete.keys() - several.keys()
-        ]
+    # What needs networks of other seeds, which are not in the folder.
+    measured = {(record.config, record.after) for record in found}
+    found += [
+        record
+        for record in known.get(table, ())
+        if record.config in complete
+        and record.after in ("ensemble", "attacked")
+        and (record.config, record.after) not in measured
+    ]
     num_found = len({record.config for record in found})
     logging.info(
         "%s: %d runs here, %d in the ledger, %d missing.",
@@ -150,21 +146,18 @@ def share(
 
 def _with_networks(
     complete: Mapping[config_lib.Config, pathlib.Path],
-    configs: Sequence[config_lib.Config],
     sources: run_data.Sources,
 ) -> Iterator[Record]:
     """Yields the records of ensembles and of rescaled mixup.
 
-    An ensemble is of all seeds of an arm, and is left out where one is not in
-    the folder.
+    An ensemble is of the first seeds of an arm, and is left out where one is
+    not in the folder.
     """
     groups: dict[config_lib.Config, list[pathlib.Path]] = {}
-    sizes = collections.Counter(
-        dataclasses.replace(config, seed=0) for config in configs
-    )
     for config, folder in complete.items():
-        alike = dataclasses.replace(config, seed=0)
-        groups.setdefault(alike, []).append(folder)
+        if config.seed < ENSEMBLE_SIZE:
+            alike = dataclasses.replace(config, seed=0)
+            groups.setdefault(alike, []).append(folder)
         plain = config.num_points == 2 and not config.mix_layers
         if config.method == "mixup" and plain and config.mix == "both":
             outputs = posthoc.rescale(config, folder, sources)
@@ -172,7 +165,7 @@ def _with_networks(
             yield Record(config, "rescaling", results)
     for config, folders in groups.items():
         unmixed = not config.alpha and not config.label_smoothing
-        whole = 1 < len(folders) == sizes[config]
+        whole = len(folders) == ENSEMBLE_SIZE
         if whole and unmixed and not config.entropy_weight:
             outputs = posthoc.average(config, folders, sources)
             results = evaluation.measure_outputs(outputs)

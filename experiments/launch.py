@@ -99,7 +99,10 @@ def start(
             preemption.LAUNCHER: str(read),
         }
         if gpus:
-            environment["CUDA_VISIBLE_DEVICES"] = str(place)
+            # This host's, or those that this process may use.
+            visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+            names = visible.split(",") if visible else range(gpus)
+            environment["CUDA_VISIBLE_DEVICES"] = str(names[place])
         quiet = [] if place == host == 0 else ["--verbose=0"]
         command = (sys.executable, "-m", "experiments.train")
         started.append(

@@ -132,7 +132,7 @@ def config_from_flags() -> config_lib.Config:
     if given["milestones"] is not None:
         fields["milestones"] = _epochs(given["milestones"])
     if given["alpha"] is not None:
-        fields |= _alpha(given["alpha"])
+        fields |= _alpha(given["alpha"], given["tuning"])
     for name in ("mix_layers", "ood"):
         if name in fields:
             fields[name] = tuple(fields[name])
@@ -171,10 +171,16 @@ def _write(value: Any) -> str:
     return str(value)
 
 
-def _alpha(text: str) -> dict[str, Any]:
-    """Returns the fields that `--alpha` stands for."""
+def _alpha(text: str, rule: str | None) -> dict[str, Any]:
+    """Returns the fields that `--alpha` stands for, beside `--tuning`."""
     if text == "auto":
-        return tuning.AUTO
+        if rule == "none":
+            raise _checks.refusal(
+                "`--alpha=auto` tunes alpha",
+                "--tuning=none",
+                "Leave it out, or give a number as --alpha",
+            )
+        return {**tuning.AUTO, **({"tuning": rule} if rule else {})}
     try:
         return {"alpha": float(text)}
     except ValueError as error:

@@ -39,8 +39,8 @@ def measure(
     """Yields the errors of runs on clean and on attacked test images.
 
     The black box for a seed is the next seed's run without mixup, which was
-    trained on other images; after the last seed it is the first. Without
-    another seed there is none.
+    trained on other images; after the last seed it is the first. Nothing is
+    measured without another seed.
 
     Yields:
         config: Of a run.
@@ -50,7 +50,7 @@ def measure(
             there, `fgsm_matched_error`: of a white-box FGSM that makes that
             run err on `MATCHED_ERROR`, and its `fgsm_matched_epsilon`.
     """
-    if not runs:
+    if len({config.seed for config in runs}) < 2:
         return
     test = run_data.load_splits(next(iter(runs)), sources).test
     order = np.random.default_rng(0).permutation(len(test.labels))

@@ -5,6 +5,7 @@ The settings of `digits` are ours.
 
 from typing import Any
 
+from experiments.runs import gan
 from experiments.runs.config import Config
 
 # The mixup paper's, as in its authors' code: no Nesterov momentum, one weight
@@ -120,7 +121,8 @@ _TRAINED: tuple[tuple[dict[str, Any], dict[str, int]], ...] = (
 )
 # By name, or by the part before the colon.
 PAPER_DEFAULTS: dict[str, dict[str, Any]] = {
-    "digits": {"schedule": "cosine", "epochs": 30, "batch_size": 64}
+    "digits": {"schedule": "cosine", "epochs": 30, "batch_size": 64},
+    "points": gan.SETTING,
 } | {
     name: {**recipe, "num_validation": count}
     for recipe, counts in _TRAINED

@@ -179,15 +179,7 @@ def gans(scale: str, seeds: int) -> list[config.Config]:
     and one of the generator. The authors' code mixes otherwise than the paper.
     """
     del scale
-    base: dict[str, Any] = {
-        "network": gan.NETWORK,
-        "epochs": 20,
-        "optimizer": "adam",
-        "learning_rate": 1e-3,
-        "schedule": "constant",
-        "weight_decay": 0.0,
-    }
-    bases = [{**base, "dataset": name} for name in gan.MODES]
+    bases = [{**gan.SETTING, "dataset": name} for name in gan.MODES]
     arms = [ERM, mixup(0.2), mixup(0.2, gan_pairs="any")]
     return tables.cross(range(seeds), bases, arms)
 

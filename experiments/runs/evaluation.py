@@ -23,8 +23,13 @@ MANY_CLASSES = 10
 PROBABILITY_FLOOR = 1e-7
 
 
-def measure_outputs(outputs: Outputs) -> dict[str, float]:
+def measure_outputs(outputs: Outputs, *, raw: bool = False) -> dict[str, float]:
     """Measures everything that a network predicted.
+
+    Args:
+        outputs: Logits, or logarithms of probabilities.
+        raw: Whether they are a network's own logits. Else scores that need
+            such are left out: the energy of a distribution is always 0.
 
     Returns:
         results: `measure` of `validation_` (if it is there) and `test_`,
@@ -48,6 +53,7 @@ def measure_outputs(outputs: Outputs) -> dict[str, float]:
             outputs.logits["test"],
             outputs.logits[OOD + name],
             prefix=f"{name}_",
+            raw=raw,
         )
     if outputs.posterior is not None:
         results |= measure_posterior(
@@ -230,7 +236,7 @@ def measure_ood(
 
 
 def measure_scores(
-    inside: np.ndarray, outside: np.ndarray, *, prefix: str
+    inside: np.ndarray, outside: np.ndarray, *, prefix: str, raw: bool
 ) -> dict[str, float]:
     """Measures how scores other than the confidence separate a set.
 
@@ -238,6 +244,7 @@ def measure_scores(
         inside: Logits `(N, K)` on the test set.
         outside: Logits `(R, K)` on a set that is not of its kind.
         prefix: Put before each name, e.g. `"mnist_"`.
+        raw: As in `measure_outputs`.
 
     Returns:
         results: AUROC and FPR95 of each of `OTHER_SCORES`, as
@@ -245,6 +252,8 @@ def measure_scores(
     """
     results = {}
     for name in OTHER_SCORES:
+        if name in ood.NEED_LOGITS and not raw:
+            continue
         scores = [
             np.asarray(ood.SCORES[name](logits, from_logits=True))
             for logits in (inside, outside)

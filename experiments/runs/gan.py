@@ -44,8 +44,21 @@ NEAR = 3
 FAR = 2.0
 SAMPLES = "samples.npz"
 PREFIX = "points:"
-# What these runs call their network.
+# What these runs call their network, and how all of them are trained.
 NETWORK = "gan"
+SETTING: dict[str, Any] = {
+    "network": NETWORK,
+    "epochs": 20,
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+    "schedule": "constant",
+    "weight_decay": 0.0,
+}
+# Fields that may differ from these and from the defaults.
+_FREE = (
+    *("dataset", "method", "alpha", "gan_pairs", "epochs", "batch_size"),
+    *("learning_rate", "seed"),
+)
 MODES = {
     f"{PREFIX}ring": np.stack(
         [np.cos(np.pi * np.arange(8) / 4), np.sin(np.pi * np.arange(8) / 4)], 1
@@ -78,15 +91,34 @@ def run(
             `trainable_parameters`.
 
     Raises:
-        ValueError: If the target is not known or `workdir` is another's.
+        ValueError: If the target is not known, a field is set that a GAN does
+            not use, or `workdir` is another's.
     """
     sources = sources or run_data.Sources()
-    _checks.one_of("dataset", config.dataset, MODES)
+    _check(config)
     taken = workdirs.take(workdir, config, owner_timeout=sources.owner_timeout)
     with taken as complete:
         if complete:
             return run_files.read_record(workdir)
         return _run_owned(config, workdir)
+
+
+def _check(config: config_lib.Config) -> None:
+    """Refuses fields that would be ignored."""
+    _checks.one_of("dataset", config.dataset, MODES)
+    free = {name: getattr(config, name) for name in _FREE}
+    usual = config_lib.Config(**{**SETTING, **free}).to_json()
+    others = {
+        name: value
+        for name, value in config.to_json().items()
+        if value != usual[name]
+    }
+    if others:
+        raise _checks.refusal(
+            "GANs are trained in one way",
+            ", ".join(f"{name}={value!r}" for name, value in others.items()),
+            f"Leave out all but {', '.join(_FREE)}",
+        )
 
 
 def _run_owned(

@@ -56,7 +56,7 @@ def evaluate(
         return Outputs(logits, labels, splits.test_posterior)
 
     outputs = collect(lambda inputs: predict_logits(network, inputs))
-    results = evaluation.measure_outputs(outputs)
+    results = evaluation.measure_outputs(outputs, raw=True)
     if splits.train.in_memory:
         results |= evaluation.measure_training(
             splits.train.labels,

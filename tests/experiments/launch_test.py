@@ -60,6 +60,7 @@ class TestStart:
 
     def test_each_gpu_gets_a_worker(self, monkeypatch, started):
         self.gpus(monkeypatch, 3)
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         launch.start(["--dataset=digits"])
         assert [env["CUDA_VISIBLE_DEVICES"] for _, env in started] == [*"012"]
         tasks = [json.loads(env["TF_CONFIG"])["task"] for _, env in started]
@@ -70,6 +71,13 @@ class TestStart:
             *("--strategy=multiworker", "--dataset=digits"),
         ]
         assert others == [[*first, "--verbose=0"]] * 2
+
+    def test_only_gpus_that_are_visible(self, monkeypatch, started):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-5c")
+        self.gpus(monkeypatch, 2)
+        launch.start([])
+        given = [env["CUDA_VISIBLE_DEVICES"] for _, env in started]
+        assert given == ["2", "GPU-5c"]
 
     def test_without_gpus_devices_are_not_chosen(self, monkeypatch, started):
         self.gpus(monkeypatch, 0)

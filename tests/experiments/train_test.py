@@ -67,6 +67,10 @@ CONFIGS = {
     "table": ["--workdir=w", "--dataset=uci:iris"],
     "kind": ["--workdir=w", "--dataset=gaussians:0.25"],
     "tuned": ["--workdir=w", "--alpha=auto"],
+    "by class": [
+        *("--workdir=w", "--alpha=auto", "--per=class", "--tuning=camixup"),
+    ],
+    "gan": ["--workdir=w", "--dataset=points:ring"],
 }
 # Command lines that must fail, and what must then be said.
 REFUSED = {
@@ -80,6 +84,7 @@ REFUSED = {
     "missing OOD file": (["--ood=DIR/a.npz"], "An OOD file must exist"),
     "out of range": (["--alpha=-1"], "`alpha` must be a finite number"),
     "no alpha": (["--alpha=many"], "`alpha` is a number, or `auto`"),
+    "no rule": (["--alpha=auto", "--tuning=none"], "`--alpha=auto` tunes"),
     "no epochs": (["--milestones=a,b"], "Write e.g. --milestones=60,120,160"),
     "unknown data set": (["--dataset=cifar11"], "'cifar11'"),
     "missing data set": (
@@ -146,7 +151,7 @@ class TestConfigFromFlags:
         )
         assert answers[0]["paper"] == expected.to_json()
 
-    @pytest.mark.parametrize("name", ["table", "kind"])
+    @pytest.mark.parametrize("name", ["table", "kind", "gan"])
     def test_takes_those_of_names_with_a_colon(self, name, answers):
         dataset = dict(each[2:].split("=") for each in CONFIGS[name])["dataset"]
         fields = defaults.paper_defaults(dataset)
@@ -182,6 +187,7 @@ class TestConfigFromFlags:
     def test_auto_is_the_rule_of_the_library(self, answers):
         assert answers[0]["tuned"]["tuning"] == "follow"
         assert answers[0]["tuned"]["alpha"] == 1
+        assert answers[0]["by class"]["tuning"] == "camixup"
 
     def test_sentences_take_words_and_layers(self, answers):
         settings = defaults.PAPER_DEFAULTS["trec"] | {

@@ -158,6 +158,7 @@ class TestCollect:
 
         table = tables.Table(build, "Us", (2, 2), 0.0, "")
         monkeypatch.setitem(papers.TABLES, "out_of_distribution", table)
+        monkeypatch.setattr(collect, "ENSEMBLE_SIZE", 2)
         lines = collect.collect(
             "out_of_distribution", "small", runs, SOURCES, {}
         )
@@ -205,7 +206,7 @@ class TestCollect:
         }
         assert errors == {0: 0.5, 1: 0.2, 2: 0.2}
 
-    def test_does_not_derive_from_one_of_the_seeds(self, monkeypatch, tmp_path):
+    def test_keeps_what_needs_other_seeds(self, monkeypatch, tmp_path):
         second = dataclasses.replace(ERM, seed=1)
         table = tables.Table(
             lambda scale, seeds: [ERM, second], "", (2, 2), 0.0, ""
@@ -229,7 +230,7 @@ class TestCollect:
         found = collect.collect(
             "out_of_distribution", "small", tmp_path, SOURCES, known
         )
-        assert found == [plain, other]
+        assert found == [plain, other, ensemble]
 
     def test_a_run_that_was_trained_again_has_one_result(self, tmp_path):
         old, new = (

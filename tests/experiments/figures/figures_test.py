@@ -80,7 +80,7 @@ def write_run(folder, config):
     ece = 0.1 * (1 + config.seed) + 0.01 * np.arange(EPOCHS)
     record = {
         "config": config.to_json(),
-        "results": evaluation.measure_outputs(outputs),
+        "results": evaluation.measure_outputs(outputs, raw=True),
         "history": {
             "val_ece": list(ece),
             "val_signed_gap": list(ece - 0.2 * config.alpha),

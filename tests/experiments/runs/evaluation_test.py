@@ -153,13 +153,20 @@ class TestMeasureScores:
         # Energies near 9, 5 inside, 1, 7 outside; all nearly certain.
         inside = np.array([[9.0, -9.0], [5.0, -5.0]])
         outside = np.array([[1.0, -9.0], [7.0, -9.0]])
-        results = evaluation.measure_scores(inside, outside, prefix="mnist_")
+        results = evaluation.measure_scores(
+            inside, outside, prefix="mnist_", raw=True
+        )
         for name in ("energy", "max_logit"):
             assert results[f"mnist_auroc_{name}"] == 0.75
             assert results[f"mnist_fpr95_{name}"] == 0.5
         # By entropy the margins 18, 10 and 10, 16 count: one tie.
         assert results["mnist_auroc_entropy"] == pytest.approx(0.625)
         assert len(results) == 6
+        # Logarithms of probabilities have no energy.
+        results = evaluation.measure_scores(
+            inside, outside, prefix="mnist_", raw=False
+        )
+        assert list(results) == ["mnist_auroc_entropy", "mnist_fpr95_entropy"]
 
 
 class TestMeasurePosterior:

@@ -18,12 +18,7 @@ from experiments.runs import config as config_lib
 from experiments.runs import gan
 
 RING = config_lib.Config(
-    dataset="points:ring",
-    network="gan",
-    epochs=1,
-    batch_size=8,
-    optimizer="adam",
-    learning_rate=1e-3,
+    **{**gan.SETTING, "dataset": "points:ring", "epochs": 1, "batch_size": 8}
 )
 
 
@@ -191,6 +186,14 @@ class TestRun:
     def test_refuses_pairs_of_other_networks(self):
         with pytest.raises(ValueError, match="`gan_pairs` are for GANs"):
             config_lib.Config(gan_pairs="any")
+
+    def test_refuses_what_it_would_ignore(self, tmp_path):
+        fields = {**vars(RING), "label_smoothing": 0.1, "optimizer": "sgd"}
+        with pytest.raises(
+            ValueError,
+            match=r"one way\. Received: label_smoothing=0.1, optimizer='sgd'",
+        ):
+            gan.run(config_lib.Config(**fields), tmp_path)
 
     def test_refuses_another_target(self, tmp_path):
         config = config_lib.Config(dataset="digits", network="gan")
