@@ -304,6 +304,7 @@ TABLES = tables.of_paper(
                 (5, {"corruption": frozenset({0.5, 0.8}), **_DROPOUT}),
                 (5, {"corruption": frozenset({0.5, 0.8}), **_MIXUP}),
                 (10, {"corruption": 0.2, "method": "erm", "dropout": None}),
+                (10, {"corruption": 0.2, **_MIXUP, "alpha": 8.0}),
                 (10, {"corruption": 0.5, **_DROPOUT}),
                 (10, {"corruption": 0.5, **_MIXUP, "alpha": 8.0}),
             ),
