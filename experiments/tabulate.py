@@ -4,7 +4,7 @@ Command:
     python -m experiments.tabulate --workdir=runs/image_calibration \
         --output=runs/image_calibration/table.md --figures
     python -m experiments.tabulate --workdir=runs/other \
-        --group_by=target,per --columns='test_accuracy,*_auroc'
+        --group_by=mix,per --columns='test_accuracy,*_auroc'
 
 Incomplete runs are left out, so it can run at any time. The validation set
 chooses the row that is compared with no mixup; the test set takes no part.
@@ -46,9 +46,15 @@ def report(
     """Returns all tables and comparisons as Markdown.
 
     Raises:
-        ValueError: If a column matches no result.
+        ValueError: If a column matches no result, or `choose_by` is none.
     """
     _check_columns(tables, columns or ())
+    if not measures.is_known(choose_by):
+        raise _checks.refusal(
+            "--choose_by must name a result",
+            f"--choose_by={choose_by}",
+            "Write e.g. --choose_by=validation_accuracy",
+        )
     parts = [_describe_runs(runs, tables)]
     for table in tables:
         parts.append(f"## {table.heading}\n")

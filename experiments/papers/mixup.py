@@ -297,7 +297,7 @@ TABLES = tables.of_paper(
             ((5, {"augmentation": "none"}),),
         ),
         corrupt_labels: (
-            (3, 1),
+            (3, 3),
             2.6,
             "accuracy 26.8 -> 37.4 % (50 % of labels corrupted, alpha 8)",
             (
@@ -329,7 +329,7 @@ TABLES = tables.of_paper(
             ),
         ),
         ablation: (
-            (3, 1),
+            (3, 3),
             3.5,
             "accuracy 42.9 -> 44.8 % (alpha 1)",
             ((5, _PAIRS),),

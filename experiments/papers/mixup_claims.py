@@ -115,7 +115,12 @@ _IMAGENET = "ImageNet, ResNet-101"
 
 
 def _uci(
-    name: str, without: float, mixed: float, *, least: float = 0.005
+    name: str,
+    without: float,
+    mixed: float,
+    *,
+    least: float = 0.005,
+    reached: bool = False,
 ) -> Claim:
     """Returns the claim about a set, of which the paper prints two errors."""
     lower = mixed < without
@@ -129,9 +134,8 @@ def _uci(
         direction=Direction.LOWER if lower else Direction.NOT_HIGHER,
         least=least,
         printed=f"error: {without} -> {mixed} %",
-        explanation="with raw features as with standardized ones; the paper"
-        " states neither alpha nor splits, and its errors without mixup are"
-        " not reached",
+        explanation="the paper states neither alpha nor splits"
+        + ("" if reached else ", and its error without mixup is not reached"),
         settings={"dataset": (f"uci:{name.lower()}",)},
     )
 
@@ -258,7 +262,7 @@ CLAIMS = (
         least=0.01,
         printed="CIFAR-10: .177 -> .038",
     ),
-    _uci("Abalone", 74.0, 73.6, least=0.002),
+    _uci("Abalone", 74.0, 73.6, least=0.002, reached=True),
     _uci("Arcene", 57.6, 48.0),
     _uci("Arrhythmia", 56.6, 46.3),
     _uci("Htru2", 2.0, 2.0, least=0.002),

@@ -186,12 +186,16 @@ def find_chance(labels: np.ndarray, classes: np.ndarray) -> list[str]:
     ]
 
 
-def measure_epochs(history: Mapping[str, Sequence[float]]) -> dict[str, float]:
+def measure_epochs(
+    history: Mapping[str, Sequence[float]],
+    sets: Sequence[str] = ("validation", "test"),
+) -> dict[str, float]:
     """Measures the best epoch and the last ones.
 
     Args:
         history: With `val_accuracy`, and `test_accuracy` if it was measured
             after each epoch.
+        sets: Which of the two to measure on.
 
     Returns:
         results: `validation_best_accuracy`, of the best epoch;
@@ -201,8 +205,9 @@ def measure_epochs(history: Mapping[str, Sequence[float]]) -> dict[str, float]:
             mixup paper has them. The best of many is a little too good.
     """
     results: dict[str, float] = {}
-    for name, prefix in (("val", "validation"), ("test", "test")):
-        accuracies = history.get(f"{name}_accuracy")
+    keys = {"validation": "val_accuracy", "test": "test_accuracy"}
+    for prefix in sets:
+        accuracies = history.get(keys[prefix])
         if accuracies:
             best, last = max(accuracies), accuracies[-10:]
             results |= {

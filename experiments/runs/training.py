@@ -121,7 +121,9 @@ def _run_owned(
         results, warnings = run_evaluation.evaluate(
             config, model, reported, sets, workdir
         )
-        results |= evaluation.measure_epochs(history)
+        # Of a tuned alpha, they are measured on the examples that tuned it.
+        seen = ("test",) if config.tunes_alpha else ("validation", "test")
+        results |= evaluation.measure_epochs(history, seen)
     finally:
         keras.config.set_dtype_policy(previous_policy)
     record = run_files.write_record(

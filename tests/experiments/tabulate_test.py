@@ -107,6 +107,10 @@ class TestReport:
             "AUROC against noise (%)",
         ]
 
+    def test_refuses_a_choice_by_no_result(self, tmp_path):
+        with pytest.raises(ValueError, match="--choose_by must name a result"):
+            report_of(write_sweep(tmp_path), choose_by="validation_foo")
+
     @pytest.mark.parametrize("columns", [["x", "y"], ["test_oe", "x"]])
     def test_unknown_columns_are_refused(self, columns, tmp_path):
         with pytest.raises(

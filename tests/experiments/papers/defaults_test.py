@@ -6,11 +6,12 @@ from experiments import datasets
 from experiments import networks
 from experiments.papers import defaults
 from experiments.runs import config as config_lib
+from experiments.runs import gan
 
 
 class TestPaperDefaults:
     def test_are_those_of_all_data_sets(self):
-        kinds = {"speech", "imagenet2012", "imagefolder", "gaussians"}
+        kinds = {"speech", "imagenet2012", "imagefolder", "gaussians", "points"}
         assert set(defaults.PAPER_DEFAULTS) == {*datasets.NAMES, *kinds}
 
     @pytest.mark.parametrize(
@@ -61,5 +62,5 @@ class TestPaperDefaults:
         config = config_lib.Config(
             dataset=name, **defaults.PAPER_DEFAULTS[name]
         )
-        assert config.network in networks.BUILDERS
+        assert config.network in (*networks.BUILDERS, gan.NETWORK)
         assert all(epoch < config.epochs for epoch in config.milestones)

@@ -60,6 +60,8 @@ class TestTables:
             assert found >= set(range(more))
             assert more > count
         assert all(each in configs for each in table.configs("small", count))
+        # A claim needs an interval.
+        assert min(table.seeds) > 1
         assert len(table.configs("paper")) == len(
             table.configs("paper", table.seeds[1])
         )

@@ -129,6 +129,8 @@ class TestMeasureEpochs:
         assert results["test_median_accuracy"] == pytest.approx(0.3)
         assert results["test_best_accuracy"] == 0.9
         assert results["test_gain_of_best"] == pytest.approx(0.1)
+        alone = evaluation.measure_epochs(history, ("test",))
+        assert alone.keys() == {name for name in results if "test" in name}
 
     def test_nothing_is_lost_where_the_last_is_best(self):
         results = evaluation.measure_epochs({"val_accuracy": [0.2, 0.5]})
