@@ -131,7 +131,7 @@ class TestNumbers:
         }
         model = keras.Model(inputs, heads)
         data = (x, {"sigmoid": labels, "softmax": labels.argmax(-1)})
-        options = {"num_resamples": 5, "outputs": "probabilities"}
+        options = {"num_resamples": 5, "from_logits": False}
         found = report_lib.label_report(
             model, data, output="sigmoid", **options
         )
@@ -188,18 +188,14 @@ class TestBadInput:
             report_lib.label_report(made(), (x, labels), **options)
 
     def test_outputs_that_are_others(self):
-        for outputs, activation, message in (
-            ("logits", "sigmoid", "probabilities, by its last layer"),
-            (
-                "probabilities",
-                "linear",
-                "logits, numbers from -.* outputs='auto'",
-            ),
-            ("sigmoid", "sigmoid", "`outputs` must be"),
+        for from_logits, activation, message in (
+            (True, "sigmoid", "a last layer that gives probabilities"),
+            (False, "linear", "from_logits=False with"),
+            ("sigmoid", "sigmoid", "`from_logits` must be True, False or"),
         ):
             with pytest.raises(ValueError, match=message):
                 report_lib.label_report(
-                    made(activation), draw(40), outputs=outputs
+                    made(activation), draw(40), from_logits=from_logits
                 )
 
     def test_softmax(self):

@@ -61,7 +61,7 @@ class TestRiskCoverage:
     def test_ends_at_the_error_rate(self):
         outputs = np.float32([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]])
         rows = report_predictions.standardize(
-            outputs, "probabilities", np.array([0, 1, 1, 0])
+            outputs, np.array([0, 1, 1, 0]), from_logits=False
         )
         figure = report_figures.risk_coverage_curve(rows)
         ends = [points(figure, f"line c{k}")[-1] for k in (0, 1)]

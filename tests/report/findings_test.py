@@ -19,8 +19,8 @@ def made(temperature=1.0, size=3000, num_classes=3):
     gumbel = generator.gumbel(size=logits.shape)
     return report_predictions.standardize(
         (logits / temperature).astype(np.float32),
-        "logits",
         (logits + gumbel).argmax(-1),
+        from_logits=True,
     )
 
 
@@ -78,7 +78,7 @@ class TestCalibration:
         right = np.concatenate([np.arange(500) % 2, np.ones(500)])
         probabilities = np.stack([confidence, 1 - confidence], axis=1)
         rows = report_predictions.standardize(
-            probabilities, "probabilities", 1 - right
+            probabilities, 1 - right, from_logits=False
         )
         first, _ = in_calibration(rows)
         assert first.text.startswith("Overconfident in some bins and under")
@@ -105,8 +105,8 @@ class TestCalibration:
         shifted = 9 * rare / (9 * rare + 1 - rare)
         rows = report_predictions.standardize(
             np.stack([1 - shifted, shifted], axis=1),
-            "probabilities",
             generator.random(2000) < rare,
+            from_logits=False,
         )
         found = in_calibration(rows)
         assert all(each.level != "good" for each in found)
@@ -124,8 +124,8 @@ class TestCalibration:
             gumbel = generator.gumbel(size=logits.shape)
             rows = report_predictions.standardize(
                 logits.astype(np.float32),
-                "logits",
                 (logits + gumbel).argmax(-1),
+                from_logits=True,
             )
             text = in_calibration(rows)[-1].text
             told += "would help" in text
@@ -141,7 +141,7 @@ class TestCalibration:
         labels = np.arange(400) % 2
         probabilities = np.where(labels[:, None] == [0, 1], 0.7, 0.3)
         rows = report_predictions.standardize(
-            probabilities, "probabilities", labels
+            probabilities, labels, from_logits=False
         )
         texts = [each.text for each in in_calibration(rows)]
         assert texts[0].startswith("All predictions are right")
@@ -185,7 +185,9 @@ class TestData:
     def test_one_prediction_for_all(self):
         rows = made()
         logits = np.tile(np.float32([0, 3, 0]), (3000, 1))
-        stuck = report_predictions.standardize(logits, "logits", rows.labels)
+        stuck = report_predictions.standardize(
+            logits, rows.labels, from_logits=True
+        )
         assert "predicts one class, b, for every example" in in_data(stuck)[-1]
 
     def test_imbalance_and_absence(self):
@@ -200,7 +202,7 @@ class TestData:
     def test_small_classes_differ_by_chance(self):
         labels = np.repeat([0, 1, 2], [18, 9, 3])
         logits = np.eye(3, dtype=np.float32)[labels]
-        rows = report_predictions.standardize(logits, "logits", labels)
+        rows = report_predictions.standardize(logits, labels, from_logits=True)
         assert in_data(rows) == []
 
     def test_wrong_scale(self):

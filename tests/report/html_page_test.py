@@ -64,7 +64,7 @@ def numbers():
     generator = np.random.default_rng(0)
     logits = 3 * generator.normal(size=(200, 3)).astype(np.float32)
     rows = report_predictions.standardize(
-        logits, "logits", generator.integers(0, 3, 200)
+        logits, generator.integers(0, 3, 200), from_logits=True
     )
     conventions = {
         name: measures.measure_errors(
@@ -77,7 +77,7 @@ def numbers():
         model="<script>alert(1)</script>",
         data="rows & more",
         preparation="x / 255",
-        outputs="logits",
+        from_logits=True,
         num_examples=200,
         num_nonfinite=0,
         num_classes=3,

@@ -105,7 +105,7 @@ class TestProgram:
             "output": "out",
             "num_resamples": 5,
         }
-        values |= {"scale": "none", "outputs": "auto", "seed": 0}
+        values |= {"scale": "none", "from_logits": None, "seed": 0}
         program._write_report(types.SimpleNamespace(**values, batch_size=32))
         numbers = json.loads(pathlib.Path("out/report.json").read_text())
         assert list(numbers["reports"]) == ["a", "other"]
@@ -129,17 +129,15 @@ class TestProgram:
             "multi_label": True,
             "num_resamples": 5,
             "scale": "none",
-            "outputs": "probabilities",
+            "from_logits": False,
             "seed": 0,
             "batch_size": 32,
         }
         program._write_report(types.SimpleNamespace(**values))
         numbers = json.loads(pathlib.Path("out/report.json").read_text())
         assert numbers["num_labels"] == len(numbers["labels"]) == 2
-        values["outputs"] = "logits"
-        with pytest.raises(
-            ValueError, match="probabilities, by its last layer"
-        ):
+        values["from_logits"] = True
+        with pytest.raises(ValueError, match="that gives probabilities"):
             program._write_report(types.SimpleNamespace(**values))
 
     @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def made(size=120, num_classes=3, seed=0):
     labels = generator.integers(0, num_classes, size)
     labels[: size // 2] = logits[: size // 2].argmax(-1)
     return report_predictions.standardize(
-        logits.astype(np.float32), "logits", labels
+        logits.astype(np.float32), labels, from_logits=True
     )
 
 
@@ -212,7 +212,7 @@ class TestClasswise:
         generator = np.random.default_rng(0)
         logits = generator.normal(size=(400, 4)).astype(np.float32)
         labels = (logits + generator.gumbel(size=logits.shape)).argmax(-1)
-        rows = report_predictions.standardize(logits, "logits", labels)
+        rows = report_predictions.standardize(logits, labels, from_logits=True)
         errors = measures.measure_errors(
             rows, calibration.CONVENTIONS["guo"], num_resamples=50, seed=0
         )
@@ -234,7 +234,7 @@ class TestSoftTargets:
         generator = np.random.default_rng(0)
         logits = generator.normal(size=(50, 3)).astype(np.float32)
         targets = generator.dirichlet(np.ones(3), 50)
-        return report_predictions.standardize(logits, "logits", targets)
+        return report_predictions.standardize(logits, targets, from_logits=True)
 
     def test_equal_the_library(self, rows):
         given = rows.targets, rows.probabilities
@@ -297,7 +297,7 @@ class TestClasses:
             [[0.9, 0.1, 0.0], [0.7, 0.3, 0.0], [0.4, 0.6, 0.0]]
         )
         rows = report_predictions.standardize(
-            probabilities, "probabilities", [0, 1, 1]
+            probabilities, [0, 1, 1], from_logits=False
         )
         first, second, third = measures.measure_classes(rows, "abc")
         assert (first.name, first.labeled, first.predicted) == ("a", 1, 2)

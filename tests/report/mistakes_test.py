@@ -7,9 +7,9 @@ import tensorflow as tf
 from tf_mixup.report import mistakes
 
 
-def collect(outputs, labels, inputs, *, size=7, form="logits", counted=None):
+def collect(outputs, labels, inputs, *, size=7, from_logits=True, counted=None):
     """Returns the collector after batches of `size` examples."""
-    found = mistakes.MostConfident(lambda outputs: form)
+    found = mistakes.MostConfident(lambda outputs: from_logits)
     counted = np.ones(len(outputs), bool) if counted is None else counted
     for start in range(0, len(outputs), size):
         at = slice(start, start + size)
@@ -26,7 +26,7 @@ class TestMistakes:
         labels = {"ids": ids, "column": ids[:, None], "one-hot": np.eye(3)[ids]}
         counted = np.arange(60) % 10 > 0
         found = collect(
-            *(p, labels[targets], p), form="probabilities", counted=counted
+            *(p, labels[targets], p), from_logits=False, counted=counted
         ).mistakes
         wrong = np.flatnonzero((p.argmax(1) != ids) & counted)
         order = wrong[np.argsort(-p.max(1)[wrong])][:12]
@@ -37,9 +37,7 @@ class TestMistakes:
 
     def test_a_sigmoid_has_two_classes(self):
         logits = np.array([[2.0], [-1.0], [3.0]], np.float32)
-        found = collect(
-            logits, np.array([0, 1, 1]), logits, form="sigmoid_logits"
-        ).mistakes
+        found = collect(logits, np.array([0, 1, 1]), logits).mistakes
         assert [each[:3] for each in found] == [(0, 0, 1), (1, 1, 0)]
         assert found[1].confidence == pytest.approx(1 / (1 + np.exp(-1)))
 

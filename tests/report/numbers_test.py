@@ -28,7 +28,7 @@ def numbers(**changes):
         "model": "model.keras",
         "data": "rows.npz",
         "preparation": "none",
-        "outputs": "logits",
+        "from_logits": True,
         "num_examples": 100,
         "num_nonfinite": 0,
         "num_classes": 2,

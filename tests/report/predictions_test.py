@@ -11,104 +11,87 @@ LOGITS = np.array([[2.0, -1.0, 0.5], [0.0, 3.0, -2.0]], np.float32)
 SOFTMAX = np.array(reference.softmax(LOGITS), np.float32)
 
 
-class TestRecognise:
+class TestDetectLogits:
     @pytest.mark.parametrize(
-        ("outputs", "kind"),
+        ("outputs", "expected"),
         [
-            (SOFTMAX, "probabilities"),
-            (SOFTMAX.astype(np.float16), "probabilities"),
-            (LOGITS, "logits"),
+            (SOFTMAX, False),
+            (SOFTMAX.astype(np.float16), False),
+            (LOGITS, True),
             # At least 0, as after a ReLU, but no distribution.
-            (np.array([[3.0, 1.0], [0.5, 0.5]]), "logits"),
+            (np.array([[3.0, 1.0], [0.5, 0.5]]), True),
             # Logarithms of probabilities are logits.
-            (np.log(SOFTMAX), "logits"),
-            (np.array([[0.3], [0.9]]), "sigmoid"),
-            (np.array([[0.3], [-0.9]]), "sigmoid_logits"),
+            (np.log(SOFTMAX), True),
+            # A sigmoid's.
+            (np.array([[0.3], [0.9]]), False),
+            (np.array([[0.3], [-0.9]]), True),
         ],
     )
-    def test_finds_out(self, outputs, kind):
-        assert report_predictions.recognize(outputs) == kind
+    def test_by_the_values(self, outputs, expected):
+        assert report_predictions.detect_logits(outputs) == expected
 
     def test_believes_what_may_be(self):
-        told = report_predictions.recognize(SOFTMAX, "logits")
-        assert told == "logits"
-        column = np.array([[0.3], [0.9]])
-        told = report_predictions.recognize(column, "sigmoid_logits")
-        assert told == "sigmoid_logits"
+        for outputs in (SOFTMAX, np.array([[0.3], [0.9]])):
+            assert report_predictions.detect_logits(outputs, True)
 
-    @pytest.mark.parametrize(
-        ("outputs", "told", "finds"),
-        [
-            (LOGITS, "probabilities", "logits"),
-            (LOGITS, "sigmoid", "logits"),
-            (np.array([[0.3], [-0.9]]), "sigmoid", "sigmoid_logits"),
-            (np.array([[0.3]]), "logits", "sigmoid"),
-        ],
-    )
-    def test_refuses_what_cannot_be(self, outputs, told, finds):
-        with pytest.raises(ValueError, match=rf"{told}\. .*finds {finds}"):
-            report_predictions.recognize(outputs, told)
-
-    def test_refuses_many_distributions_as_logits(self):
-        outputs = np.tile(SOFTMAX, (4, 1))
-        message = r"says, logits\. .*finds probabilities"
-        with pytest.raises(ValueError, match=message):
-            report_predictions.recognize(outputs, "logits")
+    @pytest.mark.parametrize("outputs", [LOGITS, np.array([[0.3], [-0.9]])])
+    def test_refuses_what_cannot_be(self, outputs):
+        with pytest.raises(ValueError, match="from_logits=False with"):
+            report_predictions.detect_logits(outputs, False)
 
     def test_refuses_several_sigmoids(self):
         outputs = np.array([[0.9, 0.9], [0.1, 0.2]])
         with pytest.raises(ValueError, match="must sum to 1 in each example"):
-            report_predictions.recognize(outputs)
-        told = report_predictions.recognize(outputs, "logits")
-        assert told == "logits"
+            report_predictions.detect_logits(outputs)
+        assert report_predictions.detect_logits(outputs, True)
 
     @pytest.mark.parametrize(
-        ("activation", "columns", "told", "finds"),
+        ("activation", "columns", "expected"),
         [
-            ("softmax", 3, "logits", "probabilities"),
-            ("linear", 3, "probabilities", "logits"),
-            ("sigmoid", 1, "sigmoid_logits", "sigmoid"),
-            ("linear", 1, "sigmoid", "sigmoid_logits"),
+            *(("softmax", 3, False), ("linear", 3, True)),
+            *(("sigmoid", 1, False), ("linear", 1, True)),
         ],
     )
-    def test_the_last_layer_decides(self, activation, columns, told, finds):
+    def test_the_last_layer_decides(self, activation, columns, expected):
         model = keras.Sequential(
             [keras.Input((2,)), keras.layers.Dense(columns, activation)]
         )
         outputs = np.full((8, columns), 1 / columns, np.float32) * 0.9
         if activation == "softmax":
             outputs /= 0.9
-        assert report_predictions.recognize(outputs, model=model) == finds
-        with pytest.raises(ValueError, match=rf"{told}\. .*finds {finds}"):
-            report_predictions.recognize(outputs, told, model=model)
+        found = report_predictions.detect_logits(outputs, model=model)
+        assert found == expected
+        with pytest.raises(ValueError, match="must say what the model's last"):
+            report_predictions.detect_logits(outputs, not expected, model=model)
 
-    def test_refuses_an_unknown_word(self):
-        with pytest.raises(ValueError, match="`outputs` must be one of"):
-            report_predictions.recognize(LOGITS, "softmax")
+    def test_refuses_a_word(self):
+        with pytest.raises(ValueError, match="`from_logits` must be True, F"):
+            report_predictions.detect_logits(LOGITS, "softmax")
 
 
 class TestStandardise:
     @pytest.mark.parametrize(
-        ("outputs", "kind"),
-        [
-            (LOGITS, "logits"),
-            (SOFTMAX, "probabilities"),
-            (np.log(SOFTMAX), "logits"),
-        ],
+        ("outputs", "from_logits"),
+        [(LOGITS, True), (SOFTMAX, False), (np.log(SOFTMAX), True)],
     )
-    def test_forms_agree(self, outputs, kind):
-        rows = report_predictions.standardize(outputs, kind, [0, 2])
+    def test_forms_agree(self, outputs, from_logits):
+        rows = report_predictions.standardize(
+            outputs, [0, 2], from_logits=from_logits
+        )
         np.testing.assert_allclose(rows.probabilities, SOFTMAX, atol=1e-6)
         np.testing.assert_allclose(rows.confidence, SOFTMAX.max(-1), atol=1e-6)
         np.testing.assert_array_equal(rows.correct, [1, 0])
         expected = -np.log(SOFTMAX[[0, 1], [0, 2]])
         np.testing.assert_allclose(rows.nll, expected, rtol=1e-5)
 
-    @pytest.mark.parametrize("kind", ["sigmoid", "sigmoid_logits"])
-    def test_one_column_is_two_classes(self, kind):
+    @pytest.mark.parametrize("from_logits", [False, True])
+    def test_one_column_is_two_classes(self, from_logits):
         column = np.array([[0.2], [0.9]], np.float32)
-        outputs = column if kind == "sigmoid" else np.log(column / (1 - column))
-        rows = report_predictions.standardize(outputs, kind, [[1], [0]])
+        rows = report_predictions.standardize(
+            np.log(column / (1 - column)) if from_logits else column,
+            [[1], [0]],
+            from_logits=from_logits,
+        )
         expected = [[0.8, 0.2], [0.1, 0.9]]
         np.testing.assert_allclose(rows.probabilities, expected, atol=1e-6)
         np.testing.assert_array_equal(rows.correct, [0, 0])
@@ -116,7 +99,9 @@ class TestStandardise:
 
     def test_a_certain_mistake_costs_the_least_float32(self):
         outputs = np.array([[0.0, 1.0], [1.0, 0.0]])
-        rows = report_predictions.standardize(outputs, "probabilities", [0, 1])
+        rows = report_predictions.standardize(
+            outputs, [0, 1], from_logits=False
+        )
         least = np.finfo(np.float32).tiny
         np.testing.assert_allclose(rows.nll, -np.log([least] * 2), rtol=1e-5)
         assert np.isfinite(rows.logits(slice(None))).all()
@@ -128,24 +113,24 @@ class TestStandardise:
             ([[0.5, 0.5], [0, 1], [1, 0]], [1, 0, 0]),
         ):
             rows = report_predictions.standardize(
-                outputs, "probabilities", labels
+                outputs, labels, from_logits=False
             )
             np.testing.assert_array_equal(rows.impossible, expected)
         # exp(-200) is 0 in float32, and the NLL is 200.
         rows = report_predictions.standardize(
-            np.array([[-200.0, 0.0], [1.0, 0.0]]), "logits", [0, 1]
+            np.array([[-200.0, 0.0], [1.0, 0.0]]), [0, 1], from_logits=True
         )
         assert not rows.impossible.any()
         assert rows.nll[0] == pytest.approx(200)
 
     def test_refuses_one_class(self):
         with pytest.raises(ValueError, match="2 examples, all of class 1"):
-            report_predictions.standardize(LOGITS, "logits", [1, 1])
+            report_predictions.standardize(LOGITS, [1, 1], from_logits=True)
 
 
 class TestScaled:
     def test_softens_and_keeps_the_class(self):
-        rows = report_predictions.standardize(LOGITS, "logits", [0, 2])
+        rows = report_predictions.standardize(LOGITS, [0, 2], from_logits=True)
         soft = rows.scaled(np.arange(2), 2.0)
         expected = reference.softmax(LOGITS / 2)
         np.testing.assert_allclose(
@@ -155,7 +140,7 @@ class TestScaled:
         np.testing.assert_array_equal(soft["predicted"], rows.predicted)
 
     def test_take_keeps_examples_together(self):
-        rows = report_predictions.standardize(LOGITS, "logits", [0, 2])
+        rows = report_predictions.standardize(LOGITS, [0, 2], from_logits=True)
         second = rows.take(np.array([1]))
         np.testing.assert_array_equal(second.labels, [2])
         np.testing.assert_array_equal(second.confidence, rows.confidence[1:])

@@ -103,7 +103,7 @@ class TestNumbers:
         )
 
     def test_says_what_it_is_of(self, result):
-        assert (result.model, result.outputs) == ("digits", "logits")
+        assert (result.model, result.from_logits) == ("digits", True)
         assert (result.num_examples, result.num_classes) == (300, 10)
         assert set(result.ood) == {NOISE, "upside down"}
         assert result.ood["upside down"].num_examples == 50
@@ -152,8 +152,7 @@ class TestOutputs:
             )
             for name in ("softmax", "linear", "log_softmax")
         ]
-        kinds = [each.outputs for each in reports]
-        assert kinds == ["probabilities", "logits", "logits"]
+        assert [each.from_logits for each in reports] == [False, True, True]
         for name in ("accuracy", "nll", "brier"):
             values = [each.overall[name].estimate for each in reports]
             assert values == pytest.approx([values[0]] * 3, rel=1e-5)
@@ -169,8 +168,8 @@ class TestOutputs:
         second = tf_mixup.calibration_report(
             made("linear", 1), (logits, labels), num_resamples=5
         )
-        assert (first.outputs, first.num_classes) == ("sigmoid", 2)
-        assert second.outputs == "sigmoid_logits"
+        assert (first.from_logits, first.num_classes) == (False, 2)
+        assert second.from_logits
         probability = 1 / (1 + np.exp(-logits[:, 0]))
         confidence = np.maximum(probability, 1 - probability)
         right = (probability > 0.5) == labels
@@ -188,9 +187,9 @@ class TestOutputs:
         with pytest.raises(ValueError, match="must sum to 1"):
             tf_mixup.calibration_report(made("linear", 2), data)
         report = tf_mixup.calibration_report(
-            made("linear", 2), data, outputs="logits", num_resamples=5
+            made("linear", 2), data, from_logits=True, num_resamples=5
         )
-        assert report.outputs == "logits"
+        assert report.from_logits
 
 
 class TestTemperature:
@@ -284,16 +283,16 @@ class TestTargets:
 
 
 class TestForms:
-    @pytest.mark.parametrize("outputs", ["logits", "sigmoid_logits"])
-    def test_logits_of_a_softmax_are_refused(self, outputs):
-        columns = 3 if outputs == "logits" else 1
-        activation = "softmax" if columns == 3 else "sigmoid"
+    @pytest.mark.parametrize(
+        ("activation", "columns"), [("softmax", 3), ("sigmoid", 1)]
+    )
+    def test_logits_of_a_softmax_are_refused(self, activation, columns):
         x = np.random.default_rng(0).normal(size=(60, columns))
-        with pytest.raises(ValueError, match=f"says, {outputs}.*last layer"):
+        with pytest.raises(ValueError, match=r"from_logits=True with a last"):
             tf_mixup.calibration_report(
                 made(activation, columns),
                 (x, np.arange(60) % 2),
-                outputs=outputs,
+                from_logits=True,
             )
 
     def test_a_saturated_softmax_has_the_temperature_of_its_logits(self):

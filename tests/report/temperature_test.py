@@ -17,7 +17,7 @@ def calibrated(size=4000, seed=0):
 
 
 def predict(logits, labels):
-    return report_predictions.standardize(logits, "logits", labels)
+    return report_predictions.standardize(logits, labels, from_logits=True)
 
 
 class TestMeasure:

@@ -27,7 +27,6 @@ from tf_mixup.report import compare
 from tf_mixup.report import data as report_data
 from tf_mixup.report import label_report
 from tf_mixup.report import model as report_model
-from tf_mixup.report import predictions as report_predictions
 
 
 def main(argv: Sequence[str]) -> None:
@@ -65,8 +64,8 @@ def _define_flags() -> None:
         "ood", [], "Another set in the same forms, or NAME=SET; repeatable."
     )
     flags.DEFINE_string("output", "report", "Gets the files.")
-    flags.DEFINE_enum(
-        "outputs", "auto", report_predictions.OUTPUTS, "What the model gives."
+    flags.DEFINE_bool(
+        "from_logits", None, "Whether the model returns logits; else detected."
     )
     flags.DEFINE_enum(
         "scale",
@@ -153,7 +152,7 @@ def _report_on(values: Any, path: str, *, title: str) -> Any:
 
     data = load(values.data, labeled=True)
     common: dict[str, Any] = {
-        "outputs": values.outputs,
+        "from_logits": values.from_logits,
         "output": values.output_name,
         "ignore_label": values.ignore_label,
         "num_resamples": values.num_resamples,

@@ -15,6 +15,7 @@ from tf_mixup import calibration
 from tf_mixup import ood as ood_lib
 from tf_mixup._models import last_layer
 from tf_mixup._models import model_calls
+from tf_mixup._models import output_kind
 from tf_mixup.report import figures as report_figures
 from tf_mixup.report import findings as report_findings
 from tf_mixup.report import html_page
@@ -28,8 +29,6 @@ from tf_mixup.report import temperature as report_temperature
 from tf_mixup.report.numbers import Numbers
 
 NOISE = "Gaussian noise"
-# Examples that show what the outputs of a model with a softmax are.
-_FEW = 1000
 
 
 class Report(Numbers):
@@ -45,7 +44,7 @@ def calibration_report(
     dataset: Any,
     *,
     ood: Mapping[Any, Any] | None = None,
-    outputs: str = "auto",
+    from_logits: bool | None = None,
     output: str | int | None = None,
     ignore_label: int | None = None,
     class_names: Sequence[str] | None = None,
@@ -84,9 +83,8 @@ def calibration_report(
             be 0 or 1; examples of weight 0 are left out.
         ood: Out-of-distribution sets by name, in the same forms; their labels
             are ignored.
-        outputs: What the model returns: `"probabilities"`, `"logits"`,
-            `"sigmoid"`, `"sigmoid_logits"`, or `"auto"`, which detects it from
-            the last layer or the values.
+        from_logits: Whether the model returns logits; None detects it from the
+            last layer or the values.
         output: Name or index of the output to report on, if the model has
             several; it also selects from labels in a dictionary or list.
         ignore_label: Class id of examples to leave out, often -1.
@@ -120,26 +118,26 @@ def calibration_report(
         >>> inputs = np.random.default_rng(0).normal(size=(60, 2))
         >>> data = inputs, np.arange(60) % 2
         >>> result = calibration_report(model, data, num_resamples=20)
-        >>> result.outputs, result.num_examples, result.num_classes
-        ('probabilities', 60, 2)
+        >>> result.from_logits, result.num_examples, result.num_classes
+        (False, 60, 2)
     """
-    _checks.one_of("outputs", outputs, report_predictions.OUTPUTS)
     check_options(max_examples, batch_size, num_resamples, seed, verbose)
     model, name = open_model(model)
     report_run.check_output(model, output)
     sets = _name_sets(ood)
     subject = _Subject(
         model,
-        outputs,
+        output_kind.check_from_logits(from_logits),
         output=output,
         max_examples=max_examples,
         batch_size=batch_size,
         verbose=verbose,
     )
-    errors = report_mistakes.MostConfident(subject.find_form)
+    errors = report_mistakes.MostConfident(subject.detect_logits)
     run = subject.run(dataset, ignore_label=ignore_label, watch=errors.add)
+    subject.predicts_logits = subject.detect_logits(run.outputs)
     examples = report_predictions.standardize(
-        run.outputs, subject.form, run.labels
+        run.outputs, run.labels, from_logits=subject.predicts_logits
     )
     names = name_classes(class_names, examples.num_classes, "class")
     accuracies = subject.try_scales(run)
@@ -178,11 +176,13 @@ def calibration_report(
             measured["overall"]["confidence"].estimate, detections
         ),
     ]
+    # The first batch alone may look otherwise.
+    alike = errors.from_logits == subject.predicts_logits
     return Report(
         model=title or name,
         data=source,
         preparation=preparation,
-        outputs=subject.kind,
+        from_logits=subject.from_logits,
         num_examples=len(examples),
         num_nonfinite=run.num_nonfinite,
         num_ignored=run.num_ignored,
@@ -199,9 +199,8 @@ def calibration_report(
             name: getattr(examples, name)
             for name in ("labels", "confidence", "correct", "nll", "brier")
         },
-        # Of the first batch alone, outputs may look like another form.
-        mistakes=errors.mistakes if errors.form == subject.form else [],
-        pictures=errors.pictures() if errors.form == subject.form else [],
+        mistakes=errors.mistakes if alike else [],
+        pictures=errors.pictures() if alike else [],
         **measured,
     )
 
@@ -211,16 +210,20 @@ class _Subject:
 
     Args:
         model: Any Keras model.
-        told: What the caller says of its outputs.
+        told: What the caller says of its outputs, as `from_logits`.
         output: Name or place of its output; None of a model of one.
         batch_size: Examples of arrays to predict at once.
         **options: Of all runs, as `report_run.run` takes them.
+
+    Attributes:
+        predicts_logits: Whether runs return logits, as `detect_logits` found;
+            of a model with a softmax they do.
     """
 
     def __init__(
         self,
         model: keras.Model,
-        told: str,
+        told: bool | None,
         *,
         output: str | int | None,
         batch_size: int,
@@ -235,23 +238,25 @@ class _Subject:
         if model_calls.runs_plainly(model):
             # Probabilities of a sure model are rounded, its logits are not.
             self._logits = last_layer.before_softmax(model)
-        self.kind = ""
+        if self._logits is not None:
+            output_kind.agree(False, told)
+        self.predicts_logits = self._logits is not None
 
     def run(self, data: Any, **options: Any) -> report_run.Run:
         """Returns outputs for a set: logits, where the model has them."""
-        run = report_run.run(
+        return report_run.run(
             self._logits or self._model,
             data,
             **self._chosen,
             **self._options,
             **options,
         )
-        self.kind = self.kind or self._recognize(run.outputs)
-        return run
 
     def confidence(self, run: report_run.Run) -> np.ndarray:
         """Returns the largest probability of each example, `(N,)`."""
-        return report_predictions.confidence(run.outputs, self.form)
+        return report_predictions.confidence(
+            run.outputs, from_logits=self.predicts_logits
+        )
 
     def try_scales(self, run: report_run.Run) -> dict[str, float]:
         """Returns accuracies on other scales; none if inputs are no numbers."""
@@ -266,31 +271,18 @@ class _Subject:
             self._logits or self._model,
             run.inputs,
             targets if targets.ndim == 1 else targets.argmax(axis=-1),
-            threshold=0.0 if self.form.endswith("logits") else 0.5,
+            threshold=0.0 if self.predicts_logits else 0.5,
             **self._chosen,
         )
 
     @property
-    def form(self) -> str:
-        """What the outputs of `run` are; logits also of a softmax model."""
-        return self._find_form(self.kind)
+    def from_logits(self) -> bool:
+        """Whether the model returns logits."""
+        return self._logits is None and self.predicts_logits
 
-    def find_form(self, outputs: np.ndarray) -> str:
-        """Returns the form of some outputs of `run`."""
-        return self._find_form(self._recognize(outputs))
-
-    def _find_form(self, kind: str) -> str:
-        if self._logits is None:
-            return kind
-        return {"probabilities": "logits", "sigmoid": "sigmoid_logits"}[kind]
-
-    def _recognize(self, outputs: np.ndarray) -> str:
-        if self._logits is not None:
-            columns = outputs.shape[1]
-            outputs = report_predictions.to_probabilities(
-                outputs[:_FEW], "logits"
-            )[:, -columns:]
-        return report_predictions.recognize(
+    def detect_logits(self, outputs: np.ndarray) -> bool:
+        """Returns whether some outputs of `run` are logits."""
+        return self._logits is not None or report_predictions.detect_logits(
             outputs, self._told, model=self._model
         )
 

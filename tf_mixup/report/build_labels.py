@@ -26,8 +26,6 @@ from tf_mixup.report.numbers import LabelNumbers
 # Labels whose reliability is drawn.
 _DRAWN = 5
 _ALL = "all labels"
-# What `outputs` says of logits.
-_KINDS = {"auto": None, "logits": True, "probabilities": False}
 
 
 class LabelReport(LabelNumbers):
@@ -42,7 +40,7 @@ def label_report(
     model: keras.Model | str | os.PathLike[str],
     dataset: Any,
     *,
-    outputs: str = "auto",
+    from_logits: bool | None = None,
     output: str | int | None = None,
     ignore_label: int | None = None,
     label_names: Sequence[str] | None = None,
@@ -69,7 +67,7 @@ def label_report(
         dataset: `(inputs, labels)`, or batches of them, as for
             `calibration_report`. Labels are multi-hot `(N, K)` of 0 and 1, or
             targets in [0, 1]. Weights must be 0 or 1.
-        outputs: `"logits"` or `"probabilities"`; `"auto"` finds it from the
+        from_logits: Whether the model returns logits; None detects it from the
             last layer or the values.
         output: Name or index of the output to report on, if the model has
             several.
@@ -92,9 +90,9 @@ def label_report(
     Raises:
         FileNotFoundError: If there is no such model.
         ValueError: If the model cannot be loaded safely or ends with a
-            softmax, if the last layer does not give what `outputs` says, if
-            labels are not multi-hot or of a label none is known,
-            or if an option is out of range.
+            softmax, if the last layer or the values contradict `from_logits`,
+            if labels are not multi-hot or of a label none is known, or if an
+            option is out of range.
 
     Example:
         >>> sigmoids = keras.layers.Activation("sigmoid")
@@ -109,13 +107,12 @@ def label_report(
     build.check_options(max_examples, batch_size, num_resamples, seed, verbose)
     model, name = build.open_model(model)
     report_run.check_output(model, output)
-    from_logits = _KINDS[_checks.one_of("outputs", outputs, tuple(_KINDS))]
+    from_logits = output_kind.check_from_logits(from_logits)
     logits = None
     if model_calls.runs_plainly(model):
         head = _cut_to_output(model, output)
         last_layer.refuse_softmax(head)
-        gives_logits = last_layer.last_layer_gives_logits(head)
-        _check_outputs(outputs, gives_logits, "by its last layer")
+        output_kind.agree(last_layer.last_layer_gives_logits(head), from_logits)
         logits = last_layer.before_softmax(head, several=True)
     run = report_run.run(
         model if logits is None else logits,
@@ -125,9 +122,6 @@ def label_report(
         output=output,
         verbose=verbose,
     )
-    low, high = run.outputs.min(), run.outputs.max()
-    if logits is None and not 0 <= low <= high <= 1:
-        _check_outputs(outputs, True, f"numbers from {low:.3g} to {high:.3g}")
     from_logits = logits is not None or output_kind.are_logits(
         run.outputs.reshape(-1, 1), from_logits, model=model
     )
@@ -165,18 +159,6 @@ def label_report(
             x="probability",
         ),
     )
-
-
-def _check_outputs(outputs: str, gives_logits: bool | None, seen: str) -> None:
-    """Refuses what contradicts the last layer or the values."""
-    given = _KINDS[outputs]
-    if None not in (given, gives_logits) and given != gives_logits:
-        kind = "logits" if gives_logits else "probabilities"
-        raise _checks.refusal(
-            f"The model's outputs must be what `outputs` says, {outputs}",
-            f"{kind}, {seen}",
-            f"Write outputs='auto', which finds {kind}",
-        )
 
 
 def _cut_to_output(model: keras.Model, output: str | int | None) -> keras.Model:

@@ -602,7 +602,8 @@ def _other_data(numbers: Numbers) -> Iterable[str]:
 def _method(numbers: Numbers) -> Iterable[str]:
     versions = ", ".join(f"{k} {v}" for k, v in numbers.versions.items())
     items = [
-        f"Outputs of the model: {numbers.outputs}.",
+        "The model returns"
+        f" {'logits' if numbers.from_logits else 'probabilities'}.",
         f"Preparation of inputs: {numbers.preparation}.",
         "Examples left out because of NaN or infinity:"
         f" {numbers.num_nonfinite:,}; because of their label or weight:"

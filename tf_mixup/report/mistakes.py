@@ -39,14 +39,17 @@ class MostConfident:
     """Collects them batch by batch; only their inputs are held.
 
     Args:
-        find_form: Returns one of `report_predictions.KINDS` for the outputs
-            of the first batch; raises `ValueError` where they have none.
+        detect_logits: Returns whether the outputs of the first batch are
+            logits; raises `ValueError` where nothing decides.
+
+    Attributes:
+        from_logits: What it returned; None before.
     """
 
-    def __init__(self, find_form: Callable[[np.ndarray], str]) -> None:
-        self._find_form, self._num_seen = find_form, 0
+    def __init__(self, detect_logits: Callable[[np.ndarray], bool]) -> None:
+        self._detect_logits, self._num_seen = detect_logits, 0
         self._found: list[tuple[Mistake, np.ndarray | None]] = []
-        self.form = ""
+        self.from_logits: bool | None = None
 
     def add(
         self, outputs: np.ndarray, labels: Any, inputs: Any, counted: np.ndarray
@@ -57,11 +60,14 @@ class MostConfident:
         if not counted.any():
             return
         try:
-            self.form = self.form or self._find_form(outputs[counted])
+            if self.from_logits is None:
+                self.from_logits = self._detect_logits(outputs[counted])
         except ValueError:
-            # All outputs together may have one, and say more if not.
+            # All outputs together may decide, and say more if not.
             return
-        probabilities = report_predictions.to_probabilities(outputs, self.form)
+        probabilities = report_predictions.to_probabilities(
+            outputs, from_logits=self.from_logits
+        )
         predicted = probabilities.argmax(axis=-1)
         confidence = probabilities.max(axis=-1)
         ids = _read_ids(labels)

@@ -70,8 +70,7 @@ class Numbers(Page):
         model: Name of the model.
         data: Where the examples are from.
         preparation: What was done to inputs before the model saw them.
-        outputs: What the model's outputs are, one of
-            `report_predictions.KINDS`.
+        from_logits: Whether the model returns logits.
         num_examples: Examples that all numbers are of, N.
         num_nonfinite: Examples left out because of NaN or infinite outputs.
         num_ignored: Examples left out because of the label that is ignored,
@@ -110,7 +109,7 @@ class Numbers(Page):
     model: str
     data: str
     preparation: str
-    outputs: str
+    from_logits: bool
     num_examples: int
     num_nonfinite: int
     num_classes: int

@@ -22,9 +22,6 @@ from tf_mixup._models import output_kind
 from tf_mixup._models import output_layers
 from tf_mixup.calibration import per_example
 
-KINDS = ("probabilities", "logits", "sigmoid", "sigmoid_logits")
-OUTPUTS = ("auto", *KINDS)
-
 # Numbers of a block, 8 MB as float64.
 _BLOCK = 2**20
 # Sums of targets further from 1 than this are no rounding of float32.
@@ -126,8 +123,8 @@ class Predictions:
     def probability_blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
         """Yields the places of blocks, and their probabilities `(B, K)`."""
         for at in self.blocks():
-            kind = "logits" if self.from_logits else "probabilities"
-            yield at, to_probabilities(self.outputs[at], kind)
+            outputs = self.outputs[at]
+            yield at, to_probabilities(outputs, from_logits=self.from_logits)
 
     def logits(self, at: slice | np.ndarray) -> np.ndarray:
         """Returns logits of some examples, float32 `(B, K)`."""
@@ -197,64 +194,42 @@ class Predictions:
         )
 
 
-def recognize(
+def detect_logits(
     outputs: np.ndarray,
-    told: str = "auto",
+    from_logits: bool | None = None,
     *,
     model: keras.Model | None = None,
-) -> str:
-    """Detects what a model's outputs are.
+) -> bool:
+    """Returns whether a model's outputs are logits.
 
     Args:
         outputs: Finite outputs `(N, K)`.
-        told: One of `OUTPUTS`; what is not `"auto"` is checked only.
+        from_logits: What the caller says; None detects it.
         model: What predicted them; its last layer decides.
 
     Returns:
-        kind: One of `KINDS`. Where neither the last layer nor `told` says it,
-            one column within [0, 1] is taken for a sigmoid.
+        from_logits: Where neither the last layer nor the caller says it, one
+            column within [0, 1] is taken for probabilities.
 
     Raises:
-        ValueError: If `told` is not what the last layer or the values say; or
-            as `output_kind.are_logits`.
+        ValueError: As `output_kind.are_logits`.
 
     Example:
-        >>> recognize(np.array([[0.25, 0.75]])), recognize(np.array([[0.3]]))
-        ('probabilities', 'sigmoid')
+        >>> detect_logits(np.array([[0.3]])), detect_logits(np.array([[3.0]]))
+        (False, True)
     """
-    _checks.one_of("outputs", told, OUTPUTS)
-    single = outputs.shape[1] == 1
-    names = KINDS[2:] if single else KINDS[:2]
+    told = output_kind.check_from_logits(from_logits)
     layer = last_layer.last_layer_gives_logits(model) if model else None
-    outside = bool(
-        outputs.min() < -output_kind.SUM_TOLERANCE
-        or outputs.max() > 1 + output_kind.SUM_TOLERANCE
-    )
-    if told == "auto":
-        if single and layer is None:
-            return names[outside]
-        return names[output_kind.are_logits(outputs, model=model)]
-    found = names[outside if layer is None else layer]
-    says = told.endswith("logits")
-    wrong = layer is not None and says != layer
-    if says and output_kind.are_all_distributions(outputs):
-        found, contradicted = names[0], True
-    else:
-        contradicted = told not in names or wrong or (outside and not says)
-    if contradicted:
-        raise _checks.refusal(
-            f"The model's outputs must be what `outputs` says, {told}",
-            f"{outputs.shape[1]} columns from {outputs.min():.3g} to"
-            f" {outputs.max():.3g}"
-            + (f", from a last layer that gives {found}" if wrong else ""),
-            f"Write outputs='auto', which finds {found}",
-        )
-    output_kind.are_logits(outputs, says, model=model)
-    return told
+    if outputs.shape[1] == 1 and told is None and layer is None:
+        tolerance = output_kind.SUM_TOLERANCE
+        return bool(outputs.min() < -tolerance or outputs.max() > 1 + tolerance)
+    return output_kind.are_logits(outputs, told, model=model)
 
 
-def standardize(outputs: np.ndarray, kind: str, labels: Any) -> Predictions:
-    """Returns finite outputs `(N, K)` of a kind, and labels, in one form."""
+def standardize(
+    outputs: np.ndarray, labels: Any, *, from_logits: bool
+) -> Predictions:
+    """Returns finite outputs `(N, K)`, and labels, in one form."""
     outputs = np.asarray(outputs, np.float32)
     single = outputs.shape[1] == 1
     targets, num_normalized = read_targets(
@@ -274,26 +249,25 @@ def standardize(outputs: np.ndarray, kind: str, labels: Any) -> Predictions:
     return Predictions(
         targets=targets,
         outputs=outputs,
-        from_logits=kind.endswith("logits"),
+        from_logits=from_logits,
         num_normalized=num_normalized,
     )
 
 
-def to_probabilities(outputs: np.ndarray, kind: str) -> np.ndarray:
+def to_probabilities(outputs: np.ndarray, *, from_logits: bool) -> np.ndarray:
     """Returns finite outputs as float32 probabilities `(N, K)`."""
-    columns = per_example.Outputs(outputs, from_logits=kind.endswith("logits"))
+    columns = per_example.Outputs(outputs, from_logits=from_logits)
     return keras.ops.convert_to_numpy(columns.probabilities)
 
 
-def confidence(outputs: np.ndarray, kind: str) -> np.ndarray:
+def confidence(outputs: np.ndarray, *, from_logits: bool) -> np.ndarray:
     """Returns the largest probability of each example, `(N,)`."""
     step = max(1, _BLOCK // outputs.shape[1])
     return np.concatenate(
         [
             keras.ops.convert_to_numpy(
                 ood.confidence(
-                    outputs[start : start + step],
-                    from_logits=kind.endswith("logits"),
+                    outputs[start : start + step], from_logits=from_logits
                 )
             )
             for start in range(0, len(outputs), step)
