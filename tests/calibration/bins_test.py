@@ -105,18 +105,6 @@ class TestErrors:
             atol=backends.EXACT,
         )
 
-    @pytest.mark.parametrize("sharpness", [0.5, 1.0, 3.0])
-    def test_parts_make_up_the_whole(self, sharpness):
-        bins = calibration.bin_predictions(*draw(2000, sharpness=sharpness))
-        over = float(calibration.overconfident_part(bins))
-        under = float(calibration.underconfident_part(bins))
-        ece = float(calibration.expected_calibration_error(bins))
-        np.testing.assert_allclose(over + under, ece, atol=backends.EXACT)
-        np.testing.assert_allclose(
-            over - under, calibration.signed_gap(bins), atol=backends.EXACT
-        )
-        assert float(calibration.overconfidence_error(bins)) <= over
-
     def test_sharper_is_overconfident_and_flatter_underconfident(self):
         sharp = calibration.bin_predictions(*draw(5000, sharpness=3.0))
         flat = calibration.bin_predictions(*draw(5000, sharpness=0.5))
@@ -141,15 +129,6 @@ class TestErrors:
 
 
 class TestBins:
-    def test_sum_of_parts_is_the_whole(self):
-        labels, probabilities = draw(1000)
-        whole = calibration.bin_predictions(labels, probabilities)
-        parts = calibration.bin_predictions(
-            labels[:300], probabilities[:300]
-        ) + calibration.bin_predictions(labels[300:], probabilities[300:])
-        for ours, theirs in zip(parts, whole, strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=backends.EXACT)
-
     @pytest.mark.parametrize(
         ("edges", "places"),
         [("right", [0, 0, 0, 3, 4, 4]), ("left", [0, 0, 1, 4, 4, 4])],

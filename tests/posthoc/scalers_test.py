@@ -94,13 +94,6 @@ class TestTemperatureScaling:
             factor, rel=1e-5
         )
 
-    def test_keeps_the_predicted_class(self):
-        logits, labels = draw(num_classes=10)
-        scaler = posthoc.TemperatureScaling().fit(logits, labels)
-        np.testing.assert_array_equal(
-            scaler.apply(logits).argmax(-1), logits.argmax(-1)
-        )
-
     def test_sigmoid_equals_two_columns(self):
         logits, labels = draw(num_classes=2)
         column = logits[:, 1] - logits[:, 0]
