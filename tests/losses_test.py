@@ -250,3 +250,70 @@ class TestIgnoredExamples:
             lambda values: plain(labels[kept], values), logits[kept]
         )
         np.testing.assert_allclose(gradient[kept], expected, atol=1e-7)
+
+
+class TestSteps:
+    """Outputs `(B, T, K)` count as `(B, K)` do."""
+
+    @staticmethod
+    def build(bias, *steps, units=3, activation="softmax"):
+        dense = keras.layers.Dense(
+            units,
+            activation,
+            kernel_initializer="zeros",
+            bias_initializer=keras.initializers.Constant(bias),
+        )
+        return keras.Sequential([keras.Input((*steps, 2)), dense])
+
+    @pytest.mark.skipif(
+        keras.backend.backend() != "tensorflow",
+        reason="Only TensorFlow keeps the logits behind a softmax.",
+    )
+    @pytest.mark.parametrize("steps", [(), (2,)])
+    @pytest.mark.parametrize("eager", [False, True])
+    def test_logits_behind_a_saturated_softmax(self, steps, eager):
+        model = self.build(0.0, *steps)
+        model.layers[-1].bias.assign([200.0, 0.0, 0.0])
+        model.compile(
+            keras.optimizers.SGD(1.0),
+            losses.LabelSmoothingCrossentropy(epsilon=0.0),
+            run_eagerly=eager,
+        )
+        x, labels = np.zeros((4, *steps, 2)), np.ones((4, *steps), "int32")
+        loss = model.train_on_batch(x, labels)
+        assert float(loss) == pytest.approx(200, rel=1e-4)
+        np.testing.assert_allclose(
+            model.layers[-1].bias, [199, 1, 0], atol=1e-3
+        )
+
+    @pytest.mark.skipif(
+        keras.backend.backend() != "tensorflow",
+        reason="Only TensorFlow knows the operation of an output.",
+    )
+    def test_probabilities_that_are_called_logits(self):
+        model = self.build(0.0, 2)
+        loss = losses.LabelSmoothingCrossentropy(0.0, from_logits=True)
+        model.compile("sgd", loss)
+        data = np.zeros((4, 2, 2)), np.ones((4, 2), "int32")
+        with pytest.warns(UserWarning, match="`from_logits=True` was given"):
+            model.train_on_batch(*data)
+
+    @pytest.mark.skipif(
+        keras.backend.backend() != "tensorflow",
+        reason="Only TensorFlow knows the operation of an output.",
+    )
+    def test_a_sigmoid_of_each_step(self):
+        model = self.build(1.0, 2, units=1, activation="sigmoid")
+        model.compile("sgd", losses.LabelSmoothingCrossentropy(0.0))
+        found = model.train_on_batch(np.zeros((4, 2, 2)), np.ones((4, 2)))
+        assert float(found) == pytest.approx(np.log1p(np.exp(-1)), rel=1e-5)
+
+    @pytest.mark.parametrize("shape", [(2,), (2, 1)])
+    def test_weights_of_examples(self, shape):
+        logits = np.array([[[9.0, 0], [9, 0]], [[0, 5], [0, 5]]], "float32")
+        loss = losses.LabelSmoothingCrossentropy(0.0, from_logits=True)
+        weights = np.array([1.0, 0.0]).reshape(shape)
+        # The second example is wrong, and has no valid label.
+        found = loss(np.array([[0, 0], [0, 7]]), logits, weights)
+        expected = 2 * np.log1p(np.exp(-9.0)) / 4
+        assert float(found) == pytest.approx(expected, rel=1e-3)

@@ -381,7 +381,7 @@ class TestLabelCalibrationMetrics:
     def test_without_examples(self):
         metric = metrics.LabelCalibrationMetrics()
         assert np.isnan(float(metric.result()))
-        with pytest.raises(ValueError, match=r"without any.*`update_state`"):
+        with pytest.raises(ValueError, match=r"empty metric.*`update_state`"):
             metric.bins()
         metric.build(2)
         assert np.isnan(list(metric.results().values())[:-1]).all()

@@ -89,6 +89,9 @@ class _Loss(keras.losses.Loss, abc.ABC):
                 numbers.read(sample_weight, "Weights")
             )
             y_true = self._label_unused(y_true, y_pred, sample_weight)
+            if len(y_pred.shape) > 2:
+                # Keras would take weights of examples for those of steps.
+                sample_weight = per_example.spread(sample_weight, y_pred)
         # Keras casts, too, but drops the logits behind a softmax; and the
         # least probability is that of the type before the cast.
         self._given_dtype = getattr(y_pred, "dtype", None)

@@ -525,3 +525,30 @@ class TestRefusals:
                 callbacks.AlphaTuner(mixup),
                 validation=examples(900, seed=2),
             )
+
+
+@pytest.mark.parametrize(
+    ("window", "moves"),
+    [({"stop_epoch": 100}, [1, 1]), ({"warmup_epochs": 2}, [0, 0])],
+)
+def test_each_training_has_the_epochs_of_its_schedule(window, moves):
+    mixup = make_mixup()
+    schedule = callbacks.MixingSchedule(mixup, **window)
+    tuner = callbacks.AlphaTuner(mixup, rule=Recorder(*[0.1] * 9), start=0.1)
+    for _ in range(2):
+        history = (
+            make_model()
+            .fit(
+                batches_of(examples(64)).apply(mixup),
+                validation_data=batches_of(examples(300, seed=1), 100).apply(
+                    mixup.evaluation
+                ),
+                epochs=3,
+                verbose=0,
+                callbacks=[schedule, tuner],
+            )
+            .history
+        )
+        changes = np.diff(history["alpha"][:2]) > 0
+        assert changes.tolist() == [bool(moves[0])]
+        assert (history["alpha"][0] > 0) == bool(moves[0])

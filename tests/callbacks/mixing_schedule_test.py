@@ -484,3 +484,12 @@ class TestMixingSchedule:
             callbacks=[callbacks.MixingSchedule(mixup)],
             verbose=0,
         )
+
+
+def test_a_later_training_is_not_left_out():
+    mixup, model = make_mixup(), make_model()
+    model.compile("sgd", "mse")
+    schedule = callbacks.MixingSchedule(mixup, stop_epoch=1)
+    batches = make_batches().apply(mixup)
+    model.fit(batches, epochs=2, callbacks=[schedule], verbose=0)
+    assert mixup.window == (0, None)

@@ -228,3 +228,25 @@ class TestRefusals:
     def test_groups(self, groups):
         with pytest.raises(ValueError, match="`groups` name sets"):
             measure(build(3, "softmax"), groups=groups)
+
+
+def test_weights_of_one_output_among_several():
+    inputs = keras.Input((2,))
+    outputs = {
+        name: keras.layers.Dense(3, "softmax", name=name)(inputs)
+        for name in ("a", "b")
+    }
+    model = keras.Model(inputs, outputs)
+    model.compile(loss="sparse_categorical_crossentropy")
+    x, labels = np.zeros((20, 2), "float32"), np.zeros(20, "int32")
+    weights = {"a": (np.arange(20) < 5) * 1.0, "b": np.ones(20)}
+    monitor = monitors.OODMonitor(
+        {"other": x},
+        reference=(x, {"a": labels, "b": labels}, weights),
+        output="a",
+        noise=("gaussian",),
+    )
+    history = model.fit(
+        x, {"a": labels, "b": labels}, callbacks=[monitor], verbose=0
+    ).history
+    assert np.isfinite(history["reference_confidence"][0])

@@ -16,12 +16,12 @@ class TestRefusal:
 
 
 class TestRealAtLeast:
-    @pytest.mark.parametrize("value", [0, 0.5, np.float32(2), "3"])
+    @pytest.mark.parametrize("value", [0, 0.5, np.float32(2), np.array(3)])
     def test_passes(self, value):
         assert _checks.real_at_least("x", value, 0, remedy="r") == float(value)
 
     @pytest.mark.parametrize(
-        "value", [-1, np.nan, np.inf, "a", None, [1, 2], 10**400]
+        "value", [-1, np.nan, np.inf, "a", "3", None, [1, 2], 10**400]
     )
     def test_refuses(self, value):
         with pytest.raises(ValueError, match=r"`x` must .* at least 0\. Rec"):

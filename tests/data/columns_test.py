@@ -66,3 +66,31 @@ class TestToNumpy:
     def test_variables(self):
         variable = tf.Variable([1.0, 2.0])
         np.testing.assert_array_equal(columns.to_numpy(variable, "x"), [1, 2])
+
+
+class TestKeys:
+    """Keys of a dictionary that is split without a model."""
+
+    @pytest.mark.parametrize(
+        ("keys", "inputs"),
+        [
+            (["image", "age", "label"], ["age", "image"]),
+            (["image", "coarse_label", "label"], "image"),
+            (["image", "image_id", "label"], "image"),
+            (["user_id", "amount", "label"], ["amount", "user_id"]),
+            (["pclass", "fare", "label"], ["fare", "pclass"]),
+            (["idx", "amount", "label"], "amount"),
+        ],
+    )
+    def test_no_input_is_lost(self, keys, inputs):
+        element = {key: np.full(2, k) for k, key in enumerate(keys)}
+        found, labels, _ = columns.split(element)
+        assert labels is element["label"]
+        if isinstance(inputs, str):
+            assert found is element[inputs]
+        else:
+            assert sorted(found) == inputs
+
+    def test_text_ids_are_notes(self):
+        element = {"user_id": np.array(["a"]), "amount": 1, "label": 2}
+        assert columns.split(element) == (1, 2, None)

@@ -333,3 +333,10 @@ def test_trains():
     ).history
     assert history["val_loss"][-1] < history["val_loss"][0]
     assert history["val_accuracy"][-1] == 1
+
+
+def test_inputs_without_a_rule_stay_in_evaluation():
+    data = {"image": np.zeros((4, 6, 6, 1)), "ids": np.zeros((4, 2), "int64")}
+    batches = tf.data.Dataset.from_tensor_slices((data, np.arange(4) % 3))
+    found, _ = read(batches.batch(2).apply(make_cutmix().evaluation))[0]
+    assert found["ids"].dtype == np.int64

@@ -366,3 +366,11 @@ class TestRefusals:
         layers = [keras.Input((2,)), keras.layers.Dense(3, "softmax")]
         with pytest.raises(ValueError, match="ends in softmax"):
             make_stage().training_model(keras.Sequential(layers))
+
+
+def test_refuses_a_softmax_among_several_outputs():
+    inputs = keras.Input((3,))
+    layers = [keras.layers.Dense(2), keras.layers.Dense(2, "softmax")]
+    model = keras.Model(inputs, [layer(inputs) for layer in layers])
+    with pytest.raises(ValueError, match="might fall below 0"):
+        make_stage().training_model(model)

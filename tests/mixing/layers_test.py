@@ -891,3 +891,15 @@ class TestOverrides:
         model.preprocessor = keras.layers.TextVectorization()
         # Text is not mistaken for the ids that the twin takes.
         stages.training_model(model, at=f"{inner.name}/words")
+
+
+def test_a_share_of_0_leaves_nothing_behind():
+    rows = np.array([[np.nan], [2.0]], "float32")
+    mixed = mix(rows, np.array([0.0, 1.0]), np.array([1, -1]))
+    np.testing.assert_array_equal(mixed, [[2], [2]])
+
+
+def test_masks_without_a_plan_stay():
+    mask = np.array([[1, 0]])
+    assert mixing.Unite()(mask, training=True) is not None
+    np.testing.assert_array_equal(mixing.Unite()(mask, training=True), mask)

@@ -1293,3 +1293,37 @@ class TestForms:
         batches = tf.data.Dataset.from_tensor_slices(arrays).batch(2)
         with pytest.raises(ValueError, match="weights must be real numbers"):
             batches.apply(mixing.MixUp(0.5, num_classes=4))
+
+
+class TestWeightsOfZero:
+    """An example of weight 0 is in no target, whatever its label."""
+
+    @pytest.mark.parametrize("bad", [2, -1, 99])
+    def test_labels(self, bad):
+        batch = np.zeros((2, 1)), np.array([0, bad]), np.array([1.0, 0.0])
+        batches = tf.data.Dataset.from_tensors(batch)
+        stage = mixing.MixUp(1.0, num_classes=3, seed=0)
+        (_, targets, weights), *_ = read(batches.repeat(9).apply(stage))
+        mixed = weights > 0
+        np.testing.assert_allclose(targets[mixed], [[1, 0, 0]] * mixed.sum())
+
+    @pytest.mark.parametrize("form", [float, dict])
+    def test_regression(self, form):
+        y, weights = np.array([[10.0], [np.nan]]), np.array([1.0, 0.0])
+        if form is dict:
+            y, weights = {"a": y, "b": y[::-1]}, {"a": weights}
+            y["b"] = np.ones((2, 1))
+        batches = tf.data.Dataset.from_tensors((np.zeros((2, 1)), y, weights))
+        stage = mixing.MixUp(1.0, seed=0)
+        for _, found, weight in read(batches.repeat(5).apply(stage)):
+            if form is dict:
+                found, weight = found["a"], weight["a"]
+            assert np.isfinite(found).all()
+            np.testing.assert_allclose(found[weight > 0], 10, rtol=1e-6)
+
+    def test_valid_labels_stay_in_evaluation(self):
+        batch = np.zeros((2, 1)), np.array([0, 2]), np.array([1.0, 0.0])
+        stage = mixing.MixUp(1.0, num_classes=3, seed=0)
+        batches = tf.data.Dataset.from_tensors(batch).apply(stage.evaluation)
+        targets = read(batches)[0][1]
+        np.testing.assert_array_equal(targets, [[1, 0, 0], [0, 0, 1]])

@@ -383,3 +383,20 @@ class TestTakeNearer:
             mixing.take_nearer(targets, lam, partner),
             reference.nearest_targets(targets, lam, partner),
         )
+
+
+class TestStructures:
+    def test_lists_of_inputs_are_mixed_each(self):
+        a, b = np.array([[1.0], [2]]), np.array([[10.0], [20]])
+        inputs, _ = mixing.mix([a, b], (), [0.5, 0.5], [1, 0])
+        np.testing.assert_allclose(inputs[0], [[1.5], [1.5]])
+        np.testing.assert_allclose(inputs[1], [[15], [15]])
+
+    @pytest.mark.parametrize("bad", [np.nan, np.inf])
+    def test_a_share_of_0_leaves_nothing_behind(self, bad):
+        examples = np.array([[bad], [2.0]], "float32")
+        mixed, _ = mixing.mix(examples, (), [0.0, 1.0], [1, 0])
+        np.testing.assert_array_equal(mixed, [[2], [2]])
+        lam = np.array([[0.0, 0, 1], [1, 0, 0]], "float32")
+        mixed, _ = mixing.mix(examples, (), lam, [[0, 1], [0, 0]])
+        np.testing.assert_array_equal(mixed, [[2], [2]])

@@ -205,7 +205,7 @@ class TestRefusals:
             mixing.SimilarityKernel(width)
 
     def test_more_points(self):
-        with pytest.raises(ValueError, match="by similarity pairs are mixed"):
+        with pytest.raises(ValueError, match="by similarity supports pairs"):
             make_stage(num_points=3)
 
     @pytest.mark.parametrize("places", [0, 1])
@@ -219,3 +219,12 @@ class TestRefusals:
     def test_the_check_of_pipelines(self):
         with pytest.raises(ValueError, match=r"per=SimilarityKernel\(0.5\)"):
             testing.check_mixing(stage=make_stage(0.5), dataset=make_batch())
+
+
+def test_one_example_that_is_not_finite_stays_alone():
+    inputs = np.arange(8, dtype="float32")[:, None] ** 2
+    inputs[0] = np.nan
+    partner = tf.constant([1, 2, 3, 4, 5, 6, 7, 1])
+    found = similarity.measure_distance((tf.constant(inputs),), partner)
+    assert np.isnan(found[0])
+    assert np.mean(found[1:]) == pytest.approx(1, rel=1e-6)

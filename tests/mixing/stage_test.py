@@ -140,3 +140,11 @@ class TestPlaces:
             np.ravel(layer.mean).tolist(),
             np.ravel(layer.std).tolist(),
         ) == ([2.0], [4.0])
+
+
+def test_lists_of_numbers_are_arrays():
+    x, labels = [[1.0, 2.0]] * 8, [0, 1] * 4
+    mixup = mixing.MixUp(0.4, num_classes=2, seed=0)
+    train, _ = mixup.from_arrays(x, labels, batch_size=4)
+    inputs, targets = next(iter(train))
+    assert inputs.shape == targets.shape == (4, 2)

@@ -148,3 +148,10 @@ class TestRefusals:
             mixing.MixUpOrCutMix(
                 mixing.MixUp(1.0).send_plans(), mixing.CutMix()
             )
+
+
+def test_takes_over_the_window_of_mixup():
+    mixup = mixing.MixUp(0.4, num_classes=3, seed=0)
+    mixup.restrict(2, 5)
+    stage = mixing.MixUpOrCutMix(mixup, mixing.CutMix(num_classes=3))
+    assert stage.window == stage.cutmix.window == (2, 5)

@@ -652,3 +652,39 @@ class TestOneColumn:
             scaler.apply(np.log(model.predict(inputs, verbose=0))),
             rtol=1e-4,
         )
+
+
+class TestSeveralInputs:
+    """Models of two inputs, and of outputs in a dictionary."""
+
+    @staticmethod
+    def build():
+        inputs = [keras.Input((3,)), keras.Input((3,))]
+        return keras.Model(inputs, {"out": keras.layers.Add()(inputs)})
+
+    def test_finds_the_same_examples(self):
+        logits, labels = draw()
+        with pytest.raises(ValueError, match="60 of 60 examples of `test`"):
+            posthoc.calibrate(
+                self.build(),
+                posthoc.TemperatureScaling(),
+                ((logits, logits), labels),
+                test=[logits, logits],
+                from_logits=True,
+            )
+
+    def test_other_numbers_of_inputs_are_refused(self):
+        x = np.eye(3)
+        with pytest.raises(ValueError, match="2 inputs in `test`, 1 in `cal"):
+            posthoc.check_disjoint(x, ((x, x), np.arange(3)))
+
+    def test_weights_of_the_output(self):
+        logits, labels = draw()
+        weights = (np.arange(60) % 2).astype("float32")
+        fitted = []
+        for each in (weights, {"out": weights}):
+            scaler = posthoc.TemperatureScaling()
+            data = ((logits, logits), {"out": labels}, each)
+            posthoc.calibrate(self.build(), scaler, data, from_logits=True)
+            fitted.append(scaler.temperature)
+        assert fitted[0] == fitted[1]

@@ -60,7 +60,8 @@ def real_between(
 
 def _real(value: Any) -> float:
     try:
-        return float(value)
+        # Text, too, would be a number.
+        return math.nan if isinstance(value, str | bytes) else float(value)
     except (TypeError, ValueError, OverflowError):
         return math.nan
 

@@ -29,6 +29,8 @@ _LABEL_KEY = re.compile(
     _SPLIT.format("(?:y|labels?|label_ids|targets?|class|classes)")
 )
 _WEIGHT_KEY = re.compile(_SPLIT.format("sample_weights?"))
+# Labels beside the label, such as the coarse ones of CIFAR-100.
+_OTHER_LABEL = re.compile(".*(?:label|class|target).*")
 # What data sets keep beside an example, and no model takes.
 _NOTE_KEY = re.compile(r"(?:.*_)?(?:id|ids?x|index|file_?name|path|url)")
 
@@ -53,8 +55,9 @@ def split(element: Any, takes: Sequence[str] = ()) -> tuple[Any, Any, Any]:
     Args:
         element: Inputs alone; a tuple or list `(inputs,)`, `(inputs, labels)`
             or `(inputs, labels, weights)`; or a dictionary. One key of labels
-            makes the rest inputs, as in `{"image": ..., "label": ...}`;
-            without such a key the dictionary is inputs alone.
+            makes the rest inputs, as in `{"image": ..., "label": ...}`, but
+            for notes such as `"id"`; without such a key the dictionary is
+            inputs alone.
         takes: Names of a model's inputs: these keys are inputs.
 
     Returns:
@@ -86,14 +89,15 @@ def _split_keys(
     weights = [key for key in element if _WEIGHT_KEY.fullmatch(str(key))]
     if takes and set(takes) <= set(element):
         kept = list(takes)
-    elif len(found) == 1:
-        return element[found[0]], element[labels[0]], _first(element, weights)
+    elif len(takes) == len(found) == 1:
+        kept = found
     else:
+        rest = [key for key in element if key not in (*labels, *weights)]
         kept = [
             key
-            for key in element
-            if key not in (*labels, *weights)
-            and (key in found or not _NOTE_KEY.fullmatch(str(key).lower()))
+            for key in rest
+            if key in found
+            or not _is_note(str(key).lower(), element[key], found)
         ]
     if not kept:
         return dict(element), None, None
@@ -104,6 +108,17 @@ def _split_keys(
         element[labels[0]],
         _first(element, weights),
     )
+
+
+def _is_note(key: str, value: Any, found: list[str]) -> bool:
+    """Returns whether a key is beside the inputs, of which some are found."""
+    if found:
+        return bool(_NOTE_KEY.fullmatch(key) or _OTHER_LABEL.fullmatch(key))
+    # Numbers such as "user_id" may be what a model looks up.
+    dtype = getattr(value, "dtype", None)
+    text = str(getattr(dtype, "name", dtype)).startswith(("str", "obj", "byt"))
+    ids = key.endswith("_id") and not text
+    return _NOTE_KEY.fullmatch(key) is not None and not ids
 
 
 def _first(element: Mapping[str, Any], keys: list[str]) -> Any:

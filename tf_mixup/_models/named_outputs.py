@@ -27,6 +27,25 @@ def by_name(outputs: Any, model: keras.Model) -> dict[str, Any]:
     return dict(zip(names, leaves, strict=True))
 
 
+def weights_of(weights: Any, output: str | int | None) -> Any:
+    """Returns the weights of one output: its own, or those of all.
+
+    Args:
+        weights: One array, or a dictionary by output; None for none.
+        output: Name of the output; None of a model of one.
+    """
+    if isinstance(weights, Mapping) and output in weights:
+        return weights[output]
+    leaves = keras.tree.flatten(weights)
+    if len(leaves) != 1:
+        raise _checks.refusal(
+            "Weights must be one array, or one for each output by its name",
+            f"{len(leaves)} arrays for output {output!r}",
+            "Give a dictionary with the weights of each output",
+        )
+    return leaves[0]
+
+
 def of_outputs(
     parts: Any, names: Sequence[str], *, what: str, shared: bool = False
 ) -> dict[str, Any]:

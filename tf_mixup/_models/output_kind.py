@@ -361,8 +361,8 @@ def _operation(tensor: Any) -> Any:
         operation = tensor.op
     except AttributeError:
         return None
-    # Losses cast what half precision gives.
-    while operation.type == "Cast":
+    # Losses cast what half precision gives, and flatten steps.
+    while operation.type in ("Cast", "Reshape"):
         operation = operation.inputs[0].op
     return operation
 
@@ -386,6 +386,16 @@ def cast(outputs: Any, dtype: Any) -> Any:
     if mask is not None:
         converted._keras_mask = mask
     return converted
+
+
+def flatten(outputs: Any) -> Any:
+    """Returns outputs `(B, ..., K)` as `(-1, K)`, with Keras' note on them."""
+    shape = (-1, outputs.shape[-1])
+    flat = ops.reshape(outputs, shape)
+    logits = getattr(outputs, "_keras_logits", None)
+    if logits is not None:
+        flat._keras_logits = ops.reshape(logits, shape)
+    return flat
 
 
 def _ends_linear(tensor: Any) -> bool:

@@ -127,24 +127,30 @@ def flatten_steps(
             f"Give labels of shape (B, {', '.join(map(str, steps))})",
         )
     if sample_weight is not None:
-        sample_weight = _spread_over_steps(sample_weight, outputs)
+        sample_weight = ops.reshape(spread(sample_weight, outputs), (-1,))
     ids = len(labels.shape) < rank or labels.shape[-1] == 1
     shape = (-1,) if ids else (-1, labels.shape[-1])
     return (
         ops.reshape(labels, shape),
-        ops.reshape(outputs, (-1, columns)),
+        output_kind.flatten(outputs),
         sample_weight,
     )
 
 
-def _spread_over_steps(sample_weight: Any, outputs: Any) -> Any:
+def spread(sample_weight: Any, outputs: Any) -> Any:
+    """Returns a weight for each step of outputs `(B, T, K)`, `(B, T)`.
+
+    Args:
+        sample_weight: As `flatten_steps` takes it.
+        outputs: As `flatten_steps` takes them; more axes work the same.
+    """
     weight = ops.convert_to_tensor(numbers.read(sample_weight, "Weights"))
     steps = ops.shape(outputs)[:-1]
     if len(weight.shape) > len(steps):
         weight = weight[..., 0]
     missing = (1,) * (len(steps) - len(weight.shape))
     weight = ops.reshape(weight, (*ops.shape(weight), *missing))
-    return ops.reshape(ops.broadcast_to(weight, steps), (-1,))
+    return ops.broadcast_to(weight, steps)
 
 
 class Labels(NamedTuple):

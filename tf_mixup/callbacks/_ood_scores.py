@@ -11,6 +11,7 @@ from tf_mixup import _checks
 from tf_mixup import ood
 from tf_mixup._models import last_layer
 from tf_mixup._models import model_calls
+from tf_mixup._models import named_outputs
 from tf_mixup.callbacks import _monitor
 
 # A function of outputs, or of the features of one layer.
@@ -89,6 +90,7 @@ class Scorer:
         head: Its output to measure, as a model; None if it cannot be taken
             apart.
         choose: Returns the output to measure of all that it predicts.
+        output: Its name; None of a model of one.
         from_logits: Whether that output is logits.
 
     Raises:
@@ -102,9 +104,11 @@ class Scorer:
         *,
         head: keras.Model | None,
         choose: Callable[[Any], np.ndarray],
+        output: str | None,
         from_logits: bool,
     ) -> None:
         self._scores, self._choose = scores, choose
+        self._output = output
         self._from_logits, self._model = from_logits, model
         self._parts: dict[str, keras.Model] = {}
         self._train: dict[str, np.ndarray] = {}
@@ -137,7 +141,8 @@ class Scorer:
         else:
             outputs = self._choose(outputs)
         if predicted.weights is not None:
-            kept = np.ravel(predicted.weights) != 0
+            weights = named_outputs.weights_of(predicted.weights, self._output)
+            kept = np.ravel(weights) != 0
             outputs = outputs[kept]
             parts = {name: part[kept] for name, part in parts.items()}
         return {

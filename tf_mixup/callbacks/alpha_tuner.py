@@ -23,6 +23,7 @@ from tf_mixup import mixing
 from tf_mixup import summaries
 from tf_mixup.callbacks import calibration_monitor
 from tf_mixup.callbacks import mixing_schedule
+from tf_mixup.mixing import epoch_counter
 
 # A gap that is known no better says little: of 200 examples.
 _COARSE = 0.035
@@ -397,7 +398,7 @@ class AlphaTuner(calibration_monitor.CalibrationMonitor):
     def _mixes(self) -> bool:
         """Returns whether a schedule lets the present epoch be mixed."""
         first, end = self.mixup.window
-        epoch = self.mixup.epoch_counter.epoch
+        epoch = epoch_counter.training_epoch(self.mixup.epoch_counter.epoch)
         return epoch >= first and (end is None or epoch < end)
 
     def _change(self, log_alpha: float, seen: Observation) -> float:

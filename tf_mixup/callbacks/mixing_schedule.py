@@ -119,7 +119,8 @@ class MixingSchedule(keras.callbacks.Callback):
         self._first_epoch = False
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Ends the training for the epoch counter."""
+        """Ends the training for the stage, which mixes all epochs again."""
+        self.mixup.restrict(0, None)
         self.mixup.epoch_counter.end_training()
 
     def _check_window(self) -> None:

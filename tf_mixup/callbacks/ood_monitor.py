@@ -205,6 +205,7 @@ class OODMonitor(_monitor.Monitor):
             model,
             head=head,
             choose=lambda outputs: self._choose(model, outputs),
+            output=self._output,
             from_logits=output_kind.are_logits(
                 outputs, self._from_logits, model=head
             ),
@@ -302,7 +303,8 @@ class OODMonitor(_monitor.Monitor):
             _check_array(batch.inputs)
             kept = slice(None)
             if batch.weights is not None:
-                kept = np.ravel(batch.weights) != 0
+                weights = named_outputs.weights_of(batch.weights, self._output)
+                kept = np.ravel(weights) != 0
             inputs.append(np.asarray(batch.inputs)[kept])
         return np.concatenate(inputs)
 

@@ -19,8 +19,8 @@ class Batch(NamedTuple):
     Attributes:
         inputs: As the dataset has them.
         labels: Targets, and sample weights where there are some.
-        known: Share of examples of known class, float32 `(B,)` for each
-            output; nothing where all classes are known.
+        known: Share of examples of known class and with a weight, float32
+            `(B,)` for each output; nothing where all examples are.
     """
 
     inputs: Any
@@ -32,25 +32,56 @@ def encode(element: tuple, labels: options.Labels) -> Batch:
     """Turns a batch's labels into targets, and weights into float32."""
     inputs, given, *weights = _batches.require_same_size(element)
     label = labels.ignore_label
+    weights = tf.nest.map_structure(
+        lambda each: tf.cast(each, tf.float32), weights
+    )
+    if label is None and not weights:
+        encoded = _per_output(targets_lib.encode, given, labels.num_classes)
+        return Batch(inputs, (encoded,))
+    # An example of weight 0 needs no valid label.
+    counted = _find_counted(given, weights)
+    given = _per_output(
+        targets_lib.replace_invalid, given, labels.num_classes, counted
+    )
     targets = _per_output(
         lambda each, count: targets_lib.encode(each, count, label),
         given,
         labels.num_classes,
     )
-    weights = tf.nest.map_structure(
-        lambda each: tf.cast(each, tf.float32), weights
-    )
-    if label is None:
-        return Batch(inputs, (targets, *weights))
     known = _per_output(
-        lambda each, count: tf.cast(
-            targets_lib.find_known(each, count, label), tf.float32
-        ),
+        lambda each, count: targets_lib.find_known(each, count, label),
         given,
         labels.num_classes,
     )
+    known = tf.nest.map_structure(
+        lambda *each: tf.cast(tf.logical_and(*each), tf.float32), known, counted
+    )
+    if label is None:
+        return Batch(inputs, (targets, *weights), known)
     weighed = targets_lib.weigh_outputs(weights, known)
     return Batch(inputs, (targets, weighed), known)
+
+
+def _find_counted(labels: Any, weights: list) -> Any:
+    """Returns which examples have a weight, bool `(B,)` for each output."""
+    ones = tf.nest.map_structure(
+        lambda each: tf.ones(tf.shape(each)[:1]), labels
+    )
+    if weights and isinstance(ones, dict) and isinstance(weights[0], dict):
+        # Outputs without weights count.
+        ones = {key: weights[0].get(key, one) for key, one in ones.items()}
+    else:
+        ones = targets_lib.weigh_outputs(weights, ones)
+    counted = [
+        tf.reduce_any(tf.reshape(each, [tf.shape(each)[0], -1]) != 0, axis=1)
+        for each in tf.nest.flatten(ones)
+    ]
+    return tf.nest.pack_sequence_as(labels, counted)
+
+
+def _hide(targets: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
+    """Returns targets `(B, ...)` with zeros for examples that do not count."""
+    return tf.where(targets_lib.like(known, targets) > 0, targets, 0.0)
 
 
 def weigh_classes(batch: Batch, labels: options.Labels) -> Batch:
@@ -81,11 +112,15 @@ def combine(
     """Returns mixed targets and weights; hard ones without `mix_targets`."""
     if not mix_targets:
         return plans.take_nearer(batch.labels, lam, partner)
-    labels, shares = plans.mix(batch.labels, batch.known, lam, partner)
-    if not tf.nest.flatten(shares):
-        return labels
+    if not tf.nest.flatten(batch.known):
+        return plans.mix(batch.labels, (), lam, partner)[0]
+    own, weights = batch.labels
+    hidden = tf.nest.map_structure(_hide, own, batch.known)
+    labels, shares = plans.mix((hidden, weights), batch.known, lam, partner)
     targets, weights = labels
-    targets = tf.nest.map_structure(targets_lib.renormalize, targets, shares)
+    targets = tf.nest.map_structure(
+        targets_lib.renormalize, targets, shares, own
+    )
     return targets, weights
 
 
@@ -116,7 +151,7 @@ def find_classes(
             f"targets {tf.nest.map_structure(lambda t: t.shape, targets)}",
             f"Use `{remedy}`",
         )
-    if labels.ignore_label is None:
+    if not tf.nest.flatten(batch.known):
         return classes
     # Examples of unknown class are a class of their own.
     unknown = tf.constant(max(targets.shape[-1], 2), tf.int32)
@@ -130,7 +165,7 @@ def _require_one_class(
     sums = tf.reduce_sum(targets, axis=-1)
     if known:
         # Targets of unknown classes are 0.
-        sums = tf.where(known[0] > 0, sums, 1.0)
+        sums = tf.where(targets_lib.like(known[0], sums) > 0, sums, 1.0)
     return run_time.require(
         targets,
         tf.reduce_all(tf.abs(sums - 1) <= targets_lib.ROUNDED),
@@ -161,11 +196,11 @@ def size_of(structure: Any) -> Any:
     return tf.shape(first)[0] if known is None else known
 
 
-def _per_output(function: Any, labels: Any, counts: Any) -> Any:
-    """Maps over labels, each with its number of classes."""
+def _per_output(function: Any, labels: Any, counts: Any, *others: Any) -> Any:
+    """Maps over labels, each with its number of classes, and other parts."""
     if counts is None or isinstance(counts, int):
         return tf.nest.map_structure(
-            lambda each: function(each, counts), labels
+            lambda each, *more: function(each, counts, *more), labels, *others
         )
     try:
         tf.nest.assert_same_structure(labels, counts)
@@ -177,4 +212,4 @@ def _per_output(function: Any, labels: Any, counts: Any) -> Any:
             f" {tf.nest.map_structure(lambda each: each.shape, labels)}",
             "Give each output its number, None for regression",
         ) from error
-    return tf.nest.map_structure(function, labels, counts)
+    return tf.nest.map_structure(function, labels, counts, *others)

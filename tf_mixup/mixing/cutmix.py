@@ -77,7 +77,7 @@ class CutMix(mixup.MixUp):
 
     def _check_inputs(self, spec: Any, *, mixes: bool = True) -> None:
         super()._check_inputs(spec, mixes=mixes)
-        mixed = self._rules.select_mixed(spec)
+        mixed = self._rules.select_mixed(spec, mixes=mixes)
         sound = len(mixed) == 1 and _has_boxes(mixed[0])
         if mixed and not sound:
             shapes = [str(each.shape) for each in mixed]

@@ -133,14 +133,15 @@ class DecoupledMixUp(mixup.MixUp):
             ValueError: As `MixUp.training_model` does; if the model ends in
                 probabilities.
         """
-        if last_layer.last_layer_gives_logits(model) is False:
-            raise _checks.refusal(
-                "Logits are decoupled, as probabilities might fall below 0",
-                f"a model named {model.name!r} that ends in"
-                f" {last_layer.last_activation(model)}",
-                "Leave the activation out, and give the loss"
-                " `from_logits=True`",
-            )
+        for head in _heads_of(model):
+            if last_layer.last_layer_gives_logits(head) is False:
+                raise _checks.refusal(
+                    "Logits are decoupled, as probabilities might fall below 0",
+                    f"a model named {model.name!r} that ends in"
+                    f" {last_layer.last_activation(head)}",
+                    "Leave the activation out, and give the loss"
+                    " `from_logits=True`",
+                )
         built = training_model_lib.build(
             model, at=at, num_points=2, inputs=self.inputs, decouples=True
         )
@@ -236,3 +237,11 @@ class DecoupledMixUp(mixup.MixUp):
 def _gap(shares: tf.Tensor) -> tf.Tensor:
     """Returns `c1 + c2 - 1`, the difference of lambda_1 and lambda_2."""
     return tf.reduce_sum(shares, axis=-1) - 1
+
+
+def _heads_of(model: keras.Model) -> list[keras.Model]:
+    """Returns a model of each output; the model itself if it has one."""
+    outputs = getattr(model, "outputs", None) or ()
+    if len(outputs) < 2:
+        return [model]
+    return [keras.Model(model.inputs, output) for output in outputs]

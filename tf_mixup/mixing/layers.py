@@ -166,10 +166,10 @@ class Mix(_Planned):
             own = ops.where(place == self.place, own, 1.0)
             known = known & (place >= 0) & (place < self.places)
         own = ops.where(known, own, float("nan"))
-        mixed = _spread(own, examples) * examples
+        mixed = _take_share(own, examples)
         for k in range(partner.shape[1]):
             others = ops.take(examples, partner[:, k], axis=0)
-            mixed = mixed + _spread(lam[:, k + 1], examples) * others
+            mixed = mixed + _take_share(lam[:, k + 1], others)
         return ops.where(_spread(own == 1, examples), examples, mixed)
 
     def get_config(self) -> dict[str, Any]:
@@ -279,7 +279,7 @@ class Unite(_Planned):
         Returns:
             united: Tensor like `inputs`, of its type.
         """
-        if not training:
+        if not training or lam is None:
             return inputs
         dtype = keras.backend.standardize_dtype(inputs.dtype)
         masks = ops.cast(inputs, "int32") if dtype == "bool" else inputs
@@ -294,6 +294,12 @@ class Unite(_Planned):
     def compute_output_spec(self, inputs: Any, *_: Any, **kwargs: Any) -> Any:
         """Returns the specification of the result, that of `inputs`."""
         return keras.KerasTensor(inputs.shape, inputs.dtype)
+
+
+def _take_share(share: Any, examples: Any) -> Any:
+    """Returns a share of examples; 0 also of infinity and NaN."""
+    share = _spread(share, examples)
+    return ops.where(share == 0, 0.0, share * examples)
 
 
 def _read_plan(

@@ -18,6 +18,7 @@ References:
 """
 
 import math
+import numbers
 from typing import Any
 
 import tensorflow as tf
@@ -375,11 +376,13 @@ def _interpolate(
         first, *others = tf.unstack(lam, axis=1)
         partners = tf.unstack(partner, axis=1)
         rest = list(zip(others, partners, strict=True))
-    mixed = first * tf.cast(own, wide)
+    # A share of 0 leaves out also infinity and NaN.
+    mixed = tf.math.multiply_no_nan(tf.cast(own, wide), first)
     # Gathered as they came: bytes, if that is what images are.
     for share, index in rest:
-        mixed += share * tf.cast(tf.gather(examples, index), wide)
-    # 0 times a partner's infinity or NaN is NaN: not mixed means untouched.
+        others = tf.cast(tf.gather(examples, index), wide)
+        mixed += tf.math.multiply_no_nan(others, share)
+    # Not mixed means untouched.
     # Through float32 and back, half precision would lose a NaN's bits.
     return tf.where(first == 1, as_numbers(own), tf.cast(mixed, kept))
 
@@ -415,6 +418,13 @@ def _broadcast_rows(lam: tf.Tensor, rank: int) -> tf.Tensor:
 
 def _map_tensors(function: Any, structure: Any) -> Any:
     """Maps over tensors; plain Python lists of numbers count as tensors."""
-    if isinstance(structure, list):
-        structure = tf.convert_to_tensor(structure)
-    return tf.nest.map_structure(function, structure)
+    return tf.nest.map_structure(function, convert_list(structure))
+
+
+def convert_list(structure: Any) -> Any:
+    """Returns a list of numbers as a tensor, all else as it is."""
+    leaves = tf.nest.flatten(structure)
+    plain = all(isinstance(each, numbers.Number) for each in leaves)
+    if isinstance(structure, list) and plain:
+        return tf.convert_to_tensor(structure)
+    return structure

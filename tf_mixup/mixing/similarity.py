@@ -23,7 +23,7 @@ def measure_distance(inputs: tuple, partner: tf.Tensor) -> tf.Tensor:
 
     Returns:
         distance: Sum over all tensors of the squared differences, divided by
-            its mean over the batch, float32 `(B,)`; 0 where that is 0.
+            the mean of finite ones, float32 `(B,)`; 0 where that is 0.
     """
     size = tf.shape(partner)[0]
     total = tf.zeros([size])
@@ -33,7 +33,10 @@ def measure_distance(inputs: tuple, partner: tf.Tensor) -> tf.Tensor:
         gap = tf.abs(values[:size] - tf.gather(values, partner))
         squares = tf.reshape(tf.square(gap), [size, -1])
         total += tf.cast(tf.reduce_sum(squares, axis=1), tf.float32)
-    return tf.math.divide_no_nan(total, tf.reduce_mean(total))
+    # A pair that is not finite is left unmixed, and does not count.
+    counted = tf.math.is_finite(total)
+    mean = tf.reduce_mean(tf.boolean_mask(total, counted))
+    return tf.math.divide_no_nan(total, mean)
 
 
 def gaussian(distance: tf.Tensor, width: float) -> tf.Tensor:

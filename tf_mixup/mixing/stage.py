@@ -11,6 +11,7 @@ import tensorflow as tf
 from tf_mixup import _checks
 from tf_mixup.mixing import _batches
 from tf_mixup.mixing import epoch_counter as epoch_counter_lib
+from tf_mixup.mixing import plans
 
 Position = tuple[tf.Tensor, tf.Tensor]
 FOREVER = tf.int64.max
@@ -205,7 +206,9 @@ class Stage(epoch_counter_lib.Bound, abc.ABC):
             (5, 2)
         """
         columns = (x, y) if sample_weight is None else (x, y, sample_weight)
-        columns = tf.nest.map_structure(np.asarray, columns)
+        columns = tf.nest.map_structure(
+            np.asarray, tuple(map(plans.convert_list, columns))
+        )
         size = _count_examples(columns)
         _checks.integer_at_least("batch_size", batch_size, 1, remedy="Write 32")
         _checks.real_between(

@@ -22,8 +22,8 @@ class MixUpOrCutMix(Stage):
     callbacks. Which of both a batch gets is a function of (seed, epoch, step).
 
     Args:
-        mixup: Stage that mixes on the host. Its seed is that of the switch,
-            and its epochs are those of both.
+        mixup: Stage that mixes on the host. Its seed and its window are those
+            of the switch, which counts epochs of its own.
         cutmix: Stage for the other batches, with the same labels, partners
             that are given or not, and `include_clean`.
         switch_probability: Chance that a batch gets CutMix, in [0, 1].
@@ -71,6 +71,7 @@ class MixUpOrCutMix(Stage):
             remedy="Write 0.5 for as many batches of each",
         )
         super().__init__(mixup.seed)
+        self.restrict(*mixup.window)
         self.num_parallel_calls = mixup.num_parallel_calls
 
     def __repr__(self) -> str:

@@ -99,19 +99,49 @@ def find_known(
     return values != tf.constant(ignore_label, tf.float64)
 
 
-def renormalize(targets: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
-    """Divides mixed targets by the share of examples whose class is known.
+def replace_invalid(
+    labels: tf.Tensor, num_classes: int | None, counted: tf.Tensor
+) -> tf.Tensor:
+    """Replaces labels out of range by 0 where an example does not count.
 
     Args:
-        targets: Mixed targets, in which those of unknown classes are 0.
-        known: Share of known classes in each mixture, float `(B,)`.
+        labels: As `encode` takes them.
+        num_classes: As for `encode`.
+        counted: Which examples count, bool `(B,)`.
+    """
+    if labels.dtype not in _NUMBERS:
+        return labels
+    values = tf.cast(labels, tf.float64)
+    invalid = ~tf.math.is_finite(values)
+    if num_classes is not None:
+        scalars = _are_scalars(labels, num_classes)
+        high = max(num_classes - 1, 1) if scalars else 1
+        invalid |= (values < 0) | (values > high)
+    invalid &= ~like(counted, labels)
+    return tf.where(invalid, tf.zeros_like(labels), labels)
+
+
+def renormalize(
+    targets: tf.Tensor, known: tf.Tensor, own: tf.Tensor
+) -> tf.Tensor:
+    """Divides mixed targets by the share of examples that count.
+
+    Args:
+        targets: Mixed targets, in which those of other examples are 0.
+        known: Share of examples that count in each mixture, float `(B,)`.
+        own: Targets before mixing.
 
     Returns:
-        targets: Those of the known examples alone; 0 where there are none.
+        targets: Those of the examples that count; `own` where there are none.
     """
-    ones = tf.ones_like(tf.shape(targets)[1:])
-    shares = tf.reshape(known, tf.concat([tf.shape(known), ones], axis=0))
-    return tf.math.divide_no_nan(targets, tf.cast(shares, targets.dtype))
+    shares = tf.cast(like(known, targets), targets.dtype)
+    mixed = tf.math.divide_no_nan(targets, shares)
+    return tf.where(shares > 0, mixed, own[: tf.shape(targets)[0]])
+
+
+def like(column: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """Returns a column `(B,)` as `(B, 1, ..., 1)`, of the rank of `values`."""
+    return tf.reshape(column, [-1, *[1] * (values.shape.rank - 1)])
 
 
 def weigh_outputs(weights: list, factors: Any) -> Any:

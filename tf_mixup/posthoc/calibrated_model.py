@@ -105,7 +105,8 @@ def calibrate(
         model=model,
     )
     if test is not None:
-        check_disjoint(examples, test)
+        read = examples_lib.read(test, name="test", model=model)
+        check_disjoint(examples, read)
     name = f"{model.name}_calibrated"
     several = scaler.multi_label
     if several:
@@ -123,7 +124,7 @@ def calibrate(
     scaler.fit(
         output_layers.to_logits(outputs, from_logits, multi_label=several),
         model_calls.single_output(predicted.labels),
-        sample_weight=predicted.weights,
+        sample_weight=model_calls.single_output(predicted.weights),
         ignore_label=ignore_label,
     )
     calibrated = scaler.attach(model, from_logits=from_logits)
@@ -168,19 +169,29 @@ def check_disjoint(calibration: Any, test: Any) -> None:
         test: In any of these forms.
 
     Raises:
-        ValueError: If they share examples, with the number in `test`.
+        ValueError: If they share examples, with the number in `test`; or if
+            they have another number of inputs, which could not be the same.
 
     Example:
         >>> check_disjoint(np.eye(4)[:2], np.eye(4)[2:])
     """
     seen: dict[str, set[bytes]] = {name: set() for name in _PRECISIONS}
-    coarsest = 0
-    for digests, precision in _digests(calibration, "calibration"):
+    coarsest, inputs = 0, set()
+    for digests, precision, num_inputs in _digests(calibration, "calibration"):
+        inputs.add(num_inputs)
         coarsest = max(coarsest, precision)
         for name, digest in zip(_PRECISIONS, digests, strict=True):
             seen[name].add(digest)
     count = shared = 0
-    for digests, precision in _digests(test, "test"):
+    for digests, precision, num_inputs in _digests(test, "test"):
+        if num_inputs not in inputs:
+            raise _checks.refusal(
+                "Both sets must have the same inputs, to be compared",
+                f"{num_inputs} inputs in `test`, {min(inputs)} in"
+                " `calibration`",
+                "Give inputs and labels, `((a, b), labels)`, or name the inputs"
+                " in a dictionary",
+            )
         count += 1
         place = max(coarsest, precision)
         shared += digests[place] in seen[_PRECISIONS[place]]
@@ -192,10 +203,11 @@ def check_disjoint(calibration: Any, test: Any) -> None:
         )
 
 
-def _digests(data: Any, name: str) -> Iterator[tuple[list[bytes], int]]:
+def _digests(data: Any, name: str) -> Iterator[tuple[list[bytes], int, int]]:
     """Yields the hashes of each example's inputs in all of `_PRECISIONS`.
 
-    With them comes the index of the finest of these that its values have.
+    With them come the index of the finest of these that its values have, and
+    the number of inputs.
     """
     for batch in examples_lib.read(data, name=name).batches():
         leaves = [
@@ -208,7 +220,7 @@ def _digests(data: Any, name: str) -> Iterator[tuple[list[bytes], int]]:
                 parts = [leaf.digest(index, place) for leaf in leaves]
                 digest = hashlib.blake2b(b"".join(parts), digest_size=16)
                 digests.append(digest.digest())
-            yield digests, precision
+            yield digests, precision, len(leaves)
 
 
 class _Comparable:

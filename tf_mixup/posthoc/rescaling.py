@@ -56,8 +56,10 @@ class MixupRescaling:
             "alpha", alpha, 0, remedy="Give the alpha of training"
         )
         self.theta = 1.0
-        if alpha > 0:
-            self.theta -= float(scipy.special.betainc(alpha + 1, alpha, 0.5))
+        if self.alpha > 0:
+            self.theta -= float(
+                scipy.special.betainc(self.alpha + 1, self.alpha, 0.5)
+            )
         self.mean_inputs = numbers.to_numpy(
             mean_inputs, "`mean_inputs`", dtype=np.float32
         )
