@@ -185,7 +185,11 @@ def _draw_panel(
             label="calibrated predictions (null ECE)",
         )
     axes.set_yticks(range(len(names)), names.values(), fontsize="small")
-    axes.set_xlim(left=0)
+    # Bars begin at an end, where all point the same way.
+    if min(each.mean for each in spreads) >= 0:
+        axes.set_xlim(left=0)
+    elif max(each.mean for each in spreads) <= 0:
+        axes.set_xlim(right=0)
     axes.grid(axis="x", **common.GRID)
     axes.set_axisbelow(True)
 

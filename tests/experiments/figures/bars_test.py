@@ -51,6 +51,22 @@ class TestDraw:
         (bar,) = mnist.patches
         assert bar.get_y() + bar.get_height() / 2 == pytest.approx(1)
 
+    @pytest.mark.parametrize(
+        ("values", "ends"),
+        [((2.0, 3.0), (True, False)), ((-2.0, -3.0), (False, True))],
+    )
+    def test_bars_begin_at_an_end(self, values, ends):
+        logit = "train_second_logit"
+        made = [
+            make("mnist", alpha, 0, **{logit: value})
+            for alpha, value in zip((0, 0.4), values, strict=True)
+        ]
+        ((_, figure),) = bars.draw(made, [logit])
+        low, high = figure.axes[0].get_xlim()
+        assert (low == 0, high == 0) == ends
+        assert low <= min(values)
+        assert max(values) <= high
+
     def test_titles_say_what_settings_share_once(self, records):
         ((_, figure),) = bars.draw(records, ["test_ece"])
         titles = [axes.get_title() for axes in figure.axes]
