@@ -13,7 +13,6 @@ from tf_mixup import mixing
 
 METRICS = [
     metrics.CalibrationMetrics,
-    metrics.ExpectedCalibrationError,
     metrics.OverconfidenceError,
     metrics.AURC,
     metrics.ClassCalibrationMetrics,
@@ -122,9 +121,7 @@ class TestResults:
         labels, probabilities = draw(3000)
         logits = np.log(probabilities)
         metric = stream(
-            metrics.ExpectedCalibrationError(
-                10, edges="left", from_logits=True
-            ),
+            metrics.CalibrationMetrics(10, edges="left", from_logits=True),
             labels,
             logits,
         )
@@ -619,7 +616,7 @@ class TestConfig:
         assert twin.get_config()["edges"] == "left"
 
     def test_short_names(self):
-        assert metrics.ExpectedCalibrationError().name == "ece"
+        assert metrics.CalibrationMetrics().name == "ece"
         assert metrics.OverconfidenceError().name == "oe"
 
     def test_all_metrics_tell_one_story(self):

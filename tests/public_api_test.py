@@ -68,7 +68,7 @@ class TestNames:
             "callbacks.MixedBatchSummary",
             "callbacks.MixingSchedule",
             "callbacks.OODMonitor",
-            "metrics.ExpectedCalibrationError",
+            "metrics.CalibrationMetrics",
             "metrics.OverconfidenceError",
             "mix",
             "mixing.Mix",

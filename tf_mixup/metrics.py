@@ -105,8 +105,7 @@ class CalibrationMetrics(_BinnedMetric):
     Without examples the result is NaN.
 
     It is logged as `ece`, and Keras knows that less is better:
-    `EarlyStopping("val_ece")` needs no `mode`. `ExpectedCalibrationError` is
-    another name of this class.
+    `EarlyStopping("val_ece")` needs no `mode`.
 
     Args:
         num_bins: Bins of the result, at least 1. Defaults to `15`.
@@ -666,10 +665,6 @@ def _outside_of_functions() -> Any:
     import tensorflow as tf
 
     return tf.init_scope()
-
-
-# ECE by its name.
-ExpectedCalibrationError = CalibrationMetrics
 
 
 @keras.saving.register_keras_serializable("tf_mixup")

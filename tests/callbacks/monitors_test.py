@@ -198,7 +198,7 @@ class TestCalibrationMonitor:
         model.compile(
             "sgd",
             "sparse_categorical_crossentropy",
-            metrics=[metrics.ExpectedCalibrationError()],
+            metrics=[metrics.CalibrationMetrics()],
             run_eagerly=True,
         )
         history = fit(model, monitors.CalibrationMonitor())
