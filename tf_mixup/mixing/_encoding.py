@@ -73,7 +73,7 @@ def _find_counted(labels: Any, weights: list) -> Any:
     else:
         ones = targets_lib.weigh_outputs(weights, ones)
     counted = [
-        tf.reduce_any(tf.reshape(each, [tf.shape(each)[0], -1]) != 0, axis=1)
+        tf.reduce_any(each != 0, axis=range(1, each.shape.rank))
         for each in tf.nest.flatten(ones)
     ]
     return tf.nest.pack_sequence_as(labels, counted)
