@@ -31,7 +31,8 @@ class LabelwiseScaling(Scaler):
     Args:
         scaler: A `TemperatureScaling`, `PlattScaling` or `BetaCalibration`,
             which is copied for each label. Labels with few positive examples
-            need `smooth_targets`, as `PlattScaling` has it.
+            need `smooth_targets`, as `PlattScaling` has it; those with none
+            cannot be fitted.
 
     Attributes:
         scalers: The K fitted scalers, in order; empty until it is fitted.
