@@ -5,6 +5,7 @@ often. The sum of the features decides all: the log-odds of class 1 are
 `mu * sum(x) - D * mu**2 / 2`. Shapes: N examples, D dimensions.
 """
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,9 @@ def load(name: str, *, seed: int, **counts: Any) -> splits.Splits:
         Distributions with Overlaps. ICLR 2024. https://arxiv.org/abs/2306.00740
     """
     written: Any = name.removeprefix(PREFIX)
+    with contextlib.suppress(ValueError):
+        # Other text is refused as it is.
+        written = float(written)
     mu = _checks.real_at_least(
         "mu", written, 0, remedy=f"Write e.g. {PREFIX}0.25"
     )

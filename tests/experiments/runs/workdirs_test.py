@@ -10,6 +10,7 @@ import pytest
 from experiments.runs import atomic_files
 from experiments.runs import checkpoint
 from experiments.runs import config
+from experiments.runs import gan
 from experiments.runs import owner
 from experiments.runs import run_data
 from experiments.runs import run_files
@@ -118,10 +119,11 @@ class TestTake:
                 raise AssertionError
             assert partial.exists()
 
-    @pytest.mark.parametrize("dataset", ["digits", "points:ring"])
-    def test_a_run_waits_for_another_owner(
-        self, dataset, tmp_path, monkeypatch
-    ):
+    @pytest.mark.parametrize(
+        "fields",
+        [{"dataset": "digits"}, {**gan.SETTING, "dataset": "points:ring"}],
+    )
+    def test_a_run_waits_for_another_owner(self, fields, tmp_path, monkeypatch):
         waited = []
 
         def hold(workdir, *, timeout):
@@ -131,7 +133,7 @@ class TestTake:
         monkeypatch.setattr(owner, "hold", hold)
         with pytest.raises(ValueError, match="still held"):
             training.run(
-                config.Config(dataset=dataset),
+                config.Config(**fields),
                 tmp_path,
                 run_data.Sources(owner_timeout=7),
             )
