@@ -321,7 +321,7 @@ def _parts(logits: np.ndarray) -> Iterator[slice]:
 def conformal_radius(
     targets: Any, predictions: Any, *, coverage: float = 0.9
 ) -> float:
-    """Returns r so that `prediction +- r` holds new targets often enough.
+    """Returns r so that `prediction +- r` covers new targets often enough.
 
     Split conformal regression: the ceil((n + 1) coverage)-th smallest absolute
     residual of n held-out examples. Whatever the model, the interval covers a
